@@ -1,0 +1,228 @@
+"""Weights and training states on disk.
+
+Weights are ``.safetensors`` with what they are in the metadata. ``.pth`` files of other projects
+are read with ``weights_only=True`` and never otherwise: a pickle that wants to run code is refused.
+A training state is one file, so that a kill between two writes cannot tear it apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ranksrgan.contracts import atomic
+from ranksrgan.contracts.errors import InvalidCheckpoint
+
+FORMAT = "ranksrgan-1"
+
+# Where other projects put the weights inside their files, best first.
+_WRAPPERS = ("params_ema", "params", "state_dict", "model")
+# What DDP and torch.compile put before every key.
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The content of a weights file.
+
+    Attributes:
+        path: where it was read.
+        tensors: by key, on the CPU, all finite.
+        kind: ``"generator"`` or ``"ranker"``; None if the file does not say (any ``.pth``).
+        architecture: the network's name; None if the file does not say.
+        options: of the architecture.
+        about: everything else that the writer recorded (the metric of a Ranker, say).
+        sha256: of the tensors' keys, shapes, types and bytes, in hex: the same for the same
+            weights in either file format.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    kind: str | None
+    architecture: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    kind: str,
+    architecture: str,
+    options: Mapping[str, Any],
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a weights file, whole or not at all.
+
+    Args:
+        path: ends in ``.safetensors``.
+        tensors: the network's ``state_dict()``.
+        kind: ``"generator"`` or ``"ranker"``.
+        architecture: the network's name.
+        options: its constructor's arguments; JSON values.
+        about: further JSON values.
+    """
+    header = {
+        "format": FORMAT,
+        "kind": kind,
+        "architecture": architecture,
+        "options": json.dumps(dict(options)),
+        "about": json.dumps(dict(about or {})),
+    }
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    with atomic.replacing(path) as temporary:
+        save_file(plain, temporary, metadata=header)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read ``.safetensors``, or a ``.pth``/``.pt`` state dict of another project.
+
+    Raises:
+        InvalidCheckpoint: missing, damaged, unsafe to unpickle, without tensors or not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InvalidCheckpoint(f"{path}: no such file", field=str(path))
+    if path.suffix == ".safetensors":
+        header, tensors = _read_safetensors(path)
+    elif path.suffix in {".pth", ".pt"}:
+        header, tensors = {}, _read_pickle(path)
+    else:
+        raise InvalidCheckpoint(
+            f"{path}: weights end in .safetensors, .pth or .pt", field=str(path)
+        )
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InvalidCheckpoint(f"{path}: {key} holds NaN or infinity", field=str(path))
+    return Weights(
+        path=path,
+        tensors=tensors,
+        kind=header.get("kind"),
+        architecture=header.get("architecture"),
+        options=_json_object(header, "options", path),
+        about=_json_object(header, "about", path),
+        sha256=hash_tensors(tensors),
+    )
+
+
+def load_into(network: torch.nn.Module, weights: Weights) -> None:
+    """Load weights into a network whose keys and shapes they must match exactly.
+
+    Raises:
+        InvalidCheckpoint: they belong to another architecture; names up to three keys of each kind.
+    """
+    own = network.state_dict()
+    # Files written before PyTorch 0.4.1 lack this counter; it affects nothing here.
+    missing = [k for k in own if k not in weights.tensors and not k.endswith("num_batches_tracked")]
+    unknown = [key for key in weights.tensors if key not in own]
+    wrong = [
+        f"{key} is {tuple(value.shape)} and should be {tuple(own[key].shape)}"
+        for key, value in weights.tensors.items()
+        if key in own and value.shape != own[key].shape
+    ]
+    problems = [
+        f"{what} {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+        for what, names in (("misses", missing), ("has unknown", unknown), ("size:", wrong))
+        if names
+    ]
+    if problems:
+        raise InvalidCheckpoint(
+            f"{weights.path} does not fit {type(network).__name__}: {'; '.join(problems)}",
+            field=str(weights.path),
+        )
+    network.load_state_dict(weights.tensors, strict=False)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training state (tensors, numbers, strings, lists and dicts), whole or not at all."""
+    with atomic.replacing(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a training state onto the CPU.
+
+    Raises:
+        InvalidCheckpoint: missing, damaged or unsafe to unpickle.
+    """
+    state = _unpickle(Path(path))
+    if not isinstance(state, dict):
+        raise InvalidCheckpoint(f"{path} holds no training state", field=str(path))
+    return state
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 in hex of keys, types, shapes and bytes, in the order of the keys' names."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        value = tensors[key].detach().cpu().contiguous()
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InvalidCheckpoint(f"{path} is damaged: {error}", field=str(path)) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    content = _unpickle(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
+        raise InvalidCheckpoint(f"{path} holds no state dict (tensors by name)", field=str(path))
+    tensors = {str(key): value for key, value in content.items()}
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InvalidCheckpoint(f"{path}: no such file", field=str(path)) from error
+    except pickle.UnpicklingError as error:
+        raise InvalidCheckpoint(
+            f"{path} is refused: it is damaged, or holds more than tensors and plain values, and "
+            "loading it could run code",
+            field=str(path),
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InvalidCheckpoint(f"{path} is damaged: {error}", field=str(path)) from error
+
+
+def _json_object(header: Mapping[str, str], key: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(header.get(key, "{}"))
+    except json.JSONDecodeError as error:
+        raise InvalidCheckpoint(
+            f"{path}: its {key} are not JSON: {error}", field=str(path)
+        ) from error
+    if not isinstance(value, dict):
+        raise InvalidCheckpoint(f"{path}: its {key} are not a JSON object", field=str(path))
+    return value

@@ -1,0 +1,118 @@
+"""Configuration: pydantic models, YAML files, overrides on the command line.
+
+An unknown key is an error that names the file and the key, and what is close to it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ranksrgan.contracts.errors import InvalidConfig
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def load_config(model: type[C], path: Path | None = None, overrides: Sequence[str] = ()) -> C:
+    """Build a configuration from a YAML file and ``key.key=value`` overrides.
+
+    Args:
+        model: the configuration's class.
+        path: a YAML file; None for the defaults alone.
+        overrides: each ``dotted.key=value``, the value in YAML (``train.lr=1e-4``).
+
+    Raises:
+        InvalidConfig: unreadable, not YAML, unknown key, wrong type; names file and key.
+    """
+    content: dict[str, Any] = {} if path is None else _read_yaml(Path(path))
+    for override in overrides:
+        _apply(content, override)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        where = "configuration" if path is None else str(path)
+        raise InvalidConfig(_explain(error, model, where), field=_first_key(error)) from error
+
+
+def dump_yaml(config: Config) -> str:
+    """The resolved configuration as YAML, defaults included."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise InvalidConfig(f"{path}: {error.strerror}", field=str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{path} is not YAML: {error}", field=str(path)) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidConfig(f"{path} should hold keys and values", field=str(path))
+    return content
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise InvalidConfig(f"{override!r}: overrides look like train.lr=1e-4", field=override)
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise InvalidConfig(f"{override!r}: {parent} holds a value, not keys", field=key)
+    try:
+        content[last] = yaml.load(value, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise InvalidConfig(f"{override!r}: the value is not YAML", field=key) from error
+
+
+def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(problem["loc"][-1]), _keys(model), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{key}: unknown key{hint}")
+        else:
+            lines.append(f"{key}: {problem['msg']}" if key else problem["msg"])
+    return f"{where}: " + "; ".join(lines)
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    names: set[str] = set()
+    for name, info in model.model_fields.items():
+        names.add(name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            names |= _keys(info.annotation)
+    return names
+
+
+def _first_key(error: ValidationError) -> str:
+    return ".".join(str(part) for part in error.errors()[0]["loc"])
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads ``1e-4`` as a string; everybody who types it means a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)

@@ -1,0 +1,171 @@
+"""From a name to the thing: scorers, upscalers and rank datasets, wherever they are.
+
+    niqe                                   a scorer that an installed package offers
+    niqe?border=4&luma=gray                the same with options
+    runs/ranker.safetensors                weights; the file says what they are
+    grpc://host:port/niqe                  a service
+    unix:///run/ranksrgan/ranker.sock/ranker
+
+Packages offer what they have through entry points (groups ``ranksrgan.scorers``,
+``ranksrgan.upscalers``, ``ranksrgan.pair_sources``), so nobody imports a package that is not
+installed. An entry point is a callable ``(argument, options) -> thing``: the argument is the path
+of a weights file or folder, or the entry's own name where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from urllib.parse import parse_qsl
+
+from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
+from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.upscaler import Upscaler
+
+Opener = Callable[[str, Mapping[str, str]], Any]
+
+SCORERS = "ranksrgan.scorers"
+UPSCALERS = "ranksrgan.upscalers"
+PAIR_SOURCES = "ranksrgan.pair_sources"
+
+# Which distribution brings an entry that is not there, for the error message.
+_PROVIDERS = {
+    (SCORERS, "niqe"): "ranksrgan-metrics",
+    (SCORERS, "psnr"): "ranksrgan-metrics",
+    (SCORERS, "ssim"): "ranksrgan-metrics",
+    (SCORERS, "rmse"): "ranksrgan-metrics",
+    (SCORERS, "ranker"): "ranksrgan-ranker",
+    (UPSCALERS, "bicubic"): "ranksrgan-metrics",
+    (UPSCALERS, "generator"): "ranksrgan-srgan",
+    (PAIR_SOURCES, "rankdataset"): "ranksrgan-rankdata",
+}
+
+
+class RemoteName(NamedTuple):
+    """``grpc://host:port/name`` or ``unix:///path.sock/name`` taken apart."""
+
+    address: str  # "host:port" or "unix:/path.sock", as gRPC wants it
+    name: str
+
+
+def is_remote(spec: str) -> bool:
+    return spec.startswith(("grpc://", "unix:"))
+
+
+def parse_remote(spec: str) -> RemoteName:
+    """Take a service's address and the name behind it apart.
+
+    Raises:
+        InvalidInput: no name, or no address.
+    """
+    if spec.startswith("grpc://"):
+        address, _, name = spec.removeprefix("grpc://").partition("/")
+        if ":" not in address:
+            raise InvalidInput(f"{spec}: write grpc://HOST:PORT/NAME", field=spec)
+    else:
+        path, _, name = spec.removeprefix("unix:").partition("?")[0].rpartition("/")
+        # The name may carry options, and those may hold a slash.
+        name = spec[len("unix:") + len(path) + 1 :]
+        address = f"unix:{path.removeprefix('//')}"
+        if not path.removeprefix("//"):
+            raise InvalidInput(f"{spec}: write unix:///PATH.sock/NAME", field=spec)
+    if not name:
+        raise InvalidInput(f"{spec}: the name of a scorer or model is missing", field=spec)
+    return RemoteName(address, name)
+
+
+def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
+    """Open a scorer by name, weights file or service address.
+
+    Args:
+        spec: see the module's head.
+        timeout: seconds a remote call may take.
+        retry_for: seconds to go on trying while a service cannot be reached.
+
+    Raises:
+        UnknownName: nobody offers it; the message lists what is offered and what to install.
+        InvalidInput: a malformed spec or option.
+        InvalidCheckpoint: the file is not a Ranker's.
+        ServiceUnavailable: nobody answers there.
+    """
+    if is_remote(spec):
+        from ranksrgan.contracts.client import connect_scorer
+
+        remote = parse_remote(spec)
+        return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
+    return cast(Scorer, _open_local(spec, SCORERS, weights_entry="ranker", kind="ranker"))
+
+
+def open_upscaler(spec: str, *, timeout: float = 300.0, retry_for: float = 0.0) -> Upscaler:
+    """Open an upscaler by name (``bicubic?scale=4``), weights file or service address.
+
+    Args and errors as in `open_scorer`.
+    """
+    if is_remote(spec):
+        from ranksrgan.contracts.client import connect_upscaler
+
+        remote = parse_remote(spec)
+        return connect_upscaler(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
+    return cast(Upscaler, _open_local(spec, UPSCALERS, weights_entry="generator", kind="generator"))
+
+
+def open_pair_source(folder: str, **options: str) -> PairSource:
+    """Open a rank dataset's folder, or one split of it (``split="train"``).
+
+    Raises:
+        UnknownName: the package that reads rank datasets is not installed.
+        InvalidDataset: the folder is not a rank dataset or contradicts itself.
+    """
+    return cast(PairSource, _load_entry(PAIR_SOURCES, "rankdataset")(folder, options))
+
+
+def offered(group: str) -> list[str]:
+    """The names that installed packages offer in an entry point group."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def parse_options(text: str, spec: str) -> dict[str, str]:
+    """``border=4&luma=y`` as a dict.
+
+    Raises:
+        InvalidInput: not of that form, or a key twice.
+    """
+    try:
+        pairs = parse_qsl(text, strict_parsing=bool(text), keep_blank_values=True)
+    except ValueError as error:
+        raise InvalidInput(f"{spec}: options look like ?border=4&luma=y", field=spec) from error
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise InvalidInput(f"{spec}: an option is given twice", field=spec)
+    return options
+
+
+def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:
+    name, _, query = spec.partition("?")
+    options = parse_options(query, spec)
+    if Path(name).suffix in {".safetensors", ".pth", ".pt"}:
+        weights = load_weights(Path(name))
+        if weights.kind not in (None, kind):
+            raise InvalidCheckpoint(
+                f"{name} holds a {weights.kind}; a {kind} is wanted here", field=name
+            )
+        return _load_entry(group, weights_entry)(name, options)
+    return _load_entry(group, name)(name, options)
+
+
+def _load_entry(group: str, name: str) -> Opener:
+    for entry in entry_points(group=group, name=name):
+        return cast(Opener, entry.load())
+    provider = _PROVIDERS.get((group, name))
+    if provider:
+        raise UnknownName(
+            f"{name} needs the package {provider}: pip install {provider}", field=name
+        )
+    raise UnknownName(
+        f"{name!r} is neither a file nor one of {', '.join(offered(group)) or 'nothing installed'}",
+        field=name,
+    )

@@ -1,0 +1,270 @@
+"""Image files and pixels: the one way in which every package reads and writes them.
+
+Everything is read from the header first, so that a small file that claims gigapixels is refused
+before a byte of it is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ranksrgan.contracts import atomic
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
+
+#: Pixels (height times width) that a process decodes unless it is told otherwise.
+MAX_PIXELS = 2**26
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+
+# What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
+# without its profile, so it is refused rather than guessed.
+_MODES = {
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "P": "RGB",
+    "PA": "RGBA",
+    "RGB": "RGB",
+    "RGBA": "RGBA",
+    "RGBX": "RGB",
+}
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image.
+
+    Attributes:
+        colour: ``(H, W, C)``, C = 3 (RGB) or 1 (grey), uint8 or uint16.
+        alpha: ``(H, W)`` of the same type, not premultiplied; None if there is none.
+    """
+
+    colour: Pixels
+    alpha: Pixels | None = None
+
+    @property
+    def height(self) -> int:
+        return int(self.colour.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.colour.shape[1])
+
+    @property
+    def depth(self) -> int:
+        """The largest value a channel can hold: 255 or 65535."""
+        return int(np.iinfo(self.colour.dtype).max)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly in ``folder``, by name.
+
+    Raises:
+        InvalidInput: ``folder`` is not a folder or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder", field=str(folder))
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise InvalidInput(
+            f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})", field=str(folder)
+        )
+    return found
+
+
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read an image file: see `decode_image`.
+
+    Raises:
+        InvalidImage: the file is missing, unreadable, or not an image that is read.
+        ImageTooLarge: its header claims more than ``max_pixels``.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
+    return decode_image(data, name=str(path), max_pixels=max_pixels)
+
+
+def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode PNG, JPEG, WebP, TIFF or BMP bytes, 8 or 16 bits, with the EXIF orientation applied.
+
+    Args:
+        data: the file's content.
+        name: what error messages call it.
+        max_pixels: the largest height times width to decode.
+
+    Raises:
+        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band.
+        ImageTooLarge: the header claims more than ``max_pixels``.
+    """
+    if not data:
+        raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
+    try:
+        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageTooLarge(
+                    f"{name} is {width} x {height} pixels; at most {max_pixels} pixels are read",
+                    field=name,
+                )
+            image.load()
+            if _bits_per_sample(image, data) > 8:
+                return _decode_deep(data, name)
+            if image.mode == "P" and "transparency" in image.info:
+                mode = "RGBA"
+            elif image.mode in _MODES:
+                mode = _MODES[image.mode]
+            else:
+                raise InvalidImage(
+                    f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
+                    field=name,
+                )
+            upright = ImageOps.exif_transpose(image)
+            return _split_alpha(np.asarray(upright.convert(mode)))
+    except PillowImage.DecompressionBombError as error:
+        raise ImageTooLarge(
+            f"{name}: its header claims far more than the {max_pixels} pixels that are read",
+            field=name,
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InvalidImage(
+            f"{name} is not a PNG, JPEG, WebP, TIFF or BMP image", field=name
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, InvalidImage):
+            raise
+        raise InvalidImage(f"{name} is damaged: {error}", field=name) from error
+
+
+def encode_image(picture: Picture, *, suffix: str = ".png", quality: int = 95) -> bytes:
+    """Encode a picture; PNG and TIFF keep 16 bits and alpha.
+
+    Args:
+        picture: what to encode.
+        suffix: the format, as a file suffix.
+        quality: of JPEG and WebP, 1 to 100.
+
+    Raises:
+        InvalidInput: the format is unknown or cannot hold this picture.
+    """
+    suffix = suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InvalidInput(
+            f"cannot write {suffix or 'a file without suffix'}: use one of "
+            f"{', '.join(sorted(SUFFIXES))}",
+            field="suffix",
+        )
+    deep = picture.depth > 255
+    if deep and suffix not in {".png", ".tif", ".tiff"}:
+        raise InvalidInput(f"{suffix} cannot hold 16 bits: use .png or .tif", field="suffix")
+    if picture.alpha is not None and suffix in {".jpg", ".jpeg", ".bmp"}:
+        raise InvalidInput(f"{suffix} cannot hold transparency: use .png", field="suffix")
+    colour = picture.colour
+    if picture.alpha is None:
+        pixels = colour[..., 0] if colour.shape[2] == 1 else colour[..., ::-1]
+    else:
+        bgr = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour[..., ::-1]
+        pixels = np.dstack([bgr, picture.alpha])
+    options: list[int] = []
+    if suffix in {".jpg", ".jpeg"}:
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    elif suffix == ".webp":
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
+    if not done:
+        raise InvalidInput(f"the encoder of {suffix} refused the picture", field="suffix")
+    return encoded.tobytes()
+
+
+def write_image(path: Path, picture: Picture, *, quality: int = 95) -> None:
+    """Write a picture to ``path``, whole or not at all, in the format of its suffix."""
+    path = Path(path)
+    atomic.write_bytes(path, encode_image(picture, suffix=path.suffix, quality=quality))
+
+
+def to_tensor(picture: Picture) -> Tensor:
+    """The colour channels as ``(1, 3|1, H, W)``: uint8 as it is, 16 bits as float64 in [0, 1].
+
+    uint8 is kept because the metrics are defined on it; `as_float` makes what a network wants.
+    """
+    planes = np.ascontiguousarray(picture.colour.transpose(2, 0, 1)[None])
+    if planes.dtype == np.uint8:
+        return torch.from_numpy(planes)
+    return torch.from_numpy(planes.astype(np.float64) / picture.depth)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """``(N, 3, H, W)`` float32 in [0, 1] from uint8 or float, grey repeated into three channels."""
+    scaled = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    return scaled.expand(-1, 3, -1, -1) if scaled.shape[1] == 1 else scaled
+
+
+def from_tensor(image: Tensor, *, depth: int = 255) -> Picture:
+    """A picture from ``(3|1, H, W)`` floating point in [0, 1], clamped and rounded.
+
+    Args:
+        image: the colour channels.
+        depth: 255 for 8 bits, 65535 for 16.
+    """
+    if image.dtype == torch.uint8:
+        planes = image.detach().cpu().numpy()
+    else:
+        scaled = image.detach().cpu().double().clamp(0, 1).mul(depth).round().numpy()
+        planes = scaled.astype(np.uint8 if depth == 255 else np.uint16)
+    return Picture(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+
+
+def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
+    """Pillow narrows 16-bit colour to 8 without a word, so the header is asked instead."""
+    if image.format == "PNG":
+        return data[24]  # IHDR: 8 signature, 8 chunk head, 4 width, 4 height, then the bit depth
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
+        return int(max(bits)) if isinstance(bits, tuple) else int(bits)
+    return 8
+
+
+def _decode_deep(data: bytes, name: str) -> Picture:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise InvalidImage(
+            f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
+        )
+    deep = pixels.astype(np.uint16, copy=False)
+    if deep.ndim == 2:
+        return Picture(deep[..., None])
+    if deep.shape[2] == 3:
+        return Picture(np.ascontiguousarray(deep[..., ::-1]))
+    if deep.shape[2] == 4:
+        return Picture(np.ascontiguousarray(deep[..., 2::-1]), np.ascontiguousarray(deep[..., 3]))
+    raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+
+
+def _split_alpha(pixels: npt.NDArray[np.uint8]) -> Picture:
+    if pixels.ndim == 2:
+        return Picture(np.ascontiguousarray(pixels[..., None]))
+    if pixels.shape[2] in (2, 4):
+        return Picture(
+            np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1])
+        )
+    return Picture(np.ascontiguousarray(pixels))

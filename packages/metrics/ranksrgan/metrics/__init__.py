@@ -1,0 +1,1 @@
+"""Image quality metrics, exact to the published software."""

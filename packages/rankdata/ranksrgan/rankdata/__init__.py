@@ -1,0 +1,1 @@
+"""Rank datasets: versions of one content, labelled by a metric."""

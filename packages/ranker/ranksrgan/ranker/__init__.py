@@ -1,0 +1,1 @@
+"""The Siamese Ranker: a differentiable stand-in for a metric."""

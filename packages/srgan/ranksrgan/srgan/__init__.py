@@ -1,0 +1,1 @@
+"""Generators trained with content, adversarial and rank-content losses."""
