@@ -1,0 +1,232 @@
+"""Scorers and upscalers that live in another process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.errors import InternalError, InvalidInput, NotSupported
+from ranksrgan.contracts.rpc import open_channel
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.upscaler import UpscalerInfo
+from ranksrgan.contracts.v1 import (
+    image_pb2,
+    scoring_pb2,
+    scoring_pb2_grpc,
+    super_resolution_pb2,
+    super_resolution_pb2_grpc,
+)
+
+Request = TypeVar("Request")
+Stub = TypeVar("Stub")
+
+
+class Connection:
+    """Calls to one address, with a deadline each and patience while nobody answers.
+
+    Args:
+        address: ``HOST:PORT`` or ``unix:PATH``.
+        timeout: seconds that one attempt may take.
+        retry_for: seconds from the first failure during which UNAVAILABLE is tried again. Every
+            method of our services may be repeated without harm.
+    """
+
+    def __init__(self, address: str, *, timeout: float, retry_for: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._retry_for = retry_for
+        self._lock = threading.Lock()
+        self._channel: grpc.Channel | None = None
+        self._process = 0
+
+    def channel(self) -> grpc.Channel:
+        """The channel of this process: one from before a fork must not be used after it."""
+        with self._lock:
+            if self._channel is None or self._process != os.getpid():
+                self._channel = open_channel(self.address)
+                self._process = os.getpid()
+            return self._channel
+
+    def call(self, method: Callable[..., Any], request: Any) -> Any:
+        """Call a stub's method; raises the class of error that the server raised."""
+        give_up: float | None = None
+        pause = 0.1
+        while True:
+            try:
+                return method(request, timeout=self._timeout)
+            except grpc.RpcError as failure:
+                now = time.monotonic()
+                give_up = now + self._retry_for if give_up is None else give_up
+                if failure.code() != grpc.StatusCode.UNAVAILABLE or now + pause > give_up:
+                    raise codec.error_from_proto(failure, self.address) from failure
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._channel is not None:
+                self._channel.close()
+            self._channel = None
+
+
+class RemoteScorer:
+    """A scorer behind a ``ScoringService``: same values to the bit, same errors by class.
+
+    Where the scorer is differentiable, results carry gradients to images that require them: the
+    server's d(score)/d(image) becomes the backward pass.
+    """
+
+    def __init__(self, connection: Connection, name: str, info: ScorerInfo) -> None:
+        self._connection = connection
+        self._name = name  # as the server knows it
+        self._info = info
+
+    @property
+    def info(self) -> ScorerInfo:
+        return self._info
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        """See `Scorer.score`."""
+        if images.requires_grad and torch.is_grad_enabled():
+            scored: Tensor = _ScoreGradient.apply(images, references, self)  # type: ignore[no-untyped-call]
+            return scored
+        request = scoring_pb2.ScoreRequest(
+            scorer=self._name,
+            images=_images_to_proto(images, "images"),
+            references=_images_to_proto(references, "references"),
+        )
+        answer = self._connection.call(self._stub().Score, request)
+        return self._scores(answer.scores, images)
+
+    def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See `DifferentiableScorer.gradient`."""
+        if not self._info.differentiable:
+            raise NotSupported(f"{self._name} has no gradient", field="scorer")
+        request = scoring_pb2.ScoreGradientRequest(
+            scorer=self._name,
+            images=_images_to_proto(images, "images"),
+            references=_images_to_proto(references, "references"),
+        )
+        answer = self._connection.call(self._stub().ScoreGradient, request)
+        gradients = [codec.tensor_from_proto(gradient) for gradient in answer.gradients]
+        shapes = {gradient.shape for gradient in gradients}
+        if len(gradients) != len(images) or shapes - {images.shape[1:]}:
+            raise InternalError(f"{self._connection.address} sent gradients of another shape")
+        stacked = torch.stack(gradients) if gradients else torch.empty_like(images)
+        return self._scores(answer.scores, images), stacked.to(images.device)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _stub(self) -> scoring_pb2_grpc.ScoringServiceStub:
+        return scoring_pb2_grpc.ScoringServiceStub(self._connection.channel())
+
+    def _scores(self, scores: Any, images: Tensor) -> Tensor:
+        if len(scores) != len(images):
+            raise InternalError(
+                f"{self._connection.address} sent {len(scores)} scores for {len(images)} images"
+            )
+        return torch.tensor(list(scores), dtype=torch.float64, device=images.device)
+
+
+class RemoteUpscaler:
+    """A model behind a ``SuperResolutionService``."""
+
+    def __init__(self, connection: Connection, name: str, info: UpscalerInfo) -> None:
+        self._connection = connection
+        self._name = name  # as the server knows it
+        self._info = info
+
+    @property
+    def info(self) -> UpscalerInfo:
+        return self._info
+
+    def upscale(self, images: Tensor) -> Tensor:
+        """See `Upscaler.upscale`."""
+        if images.shape[0:1] == (0,):
+            height, width = (side * self._info.scale for side in images.shape[2:])
+            return torch.empty((0, 3, height, width), device=images.device)
+        answer = self._upscale(_images_to_proto(images, "images"))
+        enlarged = [codec.tensor_from_proto(image.tensor) for image in answer.images]
+        return torch.stack(enlarged).to(images.device)
+
+    def upscale_encoded(self, data: bytes) -> bytes:
+        """Enlarge an image file's content; PNG comes back, with transparency and bit depth kept."""
+        answer = self._upscale([image_pb2.Image(encoded=data)])
+        encoded: bytes = answer.images[0].encoded
+        return encoded
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _upscale(self, images: list[image_pb2.Image]) -> super_resolution_pb2.UpscaleResponse:
+        stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(self._connection.channel())
+        request = super_resolution_pb2.UpscaleRequest(model=self._name, images=images)
+        answer = self._connection.call(stub.Upscale, request)
+        if len(answer.images) != len(images):
+            raise InternalError(
+                f"{self._connection.address} sent {len(answer.images)} images for {len(images)}"
+            )
+        response: super_resolution_pb2.UpscaleResponse = answer
+        return response
+
+
+def connect_scorer(
+    address: str, name: str, *, timeout: float = 120.0, retry_for: float = 0.0
+) -> RemoteScorer:
+    """Ask the server at ``address`` for a scorer.
+
+    Raises:
+        ServiceUnavailable: nobody answers there.
+        UnknownName: it has no such scorer.
+    """
+    connection = Connection(address, timeout=timeout, retry_for=retry_for)
+    stub = scoring_pb2_grpc.ScoringServiceStub(connection.channel())
+    request = scoring_pb2.ListScorersRequest(scorers=[name])
+    answer = connection.call(stub.ListScorers, request)
+    return RemoteScorer(connection, name, codec.scorer_info_from_proto(answer.scorers[0]))
+
+
+def connect_upscaler(
+    address: str, name: str, *, timeout: float = 300.0, retry_for: float = 0.0
+) -> RemoteUpscaler:
+    """Ask the server at ``address`` for a model; raises as `connect_scorer`."""
+    connection = Connection(address, timeout=timeout, retry_for=retry_for)
+    stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(connection.channel())
+    request = super_resolution_pb2.ListModelsRequest(models=[name])
+    answer = connection.call(stub.ListModels, request)
+    return RemoteUpscaler(connection, name, codec.upscaler_info_from_proto(answer.models[0]))
+
+
+class _ScoreGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, references: Tensor | None, scorer: RemoteScorer
+    ) -> Tensor:
+        scores, gradients = scorer.gradient(images, references)
+        ctx.save_for_backward(gradients)
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+        (gradients,) = ctx.saved_tensors
+        factors = outputs[0].to(gradients.dtype).reshape(-1, 1, 1, 1)
+        return factors * gradients, None, None
+
+
+def _images_to_proto(images: Tensor | None, field: str) -> list[image_pb2.Image]:
+    if images is None:
+        return []
+    if images.ndim != 4:
+        raise InvalidInput(
+            f"{field} have shape (N, 3|1, H, W), not {tuple(images.shape)}", field=field
+        )
+    return [codec.image_to_proto(image) for image in images]

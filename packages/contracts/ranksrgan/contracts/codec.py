@@ -1,0 +1,210 @@
+"""Between messages on the wire and the things of this package, in pairs ``x_to_proto`` and
+``x_from_proto``; the only module that knows both."""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+import torch
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from torch import Tensor
+
+from ranksrgan.contracts.errors import (
+    BY_CODE,
+    BY_STATUS,
+    ImageTooLarge,
+    InternalError,
+    InvalidInput,
+    RankSRGANError,
+)
+from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.upscaler import UpscalerInfo
+from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+
+#: ``ErrorInfo.domain`` of every error that our servers send.
+DOMAIN = "ranksrgan"
+
+_DTYPES = {
+    torch.uint8: image_pb2.DATA_TYPE_UINT8,
+    torch.float16: image_pb2.DATA_TYPE_FLOAT16,
+    torch.bfloat16: image_pb2.DATA_TYPE_BFLOAT16,
+    torch.float32: image_pb2.DATA_TYPE_FLOAT32,
+    torch.float64: image_pb2.DATA_TYPE_FLOAT64,
+}
+_TORCH_DTYPES = {number: dtype for dtype, number in _DTYPES.items()}
+
+
+def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:
+    """Any uint8 or floating-point tensor, from any device.
+
+    Raises:
+        InvalidInput: of another type.
+    """
+    if tensor.dtype not in _DTYPES:
+        raise InvalidInput(f"{tensor.dtype} does not travel; use uint8 or floating point")
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return image_pb2.Tensor(
+        dtype=_DTYPES[tensor.dtype],
+        shape=list(tensor.shape),
+        data=flat.view(torch.uint8).numpy().tobytes(),
+    )
+
+
+def tensor_from_proto(message: image_pb2.Tensor, field: str = "tensor") -> Tensor:
+    """The tensor, on the CPU and writable.
+
+    Raises:
+        InvalidInput: unknown type, or a shape that does not account for every byte.
+    """
+    dtype = _TORCH_DTYPES.get(message.dtype)
+    if dtype is None:
+        raise InvalidInput(f"{field}: data type {message.dtype} is not known", field=field)
+    shape = tuple(message.shape)
+    wanted = math.prod(shape) * dtype.itemsize
+    if any(side < 0 for side in shape) or wanted != len(message.data):
+        raise InvalidInput(
+            f"{field}: {len(message.data)} bytes for shape {shape} of {dtype}; "
+            f"{max(wanted, 0)} would be right",
+            field=field,
+        )
+    if wanted == 0:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(message.data), dtype=dtype).reshape(shape)
+
+
+def image_to_proto(image: Tensor) -> image_pb2.Image:
+    """An image ``(3|1, H, W)`` as raw bytes: exact."""
+    return image_pb2.Image(tensor=tensor_to_proto(image))
+
+
+def image_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> Tensor:
+    """An image as ``(3|1, H, W)``: uint8 from an 8-bit file, floating point from a deeper one.
+
+    Raises:
+        InvalidInput: neither kind is set, or the tensor is not of that shape.
+        InvalidImage: the file cannot be decoded.
+        ImageTooLarge: more than ``max_pixels``.
+    """
+    kind = message.WhichOneof("kind")
+    if kind == "encoded":
+        return to_tensor(picture_from_proto(message, field, max_pixels))[0]
+    if kind != "tensor":
+        raise InvalidInput(f"{field}: set encoded or tensor", field=field)
+    shape = tuple(message.tensor.shape)
+    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
+        raise InvalidInput(
+            f"{field}: an image has shape (3, H, W) or (1, H, W), not {shape}", field=field
+        )
+    if shape[1] * shape[2] > max_pixels:
+        raise ImageTooLarge(
+            f"{field} is {shape[2]} x {shape[1]} pixels; at most {max_pixels} are read", field=field
+        )
+    return tensor_from_proto(message.tensor, field)
+
+
+def picture_to_proto(picture: Picture) -> image_pb2.Image:
+    """A picture as a PNG file, which keeps 16 bits and transparency."""
+    return image_pb2.Image(encoded=encode_image(picture))
+
+
+def picture_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> Picture:
+    """The picture in an encoded image; errors as in `images.decode_image`."""
+    return decode_image(message.encoded, name=field, max_pixels=max_pixels)
+
+
+def scorer_info_to_proto(info: ScorerInfo) -> scoring_pb2.ScorerInfo:
+    return scoring_pb2.ScorerInfo(
+        name=info.name,
+        version=info.version,
+        higher_is_better=info.higher_is_better,
+        needs_reference=info.needs_reference,
+        differentiable=info.differentiable,
+        min_side=info.min_side,
+        parameters_hash=info.parameters_hash,
+    )
+
+
+def scorer_info_from_proto(message: scoring_pb2.ScorerInfo) -> ScorerInfo:
+    return ScorerInfo(
+        name=message.name,
+        version=message.version,
+        higher_is_better=message.higher_is_better,
+        needs_reference=message.needs_reference,
+        differentiable=message.differentiable,
+        min_side=message.min_side,
+        parameters_hash=message.parameters_hash,
+    )
+
+
+def upscaler_info_to_proto(info: UpscalerInfo) -> super_resolution_pb2.ModelInfo:
+    return super_resolution_pb2.ModelInfo(
+        name=info.name,
+        version=info.version,
+        scale=info.scale,
+        architecture=info.architecture,
+        parameters_hash=info.parameters_hash,
+    )
+
+
+def upscaler_info_from_proto(message: super_resolution_pb2.ModelInfo) -> UpscalerInfo:
+    return UpscalerInfo(
+        name=message.name,
+        version=message.version,
+        scale=message.scale,
+        architecture=message.architecture,
+        parameters_hash=message.parameters_hash,
+    )
+
+
+def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
+    """An error as ``google.rpc.Status`` with ErrorInfo and, where a field is known, BadRequest."""
+    details = [
+        error_details_pb2.ErrorInfo(
+            reason=error.code, domain=DOMAIN, metadata={"field": error.field} if error.field else {}
+        )
+    ]
+    status = status_pb2.Status(
+        code=grpc.StatusCode[error.status].value[0], message=str(error), details=_pack(details)
+    )
+    if error.field and error.status == "INVALID_ARGUMENT":
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=str(error)
+        )
+        bad_request = error_details_pb2.BadRequest(field_violations=[violation])
+        status.details.extend(_pack([bad_request]))
+    return status
+
+
+def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
+    """The error that a failed call stands for: the same class that the server raised.
+
+    Args:
+        call: what the stub raised.
+        address: of the server, for messages about the connection itself.
+    """
+    code, text = call.code(), call.details() or ""
+    status = rpc_status.from_call(call) if isinstance(call, grpc.Call) else None
+    details: list[any_pb2.Any] = [] if status is None else list(status.details)
+    for detail in details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            kind = BY_CODE.get(info.reason, InternalError)
+            return kind(text, field=info.metadata.get("field"))
+    kind = BY_STATUS.get(code.name, InternalError)
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        text = f"the service at {address} does not answer: {text}"
+    return kind(text)
+
+
+def _pack(details: list[Message]) -> list[any_pb2.Any]:
+    packed = []
+    for detail in details:
+        wrapped = any_pb2.Any()
+        wrapped.Pack(detail)
+        packed.append(wrapped)
+    return packed

@@ -1,0 +1,72 @@
+from ranksrgan.contracts.v1 import image_pb2 as _image_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ScorerInfo(_message.Message):
+    __slots__ = ("name", "version", "higher_is_better", "needs_reference", "differentiable", "min_side", "parameters_hash")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENTIABLE_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIDE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    higher_is_better: bool
+    needs_reference: bool
+    differentiable: bool
+    min_side: int
+    parameters_hash: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., needs_reference: _Optional[bool] = ..., differentiable: _Optional[bool] = ..., min_side: _Optional[int] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
+
+class ListScorersRequest(_message.Message):
+    __slots__ = ("scorers",)
+    SCORERS_FIELD_NUMBER: _ClassVar[int]
+    scorers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, scorers: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListScorersResponse(_message.Message):
+    __slots__ = ("scorers",)
+    SCORERS_FIELD_NUMBER: _ClassVar[int]
+    scorers: _containers.RepeatedCompositeFieldContainer[ScorerInfo]
+    def __init__(self, scorers: _Optional[_Iterable[_Union[ScorerInfo, _Mapping]]] = ...) -> None: ...
+
+class ScoreRequest(_message.Message):
+    __slots__ = ("scorer", "images", "references")
+    SCORER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    scorer: str
+    images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
+    references: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
+    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ...) -> None: ...
+
+class ScoreResponse(_message.Message):
+    __slots__ = ("scores",)
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, scores: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ScoreGradientRequest(_message.Message):
+    __slots__ = ("scorer", "images", "references")
+    SCORER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    scorer: str
+    images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
+    references: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
+    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ...) -> None: ...
+
+class ScoreGradientResponse(_message.Message):
+    __slots__ = ("scores", "gradients")
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    GRADIENTS_FIELD_NUMBER: _ClassVar[int]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    gradients: _containers.RepeatedCompositeFieldContainer[_image_pb2.Tensor]
+    def __init__(self, scores: _Optional[_Iterable[float]] = ..., gradients: _Optional[_Iterable[_Union[_image_pb2.Tensor, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,23 @@
+"""The metrics service: ``ScoringService`` over the catalog."""
+
+from __future__ import annotations
+
+from ranksrgan.contracts import rpc
+from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.metrics.catalog import MetricCatalog
+
+
+def serve(
+    listen: str, *, workers: int, queue: int, max_pixels: int, max_message_bytes: int
+) -> int:
+    """Serve every metric at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+
+    Args:
+        listen: the address.
+        workers: requests worked on at a time.
+        queue: requests that may wait.
+        max_pixels: of one image.
+        max_message_bytes: of one request.
+    """
+    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
+    return rpc.serve(listen, [ScoringServicer(MetricCatalog(), max_pixels=max_pixels)], limits)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
+from ranksrgan.contracts.images import Picture, encode_image
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.upscaler import UpscalerInfo
+from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+
+DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@given(
+    shape=st.lists(st.integers(0, 5), min_size=0, max_size=4),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 2**16),
+)
+def test_tensors_round_trip_to_the_bit(shape: list[int], dtype: torch.dtype, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    tensor = (torch.rand(shape, generator=generator) * 200).to(dtype)
+    back = codec.tensor_from_proto(codec.tensor_to_proto(tensor))
+    assert back.dtype == dtype
+    assert torch.equal(back, tensor)
+
+
+def test_a_transposed_tensor_travels_in_its_own_order() -> None:
+    tensor = torch.arange(6.0).reshape(2, 3).T
+    assert torch.equal(codec.tensor_from_proto(codec.tensor_to_proto(tensor)), tensor)
+
+
+def test_what_is_read_can_be_written_to() -> None:
+    back = codec.tensor_from_proto(codec.tensor_to_proto(torch.zeros(3)))
+    back += 1
+    assert back.sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (image_pb2.Tensor(dtype=99, shape=[1], data=b"1"), "data type 99"),
+        (image_pb2.Tensor(dtype=1, shape=[2, 2], data=b"123"), "3 bytes for shape"),
+        (image_pb2.Tensor(dtype=1, shape=[-1, -4], data=b"1234"), "4 bytes for shape"),
+        (image_pb2.Tensor(dtype=4, shape=[2**40, 2**40], data=b""), "0 bytes for shape"),
+    ],
+)
+def test_tensors_that_contradict_themselves_are_refused(
+    message: image_pb2.Tensor, text: str
+) -> None:
+    with pytest.raises(InvalidInput, match=text) as caught:
+        codec.tensor_from_proto(message, "images[0]")
+    assert caught.value.field == "images[0]"
+
+
+def test_an_encoded_image_arrives_as_its_pixels() -> None:
+    pixels = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+    message = codec.picture_to_proto(Picture(pixels))
+    image = codec.image_from_proto(message, "image", 100)
+    assert image.dtype == torch.uint8
+    assert np.array_equal(image.numpy().transpose(1, 2, 0), pixels)
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "text"),
+    [
+        (image_pb2.Image(), InvalidInput, "set encoded or tensor"),
+        (codec.image_to_proto(torch.zeros(2, 4, 4)), InvalidInput, "shape"),
+        (codec.image_to_proto(torch.zeros(3, 0, 4)), InvalidInput, "shape"),
+        (codec.image_to_proto(torch.zeros(3, 20, 6)), ImageTooLarge, "6 x 20"),
+        (image_pb2.Image(encoded=b"not an image"), InvalidImage, "not a PNG"),
+        (
+            image_pb2.Image(encoded=encode_image(Picture(np.zeros((20, 6, 3), np.uint8)))),
+            ImageTooLarge,
+            "6 x 20",
+        ),
+    ],
+)
+def test_images_that_are_none_are_refused(
+    message: image_pb2.Image, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        codec.image_from_proto(message, "images[0]", 100)
+
+
+def test_infos_round_trip() -> None:
+    scorer = ScorerInfo("niqe?border=4", "1", False, True, True, 96, "ab")
+    assert codec.scorer_info_from_proto(codec.scorer_info_to_proto(scorer)) == scorer
+    upscaler = UpscalerInfo("fine", "2", 4, "srresnet", "cd")
+    assert codec.upscaler_info_from_proto(codec.upscaler_info_to_proto(upscaler)) == upscaler
+
+
+def test_every_data_message_has_a_pair_of_converters() -> None:
+    """Requests and responses are put together where they are used; the rest is the codec's."""
+    stems = {
+        "Tensor": "tensor",
+        "Image": "image",
+        "ScorerInfo": "scorer_info",
+        "ModelInfo": "upscaler_info",
+    }
+    data = {
+        name
+        for module in (image_pb2, scoring_pb2, super_resolution_pb2)
+        for name in module.DESCRIPTOR.message_types_by_name
+        if not name.endswith(("Request", "Response"))
+    }
+    assert data == set(stems)
+    for stem in stems.values():
+        assert callable(getattr(codec, f"{stem}_to_proto"))
+        assert callable(getattr(codec, f"{stem}_from_proto"))

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from ranksrgan.contracts import codec, errors
+from ranksrgan.contracts.errors import BY_CODE, BY_STATUS, RankSRGANError
+
+
+class FailedCall(grpc.RpcError):
+    """A failed call that carries a bare status, as a proxy or another implementation sends it."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+
+def all_classes(root: type[RankSRGANError] = RankSRGANError) -> set[type[RankSRGANError]]:
+    return {root}.union(*(all_classes(child) for child in root.__subclasses__()))
+
+
+def test_every_class_that_may_travel_is_in_the_table() -> None:
+    local = {RankSRGANError, errors.AddressInUse}
+    assert set(BY_CODE.values()) == all_classes() - local
+
+
+def test_codes_are_unique_and_statuses_exist() -> None:
+    assert len(BY_CODE) == len(set(BY_CODE.values()))
+    for cls in BY_CODE.values():
+        assert grpc.StatusCode[cls.status]
+    for status, cls in BY_STATUS.items():
+        assert grpc.StatusCode[status]
+        assert cls in BY_CODE.values()
+
+
+@pytest.mark.parametrize(
+    ("cls", "builtin"),
+    [
+        (errors.InvalidImage, ValueError),
+        (errors.UnknownName, LookupError),
+        (errors.MissingAsset, FileNotFoundError),
+        (errors.ServiceUnavailable, ConnectionError),
+        (errors.DeadlineExceeded, TimeoutError),
+    ],
+)
+def test_each_is_what_a_python_caller_expects(
+    cls: type[RankSRGANError], builtin: type[Exception]
+) -> None:
+    with pytest.raises(builtin, match="what is wrong"):
+        raise cls("what is wrong")
+
+
+@pytest.mark.parametrize("code", sorted(BY_CODE))
+def test_status_carries_reason_field_and_text(code: str) -> None:
+    error = BY_CODE[code]("what is wrong", field="images[3]")
+    status = codec.error_to_proto(error)
+    assert grpc.StatusCode[error.status].value[0] == status.code
+    assert status.message == "what is wrong"
+    assert any(b"images[3]" in detail.value for detail in status.details)
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, errors.InvalidInput),
+        (grpc.StatusCode.NOT_FOUND, errors.UnknownName),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.LimitExceeded),
+        (grpc.StatusCode.UNKNOWN, errors.InternalError),
+        (grpc.StatusCode.UNAUTHENTICATED, errors.InternalError),
+    ],
+)
+def test_a_bare_status_falls_back_on_the_second_table(
+    status: grpc.StatusCode, cls: type[RankSRGANError]
+) -> None:
+    error = codec.error_from_proto(FailedCall(status, "text"), "host:1")
+    assert type(error) is cls
+    assert str(error) == "text"

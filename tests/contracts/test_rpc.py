@@ -1,0 +1,244 @@
+"""A real server on loopback: limits, refusals, cancellation, draining."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+import torch
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from torch import Tensor
+
+from ranksrgan.contracts import ScorerInfo, cancellation, open_scorer
+from ranksrgan.contracts.client import Connection, connect_scorer
+from ranksrgan.contracts.errors import (
+    AddressInUse,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    LimitExceeded,
+    Overloaded,
+    RankSRGANError,
+    RequestCancelled,
+    ServiceUnavailable,
+    UndefinedScore,
+    UnknownName,
+)
+from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
+from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from tests.contracts.conftest import Catalog, Contrast, StartServer
+
+IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
+
+
+class Slow:
+    """Works until it is released, in small steps as our loops do."""
+
+    info = ScorerInfo("slow", "1", True, False, False, 1)
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.working = threading.Semaphore(0)
+        self.ended: list[str] = []
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        self.working.release()
+        try:
+            while not self.release.wait(0.01):
+                cancellation.check()
+        except RequestCancelled:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append("done")
+        return torch.zeros(len(images), dtype=torch.float64)
+
+
+class Broken:
+    info = ScorerInfo("broken", "1", True, False, False, 1)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        raise RuntimeError("/secret/path/model.bin is corrupt")
+
+
+def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    outcome: list[object] = []
+
+    def body() -> None:
+        try:
+            outcome.append(work())
+        except RankSRGANError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread, outcome
+
+
+def test_a_taken_port_is_refused(start: StartServer) -> None:
+    first = start(ScoringServicer(Catalog(contrast=Contrast())))
+    with pytest.raises(AddressInUse, match=first.address):
+        start(ScoringServicer(Catalog(contrast=Contrast())), address=first.address)
+
+
+def test_a_taken_socket_is_refused_and_goes_on_working(start: StartServer, tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s.sock"
+    start(ScoringServicer(Catalog(contrast=Contrast())), address=address)
+    with pytest.raises(AddressInUse, match=r"s\.sock"):
+        start(ScoringServicer(Catalog()), address=address)
+    assert connect_scorer(address, "contrast").score(IMAGES).shape == (2,)
+
+
+def test_a_socket_left_by_a_dead_server_is_replaced(start: StartServer, tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    start(ScoringServicer(Catalog(contrast=Contrast())), address=f"unix:{path}")
+    assert open_scorer(f"unix://{path}/contrast").score(IMAGES).shape == (2,)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("address", ["", "8080", "host:", "host:http", "unix:/no/such/folder/s"])
+def test_what_is_no_address_is_refused(start: StartServer, address: str) -> None:
+    with pytest.raises(InvalidInput):
+        start(ScoringServicer(Catalog()), address=address)
+
+
+def test_health_and_reflection(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    assert check_health(server.address)
+    assert check_health(server.address, ScoringServicer.full_name)
+    assert not check_health(server.address, "no.such.Service")
+    with open_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = stub.ServerReflectionInfo(iter([request]), timeout=5)
+    names = {service.name for service in answer.list_services_response.service}
+    assert ScoringServicer.full_name in names
+    assert "grpc.health.v1.Health" in names
+
+
+def test_errors_arrive_by_class_with_text_and_field(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    with pytest.raises(UnknownName, match="there is contrast"):
+        connect_scorer(server.address, "niqe")
+    scorer = connect_scorer(server.address, "contrast")
+    with pytest.raises(UndefinedScore, match="flat image") as caught:
+        scorer.score(torch.zeros(1, 3, 4, 4))
+    assert caught.value.field == "images"
+
+
+def test_an_unexpected_exception_shows_nothing_of_itself(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(broken=Broken())))
+    with pytest.raises(InternalError) as caught:
+        connect_scorer(server.address, "broken").score(IMAGES)
+    assert "secret" not in str(caught.value)
+    assert "incident" in str(caught.value)
+
+
+def test_a_batch_beyond_the_message_limit_is_refused(start: StartServer) -> None:
+    limits = ServerLimits(max_message_bytes=2**16)
+    server = start(ScoringServicer(Catalog(contrast=Contrast())), limits=limits)
+    scorer = connect_scorer(server.address, "contrast")
+    assert scorer.score(torch.rand(1, 3, 64, 64)).shape == (1,)
+    with pytest.raises(LimitExceeded):
+        scorer.score(torch.rand(1, 3, 128, 128))
+
+
+def test_a_ranksrgan_batch_passes_under_the_default_limit(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    batch = torch.rand(8, 3, 296, 296)
+    scores = connect_scorer(server.address, "contrast").score(batch)
+    assert torch.equal(scores, Contrast().score(batch))
+
+
+def test_a_full_queue_refuses_and_health_still_answers(start: StartServer) -> None:
+    slow = Slow()
+    limits = ServerLimits(workers=1, queue=1)
+    server = start(ScoringServicer(Catalog(slow=slow)), limits=limits)
+    scorer = connect_scorer(server.address, "slow")
+    working = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=5)
+    waiting = in_background(lambda: scorer.score(IMAGES))
+    deadline = time.monotonic() + 5
+    refused: object = None
+    while not isinstance(refused, Overloaded) and time.monotonic() < deadline:
+        # Until the waiting request has arrived, this one takes its place and is cancelled.
+        impatient = Connection(server.address, timeout=0.2, retry_for=0.0)
+        try:
+            stub = scoring_pb2_grpc.ScoringServiceStub(impatient.channel())
+            impatient.call(stub.Score, scoring_pb2.ScoreRequest(scorer="slow"))
+        except RankSRGANError as error:
+            refused = error
+    assert isinstance(refused, Overloaded)
+    assert check_health(server.address)
+    slow.release.set()
+    for thread, outcome in (working, waiting):
+        thread.join(5)
+        assert isinstance(outcome[0], Tensor)
+
+
+def test_a_deadline_ends_the_work_too(start: StartServer) -> None:
+    slow = Slow()
+    server = start(ScoringServicer(Catalog(slow=slow)))
+    with pytest.raises(DeadlineExceeded):
+        connect_scorer(server.address, "slow", timeout=0.3).score(IMAGES)
+    deadline = time.monotonic() + 2
+    while not slow.ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert slow.ended == ["cancelled"]
+
+
+def test_stopping_lets_requests_in_flight_finish(start: StartServer) -> None:
+    slow = Slow()
+    server = start(ScoringServicer(Catalog(slow=slow)))
+    scorer = connect_scorer(server.address, "slow")
+    thread, outcome = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=5)
+    stopping = threading.Thread(target=server.stop, args=(10.0,))
+    stopping.start()
+    time.sleep(0.1)
+    slow.release.set()
+    thread.join(5)
+    stopping.join(5)
+    assert isinstance(outcome[0], Tensor)
+    assert not check_health(server.address, timeout=0.5)
+
+
+def test_nobody_there(start: StartServer) -> None:
+    with pytest.raises(ServiceUnavailable, match="127.0.0.1:1 does not answer"):
+        connect_scorer("127.0.0.1:1", "niqe", timeout=2)
+
+
+def test_retries_outlive_a_restart(start: StartServer) -> None:
+    first = start(ScoringServicer(Catalog(contrast=Contrast())))
+    scorer = connect_scorer(first.address, "contrast", retry_for=20)
+    before = scorer.score(IMAGES)
+    first.stop()
+    restarted: list[RunningServer] = []
+
+    def restart() -> None:
+        time.sleep(0.5)
+        restarted.append(
+            start(ScoringServicer(Catalog(contrast=Contrast())), address=first.address)
+        )
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    assert torch.equal(scorer.score(IMAGES), before)
+    thread.join()
+
+
+def test_a_gradient_is_asked_only_of_those_who_have_one(start: StartServer) -> None:
+    slow = Slow()
+    server = start(ScoringServicer(Catalog(slow=slow)))
+    with open_channel(server.address) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ScoreGradient(scoring_pb2.ScoreGradientRequest(scorer="slow"), timeout=5)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -1,0 +1,45 @@
+"""The wire may grow; what old clients know must stay what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
+
+from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+
+GOLDEN = Path(__file__).with_name("wire.txt")
+TYPES = {
+    value: name.removeprefix("TYPE_").lower()
+    for name, value in vars(FieldDescriptor).items()
+    if name.startswith("TYPE_")
+}
+
+
+def facts(file: FileDescriptor) -> list[str]:
+    lines = []
+    for message in file.message_types_by_name.values():
+        for field in message.fields:
+            many = "repeated " if field.is_repeated else ""
+            kind = field.message_type or field.enum_type
+            named = kind.full_name if kind else TYPES[field.type]
+            lines.append(f"{message.full_name}.{field.name} = {field.number}: {many}{named}")
+    for enum in file.enum_types_by_name.values():
+        lines += [f"{enum.full_name}.{value.name} = {value.number}" for value in enum.values]
+    for service in file.services_by_name.values():
+        lines += [
+            f"{method.full_name}({method.input_type.full_name}) -> {method.output_type.full_name}"
+            for method in service.methods
+        ]
+    return lines
+
+
+def today() -> list[str]:
+    modules = (image_pb2, scoring_pb2, super_resolution_pb2)
+    return sorted(line for module in modules for line in facts(module.DESCRIPTOR))
+
+
+def test_nothing_that_was_promised_has_changed() -> None:
+    promised = GOLDEN.read_text().splitlines()
+    assert promised
+    assert [line for line in promised if line not in today()] == []
