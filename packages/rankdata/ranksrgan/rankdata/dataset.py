@@ -1,0 +1,198 @@
+"""Reading a rank dataset's folder, and refusing one that contradicts itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from ranksrgan.contracts import ScorerInfo
+from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.rankdata.config import SPLITS
+from ranksrgan.rankdata.manifest import (
+    MANIFEST,
+    Record,
+    Row,
+    level_image,
+    read_manifest,
+    read_record,
+)
+
+
+class Content(NamedTuple):
+    """One crop of one source image, with its score at every level.
+
+    Attributes:
+        source, split: the source image and where it belongs.
+        top, left, size: the box in pixels.
+        sharpness: mean local deviation of the HR crop, 0..255 scale.
+        scores: in the order of the dataset's levels.
+    """
+
+    source: str
+    split: str
+    top: int
+    left: int
+    size: int
+    sharpness: float
+    scores: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """Which crop of which source: ``"astronaut@200,0"`` (top, left)."""
+        return f"{self.source}@{self.top},{self.left}"
+
+
+@dataclass(frozen=True)
+class RankDataset:
+    """An opened dataset.
+
+    Attributes:
+        folder: where it lies.
+        record: what made it.
+        contents: every kept crop, by source and box.
+        hashes: sha256 of the file of each (level, source).
+    """
+
+    folder: Path
+    record: Record
+    contents: tuple[Content, ...]
+    hashes: Mapping[tuple[str, str], str]
+
+    @classmethod
+    def open(cls, folder: Path | str, *, check_hashes: bool = False) -> Self:
+        """Open a dataset and check that it is whole.
+
+        Args:
+            folder: what `build` wrote.
+            check_hashes: read every level image and compare its sha256 as well.
+
+        Raises:
+            InvalidDataset: not a dataset, of a newer format, a level image missing or (with
+                ``check_hashes``) changed, a crop without a score at some level, a source in two
+                splits. The message names the level and image.
+        """
+        folder = Path(folder)
+        record = read_record(folder)
+        levels = tuple(level.name for level in record.levels)
+        rows = read_manifest(folder)
+        if not rows:
+            raise InvalidDataset(f"{folder / MANIFEST} has no rows", field=MANIFEST)
+        hashes = _check_rows(rows, levels, folder)
+        dataset = cls(folder, record, _group(rows, levels, folder), hashes)
+        for (level, source), expected in hashes.items():
+            path = dataset.image_path(level, source)
+            if not path.is_file():
+                raise InvalidDataset(
+                    f"{folder}: level {level} has no image of {source} ({path} is missing)",
+                    field=str(path),
+                )
+            if check_hashes and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+                raise InvalidDataset(
+                    f"{folder}: level {level}: the image of {source} was changed after it was "
+                    "labelled",
+                    field=str(path),
+                )
+        return dataset
+
+    @property
+    def metric(self) -> ScorerInfo:
+        """What labelled the crops, and in which direction it counts."""
+        return self.record.metric
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels, in order."""
+        return tuple(level.name for level in self.record.levels)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that hold something."""
+        present = {content.split for content in self.contents}
+        return tuple(split for split in SPLITS if split in present)
+
+    def image_path(self, level: str, source: str) -> Path:
+        """The file of a level's image."""
+        return level_image(self.folder, level, source)
+
+    def select(self, split: str | None = None) -> tuple[Content, ...]:
+        """The contents of one split, or all.
+
+        Raises:
+            InvalidDataset: no such split, or nothing in it.
+        """
+        if split is None:
+            return self.contents
+        chosen = tuple(content for content in self.contents if content.split == split)
+        if not chosen:
+            raise InvalidDataset(
+                f"{self.folder} has no split {split!r}; it has {', '.join(self.splits)}",
+                field="split",
+            )
+        return chosen
+
+    def fingerprint(self, contents: Iterable[Content]) -> str:
+        """sha256 in hex of metric, levels, images, boxes and scores of ``contents``."""
+        digest = hashlib.sha256(json.dumps([asdict(self.metric), self.levels]).encode())
+        for content in contents:
+            files = [self.hashes[level, content.source] for level in self.levels]
+            digest.update(json.dumps([content, files]).encode())
+        return digest.hexdigest()
+
+
+def _check_rows(
+    rows: Iterable[Row], levels: tuple[str, ...], folder: Path
+) -> dict[tuple[str, str], str]:
+    """Check each row and that they agree; return the hash of each (level, source)."""
+    splits: dict[str, str] = {}
+    hashes: dict[tuple[str, str], str] = {}
+    for row in rows:
+        where = f"{folder / MANIFEST}: {row.source} at level {row.level}"
+        problem = None
+        if row.level not in levels:
+            problem = f"the levels are {', '.join(levels)}"
+        elif row.source in ("", ".", "..") or "/" in row.source or "\0" in row.source:
+            problem = "that is no name of an image"
+        elif row.split not in SPLITS:
+            problem = f"split {row.split!r} is none of {', '.join(SPLITS)}"
+        elif splits.setdefault(row.source, row.split) != row.split:
+            problem = f"the source is in two splits, {splits[row.source]} and {row.split}"
+        elif hashes.setdefault((row.level, row.source), row.sha256) != row.sha256:
+            problem = "two hashes for one file"
+        elif math.isnan(row.score):
+            problem = "the score is not a number"
+        elif row.size < 1 or row.top < 0 or row.left < 0:
+            problem = f"an impossible box ({row.top}, {row.left}, {row.size})"
+        if problem:
+            raise InvalidDataset(f"{where}: {problem}", field=MANIFEST)
+    return hashes
+
+
+def _group(rows: Iterable[Row], levels: tuple[str, ...], folder: Path) -> tuple[Content, ...]:
+    """Rows of one crop together, each crop with every level once."""
+    found: dict[tuple[str, int, int, int], dict[str, Row]] = {}
+    for row in rows:
+        versions = found.setdefault((row.source, row.top, row.left, row.size), {})
+        if row.level in versions:
+            raise InvalidDataset(
+                f"{folder / MANIFEST}: two rows of {row.source}@{row.top},{row.left} at level "
+                f"{row.level}",
+                field=MANIFEST,
+            )
+        versions[row.level] = row
+    contents = []
+    for (source, top, left, size), versions in sorted(found.items()):
+        missing = [level for level in levels if level not in versions]
+        if missing:
+            raise InvalidDataset(
+                f"{folder / MANIFEST}: {source}@{top},{left} has no score at level {missing[0]}",
+                field=MANIFEST,
+            )
+        any_row = versions[levels[0]]
+        scores = tuple(versions[level].score for level in levels)
+        contents.append(Content(source, any_row.split, top, left, size, any_row.sharpness, scores))
+    return tuple(contents)

@@ -1,0 +1,191 @@
+"""The files of a dataset's folder: one row per crop and level, and the record of what made them.
+
+manifest.parquet              Row by Row
+dataset.json                  Record
+levels/<level>/<source>.png   the level images, 8 bits, whole
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from ranksrgan.contracts import atomic
+from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.scorer import ScorerInfo
+
+MANIFEST = "manifest.parquet"
+RECORD = "dataset.json"
+FORMAT = 1
+
+
+class Row(NamedTuple):
+    """One crop of one level.
+
+    Attributes:
+        source: name of the source image.
+        split: train, val or test.
+        level: name of the level.
+        top, left, size: the crop's box in pixels.
+        score: of the metric that the record names.
+        sha256: of the level image's file, in hex.
+        sharpness: mean local deviation of the HR crop, 0..255 scale.
+    """
+
+    source: str
+    split: str
+    level: str
+    top: int
+    left: int
+    size: int
+    score: float
+    sha256: str
+    sharpness: float
+
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),
+        pa.field("top", pa.int32(), nullable=False),
+        pa.field("left", pa.int32(), nullable=False),
+        pa.field("size", pa.int32(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("sharpness", pa.float64(), nullable=False),
+    ]
+)
+
+
+class LevelRecord(Config):
+    """One level: its spec, what kind it is, and what made it (network, weights' hash, ...)."""
+
+    name: str
+    spec: str
+    kind: str
+    facts: dict[str, Any]
+
+
+class Counts(Config):
+    """What was kept and what was not.
+
+    Attributes:
+        sources: source images that were read.
+        sources_smaller_than_crop: of those, how many have no room for a crop.
+        sources_without_kept_crop: of those, how many lost every crop.
+        crops_kept: contents of the dataset.
+        crops_dropped: by reason; dropped at one level is dropped at all.
+    """
+
+    sources: int
+    sources_smaller_than_crop: int
+    sources_without_kept_crop: int
+    crops_kept: int
+    crops_dropped: dict[str, int]
+
+
+class Record(Config):
+    """``dataset.json``: every parameter that made the dataset.
+
+    Attributes:
+        format: version of this layout.
+        metric: what labelled the crops, with its direction.
+        levels: in order.
+        counts: what was kept and dropped.
+        config: the resolved `BuildConfig`.
+        run: versions, revision, command and time.
+    """
+
+    format: int
+    metric: ScorerInfo
+    levels: tuple[LevelRecord, ...]
+    counts: Counts
+    config: dict[str, Any]
+    run: dict[str, Any]
+
+
+def level_image(folder: Path, level: str, source: str) -> Path:
+    """Where the image of a level lies."""
+    return folder / "levels" / level / f"{source}.png"
+
+
+def write_manifest(folder: Path, rows: Iterable[Row]) -> None:
+    """Write ``manifest.parquet``, whole or not at all."""
+    columns = list(zip(*rows, strict=True))
+    table = pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
+        schema=_SCHEMA,
+    )
+    with atomic.replacing(folder / MANIFEST) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_manifest(folder: Path) -> list[Row]:
+    """Read ``manifest.parquet``.
+
+    Raises:
+        InvalidDataset: missing, damaged, or without one of the columns.
+    """
+    path = folder / MANIFEST
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except FileNotFoundError as error:
+        raise InvalidDataset(f"{folder} has no {MANIFEST}", field=str(path)) from error
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidDataset(f"{path} is damaged: {error}", field=str(path)) from error
+    missing = [name for name in Row._fields if name not in table.column_names]
+    if missing:
+        raise InvalidDataset(f"{path} has no column {', '.join(missing)}", field=str(path))
+    try:
+        table = table.select(list(Row._fields)).cast(_SCHEMA)
+    except (pa.ArrowException, ValueError) as error:
+        raise InvalidDataset(
+            f"{path}: a column of the wrong type: {error}", field=str(path)
+        ) from error
+    return [Row(*values) for values in zip(*(c.to_pylist() for c in table.columns), strict=True)]
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write ``dataset.json``, whole or not at all."""
+    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    atomic.write_text(folder / RECORD, text + "\n")
+
+
+def read_record(folder: Path) -> Record:
+    """Read ``dataset.json``.
+
+    Raises:
+        InvalidDataset: missing, damaged, or of a newer format.
+    """
+    path = folder / RECORD
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidDataset(
+            f"{folder} is no rank dataset: it has no {RECORD}", field=str(path)
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InvalidDataset(f"{path} is damaged: {error}", field=str(path)) from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(version, int):
+        raise InvalidDataset(f"{path} does not say its format", field=str(path))
+    if version > FORMAT:
+        raise InvalidDataset(
+            f"{path} is of format {version}; this version reads up to {FORMAT}: update "
+            "ranksrgan-rankdata",
+            field=str(path),
+        )
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InvalidDataset(f"{path}: {key}: {first['msg']}", field=str(path)) from error

@@ -1,0 +1,255 @@
+"""Labelled pairs from a rank dataset, in a reproducible order.
+
+A pair is two levels of one content. Its label is +1 if the first has the larger metric value, -1 if
+the second has it. A pair whose values differ by no more than ``min_gap`` is a tie: it has no order
+to learn, so it is dropped unless asked for (then its label is 0).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple, cast, get_args
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ranksrgan.contracts import Pair, RankedContent, RankedInfo
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.images import read_image, to_tensor
+from ranksrgan.rankdata.dataset import Content, RankDataset
+
+Ties = Literal["drop", "keep"]
+
+DEFAULT_CACHE_BYTES = 512 * 2**20
+
+
+class _Order(NamedTuple):
+    """Level ``a`` against level ``b`` of a content, all by index."""
+
+    content: int
+    a: int
+    b: int
+    label: float
+
+
+class PairDataset(Dataset[Pair]):
+    """Every labelled pair of a split, in a fixed order; levels in the dataset's order.
+
+    Args:
+        dataset: an opened dataset.
+        split: one split; None for all.
+        ties: ``"drop"``, or ``"keep"`` with label 0.
+        min_gap: values have to differ by more than this to have an order. The published code wants
+            0.1 (of NIQE) between its two most perceptual levels.
+        cache_bytes: of decoded level images kept in memory.
+
+    Raises:
+        InvalidInput: an unknown tie policy, a negative gap.
+        InvalidDataset: no such split.
+    """
+
+    def __init__(
+        self,
+        dataset: RankDataset,
+        split: str | None = None,
+        *,
+        ties: Ties = "drop",
+        min_gap: float = 0.0,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        if ties not in get_args(Ties):
+            raise InvalidInput(f"ties={ties}: drop or keep is wanted", field="ties")
+        if not min_gap >= 0:
+            raise InvalidInput(f"min_gap={min_gap}: 0 or more is wanted", field="min_gap")
+        self.dataset = dataset
+        self.split = split
+        self.ties = ties
+        self.min_gap = min_gap
+        self.contents = dataset.select(split)
+        self._images = LevelImages(dataset, cache_bytes)
+        self._orders = [
+            _Order(index, a, b, label)
+            for index, content in enumerate(self.contents)
+            for a, b in combinations(range(len(dataset.levels)), 2)
+            if (label := order(content.scores[a], content.scores[b], min_gap)) or ties == "keep"
+        ]
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Two ``(3, size, size)`` float32 images in [0, 1] and the label of the first."""
+        which = self._orders[index]
+        content, levels = self.contents[which.content], self.dataset.levels
+        return Pair(
+            self._images.crop(levels[which.a], content),
+            self._images.crop(levels[which.b], content),
+            which.label,
+        )
+
+    def versions(self, index: int) -> RankedContent:
+        """All levels of content ``index`` with their scores."""
+        content, levels = self.contents[index], self.dataset.levels
+        return RankedContent(
+            content.name,
+            levels,
+            torch.stack([self._images.crop(level, content) for level in levels]),
+            torch.tensor(content.scores, dtype=torch.float64),
+        )
+
+
+class FolderPairSource:
+    """A `PairSource` over a dataset's folder.
+
+    Each epoch is a permutation of all pairs that ``(seed, epoch)`` fixes; with the same generator
+    the two members of each pair change places at random (the label with them), so that their order
+    says nothing. Nothing is flipped or rotated: metrics such as NIQE change under it.
+    """
+
+    def __init__(self, pairs: PairDataset) -> None:
+        self._pairs = pairs
+        dataset = pairs.dataset
+        policy = f"{pairs.split} {pairs.ties} {pairs.min_gap}"
+        made = hashlib.sha256((dataset.fingerprint(pairs.contents) + policy).encode())
+        self._info = RankedInfo(
+            metric=dataset.metric.name,
+            higher_is_better=dataset.metric.higher_is_better,
+            levels=dataset.levels,
+            contents=len(pairs.contents),
+            pairs=len(pairs),
+            fingerprint=made.hexdigest(),
+        )
+
+    @property
+    def info(self) -> RankedInfo:
+        return self._info
+
+    def pairs(self, seed: int, start: int = 0) -> Iterator[Pair]:
+        """See `PairSource.pairs`.
+
+        Raises:
+            InvalidInput: ``start`` is negative.
+            InvalidDataset: there is no pair, since all are ties.
+        """
+        if start < 0:
+            raise InvalidInput(f"start={start}: 0 or more is wanted", field="start")
+        if not len(self._pairs):
+            raise InvalidDataset(
+                f"{self._pairs.dataset.folder} has no pair with an order: every pair is a tie",
+                field="ties",
+            )
+        return self._stream(seed, start)
+
+    def contents(self) -> Iterator[RankedContent]:
+        """See `PairSource.contents`: by source and box."""
+        return (self._pairs.versions(index) for index in range(len(self._pairs.contents)))
+
+    def _stream(self, seed: int, start: int) -> Iterator[Pair]:
+        epoch, done = divmod(start, len(self._pairs))
+        while True:
+            generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
+            indices = torch.randperm(len(self._pairs), generator=generator)
+            swaps = torch.randint(2, (len(self._pairs),), generator=generator)
+            for index, swap in zip(indices[done:].tolist(), swaps[done:].tolist(), strict=True):
+                pair = self._pairs[index]
+                # `0 - label` and not `-label`: a tie's label stays 0.0.
+                yield Pair(pair.b, pair.a, 0.0 - pair.label) if swap else pair
+            epoch, done = epoch + 1, 0
+
+
+class LevelImages:
+    """Crops of level images; the images are decoded once and kept while there is room.
+
+    Args:
+        dataset: whose images.
+        capacity: bytes of decoded images; the one that was used longest ago goes first.
+    """
+
+    def __init__(self, dataset: RankDataset, capacity: int = DEFAULT_CACHE_BYTES) -> None:
+        self._dataset = dataset
+        self._capacity = capacity
+        self._bytes = 0
+        self._images: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
+
+    def crop(self, level: str, content: Content) -> Tensor:
+        """``(3, size, size)`` float32 in [0, 1].
+
+        Raises:
+            InvalidImage: the level image is missing or damaged.
+            InvalidDataset: the box lies outside of it.
+        """
+        image = self._image(level, content.source)
+        bottom, right = content.top + content.size, content.left + content.size
+        if bottom > image.shape[1] or right > image.shape[2]:
+            raise InvalidDataset(
+                f"{content.name} with {content.size} pixels a side lies outside of "
+                f"{self._dataset.image_path(level, content.source)}",
+                field=content.source,
+            )
+        return image[:, content.top : bottom, content.left : right].float() / 255
+
+    def _image(self, level: str, source: str) -> Tensor:
+        key = (level, source)
+        image = self._images.get(key)
+        if image is not None:
+            self._images.move_to_end(key)
+            return image
+        path = self._dataset.image_path(level, source)
+        image = to_tensor(read_image(path))[0]
+        if image.dtype != torch.uint8 or image.shape[0] != 3:
+            raise InvalidDataset(f"{path} is not RGB with 8 bits", field=str(path))
+        self._images[key] = image
+        self._bytes += image.numel()
+        while self._bytes > self._capacity:
+            self._bytes -= self._images.popitem(last=False)[1].numel()
+        return image
+
+
+def order(a: float, b: float, min_gap: float = 0.0) -> float:
+    """+1 if ``a`` is larger than ``b`` by more than ``min_gap``, -1 the other way, 0 for a tie."""
+    if a == b or abs(a - b) <= min_gap:
+        return 0.0
+    return 1.0 if a > b else -1.0
+
+
+def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSource:
+    """Entry point ``rankdataset``.
+
+    Args:
+        folder: of the dataset.
+        options: ``split`` (all without it), ``ties`` (drop or keep), ``min_gap``.
+
+    Raises:
+        InvalidInput: an unknown option or a value it cannot have.
+        InvalidDataset: see `RankDataset.open`.
+    """
+    known = {"split", "ties", "min_gap"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InvalidInput(
+            f"unknown option {unknown[0]}; a rank dataset takes {', '.join(sorted(known))}",
+            field=unknown[0],
+        )
+    try:
+        min_gap = float(options.get("min_gap", "0"))
+    except ValueError as error:
+        raise InvalidInput(
+            f"min_gap={options['min_gap']}: a number is wanted", field="min_gap"
+        ) from error
+    return FolderPairSource(
+        PairDataset(
+            RankDataset.open(Path(folder)),
+            options.get("split"),
+            ties=cast(Ties, options.get("ties", "drop")),
+            min_gap=min_gap,
+        )
+    )
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:7], "big")

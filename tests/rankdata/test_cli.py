@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.rankdata import RankDataset
+from ranksrgan.rankdata.cli import main
+
+
+def _build(hr: Path, *more: str) -> list[str]:
+    return [
+        "build",
+        *("--hr", str(hr)),
+        *("--level", "sr=bicubic?scale=4", "hr=hr"),
+        *("--level", "mid=interpolate:sr:0.5"),
+        *("--metric", "rmse", "--crop", "32", "--stride", "60", "--val", "0.25"),
+        *("-o", str(hr.parent / "out")),
+        *more,
+    ]
+
+
+def test_build_then_inspect(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_build(hr)) == 0
+    text = capsys.readouterr().out
+    assert "train: 12 crops of 3 images\nval: 4 crops of 1 images\n" in text
+    picture = hr.parent / "scores.png"
+    assert main(["inspect", str(hr.parent / "out"), "--check", "--histogram", str(picture)]) == 0
+    table = capsys.readouterr().out
+    assert "metric: rmse (lower is better)" in table
+    assert picture.is_file()
+
+
+def test_inspect_as_json(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_build(hr, "--metric", "psnr")) == 0
+    capsys.readouterr()
+    assert main(["inspect", str(hr.parent / "out"), "--format", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["splits"] == {
+        "train": {"sources": 3, "crops": 12},
+        "val": {"sources": 1, "crops": 4},
+    }
+    assert list(report["levels"]) == ["sr", "hr", "mid"]
+    assert report["levels"]["hr"]["wins"] == 1.0
+    assert report["levels"]["hr"]["mean"] is None  # infinite
+
+
+def test_overrides_go_before_flags_and_flags_before_the_file(hr: Path) -> None:
+    settings = hr.parent / "build.yaml"
+    settings.write_text("crop: 48\nstride: 50\nmin_sharpness: 0.25\n")
+    assert main(_build(hr, "--config", str(settings), "stride=30", "seed=3")) == 0
+    config = RankDataset.open(hr.parent / "out").record.config
+    assert (config["crop"], config["stride"], config["seed"]) == (32, 30, 3)
+    assert config["min_sharpness"] == 0.25
+    assert config["levels"] == {
+        "sr": "bicubic?scale=4",
+        "hr": "hr",
+        "mid": "interpolate:sr:0.5",
+    }
+
+
+def test_second_build_needs_force(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_build(hr)) == 0
+    assert main(_build(hr)) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main(_build(hr, "--force")) == 0
+
+
+def test_unknown_key(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_build(hr, "strid=3")) == 1
+    assert "strid: unknown key; did you mean stride?" in capsys.readouterr().err
+    assert not (hr.parent / "out").exists()
+
+
+def test_unknown_metric(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_build(hr, "--metric", "taste")) == 1
+    assert "taste" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["build"], ["build", "--hr", "x"], ["build", "--level", "x"], ["inspect"]]
+)
+def test_wrong_command_line(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_folder_that_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path)]) == 1
+    assert "is no rank dataset" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.rankdata.config import SPLITS, Split
+from ranksrgan.rankdata.split import split_sizes, split_sources
+
+NAMES = st.lists(st.text(min_size=1, max_size=8), min_size=3, max_size=60, unique=True)
+# Of 0001 to 0010 with seed 0: for validation, for testing.
+GOLDEN = ["0004", "0003"]
+SHARES: dict[Split, float] = {"train": 0.7, "val": 0.2, "test": 0.1}
+
+
+@given(names=NAMES, seed=st.integers(0, 2**32))
+def test_every_source_once_in_near_exact_shares(names: list[str], seed: int) -> None:
+    split = split_sources(names, SHARES, seed)
+    assert set(split) == set(names)
+    for name, share in SHARES.items():
+        size = sum(value == name for value in split.values())
+        assert size >= 1
+        assert abs(size - max(1, share * len(names))) < 2
+
+
+@given(names=NAMES, seed=st.integers(0, 100), shuffle=st.integers())
+def test_order_of_files_does_not_matter(names: list[str], seed: int, shuffle: int) -> None:
+    mixed = names[:]
+    random.Random(shuffle).shuffle(mixed)
+    assert split_sources(names, SHARES, seed) == split_sources(mixed, SHARES, seed)
+
+
+@given(names=NAMES, seed=st.integers(0, 100), added=st.text(min_size=9, max_size=12))
+def test_an_added_image_moves_at_most_one_across_a_boundary(
+    names: list[str], seed: int, added: str
+) -> None:
+    before = split_sources(names, SHARES, seed)
+    after = split_sources([*names, added], SHARES, seed)
+    moved = [(before[name], after[name]) for name in names if before[name] != after[name]]
+    assert sum("val" in pair for pair in moved) <= 1
+    assert sum("test" in pair for pair in moved) <= 1
+    assert ("val", "test") not in moved
+    assert ("test", "val") not in moved
+
+
+def test_known_split_never_changes() -> None:
+    # A golden value: another rule would silently move images between published splits.
+    names = [f"{index:04d}" for index in range(1, 11)]
+    split = split_sources(names, {"train": 0.8, "val": 0.1, "test": 0.1}, seed=0)
+    assert [name for name, where in split.items() if where != "train"] == GOLDEN
+    assert [split[name] for name in GOLDEN] == ["val", "test"]
+
+
+def test_another_seed_is_another_split() -> None:
+    names = [str(index) for index in range(50)]
+    assert split_sources(names, SHARES, 0) != split_sources(names, SHARES, 1)
+
+
+@pytest.mark.parametrize(
+    ("total", "shares", "sizes"),
+    [
+        (10, (0.9, 0.1, 0.0), (9, 1, 0)),
+        (3450, (0.9, 0.1, 0.0), (3105, 345, 0)),
+        (2, (0.9, 0.1, 0.0), (1, 1, 0)),
+        (3, (0.9, 0.05, 0.05), (1, 1, 1)),
+        (10, (0.0, 0.5, 0.5), (0, 5, 5)),
+        (1, (1.0, 0.0, 0.0), (1, 0, 0)),
+        (100, (0.71, 0.29, 0.0), (71, 29, 0)),
+    ],
+)
+def test_sizes(total: int, shares: tuple[float, ...], sizes: tuple[int, ...]) -> None:
+    found = split_sizes(total, dict(zip(SPLITS, shares, strict=True)))
+    assert tuple(found[split] for split in SPLITS) == sizes
+
+
+def test_too_few_images_for_the_splits() -> None:
+    with pytest.raises(InvalidDataset, match=r"2 usable .* cannot fill 3 splits"):
+        split_sources(["a", "b"], SHARES, 0)
