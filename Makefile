@@ -1,0 +1,63 @@
+# Everyday commands. Each sets up .venv by itself; `make demo` and `make test` need no other.
+#
+#   PYTHON=python3.12     which Python to use (3.11 or newer)
+#   TORCH="..."           what to give pip for torch. On a machine without a GPU, add the CPU index
+#                         that pytorch.org names: the default may bring several GB of CUDA.
+
+SHELL := bash
+.DELETE_ON_ERROR:
+.PHONY: demo test lint format proto bench setup clean
+
+TORCH ?= torch==2.13.0
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14, \
+	$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+BIN := .venv/bin
+PACKAGES := contracts metrics rankdata ranker srgan pipeline
+METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
+
+demo: .venv/packages.ready
+	$(BIN)/ranksrgan demo -o demo --deploy deploy/local.sh
+
+test: .venv/dev.ready
+	$(BIN)/pytest
+
+lint: .venv/dev.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy packages
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	$(BIN)/python packages/contracts/generate_protos.py --check
+	csrc/check_cuda.sh
+
+format: .venv/dev.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format -w protos
+
+proto: .venv/dev.ready
+	$(BIN)/python packages/contracts/generate_protos.py
+
+bench: .venv/dev.ready
+	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+setup: .venv/dev.ready
+
+# torch first and alone: whatever build is there, or is asked for, must satisfy the rest.
+.venv/torch.ready:
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (PYTHON=...)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	touch $@
+
+.venv/packages.ready: .venv/torch.ready $(METADATA)
+	$(BIN)/python -m pip install --quiet $(PACKAGES:%=-e packages/%) -e 'packages/metrics[native]'
+	touch $@
+
+.venv/dev.ready: .venv/packages.ready pyproject.toml
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+clean:
+	rm -rf .venv demo

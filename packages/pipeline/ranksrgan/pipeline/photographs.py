@@ -1,0 +1,56 @@
+"""The photographs that scikit-image ships inside its package: no download, free to use."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ranksrgan.contracts.errors import MissingAsset
+from ranksrgan.contracts.images import Picture, read_image, write_image
+
+#: What the demo learns from. Photographs in the wide sense: the eye's retina and a stained tissue
+#: have colours and fine structure that the handful of everyday pictures lacks.
+TRAINING = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+)
+
+#: What the demo is judged on and never learns from.
+HELD_OUT = ("chelsea.png", "coffee.png", "rocket.jpg")
+
+
+def export_photographs(folder: Path) -> tuple[Path, Path]:
+    """Write the photographs as PNG into ``folder/training`` and ``folder/held-out``.
+
+    Returns:
+        The two folders.
+
+    Raises:
+        MissingAsset: the installed scikit-image lacks one of them.
+    """
+    places = folder / "training", folder / "held-out"
+    for place, names in zip(places, (TRAINING, HELD_OUT), strict=True):
+        shutil.rmtree(place, ignore_errors=True)
+        for name in names:
+            write_image(place / f"{Path(name).stem}.png", _photograph(name))
+    return places
+
+
+def _photograph(name: str) -> Picture:
+    source = files("skimage") / "data" / name
+    if not source.is_file():
+        raise MissingAsset(
+            f"scikit-image does not ship {name} any more; the demo needs scikit-image 0.24 to 0.26",
+            field=name,
+        )
+    with as_file(source) as path:
+        return Picture(read_image(path).colour)
