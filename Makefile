@@ -28,7 +28,7 @@ lint: .venv/dev.ready
 	$(BIN)/lint-imports
 	$(BIN)/buf lint protos
 	$(BIN)/python packages/contracts/generate_protos.py --check
-	csrc/check_cuda.sh
+	csrc/check_cuda.sh $(BIN)/python
 
 format: .venv/dev.ready
 	$(BIN)/ruff check --fix .

@@ -7,9 +7,7 @@ from ranksrgan.contracts.service import ScoringServicer
 from ranksrgan.metrics.catalog import MetricCatalog
 
 
-def serve(
-    listen: str, *, workers: int, queue: int, max_pixels: int, max_message_bytes: int
-) -> int:
+def serve(listen: str, *, workers: int, queue: int, max_pixels: int, max_message_bytes: int) -> int:
     """Serve every metric at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
 
     Args:

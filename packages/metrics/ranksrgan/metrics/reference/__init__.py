@@ -1,0 +1,11 @@
+"""The native operators again, in plain PyTorch.
+
+Each is the oracle that its operator is tested against, the fallback where nothing can be compiled,
+and the source of its gradient. They use elementwise arithmetic only, in a fixed order, so that a
+result depends neither on the batch it came in nor on the number of threads.
+"""
+
+from ranksrgan.metrics.reference.mscn import local_statistics, mscn
+from ranksrgan.metrics.reference.patch_crops import crops, patch_crops, sharpness
+
+__all__ = ["crops", "local_statistics", "mscn", "patch_crops", "sharpness"]

@@ -1,0 +1,174 @@
+"""Scores of many image files and what failed, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TypedDict
+
+from torch import Tensor
+
+from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
+from ranksrgan.contracts.images import list_images, read_image, to_tensor
+from ranksrgan.contracts.scorer import Scorer
+
+
+class Failure(TypedDict):
+    image: str
+    error: str  # code of the error class
+    message: str
+
+
+class Report:
+    """What `score_image` found out.
+
+    Args:
+        metrics: names of the columns.
+
+    Attributes:
+        metrics: the same.
+        results: per image its path and the scores that could be computed.
+        failed: what could not, with the reason.
+    """
+
+    def __init__(self, metrics: list[str]) -> None:
+        self.metrics = metrics
+        self.results: list[tuple[str, dict[str, float]]] = []
+        self.failed: list[Failure] = []
+
+    def add_failure(self, image: Path, error: RankSRGANError, metric: str | None = None) -> None:
+        """Note that an image, or one metric of it, has no score."""
+        where = f"{image}: {metric}" if metric else str(image)
+        message = str(error) if str(error).startswith(where) else f"{where}: {error}"
+        self.failed.append({"image": str(image), "error": error.code, "message": message})
+
+    def mean(self) -> dict[str, float]:
+        """Mean of each metric over the images that have it; metrics that none has are left out."""
+        means = {}
+        for metric in self.metrics:
+            scores = [row[metric] for _, row in self.results if metric in row]
+            if scores:
+                means[metric] = math.fsum(scores) / len(scores)
+        return means
+
+
+class References:
+    """Finds the original of an image.
+
+    Args:
+        path: one file, the original of every image, or a folder where an original has the name of
+            its image, suffix aside.
+
+    Raises:
+        InvalidInput: a folder without images, or two files in it of one name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._by_stem: dict[str, Path] | None = None
+        if path.is_dir():
+            files = list_images(path)
+            self._by_stem = {file.stem: file for file in files}
+            if len(self._by_stem) != len(files):
+                raise InvalidInput(
+                    f"{path} holds two images of one name that differ in the suffix only",
+                    field="reference",
+                )
+        self._read = lru_cache(maxsize=1)(_read)
+
+    def of(self, image: Path) -> Tensor:
+        """``(1, 3|1, H, W)`` of the original of ``image``.
+
+        Raises:
+            InvalidInput: the folder has none of that name.
+            InvalidImage, ImageTooLarge: it cannot be read.
+        """
+        if self._by_stem is None:
+            return self._read(self._path)
+        if image.stem not in self._by_stem:
+            raise InvalidInput(
+                f"{self._path} holds no reference named {image.stem}", field="reference"
+            )
+        return self._read(self._by_stem[image.stem])
+
+
+def score_image(
+    path: Path, scorers: Mapping[str, Scorer], references: References | None, report: Report
+) -> None:
+    """Score one file by every metric and note the outcome; a failure stops nothing else."""
+    scores: dict[str, float] = {}
+    try:
+        image = _read(path)
+    except RankSRGANError as error:
+        report.add_failure(path, error)
+        return
+    for name, scorer in scorers.items():
+        try:
+            reference = None
+            if references is not None and scorer.info.needs_reference:
+                reference = references.of(path)
+            scores[name] = float(scorer.score(image, reference))
+        except RankSRGANError as error:
+            report.add_failure(path, error, name)
+    if scores:
+        report.results.append((str(path), scores))
+
+
+def as_json(report: Report) -> str:
+    """``{"results": [...], "mean": {...}, "failed": [...]}``.
+
+    An infinite score (PSNR of equal images) is null, since JSON has no infinity; a score that could
+    not be computed is absent.
+    """
+    document = {
+        "results": [{"image": image, **_finite(row)} for image, row in report.results],
+        "mean": _finite(report.mean()),
+        "failed": report.failed,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """A header and one line an image; an empty cell is a score that could not be computed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *report.metrics])
+    for image, row in report.results:
+        writer.writerow([image, *(row.get(metric, "") for metric in report.metrics)])
+    return text.getvalue()
+
+
+def as_table(report: Report) -> str:
+    """Aligned columns with the mean in the last line."""
+    rows = [*report.results, ("mean", report.mean())]
+    cells = [["image", *report.metrics]]
+    for label, row in rows:
+        cells.append(
+            [label, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in report.metrics)]
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    lines = []
+    for line in cells:
+        numbers = (f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        lines.append("  ".join([f"{line[0]:<{widths[0]}}", *numbers]))
+    return "\n".join(lines) + "\n"
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+}
+
+
+def _read(path: Path) -> Tensor:
+    return to_tensor(read_image(path))
+
+
+def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
+    return {metric: score if math.isfinite(score) else None for metric, score in row.items()}

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ranksrgan.contracts import Scorer, open_scorer
+from ranksrgan.contracts.discovery import SCORERS, offered
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.metrics import METRICS, MetricCatalog, create_scorer, niqe
+from ranksrgan.metrics.catalog import open_metric, open_name
+
+NAMES = ["niqe", "psnr", "ssim", "rmse"]
+
+
+def test_every_metric_is_offered_and_opens_by_name() -> None:
+    assert list(METRICS) == NAMES
+    assert set(NAMES) <= set(offered(SCORERS))
+    for name in NAMES:
+        scorer = open_scorer(name)
+        assert isinstance(scorer, Scorer)
+        assert scorer.info.name == name
+
+
+def test_options_reach_the_metric_and_its_name() -> None:
+    image = torch.rand(1, 3, 110, 204)
+    scorer = open_scorer("niqe?luma=gray&border=4")
+    assert scorer.info.name == "niqe?border=4&luma=gray"
+    assert torch.equal(scorer.score(image), niqe(image, 4, "gray"))
+    assert create_scorer("niqe", border=4, luma="gray").info == scorer.info
+    assert open_scorer("psnr?border=0&luma=y").info.name == "psnr"
+
+
+def test_unknown_metric() -> None:
+    for opened in (create_scorer, open_name, MetricCatalog().open):
+        with pytest.raises(UnknownName, match="niqe, psnr, ssim, rmse"):
+            opened("lpips")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shave": "4"}, "border, luma"),
+        ({"border": "-1"}, "border=-1"),
+        ({"border": "four"}, "border=four"),
+        ({"border": "4.0"}, "border=4.0"),
+        ({"border": ""}, "border="),
+        ({"border": "٤"}, "border"),
+        ({"border": "9" * 5000}, "border"),
+        ({"luma": "Y"}, "y, gray"),
+    ],
+)
+def test_bad_options(options: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        open_metric("niqe", options)
+
+
+def test_malformed_names() -> None:
+    for name in ("niqe?border", "niqe?border=1&border=2"):
+        with pytest.raises(InvalidInput):
+            open_name(name)
+
+
+def test_catalog_for_a_service() -> None:
+    catalog = MetricCatalog()
+    infos = catalog.infos()
+    assert [info.name for info in infos] == NAMES
+    assert [info.needs_reference for info in infos] == [False, True, True, True]
+    assert [info.higher_is_better for info in infos] == [False, True, True, False]
+    assert catalog.open("niqe?border=4") is catalog.open("niqe?border=4")
+    assert catalog.open("niqe?border=4").info.name == "niqe?border=4"
+    for border in range(200):
+        catalog.open(f"psnr?border={border}")
+    assert catalog.open("psnr?border=3").info.name == "psnr?border=3"
