@@ -1,1 +1,25 @@
 """The Siamese Ranker: a differentiable stand-in for a metric."""
+
+from ranksrgan.ranker.catalog import RankerCatalog
+from ranksrgan.ranker.config import TrainConfig
+from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
+from ranksrgan.ranker.loss import margin_ranking_loss
+from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
+from ranksrgan.ranker.train import TrainingDiverged, TrainResult, train
+from ranksrgan.ranker.vgg12 import VGG12
+
+__all__ = [
+    "VGG12",
+    "RankEvaluation",
+    "Ranker",
+    "RankerCatalog",
+    "TrainConfig",
+    "TrainResult",
+    "TrainingDiverged",
+    "evaluate",
+    "load_network",
+    "load_ranker",
+    "margin_ranking_loss",
+    "open_ranker",
+    "train",
+]

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.checkpoint import load_weights, save_weights
+from ranksrgan.contracts.errors import ServiceUnavailable
+from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
+from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.ranker import VGG12, cli, evaluate, load_ranker, server
+
+
+@pytest.fixture
+def weights_file(tmp_path: Path) -> Path:
+    path = tmp_path / "ranker.safetensors"
+    network = VGG12(4, torch.Generator().manual_seed(0))
+    save_weights(
+        path, network.state_dict(), kind="ranker", architecture="vgg12", options={"width": 4}
+    )
+    return path
+
+
+@pytest.fixture
+def photographs(images: Tensor, tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for path, image in zip(paths, images, strict=False):
+        write_image(path, from_tensor(image))
+    return paths
+
+
+@pytest.fixture
+def splits(
+    monkeypatch: pytest.MonkeyPatch, blur_set: PairSource, held_out: PairSource
+) -> dict[str, PairSource]:
+    """What ``--data anything --split NAME`` opens."""
+    found = {"train": blur_set, "val": held_out}
+
+    def opened(folder: str, *, split: str) -> PairSource:
+        return found[split]
+
+    monkeypatch.setattr(cli, "open_pair_source", opened)
+    return found
+
+
+def score(*arguments: object) -> int:
+    return cli.main(["score", *map(str, arguments)])
+
+
+def test_score_json(
+    weights_file: Path, photographs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(*photographs, "--ranker", weights_file, "--format", "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    ranker = load_ranker(weights_file)
+    expected = [float(ranker.score(to_tensor(read_image(path)))[0]) for path in photographs]
+    assert report == {
+        "results": [
+            {"image": str(path), "ranker": value}
+            for path, value in zip(photographs, expected, strict=True)
+        ],
+        "mean": {"ranker": pytest.approx(sum(expected) / 2)},
+        "failed": [],
+    }
+
+
+def test_score_goes_on_after_a_failure(
+    weights_file: Path, photographs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, tiny, missing = (tmp_path / name for name in ("text.png", "tiny.png", "none.png"))
+    broken.write_text("no image")
+    write_image(tiny, from_tensor(torch.rand(3, 16, 16)))
+    code = score(
+        broken, photographs[0], tiny, missing, "--ranker", weights_file, "--format", "json"
+    )
+    assert code == 1
+    output = capsys.readouterr()
+    report = json.loads(output.out)
+    assert [row["image"] for row in report["results"]] == [str(photographs[0])]
+    failed = {Path(row["image"]).name: row["error"] for row in report["failed"]}
+    assert failed == {
+        "text.png": "INVALID_IMAGE",
+        "tiny.png": "IMAGE_TOO_SMALL",
+        "none.png": "INVALID_IMAGE",
+    }
+    assert output.err.count("failed:") == 3
+
+
+def test_score_of_a_folder(
+    weights_file: Path, photographs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert score(tmp_path, empty, "--ranker", weights_file, "--format", "json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [row["image"] for row in report["results"]] == [str(path) for path in photographs]
+    assert [row["image"] for row in report["failed"]] == [str(empty)]
+
+
+def test_score_of_nothing_has_no_mean(
+    weights_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tmp_path / "none.png", "--ranker", weights_file, "--format", "json") == 1
+    assert json.loads(capsys.readouterr().out)["mean"] == {}
+
+
+def test_score_csv_and_table(
+    weights_file: Path, photographs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(*photographs, "--ranker", weights_file, "--format", "csv") == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    values = [float(row["ranker"]) for row in rows]
+    assert [row["image"] for row in rows] == [str(path) for path in photographs]
+    assert score(*photographs, "--ranker", weights_file) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [str(photographs[0]), f"{values[0]:.4f}"]
+    assert lines[2].split() == ["mean", f"{sum(values) / 2:.4f}"]
+    assert lines[3] == "lower is better"
+
+
+def test_score_stops_when_the_service_has_gone(
+    photographs: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Gone:
+        def score(self, images: Tensor) -> Tensor:
+            raise ServiceUnavailable("nobody at unix:/x.sock")
+
+    monkeypatch.setattr(cli, "open_scorer", lambda spec: Gone())
+    assert score(*photographs, "--ranker", "unix:///x.sock/r") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: nobody at unix:/x.sock"
+
+
+def test_score_without_a_ranker(
+    photographs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(photographs[0], "--ranker", "none.safetensors") == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_train_then_eval(
+    splits: dict[str, PairSource], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("width: 4\nbatch: 4\nsteps: 2\nprecision: float32\ndevice: cpu\n")
+    run = tmp_path / "run"
+    arguments = ["train", "--data", "DIR", "-o", str(run), "--config", str(config), "steps=3"]
+    assert cli.main(arguments) == 0
+    assert "step 3 of 3" in capsys.readouterr().out
+    weights = run / "ranker.safetensors"
+    assert load_weights(weights).about["steps"] == 3
+    assert cli.main([*arguments, "lr=0.5"]) == 1
+    assert "lr was 0.001 and is 0.5" in capsys.readouterr().err
+    assert cli.main([*arguments, "lr=1e-4", "--restart", "--val-split", "none"]) == 0
+    capsys.readouterr()
+
+    spec = f"{weights}?device=cpu"
+    assert cli.main(["eval", "--data", "D", "--ranker", spec, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = evaluate(load_ranker(weights, device="cpu"), splits["val"])
+    assert found["metric"] == "blur"
+    assert found["srocc"] == expected.srocc
+    assert found["srocc_per_content"] == expected.srocc_per_content
+    assert found["pair_accuracy"] == expected.pair_accuracy
+    assert found["images"] == 90
+    assert cli.main(["eval", "--data", "D", "--ranker", spec, "--split", "val"]) == 0
+    assert f"{expected.srocc:.4f}" in capsys.readouterr().out
+
+
+def test_unknown_key(
+    splits: dict[str, PairSource], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "--data", "D", "-o", str(tmp_path / "run"), "stesp=3"]) == 1
+    assert "did you mean steps" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    def serve(
+        listen: str,
+        rankers: dict[str, Path],
+        *,
+        workers: int,
+        queue: int,
+        max_pixels: int,
+        max_message_bytes: int,
+    ) -> int:
+        calls.append((listen, rankers, workers, queue, max_pixels, max_message_bytes))
+        return 0
+
+    monkeypatch.setattr(server, "serve", serve)
+    flags = ["--ranker", "niqe=a.safetensors", "--ranker", "ma=b.pth", "--max-message-mib", "8"]
+    assert cli.main(["serve", "--listen", "unix:/x.sock", *flags, "--workers", "3"]) == 0
+    rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
+    assert calls == [("unix:/x.sock", rankers, 3, 16, 2**24, 8 * 2**20)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["score", "x.png"],
+        ["train", "--data", "D"],
+        ["serve", "--listen", "x:1", "--ranker", "a.safetensors"],
+        ["serve", "--listen", "x:1", "--ranker", "a=b", "--queue", "-1"],
+        ["fly"],
+    ],
+)
+def test_usage(
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
