@@ -211,7 +211,7 @@ def test_stopping_lets_requests_in_flight_finish(start: StartServer) -> None:
 
 
 def test_nobody_there(start: StartServer) -> None:
-    with pytest.raises(ServiceUnavailable, match="127.0.0.1:1 does not answer"):
+    with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:1 does not answer"):
         connect_scorer("127.0.0.1:1", "niqe", timeout=2)
 
 

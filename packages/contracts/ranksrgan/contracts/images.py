@@ -7,6 +7,7 @@ before a byte of it is decoded.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ MAX_PIXELS = 2**26
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.
 _MODES = {
@@ -40,7 +43,20 @@ _MODES = {
     "RGBX": "RGB",
 }
 
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+# The same for a picture in which one colour, or some of a palette, stand for transparency.
+_MODES_WITH_TRANSPARENCY = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
+
+# Tag of the orientation in EXIF, and what makes each of its values upright.
+_ORIENTATION = 274
+_UPRIGHT: dict[int, Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -129,19 +145,18 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 )
             image.load()
             if _bits_per_sample(image, data) > 8:
-                return _decode_deep(data, name)
-            if image.mode == "P" and "transparency" in image.info:
-                mode = "RGBA"
-            elif image.mode in _MODES:
-                mode = _MODES[image.mode]
-            else:
+                return _decode_deep(data, image, name)
+            transparent = "transparency" in image.info
+            mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
+            mode = mode or _MODES.get(image.mode)
+            if mode is None:
                 raise InvalidImage(
                     f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
                     field=name,
                 )
             upright = ImageOps.exif_transpose(image)
             return _split_alpha(np.asarray(upright.convert(mode)))
-    except PillowImage.DecompressionBombError as error:
+    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ImageTooLarge(
             f"{name}: its header claims far more than the {max_pixels} pixels that are read",
             field=name,
@@ -207,7 +222,7 @@ def to_tensor(picture: Picture) -> Tensor:
 
     uint8 is kept because the metrics are defined on it; `as_float` makes what a network wants.
     """
-    planes = np.ascontiguousarray(picture.colour.transpose(2, 0, 1)[None])
+    planes = np.array(picture.colour.transpose(2, 0, 1)[None], order="C")  # a copy: torch writes
     if planes.dtype == np.uint8:
         return torch.from_numpy(planes)
     return torch.from_numpy(planes.astype(np.float64) / picture.depth)
@@ -244,15 +259,20 @@ def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
     return 8
 
 
-def _decode_deep(data: bytes, name: str) -> Picture:
+def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise InvalidImage(
             f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
         )
-    deep = pixels.astype(np.uint16, copy=False)
+    deep: npt.NDArray[np.uint16] = pixels.astype(np.uint16, copy=False)
+    if image.format == "PNG":  # OpenCV turns TIFF upright and leaves PNG as it lies
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+        deep = np.ascontiguousarray(deep if turn is None else turn(deep))
     if deep.ndim == 2:
-        return Picture(deep[..., None])
+        hidden = image.info.get("transparency")  # a grey value; OpenCV reads it for RGB alone
+        alpha = None if hidden is None else np.where(deep == hidden, 0, 65535).astype(np.uint16)
+        return Picture(deep[..., None], alpha)
     if deep.shape[2] == 3:
         return Picture(np.ascontiguousarray(deep[..., ::-1]))
     if deep.shape[2] == 4:

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts import atomic
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_writing_makes_folders_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    atomic.write_text(path, "grün")
+    assert path.read_bytes() == "grün".encode()
+    atomic.write_bytes(path, b"\x00\xff")
+    assert path.read_bytes() == b"\x00\xff"
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_an_exception_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    atomic.write_text(path, "old")
+    with pytest.raises(RuntimeError, match="half"), atomic.replacing(path) as temporary:
+        temporary.write_text("new, but only")
+        raise RuntimeError("half")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_an_exception_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic.replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_until_the_end_readers_see_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    atomic.write_text(path, "old")
+    with atomic.replacing(path) as temporary:
+        assert temporary.parent == path.parent  # so that the rename stays within a file system
+        assert temporary.suffix == ".png"
+        assert temporary.name.startswith(".")
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    atomic.write_text(path, "old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from ranksrgan.contracts import atomic\n"
+        "with atomic.replacing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert done.returncode == -9
+    assert path.read_text() == "old"
+
+
+def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        atomic.write_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
+def test_many_writers_of_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    contents = [bytes([i]) * 100_000 for i in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: atomic.write_bytes(path, content), contents))
+    assert path.read_bytes() in contents
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_the_longest_name_that_fits(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 125 + ".png")  # 254 bytes of the 255
+    atomic.write_text(path, "x")
+    assert path.read_text() == "x"
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError):
+        atomic.write_text(tmp_path / "a", "x")
+    assert names(tmp_path) == ["a"]

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import Field
+
+from ranksrgan.contracts.config import Config, dump_yaml, load_config
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+
+
+class Train(Config):
+    lr: float = 1e-3
+    steps: int = Field(100, ge=1)
+    milestones: tuple[int, ...] = ()
+    name: str = "run"
+
+
+class Recipe(Config):
+    train: Train = Train()
+    seed: int = 0
+    data: str | None = None
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("train:\n  lr: 5e-4\n  milestones: [10, 20]\nseed: 7\n", encoding="utf-8")
+    return path
+
+
+def test_file_then_overrides(recipe: Path) -> None:
+    assert load_config(Recipe) == Recipe()
+    assert load_config(Recipe, recipe) == Recipe(train=Train(lr=5e-4, milestones=(10, 20)), seed=7)
+    config = load_config(
+        Recipe,
+        recipe,
+        ["train.lr=1e-4", "seed=8", "train.milestones=[1, 2]", "data=a=b.png", "train.name=1e-4x"],
+    )
+    train = Train(lr=1e-4, milestones=(1, 2), name="1e-4x")
+    assert config == Recipe(train=train, seed=8, data="a=b.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1e-4", 1e-4),
+        ("1E5", 1e5),
+        ("1.5e3", 1500.0),
+        ("-2e-3", -2e-3),
+        ("+3e+2", 300.0),
+        ("2.e1", 20.0),
+        (".5e-3", 5e-4),
+        ("0.25", 0.25),
+        ("7", 7.0),
+    ],
+)
+def test_numbers_as_people_type_them(tmp_path: Path, text: str, number: float) -> None:
+    assert load_config(Recipe, None, [f"train.lr={text}"]).train.lr == number
+    path = tmp_path / "r.yaml"
+    path.write_text(f"train: {{lr: {text}}}")
+    assert load_config(Recipe, path).train.lr == number
+
+
+def test_the_yaml_of_everybody_else_is_untouched() -> None:
+    assert yaml.safe_load("1e-4") == "1e-4"
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    assert load_config(Recipe, tmp_path / "empty.yaml") == Recipe()
+
+
+def test_an_unknown_key_names_file_key_and_neighbour(tmp_path: Path) -> None:
+    path = tmp_path / "typo.yaml"
+    path.write_text("train:\n  step: 5\n")
+    with pytest.raises(InvalidConfig) as refused:
+        load_config(Recipe, path)
+    assert str(refused.value) == f"{path}: train.step: unknown key; did you mean steps?"
+    assert refused.value.field == "train.step"
+    assert isinstance(refused.value, InvalidInput)
+
+
+def test_an_unknown_key_far_from_all_gets_no_hint() -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        load_config(Recipe, None, ["zzz=1"])
+    assert str(refused.value) == "configuration: zzz: unknown key"
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("train: {lr: fast, steps: 0}\nsed: 1\n")
+    with pytest.raises(InvalidConfig) as refused:
+        load_config(Recipe, path)
+    for part in ("train.lr", "train.steps", "sed: unknown key; did you mean seed?"):
+        assert part in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"train: [unclosed", "is not YAML"),
+        (b"\xff\xfe\x00bad", "is not YAML"),
+        (b"- a list\n- of things", "should hold keys and values"),
+        (b"!!python/object/apply:os.system ['true']", "is not YAML"),
+        (b"1: 2", "1"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InvalidConfig, match=message) as refused:
+        load_config(Recipe, path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=r"absent\.yaml: No such file"):
+        load_config(Recipe, tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.lr", "overrides look like"),
+        ("=1", "overrides look like"),
+        ("seed.x=1", "seed"),
+        ("train.milestones=[1", "not YAML"),
+        ("train=5", "train"),
+    ],
+)
+def test_overrides_that_are_none(recipe: Path, override: str, message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        load_config(Recipe, recipe, [override])
+
+
+def test_dump_and_load_agree(tmp_path: Path) -> None:
+    config = Recipe(train=Train(lr=1e-05, milestones=(3,), name="1e-5"), data="x")
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump_yaml(config), encoding="utf-8")
+    assert load_config(Recipe, path) == config
+    assert list(yaml.safe_load(dump_yaml(Recipe()))) == ["train", "seed", "data"]  # defaults too
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe().seed = 3  # type: ignore[misc]
