@@ -21,14 +21,8 @@ def test_source_is_cropped_at_bottom_and_right_then_degraded(hr: Path) -> None:
     levels = source.lr.double() * 255
     assert source.lr.shape == (1, 3, 25, 24)
     assert torch.allclose(levels, levels.round(), atol=1e-4)
-    assert (levels - exact.clamp(0, 1) * 255).abs().max() <= 0.5 + 1e-4
-
-
-def test_unrounded_keeps_what_rounding_loses(hr: Path) -> None:
-    source = read_source(hr / "chelsea.png", 4, round_lr=False)
-    exact = imresize(source.hr.double() / 255, scale=0.25).clamp(0, 1).float()
-    assert torch.equal(source.lr, exact)
-    assert not torch.equal(source.lr, read_source(hr / "chelsea.png", 4).lr)
+    # Rounded after each of the two passes, so up to a level from the exact value.
+    assert (levels - exact.clamp(0, 1) * 255).abs().max() <= 1.0
 
 
 def test_overshoot_is_clamped_not_wrapped() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranksrgan.ranker import margin_ranking_loss
+from ranksrgan.ranker.loss import magnitude_penalty
 
 
 def test_values_by_hand() -> None:
@@ -51,3 +52,8 @@ def test_agrees_with_torch_and_with_itself_swapped(rows: list[tuple[float, float
     expected = torch.nn.functional.margin_ranking_loss(a, b, labels, margin=0.5)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(loss, margin_ranking_loss(b, a, -labels))
+
+
+def test_magnitude_penalty_is_the_mean_square_of_all_scores() -> None:
+    a, b = torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.0])
+    assert magnitude_penalty(a, b).item() == pytest.approx((1 + 4 + 9 + 0) / 4)

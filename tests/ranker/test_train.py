@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
@@ -20,15 +19,17 @@ from torch import Tensor
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.checkpoint import load_state, load_weights
 from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
     InvalidDataset,
     InvalidInput,
     RequestCancelled,
+    TrainingDiverged,
 )
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
-from ranksrgan.ranker import TrainConfig, TrainingDiverged, evaluate, load_ranker, train
+from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, train
 
 Source = Callable[..., PairSource]
 
@@ -104,13 +105,13 @@ def test_folder_of_a_run(
     assert result.step == 6
     assert result.best_step in (3, 6)
     assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
-    with (tmp_path / "curves.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["2", "3", "4", "6"]
+    rows = read_curve(tmp_path / "curves.csv")
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
     assert float(rows[0]["loss"]) == pytest.approx((losses[0][1] + losses[1][1]) / 2, rel=1e-5)
-    assert rows[1]["loss"] == ""
-    assert -1 <= float(rows[1]["val_srocc_per_content"]) <= 1
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    scores = read_curve(tmp_path / "validation.csv")
+    assert [row["step"] for row in scores] == ["3", "6"]
+    assert -1 <= float(scores[0]["srocc_per_content"]) <= 1
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert (config["device"], config["precision"], config["width"]) == ("cpu", "float32", 4)
     assert json.loads((tmp_path / "run.json").read_text())["seed"] == 0
@@ -127,11 +128,23 @@ def test_without_validation_the_last_weights_stay(
     assert saved.about["validation"] is None
 
 
+def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+) -> None:
+    spread = {}
+    for magnitude in (0.0, 1.0):
+        config = small.model_copy(update={"magnitude": magnitude, "steps": 20})
+        folder = tmp_path / str(magnitude)
+        ranker = load_ranker(train(config, blur_set, None, folder).weights, device="cpu")
+        scores = [ranker.score(content.images) for content in blur_set.contents()]
+        spread[magnitude] = torch.cat(scores).square().mean().item()
+    assert spread[1.0] < spread[0.0] / 2
+
+
 def test_learning_rate_halves(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:
     config = small.model_copy(update={"halve_at": (2, 5), "log_every": 1})
     train(config, blur_set, None, tmp_path)
-    with (tmp_path / "curves.csv").open() as file:
-        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    rates = [float(row["lr"]) for row in read_curve(tmp_path / "curves.csv")]
     assert rates == [2e-3, 2e-3, 1e-3, 1e-3, 1e-3, 5e-4]
 
 
@@ -350,7 +363,7 @@ def test_logs_what_it_found(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="ranksrgan.ranker"):
         train(small, blur_set, held_out, tmp_path)
-    assert "step 3: val_srocc" in caplog.text
+    assert "step 3: srocc" in caplog.text
 
 
 @pytest.mark.cuda

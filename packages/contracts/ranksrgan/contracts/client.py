@@ -120,8 +120,7 @@ class RemoteScorer:
         shapes = {gradient.shape for gradient in gradients}
         if len(gradients) != len(images) or shapes - {images.shape[1:]}:
             raise InternalError(f"{self._connection.address} sent gradients of another shape")
-        stacked = torch.stack(gradients) if gradients else torch.empty_like(images)
-        return self._scores(answer.scores, images), stacked.to(images.device)
+        return self._scores(answer.scores, images), torch.stack(gradients).to(images.device)
 
     def close(self) -> None:
         self._connection.close()
@@ -151,9 +150,6 @@ class RemoteUpscaler:
 
     def upscale(self, images: Tensor) -> Tensor:
         """See `Upscaler.upscale`."""
-        if images.shape[0:1] == (0,):
-            height, width = (side * self._info.scale for side in images.shape[2:])
-            return torch.empty((0, 3, height, width), device=images.device)
         answer = self._upscale(_images_to_proto(images, "images"))
         enlarged = [codec.tensor_from_proto(image.tensor) for image in answer.images]
         return torch.stack(enlarged).to(images.device)

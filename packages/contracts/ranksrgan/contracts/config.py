@@ -49,7 +49,7 @@ def load_config(model: type[C], path: Path | None = None, overrides: Sequence[st
 
 def dump_yaml(config: Config) -> str:
     """The resolved configuration as YAML, defaults included."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -111,8 +111,13 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads ``1e-4`` as a string; everybody who types it means a number."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the text ``1e-4``, which the loader would take for a number."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"),
+        list("-+0123456789"),
+    )

@@ -17,6 +17,7 @@
     ├── ServiceUnavailable (ConnectionError) nobody answers at that address, or it is shutting down
     ├── DeadlineExceeded (TimeoutError)
     ├── RequestCancelled
+    ├── TrainingDiverged                     a loss or a weight is no longer a finite number
     ├── AddressInUse (OSError)               never crosses the wire
     └── InternalError                        the server failed; its log holds the rest
 
@@ -123,6 +124,11 @@ class RequestCancelled(RankSRGANError):
     status = "CANCELLED"
 
 
+class TrainingDiverged(RankSRGANError):
+    code = "TRAINING_DIVERGED"
+    status = "ABORTED"
+
+
 class AddressInUse(RankSRGANError, OSError):
     code = "ADDRESS_IN_USE"
     status = "FAILED_PRECONDITION"
@@ -153,6 +159,7 @@ BY_CODE: dict[str, type[RankSRGANError]] = {
         ServiceUnavailable,
         DeadlineExceeded,
         RequestCancelled,
+        TrainingDiverged,
         InternalError,
     )
 }

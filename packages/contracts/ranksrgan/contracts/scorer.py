@@ -43,7 +43,7 @@ class Scorer(Protocol):
         """Score each image.
 
         Args:
-            images: ``(N, 3|1, H, W)``, floating point in [0, 1] or uint8.
+            images: ``(N, 3|1, H, W)``, N at least 1, floating point in [0, 1] or uint8.
             references: the same shape, for a full-reference scorer; None otherwise.
 
         Returns:

@@ -93,6 +93,8 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     def _read(
         self, images: Sequence[image_pb2.Image], references: Sequence[image_pb2.Image]
     ) -> tuple[list[Tensor], list[Tensor] | None]:
+        if not images:
+            raise InvalidInput("images: none were sent", field="images")
         if references and len(references) != len(images):
             raise InvalidInput(
                 f"{len(references)} references for {len(images)} images", field="references"
@@ -145,6 +147,8 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         self, request: super_resolution_pb2.UpscaleRequest, context: grpc.ServicerContext
     ) -> super_resolution_pb2.UpscaleResponse:
         upscaler = self._catalog.open(request.model)
+        if not request.images:
+            raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
         if all(image.WhichOneof("kind") == "tensor" for image in request.images):
             images = [
@@ -171,8 +175,6 @@ def _batches(
 
     A batch stays the batch that the client sees, since its size can change a network's last bits.
     """
-    if not images:
-        return []
     alike = len({(image.shape, image.dtype) for image in images}) == 1
     if alike and (references is None or len({(r.shape, r.dtype) for r in references}) == 1):
         return [(torch.stack(images), torch.stack(references) if references else None)]

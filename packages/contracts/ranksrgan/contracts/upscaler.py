@@ -38,7 +38,7 @@ class Upscaler(Protocol):
         """Upscale a batch, whatever its size: tiling, where it is needed, happens inside.
 
         Args:
-            images: ``(N, 3, H, W)`` RGB, floating point in [0, 1].
+            images: ``(N, 3, H, W)`` RGB, N at least 1, floating point in [0, 1].
 
         Returns:
             ``(N, 3, scale * H, scale * W)`` float32 in [0, 1] on the CPU or the device of

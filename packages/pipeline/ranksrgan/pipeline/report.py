@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
 import io
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.images import Picture, encode_image
 
 _STYLE = """
@@ -104,16 +104,10 @@ def write_report(path: Path, report: Report) -> None:
     atomic.write_text(path, "\n".join(parts) + "</html>\n")
 
 
-def read_curve(path: Path, column: str, label: str) -> Curve:
-    """A column of a training's ``curves.csv``, at the steps where it has a value."""
-    steps: list[float] = []
-    values: list[float] = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row.get(column):
-                steps.append(float(row["step"]))
-                values.append(float(row[column]))
-    return Curve(label, steps, values)
+def read_series(path: Path, column: str, label: str) -> Curve:
+    """A column of a training's ``curves.csv`` or ``validation.csv``, where it has a value."""
+    rows = [row for row in read_curve(path) if row[column]]
+    return Curve(label, [float(row["step"]) for row in rows], [float(row[column]) for row in rows])
 
 
 def sharpest_box(image: Picture, side: int) -> tuple[int, int]:

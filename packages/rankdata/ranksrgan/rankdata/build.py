@@ -124,7 +124,7 @@ def build(
     with replacing_folder(target, overwrite=overwrite) as folder:
         for index, (name, path) in enumerate(paths.items()):
             try:
-                source = read_source(path, config.scale, round_lr=config.round_lr)
+                source = read_source(path, config.scale)
             except ImageTooSmall:
                 tally.sources_smaller_than_crop += 1
             else:

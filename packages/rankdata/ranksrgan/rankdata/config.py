@@ -43,9 +43,6 @@ class BuildConfig(Config):
         min_sharpness: crops whose HR version has a smaller mean local deviation (0..255 scale) are
             dropped. 0, the default, drops none, as in the paper; the published code, which looks
             at the most perceptual level instead of HR, has 4.207 (`PUBLISHED_MIN_SHARPNESS`).
-        round_lr: round the LR image to 8 bits, which is what an LR file holds and what the levels
-            will be applied to later. False feeds the upscalers unrounded values, as the published
-            training code does.
         val: share of the source images for validation.
         test: share of the source images for testing; the rest is for training.
         seed: of the split.
@@ -59,7 +56,6 @@ class BuildConfig(Config):
     crop: Annotated[int, Field(ge=1)] = 296
     stride: Annotated[int, Field(ge=1)] = 200
     min_sharpness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    round_lr: bool = True
     val: Annotated[float, Field(ge=0, le=1)] = 0.1
     test: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int = 0

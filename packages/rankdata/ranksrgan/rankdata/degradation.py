@@ -1,7 +1,7 @@
 """From a high-resolution image to the low-resolution image that the levels start from.
 
-As the field makes its test sets: crop to a multiple of the scale, MATLAB's antialiased bicubic in
-double precision, and one rounding to the 8 bits of an image file.
+As the field makes its data: crop to a multiple of the scale, then MATLAB's antialiased bicubic on
+8-bit pixels. A generator's training makes its LR crops by the same rule.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.errors import ImageTooSmall
 from ranksrgan.contracts.images import read_image, to_tensor
-from ranksrgan.metrics import imresize
+from ranksrgan.metrics import imresize_uint8
 
 
 class Source(NamedTuple):
@@ -45,7 +45,7 @@ def read_rgb(path: Path) -> Tensor:
     return pixels.expand(-1, 3, -1, -1).contiguous()
 
 
-def read_source(path: Path, scale: int, *, round_lr: bool = True) -> Source:
+def read_source(path: Path, scale: int) -> Source:
     """Read a high-resolution image, crop it to a multiple of ``scale`` and degrade it.
 
     Raises:
@@ -60,7 +60,7 @@ def read_source(path: Path, scale: int, *, round_lr: bool = True) -> Source:
             field=str(path),
         )
     hr = crop_to_multiple(whole, scale)
-    return Source(path.stem, hr, degrade(hr, scale, round_lr=round_lr), (height, width))
+    return Source(path.stem, hr, degrade(hr, scale), (height, width))
 
 
 def crop_to_multiple(images: Tensor, scale: int) -> Tensor:
@@ -69,19 +69,17 @@ def crop_to_multiple(images: Tensor, scale: int) -> Tensor:
     return images[..., : height - height % scale, : width - width % scale]
 
 
-def degrade(hr: Tensor, scale: int, *, round_lr: bool = True) -> Tensor:
-    """MATLAB's ``imresize(im2double(hr), 1 / scale)``, then ``im2uint8`` unless told otherwise.
+def degrade(hr: Tensor, scale: int) -> Tensor:
+    """MATLAB's ``imresize(hr, 1 / scale)`` of 8-bit pixels: what the field's LR files hold.
 
     Args:
         hr: ``(N, 3, H, W)`` uint8, sides multiples of ``scale``.
         scale: HR side over LR side.
-        round_lr: round to 8 bits; otherwise only clamp.
 
     Returns:
-        ``(N, 3, H / scale, W / scale)`` float32 in [0, 1].
+        ``(N, 3, H / scale, W / scale)`` float32 in [0, 1], on the 256 levels of 8 bits.
     """
-    lr = imresize(hr.double() / 255, scale=1 / scale)
-    return round_to_8_bits(lr).float() / 255 if round_lr else lr.clamp(0, 1).float()
+    return imresize_uint8(hr, scale=1 / scale).float() / 255
 
 
 def round_to_8_bits(images: Tensor) -> Tensor:

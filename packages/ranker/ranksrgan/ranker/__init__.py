@@ -5,7 +5,7 @@ from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
 from ranksrgan.ranker.loss import margin_ranking_loss
 from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
-from ranksrgan.ranker.train import TrainingDiverged, TrainResult, train
+from ranksrgan.ranker.train import TrainResult, train
 from ranksrgan.ranker.vgg12 import VGG12
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "RankerCatalog",
     "TrainConfig",
     "TrainResult",
-    "TrainingDiverged",
     "evaluate",
     "load_network",
     "load_ranker",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.device import Precision
 
 #: Keys that a resumed training may change: they move no weight, or say only how far to go.
 FREE_ON_RESUME = frozenset({"steps", "validate_every", "save_every", "log_every", "device"})
@@ -18,6 +19,8 @@ class TrainConfig(Config):
     Attributes:
         width: of the network, see `VGG12`.
         margin: of the loss.
+        magnitude: weight of the penalty on the scores' magnitude, see `magnitude_penalty`. 0 is the
+            paper's.
         lr: Adam's step size before the first halving. (The published YAML says 1e-4, the paper and
             the published README 1e-3.)
         weight_decay: L2, on all parameters.
@@ -37,6 +40,7 @@ class TrainConfig(Config):
 
     width: int = Field(default=64, ge=1)
     margin: float = Field(default=0.5, gt=0)
+    magnitude: float = Field(default=0.01, ge=0)
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     betas: tuple[
@@ -50,7 +54,7 @@ class TrainConfig(Config):
     validate_every: int = Field(default=5_000, ge=1)
     save_every: int = Field(default=5_000, ge=1)
     log_every: int = Field(default=100, ge=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     device: str = "auto"
 
     def lr_at(self, step: int) -> float:

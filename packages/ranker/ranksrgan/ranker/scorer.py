@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import Weights, load_into, load_weights
+from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.ranker.device import resolve_device
 from ranksrgan.ranker.vgg12 import MIN_SIDE, VGG12, rename_old_keys
 
 VERSION = "1"
@@ -41,7 +41,7 @@ class Ranker:
         higher_is_better: the direction of the metric that it has learnt, which its score follows.
         name: for `ScorerInfo.name`.
         parameters_hash: for `ScorerInfo.parameters_hash`.
-        device: see `resolve_device`. Images may lie elsewhere.
+        device: see `choose_device`. Images may lie elsewhere.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Ranker:
         parameters_hash: str = "",
         device: str | torch.device = "auto",
     ) -> None:
-        self._device = resolve_device(device) if isinstance(device, str) else device
+        self._device = choose_device(device) if isinstance(device, str) else device
         frozen = _FrozenVGG12(network.width)
         frozen.load_state_dict(network.state_dict())
         frozen.requires_grad_(False).eval()
@@ -89,8 +89,6 @@ class Ranker:
             ImageTooLarge: more than `MAX_PIXELS`.
         """
         _check(images, references)
-        if len(images) == 0:
-            return torch.zeros(0, dtype=torch.float64, device=images.device)
         # One layout, whatever that of the caller: it decides the kernels and so the last bits.
         prepared = as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
         scores: Tensor = self._network(prepared)
@@ -107,8 +105,6 @@ class Ranker:
                 f"images are {images.dtype}; a gradient needs floating point in [0, 1]",
                 field="images",
             )
-        if len(images) == 0:
-            return self.score(images, references), torch.zeros_like(images)
         with torch.inference_mode(False), torch.enable_grad():
             leaves = images.detach().clone().requires_grad_()
             scores = self.score(leaves, references)
@@ -136,7 +132,7 @@ def load_ranker(
     Args:
         path: the weights.
         name: for `ScorerInfo.name`.
-        device: see `resolve_device`.
+        device: see `choose_device`.
         higher_is_better: for a file that does not say. The default there is False: the official
             Rankers follow NIQE, PI and, since their labels have to fall with quality, 10 - Ma.
 
@@ -227,9 +223,10 @@ class _FrozenVGG12(VGG12):
 def _check(images: Tensor, references: Tensor | None) -> None:
     if references is not None:
         raise InvalidInput("a Ranker takes no references", field="references")
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise InvalidInput(
-            f"images have shape (N, 3|1, H, W), not {tuple(images.shape)}", field="images"
+            f"images have shape (N, 3|1, H, W) with N at least 1, not {tuple(images.shape)}",
+            field="images",
         )
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise InvalidInput(

@@ -10,40 +10,34 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
 import torch
 from tqdm import tqdm
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.checkpoint import save_weights
-from ranksrgan.contracts.errors import RankSRGANError, RequestCancelled
+from ranksrgan.contracts.curves import Curves
+from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed, place
+from ranksrgan.contracts.errors import RequestCancelled, TrainingDiverged
+from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
-from ranksrgan.ranker.curves import Curves
-from ranksrgan.ranker.device import resolve_device, resolve_precision
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
-from ranksrgan.ranker.loss import margin_ranking_loss
+from ranksrgan.ranker.loss import magnitude_penalty, margin_ranking_loss
 from ranksrgan.ranker.scorer import ARCHITECTURE, KIND, Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
 from ranksrgan.ranker.vgg12 import VGG12
 
 WEIGHTS_FILE = "ranker.safetensors"
-COLUMNS = ("lr", "loss", "accuracy", "val_srocc", "val_srocc_per_content", "val_pair_accuracy")
+LOSSES = ("lr", "loss", "accuracy")
+SCORES = ("srocc", "srocc_per_content", "pair_accuracy")
 
 logger = logging.getLogger(__name__)
-
-
-class TrainingDiverged(RankSRGANError):
-    """The loss or the weights are not finite any more."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +70,9 @@ def train(
 
     ``folder`` receives ``ranker.safetensors`` (the best weights by SROCC per content, or by global
     SROCC where no content has an order; the last weights without ``val_source``),
-    ``last.state.pt``, ``curves.csv``, TensorBoard events, ``config.yaml`` and ``run.json``. SIGINT
-    and SIGTERM let the current step finish and save it first; a second one ends at once.
+    ``last.state.pt``, ``curves.csv``, ``validation.csv``, TensorBoard events, ``config.yaml`` and
+    ``run.json``. SIGINT and SIGTERM let the current step finish and save it first; a second one
+    ends at once.
 
     Args:
         config: see `TrainConfig`.
@@ -93,8 +88,8 @@ def train(
         InvalidDataset: a source has nothing to learn from, or contradicts itself.
         TrainingDiverged: NaN or infinity; the last good state is kept.
     """
-    device = resolve_device(config.device)
-    precision = resolve_precision(config.precision, device)
+    device = choose_device(config.device)
+    precision = "bfloat16" if computes_in_bfloat16(config.precision, device) else "float32"
     config = config.model_copy(update={"device": str(device), "precision": precision})
     run = _Run(config, train_source, val_source, folder)
     if resume:
@@ -102,22 +97,21 @@ def train(
     write_run_record(folder, config, config.seed)
     logger.info("training on %s in %s, from step %d", device, precision, run.step)
     with (
-        _stop_requests() as stop,
+        stop_requested() as stopping,
         prefetched(
             read_batches(train_source, size=config.batch, seed=config.seed, start=run.step),
             pin=device.type == "cuda",
         ) as batches,
-        Curves(folder, COLUMNS, start=run.step) as curves,
+        Curves(folder, losses=LOSSES, scores=SCORES if val_source else (), step=run.step) as curves,
         tqdm(total=config.steps, initial=run.step, unit="step", disable=None) as bar,
     ):
         while run.step < config.steps:
             loss = run.update(next(batches))
-            row = run.row_if_due()
+            if row := run.row_if_due():
+                curves.losses(run.step, row)
             last = run.step == config.steps
             if val_source and (last or run.step % config.validate_every == 0):
-                row |= run.validate(val_source)
-            if row:
-                curves.add(run.step, row)
+                curves.scores(run.step, run.validate(val_source))
             if last or run.step % config.save_every == 0:
                 run.save()
             bar.update()
@@ -126,7 +120,7 @@ def train(
                 cancellation.check()
                 if on_step:
                     on_step(run.step, loss)
-                if stop.is_set():
+                if stopping():
                     raise KeyboardInterrupt
             except (KeyboardInterrupt, RequestCancelled):
                 run.save()
@@ -154,7 +148,7 @@ class _Run:
         self._validated = val_source is not None
         self._identity = identity(config, train_source, val_source)
         network = VGG12(config.width, torch.Generator().manual_seed(config.seed))
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = place(network, self._device)
         self._optimiser = torch.optim.Adam(
             self._network.parameters(),
             lr=config.lr,
@@ -173,10 +167,10 @@ class _Run:
         for group in self._optimiser.param_groups:
             group["lr"] = config.lr_at(self.step)
         self._network.train()
-        in_bfloat16 = config.precision == "bfloat16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=in_bfloat16):
+        with mixed(config.precision == "bfloat16", self._device):
             a, b = self._network(images).chunk(2)
         loss = margin_ranking_loss(a, b, labels, config.margin)
+        loss = loss + config.magnitude * magnitude_penalty(a, b)
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -202,7 +196,7 @@ class _Run:
         row = {"lr": self._config.lr_at(self.step - 1), "loss": sum(losses) / len(losses)}
         return row | ({"accuracy": sum(right) / sum(decided)} if sum(decided) else {})
 
-    def validate(self, source: PairSource) -> dict[str, float]:
+    def validate(self, source: PairSource) -> dict[str, float | None]:
         """Evaluate, and keep the weights if none were better."""
         self._check_finite()
         ranker = Ranker(
@@ -212,15 +206,12 @@ class _Run:
         if self.best is None or found.selection > self.best.selection:
             self.best, self.best_step = found, self.step
             self._save_weights()
-        values = {
-            "val_srocc": found.srocc,
-            "val_srocc_per_content": found.srocc_per_content,
-            "val_pair_accuracy": found.pair_accuracy,
-        }
-        row = {key: value for key, value in values.items() if value is not None}
-        shown = ", ".join(f"{key} {value:.4f}" for key, value in row.items())
+        values = {name: getattr(found, name) for name in SCORES}
+        shown = ", ".join(
+            f"{key} {value:.4f}" for key, value in values.items() if value is not None
+        )
         logger.info("step %d: %s (best so far: step %d)", self.step, shown, self.best_step)
-        return row
+        return values
 
     def save(self) -> None:
         """Write the training state, and the weights if no validation chooses them."""
@@ -274,32 +265,3 @@ class _Run:
                     f"{self._folder / STATE_FILE} if one was saved. Try a smaller lr",
                     field="lr",
                 )
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second acts as it always does.
-
-    Signals belong to the main thread; elsewhere the event stays clear, and whoever runs the
-    training there stops it through `cancellation`.
-    """
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = {
-        number: signal.getsignal(number) or signal.SIG_DFL
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    for number in previous:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,1 +1,38 @@
-"""Generators trained with content, adversarial and rank-content losses."""
+"""Generators trained with content, adversarial and rank-content losses.
+
+`train` and `evaluate` are functions that share their names with the modules that hold them. The
+``from`` imports below run after those modules are bound here, so ``from ranksrgan.srgan import
+train`` is always the function and ``from ranksrgan.srgan.train import TrainResult`` works too.
+"""
+
+from ranksrgan.srgan.config import TrainConfig, load_recipe
+from ranksrgan.srgan.discriminator import VGGDiscriminator, load_discriminator, save_discriminator
+from ranksrgan.srgan.evaluate import Evaluation, ImageScores, evaluate, evaluate_photographs
+from ranksrgan.srgan.features import FeatureNetwork, VGG19Features, open_feature_network
+from ranksrgan.srgan.losses import RankLoss
+from ranksrgan.srgan.srresnet import SRResNet, load_generator, save_generator
+from ranksrgan.srgan.train import TrainResult, train
+from ranksrgan.srgan.upscaler import GeneratorUpscaler, open_generator
+
+__all__ = [
+    "Evaluation",
+    "FeatureNetwork",
+    "GeneratorUpscaler",
+    "ImageScores",
+    "RankLoss",
+    "SRResNet",
+    "TrainConfig",
+    "TrainResult",
+    "VGG19Features",
+    "VGGDiscriminator",
+    "evaluate",
+    "evaluate_photographs",
+    "load_discriminator",
+    "load_generator",
+    "load_recipe",
+    "open_feature_network",
+    "open_generator",
+    "save_discriminator",
+    "save_generator",
+    "train",
+]

@@ -34,7 +34,9 @@ def serve(
     Raises:
         InvalidCheckpoint: a file is not a generator's; nothing is served then.
     """
-    catalog = UpscalerCatalog({name: open_generator(str(path), {}) for name, path in models.items()})
+    catalog = UpscalerCatalog(
+        {name: open_generator(str(path), {}) for name, path in models.items()}
+    )
     servicer = SuperResolutionServicer(catalog, upscale_picture, max_pixels=max_pixels)
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
     return rpc.serve(listen, [servicer], limits)

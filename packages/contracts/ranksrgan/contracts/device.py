@@ -1,0 +1,66 @@
+"""Where networks compute, and in which number format: one rule for every package."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal, TypeVar
+
+import torch
+from torch import nn
+
+from ranksrgan.contracts.errors import InvalidConfig
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def choose_device(name: str, *, field: str = "device") -> torch.device:
+    """The device of that name; ``auto`` is the first GPU, or the CPU where there is none.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        field: the setting that it comes from, for the error.
+
+    Raises:
+        InvalidConfig: not a device, or one that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidConfig(
+            f"{field}: {name!r} is no device; use auto, cpu, cuda or cuda:1", field=field
+        ) from error
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidConfig(f"{field}: {name!r} is not supported; use cpu or cuda", field=field)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InvalidConfig(
+            f"{field}: there is no {name} here; PyTorch sees {torch.cuda.device_count()} GPUs",
+            field=field,
+        )
+    return device
+
+
+def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether convolutions run in bfloat16; ``auto`` says so where the hardware multiplies it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if not hasattr(torch.cpu, "get_capabilities"):  # came after torch 2.10
+        return False
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def mixed(bfloat16: bool, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 if wanted; parameters, losses and optimiser states stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+
+
+def place(network: Network, device: torch.device) -> Network:
+    """Move a network to a device, channels last: a quarter to a third faster on CPUs and GPUs."""
+    # mypy knows no `to` of a module with a memory format.
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network

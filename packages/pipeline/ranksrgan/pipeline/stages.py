@@ -1,0 +1,192 @@
+"""The three stages of RankSRGAN in one process, each in a folder of its own.
+
+    1-srresnet   pixels alone
+    2-srgan      from 1, with the adversarial loss
+    3-rankdata   versions of the training images, ordered by the metric; held-out images likewise
+    4-ranker     learns the orders
+    5-ranksrgan  from 2, with the rank-content loss
+    6-control    from 2, as many steps without it
+
+A run that was interrupted goes on where it stood: trainings resume from their last state, and a
+rank dataset that is there with the same parameters is taken as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
+from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.rankdata import BuildConfig, RankDataset, build
+from ranksrgan.ranker import RankEvaluation
+from ranksrgan.ranker import TrainConfig as RankerConfig
+from ranksrgan.ranker import evaluate as evaluate_ranker
+from ranksrgan.ranker import train as train_ranker
+from ranksrgan.srgan import Evaluation, load_recipe
+from ranksrgan.srgan import evaluate as evaluate_upscaler
+from ranksrgan.srgan import train as train_generator
+
+log = logging.getLogger(__name__)
+
+DISCRIMINATOR_FILE = "discriminator.safetensors"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves.
+
+    Attributes:
+        folder: of the run.
+        ranker: the Ranker's weights.
+        ranker_held_out: how well it orders versions of the held-out images.
+        models: what `open_upscaler` takes, by the method's name, worst first: bicubic, SRResNet,
+            the control ("SRGAN continued") if there is one, RankSRGAN.
+        scores: of each method on the held-out images.
+        scale: of the models.
+    """
+
+    folder: Path
+    ranker: Path
+    ranker_held_out: RankEvaluation
+    models: dict[str, str]
+    scores: dict[str, Evaluation]
+    scale: int
+
+    @property
+    def better_than_control(self) -> bool | None:
+        """Whether RankSRGAN's mean NIQE is below the control's; None without a control."""
+        if CONTROL not in self.scores:
+            return None
+        ours, theirs = (self.scores[name].mean("niqe") for name in (RANKSRGAN, CONTROL))
+        return ours is not None and theirs is not None and ours < theirs
+
+
+BICUBIC, SRRESNET, CONTROL, RANKSRGAN = "bicubic", "SRResNet", "SRGAN continued", "RankSRGAN"
+
+
+def run(config: PipelineConfig) -> Outcome:
+    """Run or continue every stage, then judge the results on the held-out images.
+
+    Raises:
+        InvalidConfig: a setting that a recipe does not have, or an impossible combination.
+        InvalidDataset: the folder holds a rank dataset made with other parameters.
+        InvalidCheckpoint: the folder holds a training with another configuration.
+        RankSRGANError: whatever a stage raises; what was finished stays.
+    """
+    out = config.output
+    write_run_record(out, config, config.seed)
+    log.info("1 of 6: SRResNet")
+    srresnet = _train(config, config.srresnet, out / "1-srresnet", [])
+    log.info("2 of 6: SRGAN")
+    srgan = _train(config, config.srgan, out / "2-srgan", [_set("generator.weights", srresnet)])
+    log.info("3 of 6: rank data")
+    levels = _levels(config, srresnet, srgan)
+    ranked = out / "3-rankdata"
+    _rank_data(config, levels, config.training, ranked / "training", config.rankdata.val, 0.0)
+    _rank_data(config, levels, config.held_out, ranked / "held-out", 0.0, 1.0)
+    log.info("4 of 6: Ranker")
+    ranker = _ranker(config, ranked / "training", out / "4-ranker")
+    ranker_held_out = evaluate_ranker(
+        open_scorer(str(ranker)), open_pair_source(str(ranked / "held-out"))
+    )
+    log.info("5 of 6: RankSRGAN")
+    start = [
+        _set("generator.weights", srgan),
+        _set("discriminator.weights", srgan.with_name(DISCRIMINATOR_FILE)),
+    ]
+    rank = f"losses.rank.rankers=[{{spec: {json.dumps(str(ranker))}}}]"
+    ranksrgan = _train(config, config.ranksrgan, out / "5-ranksrgan", [*start, rank])
+    models = {BICUBIC: "", SRRESNET: str(srresnet)}
+    if config.control is not None:
+        log.info("6 of 6: the control, SRGAN for as many steps")
+        models[CONTROL] = str(_train(config, config.control, out / "6-control", start))
+    models[RANKSRGAN] = str(ranksrgan)
+    scale = open_upscaler(models[RANKSRGAN]).info.scale
+    models[BICUBIC] = f"bicubic?scale={scale}"
+    scores = {}
+    for name, spec in models.items():
+        upscaler: Upscaler = open_upscaler(spec)
+        scores[name] = evaluate_upscaler(
+            upscaler, config.held_out, scale, scale, {"ranker": open_scorer(str(ranker))}
+        )
+    return Outcome(out, ranker, ranker_held_out, models, scores, scale)
+
+
+def _train(
+    config: PipelineConfig, stage: GeneratorStage, folder: Path, start: Sequence[str]
+) -> Path:
+    settings = [
+        *stage.settings,
+        _set("data.hr", config.training),
+        _set("validation.hr", config.held_out),
+        f"run.seed={config.seed}",
+        *start,
+    ]
+    result = train_generator(load_recipe(stage.recipe, settings), folder)
+    if not result.finished:
+        raise KeyboardInterrupt  # a signal stopped the training, which has saved its state
+    return result.generator
+
+
+def _set(key: str, path: Path) -> str:
+    """A path as an override: in quotes, since YAML reads meaning into some characters."""
+    return f"{key}={json.dumps(str(path))}"
+
+
+def _levels(config: PipelineConfig, srresnet: Path, srgan: Path) -> dict[str, str]:
+    """The paper's levels, from the worst to HR."""
+    blends = sorted(config.rankdata.interpolations, reverse=True)
+    return {
+        "srresnet": str(srresnet),
+        "srgan": str(srgan),
+        **{f"srgan{round(100 * blend)}": f"interpolate:srgan:{blend}" for blend in blends},
+        "hr": "hr",
+    }
+
+
+def _rank_data(
+    config: PipelineConfig,
+    levels: dict[str, str],
+    images: Path,
+    folder: Path,
+    val: float,
+    test: float,
+) -> None:
+    stage = config.rankdata
+    wanted = BuildConfig(
+        hr=images,
+        output=folder,
+        levels=levels,
+        metric=stage.metric,
+        crop=stage.crop,
+        stride=stage.stride,
+        min_sharpness=stage.min_sharpness,
+        val=val,
+        test=test,
+        seed=config.seed,
+    )
+    if not folder.exists():
+        build(wanted)
+    elif RankDataset.open(folder).record.config != wanted.model_dump(mode="json"):
+        raise InvalidDataset(
+            f"{folder} was made with other parameters; remove it or choose another output",
+            field=str(folder),
+        )
+
+
+def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:
+    settings = [*config.ranker.settings, f"seed={config.seed}"]
+    result = train_ranker(
+        load_config(RankerConfig, None, settings),
+        open_pair_source(str(data), split="train"),
+        open_pair_source(str(data), split="val"),
+        folder,
+    )
+    return result.weights

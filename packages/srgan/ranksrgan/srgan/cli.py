@@ -1,0 +1,206 @@
+"""The command ``ranksrgan-srgan``: train generators, evaluate them, enlarge images, serve."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ranksrgan.contracts.console import run
+from ranksrgan.contracts.images import MAX_PIXELS
+from ranksrgan.srgan import cli_upscale
+
+if TYPE_CHECKING:
+    from ranksrgan.srgan.evaluate import Evaluation
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see the module `ranksrgan.contracts.console` for exit codes."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    return run(lambda: command(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ranksrgan-srgan", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a generator")
+    train.add_argument(
+        "--recipe",
+        required=True,
+        metavar="NAME|FILE",
+        help="srresnet, srgan, ranksrgan, or a .yaml file",
+    )
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    train.add_argument("--hr", metavar="DIR", help="HR images to train on; same as data.hr=DIR")
+    train.add_argument(
+        "--val", metavar="DIR", help="HR images to validate on; same as validation.hr=DIR"
+    )
+    train.add_argument(
+        "--restart",
+        action="store_true",
+        help="start anew even if DIR holds a training that could be continued",
+    )
+    train.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="such as run.steps=1000 data.crop=96"
+    )
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("eval", help="score generators on HR images")
+    evaluate.add_argument(
+        "--model",
+        required=True,
+        nargs="+",
+        metavar="SPEC",
+        help="weights file, bicubic?scale=4, or a service: grpc://HOST:PORT/NAME",
+    )
+    evaluate.add_argument("--hr", required=True, type=Path, metavar="DIR", help="HR images")
+    evaluate.add_argument(
+        "--border",
+        type=_number_from(0),
+        metavar="N",
+        help="pixels to leave out on every side (default: the scale)",
+    )
+    evaluate.add_argument(
+        "--ranker", metavar="SPEC", help="also score with this Ranker, or any other scorer"
+    )
+    evaluate.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    evaluate.set_defaults(command=_eval)
+
+    cli_upscale.add_parser(commands)
+    commands.choices["upscale"].set_defaults(command=cli_upscale.run)
+
+    serve = commands.add_parser("serve", help="answer SuperResolutionService over gRPC")
+    serve.add_argument(
+        "--model",
+        required=True,
+        nargs="+",
+        type=_named_path,
+        metavar="NAME=PATH",
+        help="weights, and the name that clients use",
+    )
+    serve.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
+    serve.add_argument(
+        "--workers", type=_number_from(1), default=1, metavar="N", help="requests at a time"
+    )
+    serve.add_argument(
+        "--queue", type=_number_from(0), default=16, metavar="N", help="requests that may wait"
+    )
+    serve.add_argument(
+        "--max-pixels", type=_number_from(1), default=MAX_PIXELS, metavar="N", help="of one image"
+    )
+    serve.add_argument(
+        "--max-message-mib", type=_number_from(1), default=64, metavar="N", help="of one request"
+    )
+    serve.set_defaults(command=_serve, usage_error=serve.error)
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from ranksrgan.srgan.config import load_recipe
+    from ranksrgan.srgan.train import train
+
+    folders = {"data.hr": arguments.hr, "validation.hr": arguments.val}
+    given = [f"{key}={json.dumps(folder)}" for key, folder in folders.items() if folder]
+    config = load_recipe(arguments.recipe, [*given, *arguments.overrides])
+    result = train(config, arguments.output, resume=not arguments.restart)
+    scores = {name: value for name, value in result.scores.items() if value is not None}
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+    print(f"{result.generator}: step {result.step}{f', {shown}' if shown else ''}")
+    if result.best is not None:
+        print(f"{result.best}: best by {config.validation.best}")
+    if not result.finished:
+        print("stopped early; the same command continues", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts import open_scorer, open_upscaler
+    from ranksrgan.srgan.evaluate import evaluate
+
+    scorers = {"ranker": open_scorer(arguments.ranker)} if arguments.ranker else {}
+    evaluations = {}
+    for spec in arguments.model:
+        upscaler = open_upscaler(spec)
+        scale = upscaler.info.scale
+        border = scale if arguments.border is None else arguments.border
+        evaluations[spec] = evaluate(upscaler, arguments.hr, scale, border, scorers)
+    show = {"table": _print_table, "json": _print_json, "csv": _print_csv}[arguments.format]
+    show(evaluations)
+    return 0
+
+
+def _print_table(evaluations: dict[str, Evaluation]) -> None:
+    names = list(next(iter(evaluations.values())).images[0].scores)
+    width = max(map(len, evaluations))
+    print(f"{'model':<{width}}", *(f"{name:>9}" for name in names))
+    for spec, evaluation in evaluations.items():
+        means = [evaluation.mean(name) for name in names]
+        cells = [f"{'-' if mean is None else format(mean, '.4f'):>9}" for mean in means]
+        print(f"{spec:<{width}}", *cells)
+    for spec, evaluation in evaluations.items():
+        for name in names:
+            if dropped := evaluation.dropped(name):
+                print(f"{spec}: {name} has no value for {dropped} of {len(evaluation.images)}")
+
+
+def _print_json(evaluations: dict[str, Evaluation]) -> None:
+    content = {
+        spec: {
+            "images": [{"image": row.image, **row.scores} for row in evaluation.images],
+            "mean": {name: evaluation.mean(name) for name in evaluation.images[0].scores},
+        }
+        for spec, evaluation in evaluations.items()
+    }
+    print(json.dumps(content, indent=2))
+
+
+def _print_csv(evaluations: dict[str, Evaluation]) -> None:
+    names = list(next(iter(evaluations.values())).images[0].scores)
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["model", "image", *names])
+    for spec, evaluation in evaluations.items():
+        for row in evaluation.images:
+            writer.writerow([spec, row.image, *(row.scores[name] for name in names)])
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    models = dict(arguments.model)
+    if len(models) != len(arguments.model):
+        arguments.usage_error("--model: a name is given twice")
+    from ranksrgan.srgan.server import serve
+
+    return serve(
+        arguments.listen,
+        models,
+        workers=arguments.workers,
+        queue=arguments.queue,
+        max_pixels=arguments.max_pixels,
+        max_message_bytes=arguments.max_message_mib * 2**20,
+    )
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=PATH")
+    return name, Path(path)
+
+
+def _number_from(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The configuration of a training and the recipes that come with the package.
+
+A recipe is a YAML file of `TrainConfig`; `load_recipe` finds the packaged ones by name. What every
+key means is said once, in the recipes; here stand types, ranges and defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from ranksrgan.contracts.config import Config, load_config
+from ranksrgan.contracts.device import Precision
+from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.srgan.discriminator import MIN_SIDE
+from ranksrgan.srgan.losses import Criterion
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class GeneratorConfig(Config):
+    features: PositiveInt = 64
+    blocks: PositiveInt = 16
+    scale: Literal[2, 3, 4] = 4
+    weights: Path | None = None
+    as_published: bool = False
+
+
+class DiscriminatorConfig(Config):
+    width: PositiveInt = 64
+    weights: Path | None = None
+
+
+class DataConfig(Config):
+    hr: Path | None = None
+    crop: PositiveInt = 128
+    batch: PositiveInt = 16
+    flip: bool = True
+    rotate: bool = True
+    memory_mib: NonNegativeInt = 4096
+    workers: PositiveInt = 2
+
+
+class PixelConfig(Config):
+    weight: NonNegativeFloat = 0.0
+    criterion: Criterion = "l1"
+
+
+class PerceptualConfig(Config):
+    weight: NonNegativeFloat = 0.0
+    criterion: Criterion = "l1"
+    network: str | None = None
+
+
+class AdversarialConfig(Config):
+    weight: NonNegativeFloat = 0.0
+
+
+class RankerConfig(Config):
+    spec: str
+    weight: PositiveFloat = 1.0
+
+
+class RankConfig(Config):
+    weight: NonNegativeFloat = 0.0
+    rankers: tuple[RankerConfig, ...] = ()
+    timeout: PositiveFloat = 120.0
+    retry_for: NonNegativeFloat = 60.0
+
+
+class LossesConfig(Config):
+    pixel: PixelConfig = PixelConfig()
+    perceptual: PerceptualConfig = PerceptualConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
+    rank: RankConfig = RankConfig()
+
+
+class Constant(Config):
+    kind: Literal["constant"] = "constant"
+
+
+class MultiStep(Config):
+    kind: Literal["multistep"] = "multistep"
+    milestones: tuple[PositiveInt, ...]
+    factor: PositiveFloat = 0.5
+
+
+class Cosine(Config):
+    kind: Literal["cosine"] = "cosine"
+    period: PositiveInt
+    minimum: NonNegativeFloat = 0.0
+
+
+Schedule = Constant | MultiStep | Cosine
+
+
+class OptimiserConfig(Config):
+    generator_lr: PositiveFloat = 1e-4
+    discriminator_lr: PositiveFloat = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    schedule: Annotated[Schedule, Field(discriminator="kind")] = Constant()
+
+
+class ValidationConfig(Config):
+    hr: Path | None = None
+    every: PositiveInt = 5000
+    border: NonNegativeInt = 4
+    scorers: tuple[str, ...] = ()
+    best: str = "psnr"
+
+
+class RunConfig(Config):
+    steps: PositiveInt = 400_000
+    seed: NonNegativeInt = 10
+    device: str = "auto"
+    precision: Precision = "auto"
+    save_every: PositiveInt = 5000
+    log_every: PositiveInt = 100
+    tensorboard: bool = True
+
+
+class TrainConfig(Config):
+    """Everything that decides a training."""
+
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig | None = None
+    data: DataConfig = DataConfig()
+    losses: LossesConfig = LossesConfig(pixel=PixelConfig(weight=1.0))
+    optimiser: OptimiserConfig = OptimiserConfig()
+    validation: ValidationConfig = ValidationConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        data, losses = self.data, self.losses
+        if data.crop % self.generator.scale:
+            raise ValueError(
+                f"data.crop is {data.crop}; it has to be a multiple of the scale, "
+                f"{self.generator.scale}"
+            )
+        weights = (
+            losses.pixel.weight,
+            losses.perceptual.weight,
+            losses.adversarial.weight,
+            losses.rank.weight,
+        )
+        if not any(weights):
+            raise ValueError("losses: every weight is 0, so there is nothing to learn")
+        if (self.discriminator is None) != (losses.adversarial.weight == 0):
+            raise ValueError(
+                "discriminator and losses.adversarial.weight go together: give both, or a null "
+                "discriminator with weight 0"
+            )
+        if self.discriminator is not None:
+            if data.crop < MIN_SIDE:
+                raise ValueError(
+                    f"data.crop is {data.crop}; the discriminator needs {MIN_SIDE} pixels or more"
+                )
+            if data.batch * (data.crop // MIN_SIDE) ** 2 < 2:
+                raise ValueError(
+                    "data.batch is 1 and data.crop below 64: the discriminator would normalise "
+                    "over a single value; enlarge one of them"
+                )
+        return self
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a packaged recipe by name (``srresnet``, ``srgan``, ``ranksrgan``) or a YAML file.
+
+    Args:
+        name: a recipe's name, or the path of a file that ends in ``.yaml`` or ``.yml``.
+        overrides: ``key.key=value`` each.
+
+    Raises:
+        UnknownName: no such recipe.
+        InvalidConfig: unknown key, wrong type or impossible combination.
+    """
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = RECIPES / f"{name}.yaml"
+        offered = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
+        if str(name) not in offered:
+            raise UnknownName(
+                f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file",
+                field=str(name),
+            )
+    return load_config(TrainConfig, path, overrides)

@@ -1,0 +1,102 @@
+"""How good an upscaler is on HR images: fidelity, naturalness, and whatever else scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
+from ranksrgan.contracts.images import as_float, list_images
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.metrics import create_scorer
+from ranksrgan.srgan.data import Photograph, read_photograph
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """One row: an image's name and its scores; None where a metric has no value for it."""
+
+    image: str
+    scores: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of every image."""
+
+    images: tuple[ImageScores, ...]
+
+    def mean(self, name: str) -> float | None:
+        """Mean score over the images that have one; None if none has."""
+        values = [value for row in self.images if (value := row.scores[name]) is not None]
+        return sum(values) / len(values) if values else None
+
+    def dropped(self, name: str) -> int:
+        """Images that the metric has no value for: too small or too flat for NIQE, say."""
+        return sum(row.scores[name] is None for row in self.images)
+
+
+def standard_scorers(border: int) -> dict[str, Scorer]:
+    """PSNR and SSIM on Y and NIQE, each without ``border`` pixels on every side."""
+    return {name: create_scorer(name, border) for name in ("psnr", "ssim", "niqe")}
+
+
+def evaluate(
+    upscaler: Upscaler,
+    hr_folder: Path,
+    scale: int,
+    border: int,
+    scorers: Mapping[str, Scorer] | None = None,
+) -> Evaluation:
+    """Make LR images from HR images, enlarge them, round to 8 bits and score the result.
+
+    Args:
+        upscaler: of this scale.
+        hr_folder: HR images; cut to a multiple of the scale at the bottom and the right.
+        scale: by which the HR images are reduced (MATLAB's bicubic, 8 bits).
+        border: pixels left out on every side by PSNR, SSIM and NIQE.
+        scorers: further scorers by the name of their column (a Ranker); they see the whole image.
+
+    Raises:
+        InvalidInput: the upscaler has another scale; no image in the folder.
+        InvalidImage: an image that cannot be read.
+    """
+    if upscaler.info.scale != scale:
+        raise InvalidInput(
+            f"{upscaler.info.name} enlarges {upscaler.info.scale} times; {scale} times is wanted",
+            field="scale",
+        )
+    photographs = (read_photograph(path, scale) for path in list_images(hr_folder))
+    return evaluate_photographs(
+        upscaler, photographs, {**standard_scorers(border), **(scorers or {})}
+    )
+
+
+def evaluate_photographs(
+    upscaler: Upscaler, photographs: Iterable[Photograph], scorers: Mapping[str, Scorer]
+) -> Evaluation:
+    """`evaluate` on images that are in memory, with these scorers alone."""
+    rows = []
+    for photograph in photographs:
+        cancellation.check()
+        sr = upscaler.upscale(as_float(photograph.lr[None]))
+        shown = (sr.cpu() * 255).round().clamp(0, 255).byte()
+        scores = {
+            name: _score(scorer, shown, photograph.hr[None]) for name, scorer in scorers.items()
+        }
+        rows.append(ImageScores(photograph.name, scores))
+    return Evaluation(tuple(rows))
+
+
+def _score(scorer: Scorer, image: Tensor, reference: Tensor) -> float | None:
+    try:
+        with torch.no_grad():
+            return float(scorer.score(image, reference if scorer.info.needs_reference else None))
+    except (ImageTooSmall, UndefinedScore):
+        return None

@@ -1,0 +1,124 @@
+"""What the generator minimises, put together from the configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import open_scorer
+from ranksrgan.contracts.device import mixed
+from ranksrgan.contracts.errors import InvalidConfig, TrainingDiverged
+from ranksrgan.contracts.scorer import DifferentiableScorer
+from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.features import FeatureNetwork, open_feature_network
+from ranksrgan.srgan.losses import RankLoss, perceptual_loss, pixel_loss
+
+log = logging.getLogger(__name__)
+
+Rankers = Sequence[tuple[DifferentiableScorer, float]]
+
+
+class Objective:
+    """The generator's losses with their weights: what a step minimises.
+
+    Raises:
+        InvalidConfig: a positive weight without the Ranker or feature network that it needs.
+    """
+
+    def __init__(
+        self, config: TrainConfig, rankers: Rankers, features: FeatureNetwork | None
+    ) -> None:
+        losses = config.losses
+        self.config = losses
+        self.features = features
+        self.rank = RankLoss(rankers) if losses.rank.weight > 0 else None
+        self.weights = {
+            name: weight
+            for name, weight in (
+                ("pixel", losses.pixel.weight),
+                ("perceptual", losses.perceptual.weight),
+                ("rank", losses.rank.weight),
+                ("adversarial", losses.adversarial.weight),
+            )
+            if weight > 0
+        }
+        self.names = [*self.weights, "generator"]
+        if config.discriminator is not None:
+            self.names.append("discriminator")
+
+    def before_discriminator(
+        self, sr: Tensor, hr: Tensor, bfloat16: bool, completed: int
+    ) -> dict[str, Tensor]:
+        """All terms but the adversarial one.
+
+        A remote Ranker may fail here, before any network has changed, its running statistics
+        included: the state is then still that of the last completed step.
+        """
+        if not bool(sr.detach().sum().isfinite()):
+            raise TrainingDiverged(
+                f"step {completed + 1}: the generator makes pixels that are not finite; the last "
+                "checkpoint is kept. Lower the learning rate or use run.precision=float32"
+            )
+        terms: dict[str, Tensor] = {}
+        if "pixel" in self.weights:
+            terms["pixel"] = pixel_loss(sr, hr, self.config.pixel.criterion)
+        if self.features is not None:
+            with mixed(bfloat16, sr.device):
+                terms["perceptual"] = perceptual_loss(
+                    sr, hr, self.features, self.config.perceptual.criterion
+                )
+        if self.rank is not None:
+            terms["rank"] = self.rank(sr)
+        return terms
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum."""
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+
+
+def open_rankers(config: TrainConfig) -> Rankers:
+    """The configured Rankers, in this process or in services, each with its weight.
+
+    Raises:
+        InvalidConfig: a scorer without a gradient.
+        UnknownName, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
+    """
+    rank = config.losses.rank
+    opened: list[tuple[DifferentiableScorer, float]] = []
+    for ranker in rank.rankers:
+        scorer = open_scorer(ranker.spec, timeout=rank.timeout, retry_for=rank.retry_for)
+        if not isinstance(scorer, DifferentiableScorer):
+            raise InvalidConfig(
+                f"{ranker.spec} cannot be a rank loss: it has no gradient",
+                field="losses.rank.rankers",
+            )
+        opened.append((scorer, ranker.weight))
+    return opened
+
+
+def choose_features(
+    config: TrainConfig, given: FeatureNetwork | None, device: torch.device
+) -> FeatureNetwork | None:
+    """The given network, or else the configured one; None if its weight is 0.
+
+    Raises:
+        InvalidConfig: a positive weight and nothing to compute features with.
+        MissingAsset, InvalidCheckpoint: see `open_feature_network`.
+    """
+    perceptual = config.losses.perceptual
+    if perceptual.weight == 0:
+        if config.discriminator is not None:
+            log.info("no perceptual term is used (losses.perceptual.weight is 0)")
+        return None
+    if given is not None:
+        return given
+    if perceptual.network is None:
+        raise InvalidConfig(
+            f"losses.perceptual.weight is {perceptual.weight:g} but losses.perceptual.network is "
+            "null: name VGG19's weights, or set the weight to 0",
+            field="losses.perceptual.network",
+        )
+    return open_feature_network(perceptual.network, device)

@@ -1,0 +1,238 @@
+"""Everything a training has learnt so far, and how it survives the process.
+
+``last.state.pt`` is the truth: one file, replaced as a whole and last, so that a kill between two
+files makes the next run repeat the steps that lead to those already written. The ``.safetensors``
+beside it are for those who want the weights alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ranksrgan.contracts.checkpoint import load_state, save_state
+from ranksrgan.contracts.device import place
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, TrainingDiverged
+from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.discriminator import VGGDiscriminator, load_discriminator, save_discriminator
+from ranksrgan.srgan.srresnet import SRResNet, load_generator, save_generator
+
+STATE_FILE = "last.state.pt"
+GENERATOR_FILE = "generator.safetensors"
+DISCRIMINATOR_FILE = "discriminator.safetensors"
+BEST_FILE = "best.safetensors"
+
+#: Keys that a resumed run may change, because no step depends on them. The Rankers are compared by
+#: their parameters instead: the same one may have moved to another address.
+FREE_KEYS = (
+    "run.steps",
+    "run.save_every",
+    "run.log_every",
+    "run.tensorboard",
+    "data.memory_mib",
+    "data.workers",
+    "losses.rank.rankers",
+    "losses.rank.timeout",
+    "losses.rank.retry_for",
+)
+
+
+@dataclass
+class Training:
+    """Networks, optimisers and how far they have come.
+
+    Attributes:
+        step: the last completed step.
+        best: ``{"step", "value"}`` of the best validation so far; empty before the first.
+        scores: of the last validation.
+        validated: the step of the last validation, -1 before the first.
+    """
+
+    config: TrainConfig
+    generator: SRResNet
+    discriminator: VGGDiscriminator | None
+    generator_optimiser: Adam
+    discriminator_optimiser: Adam | None
+    step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float | None] = field(default_factory=dict)
+    validated: int = -1
+
+    @classmethod
+    def start(cls, config: TrainConfig, device: torch.device) -> Training:
+        """Networks from the configured weights, or random ones that ``run.seed`` decides.
+
+        Raises:
+            InvalidCheckpoint: see `load_generator` and `load_discriminator`.
+            InvalidConfig: weights of another size than the configuration says.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.run.seed)
+            generator = place(_generator(config), device)
+            discriminator = _discriminator(config)
+        optimiser = config.optimiser
+        discriminator_optimiser = None
+        if discriminator is not None:
+            place(discriminator, device)
+            discriminator_optimiser = Adam(
+                discriminator.parameters(), optimiser.discriminator_lr, optimiser.betas
+            )
+        return cls(
+            config=config,
+            generator=generator.train(),
+            discriminator=discriminator,
+            generator_optimiser=Adam(
+                generator.parameters(), optimiser.generator_lr, optimiser.betas
+            ),
+            discriminator_optimiser=discriminator_optimiser,
+        )
+
+    def save(self, folder: Path, inputs: Mapping[str, str]) -> Path:
+        """Write state and weights of the last completed step.
+
+        Args:
+            folder: of the run.
+            inputs: what else decides the steps (images, Rankers), for `restore` to compare.
+
+        Returns:
+            The path of the state.
+
+        Raises:
+            TrainingDiverged: a weight is not finite; the files of an earlier step stay.
+        """
+        networks: dict[str, nn.Module] = {"generator": self.generator}
+        optimisers = {"generator": self.generator_optimiser}
+        if self.discriminator is not None and self.discriminator_optimiser is not None:
+            networks["discriminator"] = self.discriminator
+            optimisers["discriminator"] = self.discriminator_optimiser
+        for name, network in networks.items():
+            self._require_finite(name, network.state_dict())
+        self.export(folder / GENERATOR_FILE)
+        if self.discriminator is not None:
+            save_discriminator(folder / DISCRIMINATOR_FILE, self.discriminator, {"step": self.step})
+        state = folder / STATE_FILE
+        save_state(
+            state,
+            {
+                "step": self.step,
+                "config": self.config.model_dump(mode="json"),
+                "inputs": dict(inputs),
+                "best": self.best,
+                "scores": self.scores,
+                "validated": self.validated,
+                "networks": {name: network.state_dict() for name, network in networks.items()},
+                "optimisers": {
+                    name: optimiser.state_dict() for name, optimiser in optimisers.items()
+                },
+            },
+        )
+        return state
+
+    def export(self, path: Path) -> None:
+        """Write the generator as it is now, with its scores if they are of this step."""
+        scores = self.scores if self.validated == self.step else {}
+        save_generator(path, self.generator, {"step": self.step, "scores": scores})
+
+    def restore(self, path: Path, inputs: Mapping[str, str]) -> None:
+        """Continue from a state.
+
+        Raises:
+            InvalidCheckpoint: damaged, or no state of such a training.
+            InvalidConfig: the configuration or an input differs in what decides the steps; names
+                the keys.
+        """
+        state = load_state(path)
+        try:
+            differing = differing_keys(state["config"], self.config.model_dump(mode="json"))
+            before: dict[str, str] = state["inputs"]
+            differing += [f"{key} (its content)" for key in inputs if before[key] != inputs[key]]
+            if differing:
+                raise InvalidConfig(
+                    f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
+                    "another folder, or start this one anew",
+                    field=differing[0].split(" ")[0].rstrip(":"),
+                )
+            if state["step"] > self.config.run.steps:
+                raise InvalidConfig(
+                    f"{path} is at step {state['step']} already; run.steps is "
+                    f"{self.config.run.steps} and may only grow",
+                    field="run.steps",
+                )
+            self.generator.load_state_dict(state["networks"]["generator"])
+            self.generator_optimiser.load_state_dict(state["optimisers"]["generator"])
+            if self.discriminator is not None and self.discriminator_optimiser is not None:
+                self.discriminator.load_state_dict(state["networks"]["discriminator"])
+                self.discriminator_optimiser.load_state_dict(state["optimisers"]["discriminator"])
+            self.step, self.best = state["step"], state["best"]
+            self.scores, self.validated = state["scores"], state["validated"]
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise InvalidCheckpoint(
+                f"{path} is no state of this kind of training: {error}", field=str(path)
+            ) from error
+
+    def _require_finite(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        for key, value in tensors.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise TrainingDiverged(
+                    f"step {self.step}: the {name}'s {key} is not finite; the checkpoint of an "
+                    "earlier step is kept. Lower the learning rate or use run.precision=float32",
+                    field=key,
+                )
+
+
+def differing_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys, with both values, in which two configurations differ and may not."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{key}: {old.get(key)} then, {new.get(key)} now"
+        for key in sorted(old.keys() | new.keys())
+        if key not in FREE_KEYS and old.get(key) != new.get(key)
+    ]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _generator(config: TrainConfig) -> SRResNet:
+    wanted = config.generator
+    if wanted.weights is None:
+        return SRResNet(
+            wanted.features, wanted.blocks, wanted.scale, as_published=wanted.as_published
+        )
+    network = load_generator(wanted.weights)
+    size = (wanted.features, wanted.blocks, wanted.scale)
+    if network.options != size:
+        raise InvalidConfig(
+            f"{wanted.weights} has features, blocks and scale {tuple(network.options)}; the "
+            f"configuration says {size}",
+            field="generator.weights",
+        )
+    return network
+
+
+def _discriminator(config: TrainConfig) -> VGGDiscriminator | None:
+    wanted = config.discriminator
+    if wanted is None:
+        return None
+    if wanted.weights is None:
+        return VGGDiscriminator(wanted.width)
+    network = load_discriminator(wanted.weights)
+    if network.width != wanted.width:
+        raise InvalidConfig(
+            f"{wanted.weights} has width {network.width}; the configuration says {wanted.width}",
+            field="discriminator.weights",
+        )
+    return network

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from ranksrgan.contracts.curves import Curve, Curves, read_curve
+
+
+def test_a_curve_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    curve = Curve(path, ["loss"], 0)
+    for step in (10, 20, 30):
+        curve.add(step, {"loss": step / 7})
+    curve.close()
+    with path.open("a") as file:
+        file.write("40,0.12")  # killed while writing
+    assert [row["step"] for row in read_curve(path)] == ["10", "20", "30"]
+
+    curve = Curve(path, ["loss"], 20)
+    curve.add(30, {"loss": None})
+    curve.close()
+    assert path.read_text().splitlines() == [
+        "step,loss",
+        "10,1.4285714285714286",
+        "20,2.857142857142857",
+        "30,",
+    ]
+    Curve(path, ["loss"], 0).close()
+    assert read_curve(path) == []
+
+
+def test_tensorboard_gets_what_the_files_get(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = {"losses": ["pixel"], "scores": ["psnr", "niqe"], "tensorboard": True}
+    with Curves(tmp_path, step=0, **options) as curves:
+        curves.losses(5, {"pixel": 0.25})
+        curves.scores(5, {"psnr": 30.5, "niqe": None})
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert sorted(events.Tags()["scalars"]) == ["train/pixel", "validation/psnr"]
+    assert [(e.step, e.value) for e in events.Scalars("validation/psnr")] == [(5, 30.5)]
+    assert read_curve(tmp_path / "validation.csv") == [{"step": "5", "psnr": "30.5", "niqe": ""}]

@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import io
+import random
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
+from ranksrgan.contracts.images import (
+    Picture,
+    Pixels,
+    as_float,
+    decode_image,
+    encode_image,
+    from_tensor,
+    list_images,
+    read_image,
+    to_tensor,
+    write_image,
+)
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+DEEP = RNG.integers(0, 65536, (7, 9, 3), dtype=np.uint16)
+ALPHA = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
+DEEP_ALPHA = RNG.integers(0, 65536, (7, 9), dtype=np.uint16)
+
+ORIENTATION = 274
+# What a viewer does for each EXIF orientation, written with numpy's own turns.
+TURNS = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.fliplr(np.rot90(a, -1)),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.fliplr(np.rot90(a, 1)),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: bytes = b"") -> bytes:
+    """A PNG by hand: what Pillow cannot write, and what no writer would."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", zlib.compress(raw))
+        + chunk(b"IEND", b"")
+    )
+
+
+def png16(pixels: Pixels, extra: bytes = b"") -> bytes:
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    height, width = pixels.shape[:2]
+    return png(width, height, 16, 2 if pixels.ndim == 3 else 0, raw, extra)
+
+
+def equal(picture: Picture, colour: Pixels, alpha: Pixels | None = None) -> bool:
+    return (
+        picture.colour.dtype == colour.dtype
+        and np.array_equal(picture.colour, colour)
+        and (picture.alpha is None) == (alpha is None)
+        and (
+            alpha is None or (alpha.dtype == colour.dtype and np.array_equal(picture.alpha, alpha))
+        )
+    )
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".bmp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lossless_formats_keep_eight_bits(suffix: str, channels: int) -> None:
+    picture = Picture(RGB[..., :channels])
+    assert equal(decode_image(encode_image(picture, suffix=suffix)), picture.colour)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_png_and_tiff_keep_everything(suffix: str) -> None:
+    for colour, alpha in ((RGB, ALPHA), (DEEP, DEEP_ALPHA), (DEEP, None), (DEEP[..., :1], None)):
+        decoded = decode_image(encode_image(Picture(colour, alpha), suffix=suffix))
+        assert equal(decoded, colour, alpha)
+
+
+@pytest.mark.parametrize(("colour", "alpha"), [(RGB, ALPHA), (DEEP, DEEP_ALPHA)])
+def test_grey_with_alpha_is_kept_in_three_channels(colour: Pixels, alpha: Pixels) -> None:
+    grey = colour[..., :1]
+    decoded = decode_image(encode_image(Picture(grey, alpha)))
+    assert equal(decoded, grey.repeat(3, axis=2), alpha)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
+def test_lossy_formats_come_close(suffix: str) -> None:
+    smooth = np.stack(np.broadcast_arrays(*np.ogrid[0:160:4, 40:200:4], 90), 2).astype(np.uint8)
+    decoded = decode_image(encode_image(Picture(smooth), suffix=suffix, quality=95))
+    assert np.abs(decoded.colour.astype(int) - smooth).max() <= 8
+    large, small = (len(encode_image(Picture(RGB), suffix=suffix, quality=q)) for q in (95, 10))
+    assert small < large
+
+
+def test_webp_keeps_alpha() -> None:
+    decoded = decode_image(encode_image(Picture(RGB, ALPHA), suffix=".webp"))
+    assert np.array_equal(decoded.alpha, ALPHA)
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "neu" / "Größe.png"
+    write_image(path, Picture(RGB))
+    picture = read_image(path)
+    assert equal(picture, RGB)
+    assert (picture.height, picture.width, picture.depth) == (7, 9, 255)
+    assert decode_image(png16(DEEP)).depth == 65535
+
+
+# What files hold
+
+
+def test_values_of_other_writers() -> None:
+    image = Image.fromarray(RGB)
+    for kind in ("PNG", "TIFF", "BMP"):
+        assert equal(decode_image(saved(image, kind)), RGB)
+    assert equal(decode_image(saved(image, "WEBP", lossless=True)), RGB)
+    assert equal(
+        decode_image(saved(image.convert("L"), "PNG")), np.array(image.convert("L"))[..., None]
+    )
+    rgba = np.dstack([RGB, ALPHA])
+    assert equal(decode_image(saved(Image.fromarray(rgba), "PNG")), RGB, ALPHA)
+    grey_alpha = np.dstack([RGB[..., 0], ALPHA])
+    decoded = decode_image(saved(Image.fromarray(grey_alpha, "LA"), "PNG"))
+    assert equal(decoded, RGB[..., :1], ALPHA)
+
+
+def test_sixteen_bits_are_not_narrowed() -> None:
+    assert equal(decode_image(png16(DEEP)), DEEP)
+    assert equal(decode_image(png16(DEEP[..., 0])), DEEP[..., :1])
+    dark = np.full((3, 3, 3), 200, np.uint16)  # depth is a matter of type, not of values
+    assert equal(decode_image(png16(dark)), dark)
+
+
+def test_bits_and_palettes_are_expanded() -> None:
+    bits = RGB[..., 0] > 127
+    expected = np.where(bits, 255, 0).astype(np.uint8)[..., None]
+    assert equal(decode_image(saved(Image.fromarray(bits), "PNG")), expected)
+    few = RGB // 128 * 128
+    palette = Image.fromarray(few).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert palette.mode == "P"
+    assert equal(decode_image(saved(palette, "PNG")), few)
+    index = int(np.array(palette)[2, 3])
+    see_through = decode_image(saved(palette, "PNG", transparency=index))
+    hidden = np.where(np.array(palette) == index, 0, 255).astype(np.uint8)
+    assert see_through.alpha is not None
+    assert np.array_equal(see_through.alpha, hidden)
+
+
+def test_one_colour_that_stands_for_transparency() -> None:
+    grey = RGB[..., 0]
+    hidden = np.where(grey == grey[1, 1], 0, 255).astype(np.uint8)
+    decoded = decode_image(saved(Image.fromarray(grey), "PNG", transparency=int(grey[1, 1])))
+    assert equal(decoded, grey[..., None], hidden)
+    key = tuple(int(v) for v in RGB[1, 1])
+    hidden = np.where(np.equal(RGB, RGB[1, 1]).all(2), 0, 255).astype(np.uint8)
+    assert equal(decode_image(saved(Image.fromarray(RGB), "PNG", transparency=key)), RGB, hidden)
+    deep = DEEP[..., 0]
+    decoded = decode_image(png16(deep, chunk(b"tRNS", struct.pack(">H", deep[1, 1]))))
+    hidden16 = np.where(deep == deep[1, 1], 0, 65535).astype(np.uint16)
+    assert equal(decoded, deep[..., None], hidden16)
+    decoded = decode_image(png16(DEEP, chunk(b"tRNS", struct.pack(">HHH", *DEEP[1, 1]))))
+    hidden16 = np.where(np.equal(DEEP, DEEP[1, 1]).all(2), 0, 65535).astype(np.uint16)
+    assert equal(decoded, DEEP, hidden16)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_pictures_stand_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    turn = TURNS[orientation]
+    for kind in ("PNG", "TIFF"):
+        assert equal(decode_image(saved(Image.fromarray(RGB), kind, exif=exif)), turn(RGB))
+    rgba = Image.fromarray(np.dstack([RGB, ALPHA]))
+    assert equal(decode_image(saved(rgba, "PNG", exif=exif)), turn(RGB), turn(ALPHA))
+    smooth = np.stack(np.broadcast_arrays(*np.ogrid[0:160:4, 40:160:4], 90), 2).astype(np.uint8)
+    jpeg = decode_image(saved(Image.fromarray(smooth), "JPEG", quality=95, exif=exif))
+    assert jpeg.colour.shape == turn(smooth).shape
+    assert np.abs(jpeg.colour.astype(int) - turn(smooth)).max() <= 8
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    assert equal(decode_image(png16(DEEP, chunk(b"eXIf", block))), turn(DEEP))
+    assert equal(decode_image(tiff16(DEEP, orientation)), turn(DEEP))
+
+
+def tiff16(pixels: npt.NDArray[np.uint16], orientation: int) -> bytes:
+    """A little-endian TIFF of one strip."""
+    height, width, channels = pixels.shape
+    data = pixels.astype("<u2").tobytes()
+    short, long = 3, 4
+    bits_at = 8 + len(data)
+    folder_at = bits_at + 2 * channels
+    entries = [
+        (256, short, 1, width),
+        (257, short, 1, height),
+        (258, short, channels, bits_at),
+        (259, short, 1, 1),
+        (262, short, 1, 2),
+        (273, long, 1, 8),
+        (ORIENTATION, short, 1, orientation),
+        (277, short, 1, channels),
+        (278, short, 1, height),
+        (279, long, 1, len(data)),
+    ]
+    folder = struct.pack("<H", len(entries))
+    folder += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    bits = struct.pack("<H", 16) * channels
+    return struct.pack("<2sHI", b"II", 42, folder_at) + data + bits + folder
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", r"photo\.png is empty \(0 bytes\)"),
+        (b"I am a text", r"photo\.png is not a PNG, JPEG, WebP, TIFF or BMP image"),
+        (b"GIF89a" + bytes(40), "is not a PNG"),
+        (saved(Image.fromarray(RGB), "PNG")[:-30], r"photo\.png is damaged"),
+        (saved(Image.fromarray(RGB), "JPEG")[:-60], r"photo\.png is damaged"),
+        (png16(DEEP)[:200], r"photo\.png is damaged"),
+        (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "pixels of kind CMYK"),
+        (saved(Image.fromarray(RGB).convert("CMYK"), "TIFF"), "pixels of kind CMYK"),
+        (saved(Image.fromarray(RGB).convert("LAB"), "TIFF"), "pixels of kind LAB"),
+        (saved(Image.fromarray(DEEP[..., 0].astype(np.float32)), "TIFF"), "neither 8 nor 16 bits"),
+        (saved(Image.fromarray(DEEP[..., 0].astype(np.int32)), "TIFF"), "neither 8 nor 16 bits"),
+    ],
+)
+def test_what_is_no_picture_for_us(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(InvalidImage, match=message) as refused:
+        decode_image(data, name="photo.png")
+    assert refused.value.field == "photo.png"
+    (tmp_path / "photo.png").write_bytes(data)
+    with pytest.raises(InvalidImage, match=message):
+        read_image(tmp_path / "photo.png")
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidImage, match=r"gone\.png: No such file"):
+        read_image(tmp_path / "gone.png")
+    with pytest.raises(InvalidImage, match="directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("side", [8_193, 10_000, 12_000, 40_000, 2**31 - 1])
+def test_bombs_are_refused_by_their_header(side: int) -> None:
+    """8,193 is just above the limit, and from 9,500 on Pillow has opinions of its own."""
+    bomb = png(side, side, 8, 2, bytes(1000))
+    start = time.perf_counter()
+    with pytest.raises(ImageTooLarge, match=r"bomb.*67108864"):
+        decode_image(bomb, name="bomb")
+    assert time.perf_counter() - start < 0.5
+
+
+def test_the_limit_is_of_pixels() -> None:
+    data = encode_image(Picture(RGB))
+    assert decode_image(data, max_pixels=63).width == 9
+    with pytest.raises(ImageTooLarge, match="9 x 7 pixels; at most 62"):
+        decode_image(data, max_pixels=62)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow wonders aloud about what it reads
+def test_flipped_bytes_never_surprise() -> None:
+    """Random damage is InvalidImage, ImageTooLarge or a picture, whatever the format."""
+    seeds = [
+        encode_image(Picture(RGB), suffix=s) for s in (".png", ".jpg", ".webp", ".tif", ".bmp")
+    ]
+    seeds += [png16(DEEP), tiff16(DEEP, 1), saved(Image.fromarray(RGB).convert("P"), "PNG")]
+    dice = random.Random(0)
+    refused = 0
+    for i in range(800):
+        data = bytearray(seeds[i % len(seeds)])
+        for _ in range(dice.choice((1, 1, 3, 9))):
+            data[dice.randrange(min(len(data), 150))] = dice.randrange(256)
+        if i % 4 == 0:
+            del data[dice.randrange(len(data)) :]
+        try:
+            decode_image(bytes(data))
+        except (InvalidImage, ImageTooLarge):
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize(
+    ("picture", "suffix", "message"),
+    [
+        (Picture(RGB), ".gif", "cannot write .gif"),
+        (Picture(RGB), "", "a file without suffix"),
+        (Picture(DEEP), ".jpg", "cannot hold 16 bits"),
+        (Picture(DEEP), ".webp", "cannot hold 16 bits"),
+        (Picture(DEEP), ".bmp", "cannot hold 16 bits"),
+        (Picture(RGB, ALPHA), ".jpg", "cannot hold transparency"),
+        (Picture(RGB, ALPHA), ".bmp", "cannot hold transparency"),
+    ],
+)
+def test_formats_that_cannot_hold_a_picture(picture: Picture, suffix: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        encode_image(picture, suffix=suffix)
+
+
+def test_a_refused_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"old")
+    with pytest.raises(InvalidInput):
+        write_image(path, Picture(DEEP))
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.jpg"]
+
+
+# Folders
+
+
+def test_list_images(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "ü.webp", "c.tiff", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "d.png").touch()
+    assert [p.name for p in list_images(tmp_path)] == ["a.JPG", "b.png", "c.tiff", "ü.webp"]
+    with pytest.raises(InvalidInput, match="is not a folder"):
+        list_images(tmp_path / "b.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="holds no image"):
+        list_images(tmp_path / "empty")
+
+
+def test_a_folder_with_the_name_of_an_image_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [p.name for p in list_images(tmp_path)] == ["a.png"]
+
+
+# Tensors
+
+
+def test_tensors_of_pictures() -> None:
+    eight = to_tensor(Picture(RGB))
+    assert eight.dtype == torch.uint8
+    assert torch.equal(eight, torch.from_numpy(RGB.transpose(2, 0, 1)[None].copy()))
+    sixteen = to_tensor(Picture(DEEP[..., :1]))
+    assert sixteen.dtype == torch.float64
+    assert sixteen.shape == (1, 1, 7, 9)
+    assert np.array_equal(sixteen[0, 0].numpy(), DEEP[..., 0] / 65535)
+    for picture in (Picture(RGB), Picture(RGB[..., :1]), Picture(DEEP)):
+        tensor = to_tensor(picture)
+        assert equal(from_tensor(tensor[0], depth=picture.depth), picture.colour)
+        if picture.depth == 255 or tensor.is_floating_point():
+            floats = as_float(tensor)
+            assert floats.dtype == torch.float32
+            assert floats.shape == (1, 3, 7, 9)
+            back = from_tensor(floats[0, : picture.colour.shape[2]], depth=picture.depth)
+            assert equal(back, picture.colour)
+
+
+def test_as_float_repeats_grey() -> None:
+    grey = torch.tensor([[[[0, 51], [102, 255]]]], dtype=torch.uint8)
+    expected = torch.tensor([[0.0, 0.2], [0.4, 1.0]]).expand(1, 3, 2, 2)
+    torch.testing.assert_close(as_float(grey), expected, rtol=0, atol=1e-7)
+
+
+def test_from_tensor_clamps_and_rounds() -> None:
+    values = torch.tensor([-0.5, 0.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.0, 7.0])
+    image = values.reshape(1, 1, 7).expand(3, -1, -1)
+    assert from_tensor(image).colour[0, :, 0].tolist() == [0, 0, 0, 1, 255, 255, 255]
+    deep = from_tensor(image, depth=65535).colour[0, :, 0]
+    assert deep.tolist() == [0, 0, 103, 154, 65432, 65535, 65535]

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts.config import dump_yaml
+from ranksrgan.pipeline.cli import main
+from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.pipeline.stages import Outcome
+
+
+def test_run_continues_a_finished_pipeline_file(
+    small_run: tuple[PipelineConfig, Outcome],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config, outcome = small_run
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(dump_yaml(config))
+    assert main(["run", str(path)]) == 0
+    printed = capsys.readouterr().out
+    for name in outcome.scores:
+        assert name in printed
+
+
+def test_an_unknown_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("training: a\nheld_out: b\noutput: c\nsrgam: {recipe: srgan}\n")
+    assert main(["run", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "pipeline.yaml: srgam: unknown key; did you mean srgan?" in error
+
+
+def test_no_command_is_a_usage_error() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.images import list_images, read_image
+from ranksrgan.pipeline import demo
+from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.pipeline.photographs import HELD_OUT, TRAINING
+from ranksrgan.pipeline.stages import CONTROL, RANKSRGAN, Outcome
+from ranksrgan.srgan import load_recipe
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "local.sh"
+
+
+def test_the_packaged_configuration_is_valid_and_fair(tmp_path: Path) -> None:
+    config = demo.demo_config(tmp_path, seed=3)
+    assert config.seed == 3
+    assert len(list_images(config.training)) == len(TRAINING)
+    assert len(list_images(config.held_out)) == len(HELD_OUT)
+    assert not {Path(name).stem for name in TRAINING} & {Path(name).stem for name in HELD_OUT}
+    for stage in (config.srresnet, config.srgan):
+        load_recipe(stage.recipe, stage.settings)
+    assert config.control is not None
+    # The control differs from RankSRGAN in the rank-content loss alone.
+    given = [f"{key}=x.safetensors" for key in ("generator.weights", "discriminator.weights")]
+    ours, theirs = (
+        load_recipe(stage.recipe, [*stage.settings, *given]).model_dump()
+        for stage in (config.ranksrgan, config.control)
+    )
+    assert ours["losses"].pop("rank")["weight"] > 0
+    assert theirs["losses"].pop("rank")["weight"] == 0
+    for config_of_one in (ours, theirs):
+        config_of_one["run"].pop("save_every")  # the recipes differ there; no step depends on it
+    assert ours == theirs
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="rankerr: unknown key; did you mean ranker"):
+        demo.demo_config(tmp_path, 0, ("rankerr.settings=[]",))
+
+
+def test_the_end_of_a_run(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    """Table, verdict, page, pictures and the services through the deploy script."""
+    config, outcome = small_run
+    said: list[str] = []
+    assert demo.run_demo(config, DEPLOY, said.append) == outcome
+    text = "\n".join(said)
+    for name, scores in outcome.scores.items():
+        (row,) = [line for line in said if line.startswith(f"{name} ")]
+        assert f"{scores.mean('niqe'):.3f}" in row
+        assert f"{scores.mean('psnr'):.2f}" in row
+    answer = "yes" if outcome.better_than_control else "no"
+    assert f"without the Ranker? {answer}:" in text
+    assert "cat.png upscaled over gRPC" in text
+    assert text.count("equal") == 3
+    page = (config.output / "report.html").read_text()
+    assert page.count("<figure>") == len(outcome.models) + 1  # and HR
+    assert page.count("data:image/png;base64,") == len(outcome.models) + 1 + 4
+    for name in (CONTROL, RANKSRGAN):
+        picture = read_image(config.output / "held-out" / demo.slug(name) / "cat.png")
+        assert (picture.height, picture.width) == (200, 200)

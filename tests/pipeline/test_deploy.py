@@ -1,0 +1,134 @@
+"""``deploy/local.sh`` as an operator uses it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranksrgan.contracts import open_scorer, open_upscaler
+from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.rpc import check_health, start_server
+from ranksrgan.pipeline.services import Addresses
+from ranksrgan.ranker import VGG12
+from ranksrgan.srgan import SRResNet, save_generator
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "local.sh"
+Local = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def addresses() -> Addresses:
+    from ranksrgan.pipeline.services import _free_ports
+
+    return Addresses(*(f"127.0.0.1:{port}" for port in _free_ports(3)))
+
+
+@pytest.fixture
+def local(addresses: Addresses, tmp_path: Path) -> Iterator[Local]:
+    """Runs the script with ports and a state folder of its own; takes all down at the end."""
+    environment = os.environ | {
+        "RANKSRGAN_STATE": str(tmp_path / "state"),
+        "METRICS_ADDRESS": addresses.metrics,
+        "RANKER_ADDRESS": addresses.ranker,
+        "SRGAN_ADDRESS": addresses.srgan,
+    }
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
+    yield call
+    call("down")
+
+
+def process_of(name: str, folder: Path) -> int:
+    return int((folder / "state" / f"{name}.pid").read_text())
+
+
+def test_up_status_logs_down(local: Local, addresses: Addresses, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_generator(tmp_path / "g.safetensors", SRResNet(4, 1), {})
+    save_weights(
+        tmp_path / "r.safetensors",
+        VGG12(2).state_dict(),
+        kind="ranker",
+        architecture="vgg12",
+        options={"width": 2},
+        about={"higher_is_better": False},
+    )
+    assert local("status").returncode == 1
+    arguments = ["--ranker", f"nice={tmp_path}/r.safetensors"]
+    arguments += ["--model", f"tiny={tmp_path}/g.safetensors"]
+    up = local("up", *arguments)
+    assert up.returncode == 0, up.stderr
+    assert local("status").returncode == 0
+
+    image = torch.rand(1, 3, 96, 192)
+    niqe = open_scorer(f"grpc://{addresses.metrics}/niqe").score(image)
+    assert torch.equal(niqe, open_scorer("niqe").score(image))
+    ranker = open_scorer(f"grpc://{addresses.ranker}/nice")
+    assert torch.equal(ranker.score(image), open_scorer(f"{tmp_path}/r.safetensors").score(image))
+    small = image[..., :16, :16]
+    assert torch.equal(
+        open_upscaler(f"grpc://{addresses.srgan}/tiny").upscale(small),
+        open_upscaler(f"{tmp_path}/g.safetensors").upscale(small),
+    )
+
+    first = process_of("srgan", tmp_path)
+    again = local("up", *arguments)
+    assert again.returncode == 0
+    assert again.stdout.count("already up") == 3
+    assert process_of("srgan", tmp_path) == first
+    assert "listening on" in local("logs", "metrics").stdout
+
+    down = local("down")
+    assert down.returncode == 0
+    assert down.stdout.count("stopped") == 3
+    assert not check_health(addresses.metrics, timeout=0.5)
+    assert local("down").stdout == ""
+
+
+def test_without_models_the_metrics_service_comes_up_alone(
+    local: Local, addresses: Addresses, tmp_path: Path
+) -> None:
+    up = local("up")
+    assert up.returncode == 0, up.stderr
+    assert "ranker: not started" in up.stdout
+    os.kill(process_of("metrics", tmp_path), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while check_health(addresses.metrics, timeout=0.5) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "metrics: down" in local("status").stdout
+    assert local("up").returncode == 0  # what died is started again
+    assert check_health(addresses.metrics)
+
+
+def test_weights_that_do_not_load_are_reported_with_the_log(local: Local, tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    up = local("up", "--model", f"bad={tmp_path}/bad.safetensors")
+    assert up.returncode == 1
+    assert "srgan did not come up" in up.stderr
+    assert "bad.safetensors is damaged" in up.stderr
+
+
+def test_a_port_that_somebody_else_serves_on_is_refused(local: Local, addresses: Addresses) -> None:
+    stranger = start_server(addresses.metrics, [])
+    try:
+        up = local("up")
+        assert up.returncode == 1
+        assert f"another server listens on {addresses.metrics}" in up.stderr
+    finally:
+        stranger.stop()
+
+
+@pytest.mark.parametrize("arguments", [["up", "--wrong"], ["up", "--model"], ["sideways"], []])
+def test_wrong_usage(local: Local, arguments: list[str]) -> None:
+    assert local(*arguments).returncode in (1, 2)

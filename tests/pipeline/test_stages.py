@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts import open_scorer, open_upscaler
+from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset
+from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.pipeline.stages import BICUBIC, CONTROL, RANKSRGAN, SRRESNET, Outcome, run
+from ranksrgan.rankdata import RankDataset
+from ranksrgan.srgan import evaluate
+
+
+def test_every_stage_leaves_what_the_next_one_takes(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, outcome = small_run
+    out = config.output
+    for stage in ("1-srresnet", "2-srgan", "5-ranksrgan", "6-control"):
+        assert (out / stage / "generator.safetensors").is_file()
+    assert list(outcome.scores) == [BICUBIC, SRRESNET, CONTROL, RANKSRGAN]
+    dataset = RankDataset.open(out / "3-rankdata" / "training")
+    assert dataset.levels == ("srresnet", "srgan", "srgan50", "hr")
+    assert outcome.ranker_held_out.contents == 4  # 200 pixels hold two crops of 192 a side
+    about = load_weights(outcome.ranker).about
+    assert about["metric"] == "niqe"
+    assert json.loads((out / "run.json").read_text())["seed"] == 0
+
+
+def test_scores_are_of_the_models_on_the_held_out_images(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, outcome = small_run
+    ranker = open_scorer(str(outcome.ranker))
+    for name, spec in outcome.models.items():
+        again = evaluate(open_upscaler(spec), config.held_out, 4, 4, {"ranker": ranker})
+        assert again == outcome.scores[name]
+    ours, theirs = (outcome.scores[name].mean("niqe") for name in (RANKSRGAN, CONTROL))
+    assert ours is not None
+    assert theirs is not None
+    assert outcome.better_than_control == (ours < theirs)
+
+
+def test_ranksrgan_and_its_control_start_from_the_same_srgan(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, _ = small_run
+    first_rows = [
+        (config.output / stage / "validation.csv").read_text().splitlines()[1].split(",")[:4]
+        for stage in ("5-ranksrgan", "6-control")
+    ]
+    assert first_rows[0] == first_rows[1]  # step 0: psnr, ssim, niqe before anything is learnt
+    weights = [
+        load_weights(config.output / stage / "generator.safetensors").sha256
+        for stage in ("2-srgan", "5-ranksrgan", "6-control")
+    ]
+    assert len(set(weights)) == 3
+
+
+def test_a_finished_run_is_read_not_repeated(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, outcome = small_run
+    states = sorted(config.output.rglob("*.safetensors"))
+    before = [path.stat().st_mtime_ns for path in states]
+    assert run(config) == outcome
+    assert [path.stat().st_mtime_ns for path in states] == before
+
+
+def test_rank_data_of_other_parameters_is_not_taken(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, _ = small_run
+    stage = config.rankdata.model_copy(update={"stride": 4})
+    with pytest.raises(InvalidDataset, match="other parameters"):
+        run(config.model_copy(update={"rankdata": stage}))
+
+
+def test_a_wrong_setting_is_named(
+    small_run: tuple[PipelineConfig, Outcome], tmp_path: Path
+) -> None:
+    config, _ = small_run
+    stage = config.srresnet.model_copy(update={"settings": ("run.stepps=3",)})
+    changed = config.model_copy(update={"srresnet": stage, "output": tmp_path / "other"})
+    with pytest.raises(InvalidConfig, match=r"run\.stepps: unknown key; did you mean steps"):
+        run(changed)

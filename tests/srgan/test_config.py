@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts.config import dump_yaml, load_config
+from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.srgan.config import (
+    Constant,
+    Cosine,
+    GeneratorConfig,
+    MultiStep,
+    TrainConfig,
+    load_recipe,
+)
+from ranksrgan.srgan.schedule import learning_rate
+
+
+def test_recipes_hold_the_published_numbers() -> None:
+    content = load_recipe("srresnet")
+    assert content.losses.pixel.weight == 1
+    assert content.discriminator is None
+    assert (content.optimiser.generator_lr, content.run.steps) == (2e-4, 1_000_000)
+    assert content.optimiser.schedule == Cosine(period=250_000, minimum=1e-7)
+    assert (content.data.crop, content.data.batch) == (128, 16)
+
+    srgan = load_recipe("srgan")
+    losses = srgan.losses
+    assert (losses.pixel.weight, losses.perceptual.weight) == (0.01, 1)
+    assert (losses.adversarial.weight, losses.rank.weight) == (0.005, 0)
+    assert (srgan.data.crop, srgan.data.batch, srgan.run.steps) == (128, 16, 400_000)
+
+    rank = load_recipe("ranksrgan")
+    losses = rank.losses
+    assert (losses.pixel.weight, losses.perceptual.weight) == (0, 1)
+    assert losses.adversarial.weight == 0.005
+    assert losses.rank.weight == pytest.approx(0.03 * rank.data.batch)
+    assert (rank.data.crop, rank.data.batch, rank.run.steps) == (296, 8, 500_000)
+    milestones = (50_000, 100_000, 200_000, 300_000)
+    assert rank.optimiser.schedule == MultiStep(milestones=milestones, factor=0.5)
+    for recipe in (content, srgan, rank):
+        assert recipe.optimiser.betas == (0.9, 0.99)
+        assert recipe.generator == GeneratorConfig(features=64, blocks=16, scale=4)
+
+
+def test_a_resolved_configuration_reads_back_the_same(tmp_path: Path) -> None:
+    config = load_recipe("ranksrgan", ["losses.rank.rankers=[{spec: r.safetensors, weight: 0.5}]"])
+    assert config.losses.rank.rankers[0].weight == 0.5
+    (tmp_path / "config.yaml").write_text(dump_yaml(config))
+    assert load_config(TrainConfig, tmp_path / "config.yaml") == config
+    assert load_recipe(tmp_path / "config.yaml") == config
+
+
+def test_overrides_reach_every_level() -> None:
+    config = load_recipe("srgan", ["run.steps=7", "optimiser.schedule={kind: constant}"])
+    assert config.run.steps == 7
+    assert config.optimiser.schedule == Constant()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("losses.pixl.weight=1", r"losses\.pixl: unknown key; did you mean pixel"),
+        ("data.crop=30", "multiple of the scale"),
+        ("data.crop=28", "32 pixels or more"),
+        ("discriminator=null", "go together"),
+        ("losses.adversarial.weight=0", "go together"),
+        ("losses.adversarial.weight=-1", "losses.adversarial.weight"),
+        ("generator.scale=8", "generator.scale"),
+        ("run.precision=half", "run.precision"),
+        ("optimiser.schedule.kind=step", "optimiser.schedule"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        load_recipe("srgan", [override])
+
+
+def test_batch_normalisation_over_one_value_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="single value"):
+        load_recipe("srgan", ["data.crop=60", "data.batch=1"])
+    assert load_recipe("srgan", ["data.crop=64", "data.batch=1"]).data.batch == 1
+
+
+def test_nothing_to_learn_is_refused() -> None:
+    with pytest.raises(InvalidConfig, match="nothing to learn"):
+        load_recipe("srresnet", ["losses.pixel.weight=0"])
+
+
+def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="ranksrgan, srgan, srresnet"):
+        load_recipe("esrgan")
+    with pytest.raises(UnknownName):
+        load_recipe("../recipes/srgan")
+    with pytest.raises(InvalidConfig, match="No such file"):
+        load_recipe(tmp_path / "none.yaml")
+
+
+def test_learning_rates_by_hand() -> None:
+    steps = MultiStep(milestones=(10, 20), factor=0.5)
+    rates = [learning_rate(steps, 0.8, step) for step in (1, 9, 10, 19, 20, 99)]
+    assert rates == [0.8, 0.8, 0.4, 0.4, 0.2, 0.2]
+    cosine = Cosine(period=4, minimum=0.2)
+    rates = [learning_rate(cosine, 1.0, step) for step in (1, 2, 3, 4, 5)]
+    assert rates == pytest.approx([1.0, 0.6 + 0.4 * 0.5**0.5, 0.6, 0.6 - 0.4 * 0.5**0.5, 1.0])
+    assert learning_rate(Constant(), 0.3, 10**6) == 0.3

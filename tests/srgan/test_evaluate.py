@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ranksrgan.contracts import open_upscaler
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.images import as_float, read_image, to_tensor
+from ranksrgan.metrics import imresize_uint8, niqe, psnr, ssim
+from ranksrgan.srgan.evaluate import evaluate
+
+
+def test_scores_are_those_of_the_rounded_result(hr_folder: Path, toy_ranker) -> None:
+    ranker = toy_ranker()
+    upscaler = open_upscaler("bicubic?scale=4")
+    evaluation = evaluate(upscaler, hr_folder, 4, 4, {"ranker": ranker})
+    assert [row.image for row in evaluation.images] == ["0.png", "1.png", "2.png", "3.png"]
+    hr = to_tensor(read_image(hr_folder / "1.png"))[:, :, :100, :108]
+    sr = upscaler.upscale(as_float(imresize_uint8(hr, 1 / 4)))
+    shown = sr.mul(255).round().byte()
+    scores = evaluation.images[1].scores
+    assert scores["psnr"] == psnr(shown, hr, border=4).item()
+    assert scores["ssim"] == ssim(shown, hr, border=4).item()
+    assert scores["ranker"] == pytest.approx(ranker.score(shown).item(), rel=1e-6)
+    values = [row.scores["psnr"] for row in evaluation.images]
+    assert evaluation.mean("psnr") == pytest.approx(np.mean(values))
+
+
+def test_images_too_small_for_niqe_are_dropped_and_counted(hr_folder: Path) -> None:
+    evaluation = evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 4, 4)
+    assert evaluation.mean("niqe") is None
+    assert evaluation.dropped("niqe") == 4
+    assert evaluation.dropped("psnr") == 0
+
+
+def test_bicubic_on_a_photograph(shared_data: Path, tmp_path: Path) -> None:
+    butterfly = next((shared_data / "images" / "set5").glob("*butterfly*"))
+    (tmp_path / butterfly.name).write_bytes(butterfly.read_bytes())
+    evaluation = evaluate(open_upscaler("bicubic?scale=4"), tmp_path, 4, 4)
+    assert evaluation.mean("psnr") == pytest.approx(22.10, abs=0.02)  # as every table of x4 has it
+    hr = to_tensor(read_image(butterfly))
+    sr = open_upscaler("bicubic?scale=4").upscale(as_float(imresize_uint8(hr, 1 / 4)))
+    expected = niqe(sr.mul(255).round().byte(), border=4).item()
+    assert evaluation.mean("niqe") == expected
+
+
+def test_another_scale_is_refused(hr_folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="enlarges 4 times; 2 times is wanted"):
+        evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 2, 2)
+    assert torch.is_grad_enabled()

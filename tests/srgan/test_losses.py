@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.srgan.losses import (
+    RankLoss,
+    adversarial_loss,
+    discriminator_loss,
+    perceptual_loss,
+    pixel_loss,
+)
+
+
+class MeanScorer:
+    """Scores an image by its mean pixel: the gradient is known."""
+
+    def __init__(self, higher_is_better: bool = False, gain: float = 1.0) -> None:
+        self.info = ScorerInfo("mean", "1", higher_is_better, False, True, 1)
+        self.gain = gain
+
+    def score(self, images: torch.Tensor, references: torch.Tensor | None = None) -> torch.Tensor:
+        assert images.dtype == torch.float32
+        assert images.min() >= 0
+        assert images.max() <= 1
+        return self.gain * images.double().mean((1, 2, 3))
+
+    def gradient(
+        self, images: torch.Tensor, references: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        size = images[0].numel()
+        return self.score(images), torch.full_like(images, self.gain / size)
+
+
+class TwoLayers:
+    name = "two"
+
+    def extract(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"sum": images.sum(1), "double": 2 * images}
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_pixel_losses_by_hand() -> None:
+    sr, hr = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[[0.5, 0.0]]]])
+    assert pixel_loss(sr, hr, "l1").item() == 0.75
+    assert pixel_loss(sr, hr, "mse").item() == 0.625
+
+
+def test_perceptual_loss_sums_its_layers_and_holds_hr_fixed() -> None:
+    sr = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
+    hr = torch.full((1, 3, 2, 2), 0.25, requires_grad=True)
+    assert perceptual_loss(sr, hr, TwoLayers(), "l1").item() == pytest.approx(0.75 + 0.5)
+    loss = perceptual_loss(sr, hr, TwoLayers(), "mse")
+    assert loss.item() == pytest.approx(0.75**2 + 0.5**2)
+    loss.backward()
+    assert sr.grad is not None
+    assert hr.grad is None
+
+
+def test_adversarial_losses_by_hand() -> None:
+    real, fake = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.5], [-3.0]])
+    generator = -(math.log(sigmoid(0.5)) + math.log(sigmoid(-3))) / 2
+    assert adversarial_loss(fake).item() == pytest.approx(generator, rel=1e-6)
+    on_real = -(math.log(sigmoid(2)) + math.log(sigmoid(-1))) / 2
+    on_fake = -(math.log(1 - sigmoid(0.5)) + math.log(1 - sigmoid(-3))) / 2
+    assert discriminator_loss(real, fake).item() == pytest.approx(on_real + on_fake, rel=1e-6)
+
+
+def test_rank_loss_is_the_mean_sigmoid_whatever_the_batch() -> None:
+    images = torch.stack([torch.full((3, 4, 4), value) for value in (0.0, 0.25, 1.0)])
+    expected = sum(sigmoid(3 * value) for value in (0.0, 0.25, 1.0)) / 3
+    loss = RankLoss([(MeanScorer(gain=3), 1.0)])
+    assert loss(images).item() == pytest.approx(expected, rel=1e-6)
+    assert loss(images.repeat(4, 1, 1, 1)).item() == pytest.approx(expected, rel=1e-6)
+    assert loss(images).dtype == torch.float32
+
+
+def test_the_published_sum_over_eight_is_the_documented_weight() -> None:
+    images = torch.rand(8, 3, 4, 4)
+    published = 0.03 * torch.sigmoid(images.mean((1, 2, 3))).sum()
+    ours = 0.24 * RankLoss([(MeanScorer(), 1.0)])(images)
+    assert ours.item() == pytest.approx(published.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_minimising_always_moves_towards_the_better_score(higher_is_better: bool) -> None:
+    images = torch.full((2, 3, 4, 4), 0.5, requires_grad=True)
+    loss = RankLoss([(MeanScorer(higher_is_better, gain=2), 1.0)])(images)
+    assert loss.item() == pytest.approx(sigmoid(-1.0 if higher_is_better else 1.0), rel=1e-6)
+    loss.backward()
+    assert images.grad is not None
+    assert bool(((images.grad < 0) if higher_is_better else (images.grad > 0)).all())
+
+
+def test_several_rankers_are_weighted_and_added() -> None:
+    images = torch.full((2, 3, 4, 4), 0.5)
+    rankers = [(MeanScorer(gain=2), 0.75), (MeanScorer(True, gain=4), 0.5)]
+    expected = 0.75 * sigmoid(1) + 0.5 * sigmoid(-2)
+    assert RankLoss(rankers)(images).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_rankers_see_the_shown_image_and_pixels_outside_get_no_gradient() -> None:
+    images = torch.tensor([-0.5, 0.5, 1.5]).view(3, 1, 1, 1).expand(3, 3, 2, 2).clone()
+    images.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = RankLoss([(MeanScorer(), 1.0)])(images)
+    assert loss.item() == pytest.approx((sigmoid(0) + sigmoid(0.5) + sigmoid(1)) / 3, rel=1e-6)
+    loss.backward()
+    assert images.grad is not None
+    assert not images.grad[0].any()
+    assert not images.grad[2].any()
+    slope = sigmoid(0.5) * (1 - sigmoid(0.5)) / 3 / 12
+    torch.testing.assert_close(images.grad[1], torch.full((3, 2, 2), slope))
+
+
+def test_what_cannot_be_a_rank_loss_is_refused() -> None:
+    def scorer(**changes: bool) -> MeanScorer:
+        changed = MeanScorer()
+        changed.info = replace(changed.info, **changes)
+        return changed
+
+    with pytest.raises(InvalidConfig, match="at least one"):
+        RankLoss([])
+    with pytest.raises(InvalidConfig, match="no gradient"):
+        RankLoss([(scorer(differentiable=False), 1.0)])
+    with pytest.raises(InvalidConfig, match="wants references"):
+        RankLoss([(scorer(needs_reference=True), 1.0)])
+    for weight in (0.0, -1.0, math.nan):
+        with pytest.raises(InvalidConfig, match="positive"):
+            RankLoss([(MeanScorer(), weight)])
+
+
+def test_a_ranker_is_not_changed_by_its_use(toy_ranker) -> None:
+    ranker = toy_ranker()
+    before = {key: value.clone() for key, value in ranker.state_dict().items()}
+    images = torch.rand(4, 3, 16, 16, requires_grad=True)
+    RankLoss([(ranker, 1.0)])(images).backward()
+    assert images.grad is not None
+    assert images.grad.any()
+    assert all(torch.equal(value, before[key]) for key, value in ranker.state_dict().items())
+    assert all(parameter.grad is None for parameter in ranker.parameters())
