@@ -117,9 +117,10 @@ def test_score_csv_and_table(
     assert [row["image"] for row in rows] == [str(path) for path in photographs]
     assert score(*photographs, "--ranker", weights_file) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == [str(photographs[0]), f"{values[0]:.4f}"]
-    assert lines[2].split() == ["mean", f"{sum(values) / 2:.4f}"]
-    assert lines[3] == "lower is better"
+    assert lines[0].split() == ["image", "ranker"]
+    assert lines[1].split() == [str(photographs[0]), f"{values[0]:.4f}"]
+    assert lines[3].split() == ["mean", f"{sum(values) / 2:.4f}"]
+    assert lines[4] == "lower is better"
 
 
 def test_score_stops_when_the_service_has_gone(

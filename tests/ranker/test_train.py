@@ -141,6 +141,19 @@ def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
     assert spread[1.0] < spread[0.0] / 2
 
 
+def test_noise_resumes_to_the_bit_and_changes_what_is_learnt(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+) -> None:
+    noisy = small.model_copy(update={"noise": 20.0})
+    straight = train(noisy, blur_set, None, tmp_path / "straight").weights
+    half = noisy.model_copy(update={"steps": 3})
+    train(half, blur_set, None, tmp_path / "halves")
+    halves = train(noisy, blur_set, None, tmp_path / "halves").weights
+    clean = train(small, blur_set, None, tmp_path / "clean").weights
+    assert load_weights(straight).sha256 == load_weights(halves).sha256
+    assert load_weights(straight).sha256 != load_weights(clean).sha256
+
+
 def test_learning_rate_halves(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:
     config = small.model_copy(update={"halve_at": (2, 5), "log_every": 1})
     train(config, blur_set, None, tmp_path)

@@ -1,4 +1,4 @@
-"""How every command of the project ends: exit codes, error lines, logging.
+"""How every command of the project behaves: exit codes, error lines, and the flags they share.
 
 0  all done
 1  something failed; what could be done was done, and standard error says what was not
@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypedDict
 
 from ranksrgan.contracts.errors import RankSRGANError
 
@@ -27,3 +30,74 @@ def run(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number of ``least`` or more."""
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
+def add_named_paths(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+    """Add a required ``--flag NAME=PATH [NAME=PATH ...]`` that may be repeated: a dict of paths."""
+    parser.add_argument(
+        flag, required=True, nargs="+", action=_NamedPaths, metavar="NAME=PATH", help=meaning
+    )
+
+
+class ServeOptions(TypedDict):
+    """What `add_serve_flags` reads besides the address."""
+
+    workers: int
+    queue: int
+    max_pixels: int
+    max_message_bytes: int
+
+
+def add_serve_flags(parser: argparse.ArgumentParser, *, workers: int = 2) -> None:
+    """Add the flags that every server takes; ``workers`` is the default of ``--workers``."""
+    number, positive = whole_number(0), whole_number(1)
+    parser.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
+    for flag, kind, default, meaning in (
+        ("--workers", positive, workers, "requests worked on at a time"),
+        ("--queue", number, 16, "requests that may wait"),
+        ("--max-pixels", positive, 2**24, "of one image"),
+        ("--max-message-mib", positive, 64, "of one request"),
+    ):
+        parser.add_argument(
+            flag, type=kind, default=default, metavar="N", help=f"{meaning} (default: {default})"
+        )
+
+
+def serve_options(arguments: argparse.Namespace) -> ServeOptions:
+    """The values of `add_serve_flags`, as the ``serve`` functions take them."""
+    return {
+        "workers": arguments.workers,
+        "queue": arguments.queue,
+        "max_pixels": arguments.max_pixels,
+        "max_message_bytes": arguments.max_message_mib * 2**20,
+    }
+
+
+class _NamedPaths(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        paths: dict[str, Path] = dict(getattr(namespace, self.dest) or {})
+        for text in values if isinstance(values, list) else []:
+            name, separator, path = text.partition("=")
+            if not (name and separator and path):
+                parser.error(f"{option_string}: {text} is not NAME=PATH")
+            if name in paths:
+                parser.error(f"{option_string}: the name {name} is given twice")
+            paths[name] = Path(path)
+        setattr(namespace, self.dest, paths)

@@ -7,15 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.console import run
-from ranksrgan.contracts.errors import RankSRGANError
-from ranksrgan.contracts.images import MAX_PIXELS, list_images
+from ranksrgan.contracts.console import add_serve_flags, run, serve_options, whole_number
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, create_scorer
 from ranksrgan.metrics.luma import CONVENTIONS
-from ranksrgan.metrics.report import FORMATS, References, Report, score_image
+from ranksrgan.metrics.report import FORMATS, References, score_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument(
         "--border",
-        type=_number_from(0),
+        type=whole_number(0),
         default=0,
         metavar="N",
         help="pixels to leave out on every side (default: 0; tables of x4 use 4)",
@@ -66,19 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
 
     serve = commands.add_parser("serve", help="answer ScoringService over gRPC")
-    serve.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
-    serve.add_argument(
-        "--workers", type=_number_from(1), default=2, metavar="N", help="requests at a time"
-    )
-    serve.add_argument(
-        "--queue", type=_number_from(0), default=16, metavar="N", help="requests that may wait"
-    )
-    serve.add_argument(
-        "--max-pixels", type=_number_from(1), default=MAX_PIXELS, metavar="N", help="of one image"
-    )
-    serve.add_argument(
-        "--max-message-mib", type=_number_from(1), default=64, metavar="N", help="of one request"
-    )
+    add_serve_flags(serve)
     serve.set_defaults(command=_serve)
     return parser
 
@@ -92,24 +76,12 @@ def _score(arguments: argparse.Namespace) -> int:
         arguments.usage_error(f"{', '.join(wanting)}: --reference is needed")
     references = References(arguments.reference) if arguments.reference else None
 
-    report = Report(list(scorers))
-    images: list[Path] = []
-    for path in arguments.images:
-        try:
-            images += list_images(path) if path.is_dir() else [path]
-        except RankSRGANError as error:
-            report.add_failure(path, error)
-    quiet = not sys.stderr.isatty()
-    for path in tqdm(images, unit="image", disable=quiet, leave=False, file=sys.stderr):
-        score_image(path, scorers, references, report)
-
+    report = score_files(arguments.images, scorers, references)
     text = FORMATS[arguments.format](report)
     if arguments.output is None:
         sys.stdout.write(text)
     else:
         atomic.write_text(arguments.output, text)
-    for failure in report.failed:
-        print(f"failed: {failure['message']}", file=sys.stderr)
     return 1 if report.failed else 0
 
 
@@ -125,13 +97,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.metrics.server import serve
 
-    return serve(
-        arguments.listen,
-        workers=arguments.workers,
-        queue=arguments.queue,
-        max_pixels=arguments.max_pixels,
-        max_message_bytes=arguments.max_message_mib * 2**20,
-    )
+    return serve(arguments.listen, **serve_options(arguments))
 
 
 def _metrics(text: str) -> list[str]:
@@ -142,16 +108,6 @@ def _metrics(text: str) -> list[str]:
                 f"there is no metric {name!r}: choose from {', '.join(METRICS)}"
             )
     return names
-
-
-def _number_from(smallest: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        number = int(text)
-        if number < smallest:
-            raise argparse.ArgumentTypeError(f"{text} is below {smallest}")
-        return number
-
-    return whole_number
 
 
 if __name__ == "__main__":

@@ -6,14 +6,16 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
 from torch import Tensor
+from tqdm import tqdm
 
-from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, RankSRGANError
 from ranksrgan.contracts.images import list_images, read_image, to_tensor
 from ranksrgan.contracts.scorer import Scorer
 
@@ -25,7 +27,7 @@ class Failure(TypedDict):
 
 
 class Report:
-    """What `score_image` found out.
+    """What `score_files` found out.
 
     Args:
         metrics: names of the columns.
@@ -97,14 +99,40 @@ class References:
         return self._read(self._by_stem[image.stem])
 
 
-def score_image(
+def score_files(
+    paths: Sequence[Path], scorers: Mapping[str, Scorer], references: References | None = None
+) -> Report:
+    """Score files, and all images of folders, with a progress bar on a terminal.
+
+    What is wrong with an image is noted, told on standard error, and stops nothing else; what
+    concerns all images alike (a service that has gone) is raised.
+
+    Args:
+        paths: files and folders.
+        scorers: by the name of their column.
+        references: originals, for scorers that need them.
+    """
+    report = Report(list(scorers))
+    images: list[Path] = []
+    for path in paths:
+        try:
+            images += list_images(path) if path.is_dir() else [path]
+        except InvalidInput as error:
+            report.add_failure(path, error)
+    for path in tqdm(images, unit="image", disable=None, leave=False):
+        _score_image(path, scorers, references, report)
+    for failure in report.failed:
+        print(f"failed: {failure['message']}", file=sys.stderr)
+    return report
+
+
+def _score_image(
     path: Path, scorers: Mapping[str, Scorer], references: References | None, report: Report
 ) -> None:
-    """Score one file by every metric and note the outcome; a failure stops nothing else."""
     scores: dict[str, float] = {}
     try:
         image = _read(path)
-    except RankSRGANError as error:
+    except (InvalidInput, LimitExceeded) as error:
         report.add_failure(path, error)
         return
     for name, scorer in scorers.items():
@@ -113,7 +141,7 @@ def score_image(
             if references is not None and scorer.info.needs_reference:
                 reference = references.of(path)
             scores[name] = float(scorer.score(image, reference))
-        except RankSRGANError as error:
+        except (InvalidInput, LimitExceeded) as error:
             report.add_failure(path, error, name)
     if scores:
         report.results.append((str(path), scores))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -15,8 +13,7 @@ from typing import Any
 from ranksrgan.contracts import console
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
-from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, RankSRGANError
-from ranksrgan.contracts.images import list_images, read_image, to_tensor
+from ranksrgan.metrics.report import FORMATS, score_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,19 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     score.set_defaults(command=_score)
 
     serve = commands.add_parser("serve", help="answer Score and ScoreGradient over gRPC")
-    serve.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
-    serve.add_argument(
-        "--ranker",
-        required=True,
-        action="append",
-        type=_named_path,
-        metavar="NAME=PATH",
-        help="weights and the name to serve them under; may be repeated",
-    )
-    serve.add_argument("--workers", type=_positive, default=2, help="requests at a time")
-    serve.add_argument("--queue", type=_not_negative, default=16, help="requests that may wait")
-    serve.add_argument("--max-pixels", type=_positive, default=2**24, help="of one image")
-    serve.add_argument("--max-message-mib", type=_positive, default=64, help="of one request")
+    console.add_named_paths(serve, "--ranker", "weights, and the name that clients use")
+    console.add_serve_flags(serve)
     serve.set_defaults(command=_serve)
     return parser
 
@@ -112,58 +98,17 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _score(arguments: argparse.Namespace) -> int:
     scorer = open_scorer(arguments.ranker)
-    results: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    paths: list[Path] = []
-    for path in arguments.images:
-        try:
-            paths += list_images(path) if path.is_dir() else [path]
-        except InvalidInput as error:
-            failed.append(_failure(path, error))
-    for path in paths:
-        try:
-            value = float(scorer.score(to_tensor(read_image(path)))[0])
-        except (InvalidInput, LimitExceeded) as error:  # others concern all images alike
-            failed.append(_failure(path, error))
-        else:
-            results.append({"image": str(path), "ranker": value})
-    mean = {"ranker": sum(row["ranker"] for row in results) / len(results)} if results else {}
-    if arguments.format == "json":
-        report = {"results": results, "mean": mean, "failed": failed}
-        print(json.dumps(report, indent=2))
-    elif arguments.format == "csv":
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ("image", "ranker"), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(results)
-        print(text.getvalue(), end="")
-    else:
-        rows = [(row["image"], f"{row['ranker']:.4f}") for row in results]
-        rows += [("mean", f"{value:.4f}") for value in mean.values()]
-        print(_table(rows))
-        direction = "higher" if scorer.info.higher_is_better else "lower"
-        print(f"{direction} is better")
-    for failure in failed:
-        print(f"failed: {failure['message']}", file=sys.stderr)
-    return 1 if failed else 0
+    report = score_files(arguments.images, {"ranker": scorer})
+    print(FORMATS[arguments.format](report), end="")
+    if arguments.format == "table":
+        print(f"{'higher' if scorer.info.higher_is_better else 'lower'} is better")
+    return 1 if report.failed else 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.server import serve
 
-    return serve(
-        arguments.listen,
-        dict(arguments.ranker),
-        workers=arguments.workers,
-        queue=arguments.queue,
-        max_pixels=arguments.max_pixels,
-        max_message_bytes=arguments.max_message_mib * 2**20,
-    )
-
-
-def _failure(path: Path, error: RankSRGANError) -> dict[str, str]:
-    message = str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
-    return {"image": str(path), "error": error.code, "message": message}
+    return serve(arguments.listen, arguments.ranker, **console.serve_options(arguments))
 
 
 def _add_ranker(parser: argparse.ArgumentParser) -> None:
@@ -174,27 +119,6 @@ def _add_ranker(parser: argparse.ArgumentParser) -> None:
         help="weights (runs/ranker.safetensors?device=cpu) or a service "
         "(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME)",
     )
-
-
-def _named_path(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not separator or not name or not path:
-        raise argparse.ArgumentTypeError(f"{text!r}: write NAME=PATH")
-    return name, Path(path)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1, please")
-    return value
-
-
-def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: at least 0, please")
-    return value
 
 
 def _shown(values: dict[str, Any]) -> list[tuple[str, str]]:

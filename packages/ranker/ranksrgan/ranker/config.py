@@ -21,6 +21,10 @@ class TrainConfig(Config):
         margin: of the loss.
         magnitude: weight of the penalty on the scores' magnitude, see `magnitude_penalty`. 0 is the
             paper's.
+        noise: largest standard deviation, on the 0..255 scale, of the white noise that the images
+            of a pair are seen through; each pair draws its own from 0 up. A Ranker that relies on
+            what survives noise gives a generator fewer faint patterns to please it with. 0 is the
+            paper's, whose hundred thousand crops do as much.
         lr: Adam's step size before the first halving. (The published YAML says 1e-4, the paper and
             the published README 1e-3.)
         weight_decay: L2, on all parameters.
@@ -41,6 +45,7 @@ class TrainConfig(Config):
     width: int = Field(default=64, ge=1)
     margin: float = Field(default=0.5, gt=0)
     magnitude: float = Field(default=0.01, ge=0)
+    noise: float = Field(default=0.0, ge=0)
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     betas: tuple[

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ranksrgan.contracts import cancellation
@@ -167,6 +168,8 @@ class _Run:
         for group in self._optimiser.param_groups:
             group["lr"] = config.lr_at(self.step)
         self._network.train()
+        if config.noise > 0:
+            images = images + self._noise(images.shape).to(self._device)
         with mixed(config.precision == "bfloat16", self._device):
             a, b = self._network(images).chunk(2)
         loss = margin_ranking_loss(a, b, labels, config.margin)
@@ -186,6 +189,13 @@ class _Run:
         self._pending.append((value, right, int((labels != 0).sum())))
         self.step += 1
         return value
+
+    def _noise(self, shape: torch.Size) -> Tensor:
+        """Noise for ``(2B, 3, H, W)``: a function of seed and step, of one strength a pair."""
+        random = torch.Generator().manual_seed(1_000_003 * self._config.seed + self.step)
+        strength = torch.rand(shape[0] // 2, 1, 1, 1, generator=random).repeat(2, 1, 1, 1)
+        noise = torch.randn(shape, generator=random) * strength * (self._config.noise / 255)
+        return noise.contiguous(memory_format=torch.channels_last)
 
     def row_if_due(self) -> dict[str, float]:
         """Means since the last row, every ``log_every`` steps and after the last; else nothing."""

@@ -10,8 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranksrgan.contracts.console import run
-from ranksrgan.contracts.images import MAX_PIXELS
+from ranksrgan.contracts.console import (
+    add_named_paths,
+    add_serve_flags,
+    run,
+    serve_options,
+    whole_number,
+)
 from ranksrgan.srgan import cli_upscale
 
 if TYPE_CHECKING:
@@ -62,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--hr", required=True, type=Path, metavar="DIR", help="HR images")
     evaluate.add_argument(
         "--border",
-        type=_number_from(0),
+        type=whole_number(0),
         metavar="N",
         help="pixels to leave out on every side (default: the scale)",
     )
@@ -76,28 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["upscale"].set_defaults(command=cli_upscale.run)
 
     serve = commands.add_parser("serve", help="answer SuperResolutionService over gRPC")
-    serve.add_argument(
-        "--model",
-        required=True,
-        nargs="+",
-        type=_named_path,
-        metavar="NAME=PATH",
-        help="weights, and the name that clients use",
-    )
-    serve.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
-    serve.add_argument(
-        "--workers", type=_number_from(1), default=1, metavar="N", help="requests at a time"
-    )
-    serve.add_argument(
-        "--queue", type=_number_from(0), default=16, metavar="N", help="requests that may wait"
-    )
-    serve.add_argument(
-        "--max-pixels", type=_number_from(1), default=MAX_PIXELS, metavar="N", help="of one image"
-    )
-    serve.add_argument(
-        "--max-message-mib", type=_number_from(1), default=64, metavar="N", help="of one request"
-    )
-    serve.set_defaults(command=_serve, usage_error=serve.error)
+    add_named_paths(serve, "--model", "weights, and the name that clients use")
+    add_serve_flags(serve, workers=1)
+    serve.set_defaults(command=_serve)
     return parser
 
 
@@ -171,35 +157,9 @@ def _print_csv(evaluations: dict[str, Evaluation]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    models = dict(arguments.model)
-    if len(models) != len(arguments.model):
-        arguments.usage_error("--model: a name is given twice")
     from ranksrgan.srgan.server import serve
 
-    return serve(
-        arguments.listen,
-        models,
-        workers=arguments.workers,
-        queue=arguments.queue,
-        max_pixels=arguments.max_pixels,
-        max_message_bytes=arguments.max_message_mib * 2**20,
-    )
-
-
-def _named_path(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=PATH")
-    return name, Path(path)
-
-
-def _number_from(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and int(text) >= least):
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
-        return int(text)
-
-    return number
+    return serve(arguments.listen, arguments.model, **serve_options(arguments))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.console import whole_number
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import MAX_PIXELS
 
@@ -50,13 +51,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--device", help="where the weights run: cpu (default), cuda, cuda:1")
     parser.add_argument(
         "--tile",
-        type=_positive,
+        type=whole_number(1),
         metavar="N",
         help="longest side of a tile in input pixels (default: as large as --memory allows)",
     )
     parser.add_argument(
         "--memory",
-        type=_positive,
+        type=whole_number(1),
         metavar="MIB",
         help="for the activations of one tile (default 1024)",
     )
@@ -84,7 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--max-pixels",
-        type=_positive,
+        type=whole_number(1),
         default=MAX_PIXELS,
         metavar="N",
         help="largest input that is read, in pixels (default %(default)s)",
@@ -145,13 +146,7 @@ def _open(args: argparse.Namespace) -> Upscaler:
     return open_upscaler(f"{name}?{'&'.join(filter(None, [query, *given]))}" if given else spec)
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
-
-
 def _quality(text: str) -> int:
-    if _positive(text) > 100:
+    if whole_number(1)(text) > 100:
         raise argparse.ArgumentTypeError(f"{text} is above 100")
     return int(text)
