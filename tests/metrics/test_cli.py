@@ -229,7 +229,7 @@ def test_two_references_of_one_name(
     [
         (["--metric", "nique"], "there is no metric 'nique': choose from niqe, psnr, ssim, rmse"),
         (["--metric", "psnr"], "--reference is needed"),
-        (["--border", "-1"], "-1 is below 0"),
+        (["--border", "-1"], "-1 is not a whole number of 0 or more"),
         (["--luma", "Y"], "invalid choice"),
         (["--format", "xml"], "invalid choice"),
     ],

@@ -127,7 +127,7 @@ def test_score_stops_when_the_service_has_gone(
     photographs: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Gone:
-        def score(self, images: Tensor) -> Tensor:
+        def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
             raise ServiceUnavailable("nobody at unix:/x.sock")
 
     monkeypatch.setattr(cli, "open_scorer", lambda spec: Gone())
