@@ -93,9 +93,8 @@ def run(config: PipelineConfig) -> Outcome:
     _rank_data(config, levels, config.held_out, ranked / "held-out", 0.0, 1.0)
     log.info("4 of 6: Ranker")
     ranker = _ranker(config, ranked / "training", out / "4-ranker")
-    ranker_held_out = evaluate_ranker(
-        open_scorer(str(ranker)), open_pair_source(str(ranked / "held-out"))
-    )
+    judge = open_scorer(str(ranker))
+    ranker_held_out = evaluate_ranker(judge, open_pair_source(str(ranked / "held-out")))
     log.info("5 of 6: RankSRGAN")
     start = [
         _set("generator.weights", srgan),
@@ -103,19 +102,16 @@ def run(config: PipelineConfig) -> Outcome:
     ]
     rank = f"losses.rank.rankers=[{{spec: {json.dumps(str(ranker))}}}]"
     ranksrgan = _train(config, config.ranksrgan, out / "5-ranksrgan", [*start, rank])
-    models = {BICUBIC: "", SRRESNET: str(srresnet)}
+    scale = open_upscaler(str(srresnet)).info.scale
+    models = {BICUBIC: f"bicubic?scale={scale}", SRRESNET: str(srresnet)}
     if config.control is not None:
         log.info("6 of 6: the control, SRGAN for as many steps")
         models[CONTROL] = str(_train(config, config.control, out / "6-control", start))
     models[RANKSRGAN] = str(ranksrgan)
-    scale = open_upscaler(models[RANKSRGAN]).info.scale
-    models[BICUBIC] = f"bicubic?scale={scale}"
     scores = {}
     for name, spec in models.items():
         upscaler: Upscaler = open_upscaler(spec)
-        scores[name] = evaluate_upscaler(
-            upscaler, config.held_out, scale, scale, {"ranker": open_scorer(str(ranker))}
-        )
+        scores[name] = evaluate_upscaler(upscaler, config.held_out, scale, scale, {"ranker": judge})
     return Outcome(out, ranker, ranker_held_out, models, scores, scale)
 
 
