@@ -91,7 +91,9 @@ def test_what_is_wrong_is_named(
 ) -> None:
     monkeypatch.setenv("RANKSRGAN_ASSETS", str(tmp_path / "empty"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
-    with pytest.raises(MissingAsset, match=r"vgg19-dcbb9e9d\.pth.*download https://"):
+    with pytest.raises(
+        MissingAsset, match=r"vgg19-dcbb9e9d\.pth.*download https://.*losses\.perceptual\.weight=0"
+    ):
         open_feature_network("vgg19", CPU)
     with pytest.raises(InvalidConfig, match="conv6_1 is no layer"):
         open_feature_network(f"{slim_vgg}?layers=conv6_1", CPU)

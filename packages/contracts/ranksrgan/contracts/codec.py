@@ -126,6 +126,8 @@ def scorer_info_to_proto(info: ScorerInfo) -> scoring_pb2.ScorerInfo:
         differentiable=info.differentiable,
         min_side=info.min_side,
         parameters_hash=info.parameters_hash,
+        lowest=info.lowest,
+        highest=info.highest,
     )
 
 
@@ -138,6 +140,8 @@ def scorer_info_from_proto(message: scoring_pb2.ScorerInfo) -> ScorerInfo:
         differentiable=message.differentiable,
         min_side=message.min_side,
         parameters_hash=message.parameters_hash,
+        lowest=message.lowest,
+        highest=message.highest,
     )
 
 

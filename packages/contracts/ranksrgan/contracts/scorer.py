@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +22,7 @@ class ScorerInfo:
         min_side: both sides of an image need at least this many pixels. Necessary, not always
             sufficient (NIQE wants two blocks); the scorer itself raises `ImageTooSmall`.
         parameters_hash: sha256 in hex of the parameters behind the score, empty if there are none.
+        lowest, highest: bounds of the scores; infinite where there is none.
     """
 
     name: str
@@ -30,6 +32,8 @@ class ScorerInfo:
     differentiable: bool
     min_side: int
     parameters_hash: str = ""
+    lowest: float = -math.inf
+    highest: float = math.inf
 
 
 @runtime_checkable

@@ -38,6 +38,8 @@ class FullReferenceScorer:
     version: ClassVar[str]
     higher_is_better: ClassVar[bool]
     min_side: ClassVar[int]
+    lowest: ClassVar[float]
+    highest: ClassVar[float]
     measure: ClassVar[Measure]
 
     def __init__(self, border: int = 0, luma: Convention = "y") -> None:
@@ -55,6 +57,8 @@ class FullReferenceScorer:
             needs_reference=True,
             differentiable=False,
             min_side=self.min_side + 2 * self._border,
+            lowest=self.lowest,
+            highest=self.highest,
         )
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:

@@ -151,6 +151,7 @@ class Niqe:
             differentiable=False,
             min_side=BLOCK + 2 * self._border,
             parameters_hash=self._model.sha256,
+            lowest=0.0,
         )
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:

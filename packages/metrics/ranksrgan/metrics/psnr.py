@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -41,4 +43,5 @@ class Psnr(FullReferenceScorer):
     version = "1"
     higher_is_better = True
     min_side = 1
+    lowest, highest = 0.0, math.inf
     measure = staticmethod(psnr)

@@ -39,4 +39,5 @@ class Rmse(FullReferenceScorer):
     version = "1"
     higher_is_better = False
     min_side = 1
+    lowest, highest = 0.0, 255.0
     measure = staticmethod(rmse)

@@ -51,6 +51,7 @@ class Ssim(FullReferenceScorer):
     version = "1"
     higher_is_better = True
     min_side = WINDOW
+    lowest, highest = -1.0, 1.0
     measure = staticmethod(ssim)
 
 

@@ -11,12 +11,10 @@ from pathlib import Path
 import cv2
 import torch
 
+from ranksrgan.contracts.assets import ASSETS, VARIABLE, present
 from ranksrgan.contracts.discovery import SCORERS, UPSCALERS, offered
 from ranksrgan.contracts.provenance import git_revision, versions
 from ranksrgan.metrics import mscn, native
-
-#: Files of others that the project can use and does not ship, by what they are for.
-ASSETS = {"VGG19 features (perceptual loss)": ("vgg19-dcbb9e9d.pth", "vgg19.safetensors")}
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,8 @@ def _offers() -> list[Finding]:
 
 
 def _assets() -> list[Finding]:
-    folder = os.environ.get("RANKSRGAN_ASSETS")
-    findings = [Finding("RANKSRGAN_ASSETS", folder or "not set")]
-    for purpose, names in ASSETS.items():
-        places = [Path(folder) / name for name in names] if folder else []
-        found = next((str(place) for place in places if place.is_file()), None)
-        findings.append(Finding(purpose, found or "not here; runs without it are possible"))
+    findings = [Finding(VARIABLE, os.environ.get(VARIABLE) or "not set")]
+    for asset in ASSETS.values():
+        place = present(asset)
+        findings.append(Finding(f"  {asset.name}", str(place) if place else "not here"))
     return findings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,13 +9,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ranksrgan.contracts.assets import find_asset, get_asset
 from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, MissingAsset
 
-VGG19_FILE = "vgg19-dcbb9e9d.pth"
-VGG19_SOURCE = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+_WITHOUT = "or set losses.perceptual.weight=0 and losses.perceptual.network=null"
 
 #: Channels of VGG19's convolutions, block by block; a 2x2 maximum follows each block.
 VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
@@ -59,8 +58,8 @@ class VGG19Features(nn.Module):
         if not path.is_file():
             raise MissingAsset(
                 f"{path}: no such file. The perceptual loss wants VGG19's weights: download "
-                f"{VGG19_SOURCE} and name the file in losses.perceptual.network, or set "
-                "losses.perceptual.weight=0 and losses.perceptual.network=null",
+                f"{get_asset('vgg19').url} and name the file in losses.perceptual.network, "
+                f"{_WITHOUT}",
                 field=str(path),
             )
         self.layers = tuple(layers)
@@ -130,8 +129,14 @@ def open_feature_network(spec: str, device: torch.device) -> FeatureNetwork:
             f"{spec}: {', '.join(options)} is no option; there is layers",
             field="losses.perceptual.network",
         )
-    path = _asset(VGG19_FILE) if name == "vgg19" else Path(name)
-    return place(VGG19Features(path, layers), device)
+    return place(VGG19Features(_vgg19() if name == "vgg19" else Path(name), layers), device)
+
+
+def _vgg19() -> Path:
+    try:
+        return find_asset("vgg19")
+    except MissingAsset as error:
+        raise MissingAsset(f"{error}, {_WITHOUT}", field=error.field) from error
 
 
 def _load(convolution: nn.Conv2d, weights: Weights, index: int) -> None:
@@ -144,12 +149,3 @@ def _load(convolution: nn.Conv2d, weights: Weights, index: int) -> None:
                 field=str(weights.path),
             )
         parameter.data.copy_(value)
-
-
-def _asset(name: str) -> Path:
-    folders = [Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ranksrgan"]
-    if os.environ.get("RANKSRGAN_ASSETS"):
-        folders.insert(0, Path(os.environ["RANKSRGAN_ASSETS"]))
-    return next(
-        (folder / name for folder in folders if (folder / name).is_file()), folders[0] / name
-    )

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ScorerInfo(_message.Message):
-    __slots__ = ("name", "version", "higher_is_better", "needs_reference", "differentiable", "min_side", "parameters_hash")
+    __slots__ = ("name", "version", "higher_is_better", "needs_reference", "differentiable", "min_side", "parameters_hash", "lowest", "highest")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,8 @@ class ScorerInfo(_message.Message):
     DIFFERENTIABLE_FIELD_NUMBER: _ClassVar[int]
     MIN_SIDE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     higher_is_better: bool
@@ -23,7 +25,9 @@ class ScorerInfo(_message.Message):
     differentiable: bool
     min_side: int
     parameters_hash: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., needs_reference: _Optional[bool] = ..., differentiable: _Optional[bool] = ..., min_side: _Optional[int] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
+    lowest: float
+    highest: float
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., needs_reference: _Optional[bool] = ..., differentiable: _Optional[bool] = ..., min_side: _Optional[int] = ..., parameters_hash: _Optional[str] = ..., lowest: _Optional[float] = ..., highest: _Optional[float] = ...) -> None: ...
 
 class ListScorersRequest(_message.Message):
     __slots__ = ("scorers",)
