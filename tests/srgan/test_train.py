@@ -27,7 +27,7 @@ from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.srgan import load_generator, train
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.discriminator import VGGDiscriminator, save_discriminator
-from ranksrgan.srgan.state import BEST_FILE, STATE_FILE
+from ranksrgan.srgan.state import BEST_FILE, STATE_FILE, Training
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -67,7 +67,6 @@ def test_one_step_by_hand(gan: MakeConfig, tmp_path: Path, toy_ranker) -> None:
         losses={"rank": {"weight": 0.5}},
         optimiser={"generator_lr": 1e-3, "discriminator_lr": 2e-3},
     )
-    from ranksrgan.srgan.state import Training
     from ranksrgan.srgan.train import _crops
 
     start = Training.start(chosen, torch.device("cpu"))
@@ -123,6 +122,35 @@ def test_the_same_seed_gives_the_same_weights(gan: MakeConfig, tmp_path: Path) -
     assert len(weights(tmp_path / "a")) == 2
 
 
+def test_the_average_of_the_weights_is_what_is_written(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """Every step's weights, as runs of 1, 2 and 3 steps leave them, averaged by hand."""
+    fast = {"generator_lr": 1e-2}
+    plain = [
+        load_weights(
+            train(config(run={"steps": n}, optimiser=fast), tmp_path / str(n)).generator
+        ).tensors
+        for n in (1, 2, 3)
+    ]
+    start = Training.start(config(), torch.device("cpu")).generator.state_dict()
+    chosen = config(
+        run={"steps": 3},
+        optimiser={**fast, "ema": 0.75},
+        validation={"hr": str(hr_folder), "every": 3},
+    )
+    result = train(chosen, tmp_path / "ema")
+    written = load_weights(result.generator).tensors
+    for key, value in start.items():
+        expected = value
+        for tensors in plain:
+            expected = 0.75 * expected + 0.25 * tensors[key]
+        torch.testing.assert_close(written[key], expected, rtol=1e-5, atol=1e-7)
+        assert not torch.equal(written[key], plain[2][key])
+    assert result.best is not None  # validated by the average too
+    assert load_weights(result.best).sha256 == load_weights(result.generator).sha256
+
+
 KILLED_AT_13 = """
 import os, signal, sys
 from pathlib import Path
@@ -134,13 +162,14 @@ train(load_recipe(sys.argv[1]), Path(sys.argv[2]), on_step=kill)
 """
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_ten_steps_a_kill_and_ten_more_are_twenty(
-    gan: MakeConfig, hr_folder: Path, tmp_path: Path
+    gan: MakeConfig, hr_folder: Path, tmp_path: Path, ema: float
 ) -> None:
     chosen = gan(
         run={"steps": 20, "save_every": 10, "log_every": 5},
         validation={"hr": str(hr_folder), "every": 4},
-        optimiser={"schedule": {"kind": "multistep", "milestones": [15]}},
+        optimiser={"schedule": {"kind": "multistep", "milestones": [15]}, "ema": ema},
     )
     train(chosen, tmp_path / "straight")
     recipe, folder = tmp_path / "config.yaml", tmp_path / "killed"

@@ -108,6 +108,7 @@ class OptimiserConfig(Config):
     generator_lr: PositiveFloat = 1e-4
     discriminator_lr: PositiveFloat = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     schedule: Annotated[Schedule, Field(discriminator="kind")] = Constant()
 
 

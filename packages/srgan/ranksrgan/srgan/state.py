@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ranksrgan.contracts.checkpoint import load_state, save_state
 from ranksrgan.contracts.device import place
@@ -48,6 +49,7 @@ class Training:
     """Networks, optimisers and how far they have come.
 
     Attributes:
+        average: the moving average of the generator's weights, if ``optimiser.ema`` asks for one.
         step: the last completed step.
         best: ``{"step", "value"}`` of the best validation so far; empty before the first.
         scores: of the last validation.
@@ -59,6 +61,7 @@ class Training:
     discriminator: VGGDiscriminator | None
     generator_optimiser: Adam
     discriminator_optimiser: Adam | None
+    average: AveragedModel | None = None
     step: int = 0
     best: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float | None] = field(default_factory=dict)
@@ -83,6 +86,11 @@ class Training:
             discriminator_optimiser = Adam(
                 discriminator.parameters(), optimiser.discriminator_lr, optimiser.betas
             )
+        average = None
+        if optimiser.ema > 0:
+            ema = get_ema_multi_avg_fn(optimiser.ema)  # type: ignore[no-untyped-call]
+            average = AveragedModel(generator, multi_avg_fn=ema)
+            average.update_parameters(generator)  # it starts where the generator does
         return cls(
             config=config,
             generator=generator.train(),
@@ -91,7 +99,13 @@ class Training:
                 generator.parameters(), optimiser.generator_lr, optimiser.betas
             ),
             discriminator_optimiser=discriminator_optimiser,
+            average=average,
         )
+
+    @property
+    def result(self) -> SRResNet:
+        """What is validated and written: the average of the generator if there is one."""
+        return cast(SRResNet, self.average.module) if self.average else self.generator
 
     def save(self, folder: Path, inputs: Mapping[str, str]) -> Path:
         """Write state and weights of the last completed step.
@@ -111,6 +125,8 @@ class Training:
         if self.discriminator is not None and self.discriminator_optimiser is not None:
             networks["discriminator"] = self.discriminator
             optimisers["discriminator"] = self.discriminator_optimiser
+        if self.average is not None:
+            networks["average"] = self.average
         for name, network in networks.items():
             self._require_finite(name, network.state_dict())
         self.export(folder / GENERATOR_FILE)
@@ -135,9 +151,9 @@ class Training:
         return state
 
     def export(self, path: Path) -> None:
-        """Write the generator as it is now, with its scores if they are of this step."""
+        """Write the `result` as it is now, with its scores if they are of this step."""
         scores = self.scores if self.validated == self.step else {}
-        save_generator(path, self.generator, {"step": self.step, "scores": scores})
+        save_generator(path, self.result, {"step": self.step, "scores": scores})
 
     def restore(self, path: Path, inputs: Mapping[str, str]) -> None:
         """Continue from a state.
@@ -169,6 +185,8 @@ class Training:
             if self.discriminator is not None and self.discriminator_optimiser is not None:
                 self.discriminator.load_state_dict(state["networks"]["discriminator"])
                 self.discriminator_optimiser.load_state_dict(state["optimisers"]["discriminator"])
+            if self.average is not None:
+                self.average.load_state_dict(state["networks"]["average"])
             self.step, self.best = state["step"], state["best"]
             self.scores, self.validated = state["scores"], state["validated"]
         except (KeyError, TypeError, RuntimeError) as error:

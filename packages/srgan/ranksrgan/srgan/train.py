@@ -208,6 +208,9 @@ def _step(
         learning_rate(config.schedule, config.generator_lr, step),
     )
 
+    if training.average is not None:
+        training.average.update_parameters(generator)
+
     if discriminator is not None and training.discriminator_optimiser is not None:
         discriminator.requires_grad_(True)
         # Two passes, as published: each batch is normalised by its own statistics, and those of
@@ -255,7 +258,7 @@ def _validate(
     step, config = training.step, training.config
     if validation is None or (step % config.validation.every and step != config.run.steps):
         return
-    training.scores = validation.run(training.generator)
+    training.scores = validation.run(training.result)
     training.validated = step
     curves.scores(step, training.scores)
     value = training.scores[validation.best]
