@@ -141,10 +141,11 @@ def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
     assert spread[1.0] < spread[0.0] / 2
 
 
-def test_noise_resumes_to_the_bit_and_changes_what_is_learnt(
-    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+@pytest.mark.parametrize("option", [{"noise": 20.0}, {"jitter": 5}, {"noise": 20.0, "jitter": 5}])
+def test_what_pairs_are_seen_through_resumes_to_the_bit_and_changes_what_is_learnt(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path, option: dict[str, float]
 ) -> None:
-    noisy = small.model_copy(update={"noise": 20.0})
+    noisy = small.model_copy(update=option)
     straight = train(noisy, blur_set, None, tmp_path / "straight").weights
     half = noisy.model_copy(update={"steps": 3})
     train(half, blur_set, None, tmp_path / "halves")

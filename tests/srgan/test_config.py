@@ -67,6 +67,11 @@ def test_overrides_reach_every_level() -> None:
         ("discriminator=null", "go together"),
         ("losses.adversarial.weight=0", "go together"),
         ("losses.adversarial.weight=-1", "losses.adversarial.weight"),
+        (
+            "losses.rank.jitter=128",
+            r"losses\.rank\.jitter is 128; crops of 128 pixels leave nothing",
+        ),
+        ("optimiser.ema=1", "optimiser.ema"),
         ("generator.scale=8", "generator.scale"),
         ("run.precision=half", "run.precision"),
         ("optimiser.schedule.kind=step", "optimiser.schedule"),

@@ -121,6 +121,20 @@ def test_rankers_see_the_shown_image_and_pixels_outside_get_no_gradient() -> Non
     torch.testing.assert_close(images.grad[1], torch.full((3, 2, 2), slope))
 
 
+def test_a_ranker_sees_windows_that_the_seed_decides(toy_ranker) -> None:
+    ranker, images = toy_ranker(), torch.rand(4, 3, 24, 24, requires_grad=True)
+    loss = RankLoss([(ranker, 1.0)], jitter=8)
+    first, again, other = (loss(images, seed) for seed in (1, 1, 2))
+    assert [tuple(seen.shape) for seen in ranker.seen] == [(4, 3, 16, 16)] * 3
+    assert torch.equal(ranker.seen[0], ranker.seen[1])
+    assert first.item() == again.item() != other.item()
+    first.backward()
+    assert images.grad is not None
+    # A window of 16 x 16, less the edge that the toy's strides leave out.
+    reached = (images.grad != 0).any(dim=1).flatten(1).sum(dim=1)
+    assert bool(((reached > 0) & (reached <= 16 * 16)).all())
+
+
 def test_what_cannot_be_a_rank_loss_is_refused() -> None:
     def scorer(**changes: bool) -> MeanScorer:
         changed = MeanScorer()

@@ -17,6 +17,7 @@ from ranksrgan.metrics.patch_crops import PatchCrops, patch_crops
 from ranksrgan.metrics.psnr import Psnr, psnr
 from ranksrgan.metrics.rmse import Rmse, rmse
 from ranksrgan.metrics.ssim import Ssim, ssim
+from ranksrgan.metrics.views import random_views
 
 __all__ = [
     "METRICS",
@@ -39,6 +40,7 @@ __all__ = [
     "pair_accuracy",
     "patch_crops",
     "psnr",
+    "random_views",
     "rmse",
     "srocc",
     "ssim",

@@ -25,6 +25,10 @@ class TrainConfig(Config):
             of a pair are seen through; each pair draws its own from 0 up. A Ranker that relies on
             what survives noise gives a generator fewer faint patterns to please it with. 0 is the
             paper's, whose hundred thousand crops do as much.
+        jitter: the images of a pair are seen through one window that is smaller by so many pixels,
+            at a random place, mirrored and turned at random. All crops of a dataset lie on the grid
+            of the LR pixels otherwise, and what the Ranker learns of artefacts holds for one
+            position of its strides only. 0 is the paper's.
         lr: Adam's step size before the first halving. (The published YAML says 1e-4, the paper and
             the published README 1e-3.)
         weight_decay: L2, on all parameters.
@@ -46,6 +50,7 @@ class TrainConfig(Config):
     margin: float = Field(default=0.5, gt=0)
     magnitude: float = Field(default=0.01, ge=0)
     noise: float = Field(default=0.0, ge=0)
+    jitter: int = Field(default=0, ge=0)
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     betas: tuple[

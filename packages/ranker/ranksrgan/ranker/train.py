@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ranksrgan.contracts import cancellation
@@ -26,6 +25,7 @@ from ranksrgan.contracts.errors import RequestCancelled, TrainingDiverged
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.ranker.augment import noise, pair_views
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
@@ -168,8 +168,10 @@ class _Run:
         for group in self._optimiser.param_groups:
             group["lr"] = config.lr_at(self.step)
         self._network.train()
+        random = torch.Generator().manual_seed(1_000_003 * config.seed + self.step)
+        images = pair_views(images, config.jitter, random)
         if config.noise > 0:
-            images = images + self._noise(images.shape).to(self._device)
+            images = images + noise(images.shape, config.noise / 255, random).to(self._device)
         with mixed(config.precision == "bfloat16", self._device):
             a, b = self._network(images).chunk(2)
         loss = margin_ranking_loss(a, b, labels, config.margin)
@@ -189,13 +191,6 @@ class _Run:
         self._pending.append((value, right, int((labels != 0).sum())))
         self.step += 1
         return value
-
-    def _noise(self, shape: torch.Size) -> Tensor:
-        """Noise for ``(2B, 3, H, W)``: a function of seed and step, of one strength a pair."""
-        random = torch.Generator().manual_seed(1_000_003 * self._config.seed + self.step)
-        strength = torch.rand(shape[0] // 2, 1, 1, 1, generator=random).repeat(2, 1, 1, 1)
-        noise = torch.randn(shape, generator=random) * strength * (self._config.noise / 255)
-        return noise.contiguous(memory_format=torch.channels_last)
 
     def row_if_due(self) -> dict[str, float]:
         """Means since the last row, every ``log_every`` steps and after the last; else nothing."""

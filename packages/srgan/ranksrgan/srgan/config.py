@@ -74,6 +74,7 @@ class RankerConfig(Config):
 class RankConfig(Config):
     weight: NonNegativeFloat = 0.0
     rankers: tuple[RankerConfig, ...] = ()
+    jitter: NonNegativeInt = 0
     timeout: PositiveFloat = 120.0
     retry_for: NonNegativeFloat = 60.0
 
@@ -148,6 +149,11 @@ class TrainConfig(Config):
             raise ValueError(
                 f"data.crop is {data.crop}; it has to be a multiple of the scale, "
                 f"{self.generator.scale}"
+            )
+        if losses.rank.jitter >= data.crop:
+            raise ValueError(
+                f"losses.rank.jitter is {losses.rank.jitter}; crops of {data.crop} pixels leave "
+                "nothing to see then"
             )
         weights = (
             losses.pixel.weight,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import DifferentiableScorer
+from ranksrgan.metrics import random_views
 from ranksrgan.srgan.features import FeatureNetwork
 
 Criterion = Literal["l1", "mse"]
@@ -65,13 +66,17 @@ class RankLoss:
 
     Args:
         rankers: each with its weight; the weights need not sum to 1.
+        jitter: every Ranker sees each image through one random window that is smaller by so many
+            pixels, see `random_views`.
 
     Raises:
         InvalidConfig: no Ranker, one without gradients, one that wants references, or a weight
             that is not positive.
     """
 
-    def __init__(self, rankers: Sequence[tuple[DifferentiableScorer, float]]) -> None:
+    def __init__(
+        self, rankers: Sequence[tuple[DifferentiableScorer, float]], jitter: int = 0
+    ) -> None:
         if not rankers:
             raise InvalidConfig(
                 "the rank loss needs at least one Ranker", field="losses.rank.rankers"
@@ -89,11 +94,16 @@ class RankLoss:
                     field="losses.rank.rankers",
                 )
         self.rankers = tuple(rankers)
+        self.jitter = jitter
 
-    def __call__(self, sr: Tensor) -> Tensor:
-        """The loss of ``(N, 3, H, W)`` generated images, a scalar with a gradient to them."""
+    def __call__(self, sr: Tensor, seed: int = 0) -> Tensor:
+        """The loss of ``(N, 3, H, W)`` generated images, a scalar with a gradient to them.
+
+        ``seed`` decides the windows, if there is a jitter.
+        """
+        random = torch.Generator().manual_seed(seed)
         with torch.autocast(sr.device.type, enabled=False):
-            shown = sr.float().clamp(0, 1)
+            shown = random_views(sr.float().clamp(0, 1), self.jitter, random)
             total = sr.new_zeros((), dtype=torch.float32)
             for ranker, weight in self.rankers:
                 sign = -1.0 if ranker.info.higher_is_better else 1.0

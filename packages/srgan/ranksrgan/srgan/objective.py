@@ -34,7 +34,8 @@ class Objective:
         losses = config.losses
         self.config = losses
         self.features = features
-        self.rank = RankLoss(rankers) if losses.rank.weight > 0 else None
+        self.rank = RankLoss(rankers, losses.rank.jitter) if losses.rank.weight > 0 else None
+        self.seed = config.run.seed
         self.weights = {
             name: weight
             for name, weight in (
@@ -71,7 +72,7 @@ class Objective:
                     sr, hr, self.features, self.config.perceptual.criterion
                 )
         if self.rank is not None:
-            terms["rank"] = self.rank(sr)
+            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed)
         return terms
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
