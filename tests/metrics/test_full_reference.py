@@ -171,6 +171,17 @@ def test_the_number_of_threads_does_not_matter(make: Make) -> None:
     assert torch.equal(*scores)
 
 
+@pytest.mark.cuda
+@classical
+def test_cuda_equals_cpu(make: Make) -> None:
+    scorer = make()
+    references = pictures(scorer, 2)
+    images = worsened(references, 0.1)
+    scores = scorer.score(images.cuda(), references)
+    assert scores.is_cuda
+    assert scores.tolist() == pytest.approx(scorer.score(images, references).tolist(), rel=1e-9)
+
+
 @every
 def test_the_border_is_not_looked_at(make: Make) -> None:
     plain, bordered = make(), make(border=4)

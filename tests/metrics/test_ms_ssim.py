@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -30,27 +31,21 @@ def test_official_values_are_the_weighted_sum(
 
 
 def ssim_and_structure(x: Plane, y: Plane) -> tuple[float, float]:
-    """scikit-image's SSIM, and the same with the means taken out of the way."""
-
-    def mean_ssim(x: Plane, y: Plane) -> Plane:
-        _, values = structural_similarity(
-            x,
-            y,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            truncate=5 / 1.5,
-            use_sample_covariance=False,
-            full=True,
-        )
-        return np.asarray(values)[5:-5, 5:-5]
-
-    from scipy.ndimage import gaussian_filter
-
+    """scikit-image's SSIM, and the same without its factor of luminance."""
+    _, similarity = structural_similarity(
+        x,
+        y,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        truncate=5 / 1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    values = np.asarray(similarity)[5:-5, 5:-5]
     mean_x, mean_y = (gaussian_filter(p, 1.5, truncate=5 / 1.5)[5:-5, 5:-5] for p in (x, y))
     c1 = (0.01 * 255) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    values = mean_ssim(x, y)
     return float(values.mean()), float((values / luminance).mean())
 
 
@@ -107,6 +102,7 @@ def test_scorer() -> None:
     assert scorer.info.name == "ms_ssim?border=1&luma=gray&pooling=sum"
     assert scorer.info.min_side == 178
     assert scorer.info.higher_is_better
+    assert (scorer.info.lowest, MsSsim().info.lowest) == (-1, 0)
     a, b = torch.rand(2, 1, 3, 178, 178)
     assert torch.equal(scorer.score(a, b), ms_ssim(a, b, 1, "gray", "sum"))
     for wrong in (lambda: MsSsim(pooling="mean"), lambda: ms_ssim(a, b, pooling="mean")):

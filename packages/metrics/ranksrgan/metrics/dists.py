@@ -2,6 +2,9 @@
 
 K. Ding, K. Ma, S. Wang, E. P. Simoncelli, "Image quality assessment: unifying structure and texture
 similarity", IEEE Transactions on Pattern Analysis and Machine Intelligence 44(5), 2022.
+
+Written from the paper and checked against a second computation on random weights. The authors'
+weights were not to be had, so nothing is said of their published values.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch.nn import functional as F
 
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint
 from ranksrgan.metrics.backbones import Vgg16, load_backbone
 from ranksrgan.metrics.perceptual import PerceptualNetwork, PerceptualScorer, distances
@@ -152,11 +156,11 @@ def open_network(backbone: Path | None = None, weights: Path | None = None) -> P
 def _load(backbone: Path, weights: Path) -> PerceptualNetwork:
     with torch.inference_mode(False):
         network = load_backbone(Vgg16(HannPool), backbone)
-        return DistsNetwork(network, *_channel_weights(weights))
+        return place(DistsNetwork(network, *_channel_weights(weights)), torch.device("cpu"))
 
 
 def _channel_weights(path: Path) -> tuple[Tensor, Tensor]:
-    """``alpha`` and ``beta``, which the authors keep non-negative; they are scaled where used."""
+    """``alpha`` and ``beta``, positive in the paper; what they add up to is divided out in use."""
     weights = load_weights(path)
     found = []
     for key in ("alpha", "beta"):

@@ -13,14 +13,10 @@ from torch import Tensor
 
 from ranksrgan.contracts.errors import ImageTooSmall, UndefinedScore
 from ranksrgan.metrics.filters import gradient_magnitude, in_pieces, mean_pool, similarity
-from ranksrgan.metrics.full_reference import (
-    FullReferenceScorer,
-    channel_pairs,
-    plane_mean,
-)
+from ranksrgan.metrics.full_reference import FullReferenceScorer, channel_pairs, plane_mean
 from ranksrgan.metrics.phase_congruency import MIN_SIDE, is_flat, phase_congruency
 
-# The constants of section III, for grey levels of 0 to 255.
+# The published constants, for grey levels of 0 to 255.
 _T1 = 0.85  # of phase congruency
 _T2 = 160.0  # of the gradient's magnitude
 _T34 = 200.0  # of the two colour differences

@@ -40,8 +40,8 @@ class FullReferenceScorer:
     higher_is_better: ClassVar[bool]
     differentiable: ClassVar[bool] = False
     min_side: int
-    lowest: ClassVar[float]
-    highest: ClassVar[float]
+    lowest: float
+    highest: float
     measure: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, border: int = 0) -> None:

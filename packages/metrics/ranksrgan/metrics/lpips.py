@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.metrics.backbones import AlexNet, Backbone, SqueezeNet, Vgg16, load_backbone
 from ranksrgan.metrics.full_reference import plane_mean
@@ -149,7 +150,8 @@ def open_network(
 def _load(net: Net, backbone: Path, weights: Path) -> PerceptualNetwork:
     with torch.inference_mode(False):
         network = load_backbone(_BACKBONES[net](), backbone)
-        return LpipsNetwork(network, _linear_weights(weights, network.widths, net))
+        linear = _linear_weights(weights, network.widths, net)
+        return place(LpipsNetwork(network, linear), torch.device("cpu"))
 
 
 def _linear_weights(path: Path, widths: Sequence[int], net: Net) -> list[Tensor]:

@@ -76,7 +76,7 @@ class MsSsim(LumaScorer):
     metric = "ms_ssim"
     higher_is_better = True
     min_side = MIN_SIDE
-    lowest, highest = -1.0, 1.0
+    lowest, highest = 0.0, 1.0
     measure = staticmethod(ms_ssim)
 
     def __init__(
@@ -85,6 +85,8 @@ class MsSsim(LumaScorer):
         super().__init__(border, luma)
         _check_pooling(pooling)
         self._options["pooling"] = pooling
+        if pooling == "sum":
+            self.lowest = -1.0
 
 
 def _check_pooling(pooling: str) -> None:

@@ -52,7 +52,8 @@ class PerceptualScorer(FullReferenceScorer):
     """A perceptual network as a `DifferentiableScorer`.
 
     Its network is loaded when the first score is wanted, once in a process, and computes where the
-    images are. `info` needs no network: the hash of the parameters is empty while there are none.
+    images are, in float32; a GPU that multiplies in TF32, PyTorch's default, is good to three
+    digits. `info` needs no network: without its files the hash of the parameters is empty.
     """
 
     differentiable = True
@@ -96,7 +97,7 @@ def distances(
     """The network's distance of each image from its reference, one pair at a time.
 
     Args:
-        network: as it was loaded, on the CPU.
+        network: frozen, on the CPU, placed as `ranksrgan.contracts.device.place` does.
         images: ``(N, 3|1, H, W)`` uint8 or floating point in [0, 1]; what overshoots that range, as
             the output of a generator in training does, is looked at as it is. Grey counts as three
             equal channels.
@@ -167,6 +168,8 @@ def _check(images: Tensor, field: str) -> None:
 
 @lru_cache(maxsize=8)
 def _on(network: PerceptualNetwork, device: torch.device) -> PerceptualNetwork:
+    if device.type == "cpu":
+        return network
     with torch.inference_mode(False):
         return place(copy.deepcopy(network), device)
 
