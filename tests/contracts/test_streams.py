@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo
+from ranksrgan.contracts import ScorerInfo, codec
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
@@ -28,10 +28,16 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.rpc import ServerLimits, check_health, open_channel
-from ranksrgan.contracts.service import ScoringServicer
-from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
-from tests.contracts.conftest import Catalog, Contrast, StartServer
-from tests.contracts.test_rpc import Broken, Slow, in_background
+from ranksrgan.contracts.service import FeatureServicer, ScoringServicer
+from ranksrgan.contracts.v1 import features_pb2, image_pb2, scoring_pb2, scoring_pb2_grpc
+from tests.contracts.conftest import (
+    Broken,
+    Catalog,
+    Contrast,
+    Slow,
+    StartServer,
+    in_background,
+)
 
 IMAGE = torch.linspace(0, 1, 3 * 4 * 4).reshape(3, 4, 4)
 
@@ -269,6 +275,44 @@ def test_work_ends_with_the_client_and_is_no_failure(
             requests.put(None)
         assert within(5, lambda: streams_again(scorer))
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [([], "ended the stream before all was answered"), (["1", "0"], "sent answers out of order")],
+)
+def test_a_server_that_answers_otherwise_is_found_out(
+    start: StartServer, ids: list[str], message: str
+) -> None:
+    class Careless(ScoringServicer):
+        def ScoreStream(
+            self, request_iterator: object, context: object
+        ) -> Iterator[scoring_pb2.ScoreStreamResponse]:
+            for name in ids:
+                yield scoring_pb2.ScoreStreamResponse(id=name, score=1)
+
+    server = start(Careless(Catalog(contrast=Contrast())))
+    scorer = connect_scorer(server.address, "contrast")
+    with pytest.raises(InternalError, match=message):
+        list(scorer.score_many([IMAGE, IMAGE]))
+
+
+def test_feature_sets_that_do_not_match_are_found_out(start: StartServer) -> None:
+    class Careless(FeatureServicer):
+        def ExtractFeatures(
+            self, request: object, context: object
+        ) -> features_pb2.ExtractFeaturesResponse:
+            arrays = [{"a": torch.zeros(2)}, {"a": torch.zeros(3)}]
+            return features_pb2.ExtractFeaturesResponse(
+                features=[codec.feature_set_to_proto(array) for array in arrays]
+            )
+
+    catalog = Catalog(contrast=Contrast())
+    server = start(ScoringServicer(catalog), Careless(catalog))
+    scorer = connect_scorer(server.address, "contrast")
+    for count, message in ((2, "2 feature sets of 2 kinds"), (1, "2 feature sets .* for 1 images")):
+        with pytest.raises(InternalError, match=message):
+            scorer.extract(torch.rand(count, 3, 4, 4))
 
 
 def test_stopping_lets_the_image_in_work_finish(start: StartServer) -> None:

@@ -147,9 +147,14 @@ class RemoteScorer:
         )
         answer = self._connection.call(stub.ExtractFeatures, request)
         sets = [codec.feature_set_from_proto(message) for message in answer.features]
-        if len(sets) != len(images):
+        kinds = {
+            tuple((name, array.shape, array.dtype) for name, array in features.items())
+            for features in sets
+        }
+        if len(sets) != len(images) or len(kinds) != 1:
             raise InternalError(
-                f"{self._connection.address} sent {len(sets)} feature sets for {len(images)} images"
+                f"{self._connection.address} sent {len(sets)} feature sets of {len(kinds)} kinds "
+                f"for {len(images)} images of one size"
             )
         return {
             name: torch.stack([features[name] for features in sets]).to(images.device)
@@ -198,10 +203,11 @@ class RemoteScorer:
             for position, image in enumerate(images):
                 try:
                     request = _stream_request(self._name, position, image)
-                    stream.send(request)
-                    waiting.append(request)
                 except RankSRGANError as error:
                     waiting.append(error)
+                else:
+                    waiting.append(request)
+                    stream.send(request)
                 if len(waiting) == in_flight:
                     yield result()
             while waiting:

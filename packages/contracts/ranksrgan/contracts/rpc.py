@@ -59,7 +59,8 @@ class ServerLimits:
         streams: streams that may be open beside those, idle or not; likewise. Each of their
             requests waits for a worker, and the client meanwhile.
         max_message_bytes: of a request, or of one request of a stream.
-        grace: seconds that requests in flight get to finish after SIGTERM.
+        grace: seconds that requests in flight get to finish after SIGTERM. A stream that waits for
+            its client is in flight.
     """
 
     workers: int = 2

@@ -114,13 +114,11 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
 
     def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:
         scorer = self._catalog.open(request.scorer)
-        image = codec.image_from_proto(request.image, "image", self._max_pixels)[None]
-        reference = None
-        if request.HasField("reference"):
-            reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)[
-                None
-            ]
-        return float(scorer.score(image, reference))
+        image = codec.image_from_proto(request.image, "image", self._max_pixels)
+        if not request.HasField("reference"):
+            return float(scorer.score(image[None]))
+        reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
+        return float(scorer.score(image[None], reference[None]))
 
 
 class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
