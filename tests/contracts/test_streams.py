@@ -57,9 +57,11 @@ def grey(level: float) -> Tensor:
 
 def within(seconds: float, condition: Callable[[], bool]) -> bool:
     end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
+    while not condition():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.01)
-    return condition()
+    return True
 
 
 def streams_again(scorer: RemoteScorer) -> bool:
@@ -122,6 +124,14 @@ def test_an_error_of_one_image_stands_in_its_place(start: StartServer) -> None:
     assert "image is 20 x 20 pixels" in str(large)
     assert isinstance(whole, InvalidInput)
     assert "int64 does not travel" in str(whole)
+
+
+def test_many_streams_one_after_the_other(start: StartServer) -> None:
+    """Each ends in an orderly way, so the server has room for the next."""
+    limits = ServerLimits(workers=1, queue=0, streams=1)
+    server = start(ScoringServicer(Catalog(brightness=Brightness())), limits=limits)
+    scorer = connect_scorer(server.address, "brightness")
+    assert all(streams_again(scorer) for _ in range(100))
 
 
 def test_what_the_iterable_raises_reaches_the_caller(start: StartServer) -> None:
@@ -279,7 +289,11 @@ def test_work_ends_with_the_client_and_is_no_failure(
 
 @pytest.mark.parametrize(
     ("ids", "message"),
-    [([], "ended the stream before all was answered"), (["1", "0"], "sent answers out of order")],
+    [
+        ([], "ended the stream before all was answered"),
+        (["1", "0"], "sent answers out of order"),
+        (["0", "1", "2"], "sent more answers than requests"),
+    ],
 )
 def test_a_server_that_answers_otherwise_is_found_out(
     start: StartServer, ids: list[str], message: str

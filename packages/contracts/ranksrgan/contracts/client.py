@@ -212,6 +212,7 @@ class RemoteScorer:
                     yield result()
             while waiting:
                 yield result()
+            stream.finish()
         finally:
             stream.close()
 
@@ -260,6 +261,18 @@ class _ScoreStream:
             return float(response.score)
         return codec.item_error_from_proto(response.error)
 
+    def finish(self) -> None:
+        """Say that there is no further request, and hear that all is answered."""
+        if self._call is None:
+            return
+        self._outgoing.put(None)
+        try:
+            surplus = self._read()
+        except grpc.RpcError:
+            return  # it went after the last answer, which is nobody's loss
+        if surplus is not None:
+            raise InternalError(f"{self._connection.address} sent more answers than requests")
+
     def close(self) -> None:
         """End the call, answered or not."""
         if self._call is not None:
@@ -268,9 +281,17 @@ class _ScoreStream:
         self._call = None
 
     def _next(self) -> scoring_pb2.ScoreStreamResponse:
-        """The next response; a call that failed is over, so the next attempt begins another."""
         if self._call is None:
             self._begin()
+        response = self._read()
+        if response is None:
+            raise InternalError(
+                f"{self._connection.address} ended the stream before all was answered"
+            )
+        return response
+
+    def _read(self) -> scoring_pb2.ScoreStreamResponse | None:
+        """The next response; None at the end. After a failure the call is over."""
         call, late = self._call, threading.Event()
 
         def give_up() -> None:
@@ -281,11 +302,7 @@ class _ScoreStream:
         timer = threading.Timer(self._connection.timeout, give_up)
         timer.start()
         try:
-            response: scoring_pb2.ScoreStreamResponse = next(call)
-        except StopIteration as error:
-            raise InternalError(
-                f"{self._connection.address} ended the stream before all was answered"
-            ) from error
+            response: scoring_pb2.ScoreStreamResponse | None = next(call, None)
         except grpc.RpcError as error:
             self.close()
             if late.is_set():

@@ -121,7 +121,10 @@ def start_server(
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.max_concurrent_streams", 4 * (limits.workers + limits.queue)),
+            (
+                "grpc.max_concurrent_streams",
+                4 * (limits.workers + limits.queue + limits.streams),
+            ),
             # Without a ping, a client whose machine has gone would hold its stream for ever.
             ("grpc.keepalive_time_ms", 60_000),
         ],
