@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import Scorer, ScorerInfo
-from ranksrgan.contracts.errors import InvalidInput, UndefinedScore, UnknownName
+from ranksrgan.contracts import Scorer, ScorerInfo, cancellation
+from ranksrgan.contracts.errors import (
+    InvalidInput,
+    RankSRGANError,
+    RequestCancelled,
+    UndefinedScore,
+    UnknownName,
+)
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, Servicer, start_server
 
 StartServer = Callable[..., RunningServer]
@@ -38,6 +45,49 @@ class Contrast:
             scores = self.score(leaf, references)
             (gradients,) = torch.autograd.grad(scores.sum(), leaf)
         return scores.detach(), gradients
+
+
+class Slow:
+    """Works until it is released, in small steps as our loops do."""
+
+    info = ScorerInfo("slow", "1", True, False, False, 1)
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.working = threading.Semaphore(0)
+        self.ended: list[str] = []
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        self.working.release()
+        try:
+            while not self.release.wait(0.01):
+                cancellation.check()
+        except RequestCancelled:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append("done")
+        return torch.zeros(len(images), dtype=torch.float64)
+
+
+class Broken:
+    info = ScorerInfo("broken", "1", True, False, False, 1)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        raise RuntimeError("/secret/path/model.bin is corrupt")
+
+
+def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    outcome: list[object] = []
+
+    def body() -> None:
+        try:
+            outcome.append(work())
+        except RankSRGANError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    return thread, outcome
 
 
 class Catalog:

@@ -7,11 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
+from ranksrgan.contracts.errors import (
+    BY_CODE,
+    ImageTooLarge,
+    InternalError,
+    InvalidImage,
+    InvalidInput,
+    LimitExceeded,
+)
 from ranksrgan.contracts.images import Picture, encode_image
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+from ranksrgan.contracts.v1 import (
+    error_pb2,
+    features_pb2,
+    image_pb2,
+    scoring_pb2,
+    super_resolution_pb2,
+)
 
 DTYPES = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -94,6 +107,37 @@ def test_infos_round_trip() -> None:
     assert codec.upscaler_info_from_proto(codec.upscaler_info_to_proto(upscaler)) == upscaler
 
 
+def test_feature_sets_round_trip_to_the_bit_nan_included() -> None:
+    arrays = {
+        "patches": torch.tensor([[1.0, torch.nan], [-0.0, torch.inf]], dtype=torch.float64),
+        "image": torch.arange(3.0),
+    }
+    back = codec.feature_set_from_proto(codec.feature_set_to_proto(arrays))
+    assert set(back) == set(arrays)
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        assert torch.equal(back[name].view(torch.uint8), array.view(torch.uint8))
+
+
+def test_errors_of_items_round_trip_by_class() -> None:
+    for kind in BY_CODE.values():
+        for field in ("images", None):
+            error = codec.item_error_from_proto(
+                codec.item_error_to_proto(kind("what and why", field=field))
+            )
+            assert type(error) is kind
+            assert (str(error), error.field) == ("what and why", field)
+
+
+def test_an_item_error_of_another_implementation_goes_by_its_status() -> None:
+    limit = codec.item_error_from_proto(
+        error_pb2.Error(code=8, reason="QUOTA", message="slow down")
+    )
+    assert type(limit) is LimitExceeded
+    assert str(limit) == "slow down"
+    assert type(codec.item_error_from_proto(error_pb2.Error(code=99))) is InternalError
+
+
 def test_every_data_message_has_a_pair_of_converters() -> None:
     """Requests and responses are put together where they are used; the rest is the codec's."""
     stems = {
@@ -101,10 +145,12 @@ def test_every_data_message_has_a_pair_of_converters() -> None:
         "Image": "image",
         "ScorerInfo": "scorer_info",
         "ModelInfo": "upscaler_info",
+        "FeatureSet": "feature_set",
+        "Error": "item_error",
     }
     data = {
         name
-        for module in (image_pb2, scoring_pb2, super_resolution_pb2)
+        for module in (error_pb2, features_pb2, image_pb2, scoring_pb2, super_resolution_pb2)
         for name in module.DESCRIPTOR.message_types_by_name
         if not name.endswith(("Request", "Response"))
     }

@@ -12,20 +12,27 @@ from torch import Tensor
 
 from ranksrgan.contracts import (
     DifferentiableScorer,
+    FeatureExtractor,
     Scorer,
     Upscaler,
     open_scorer,
     open_upscaler,
 )
+from ranksrgan.contracts.client import RemoteScorer
 from ranksrgan.contracts.errors import (
     ImageTooSmall,
     InvalidInput,
     NotSupported,
+    RankSRGANError,
     UndefinedScore,
     UnknownName,
 )
 from ranksrgan.contracts.rpc import start_server
-from ranksrgan.contracts.service import ScoringServicer, SuperResolutionServicer
+from ranksrgan.contracts.service import (
+    FeatureServicer,
+    ScoringServicer,
+    SuperResolutionServicer,
+)
 from ranksrgan.metrics.catalog import MetricCatalog
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
@@ -74,15 +81,16 @@ def access(
         yield Access(local_scorer, models.open)
         return
     folder = tmp_path_factory.mktemp("sockets")
+    metrics = MetricCatalog()
     servicers = {
-        "metrics": ScoringServicer(MetricCatalog()),
-        "ranker": ScoringServicer(rankers),
-        "srgan": SuperResolutionServicer(models, upscale_picture),
+        "metrics": [ScoringServicer(metrics), FeatureServicer(metrics)],
+        "ranker": [ScoringServicer(rankers)],
+        "srgan": [SuperResolutionServicer(models, upscale_picture)],
     }
     unix = request.param == "unix"
     running = {
-        name: start_server(f"unix:{folder}/{name}.sock" if unix else "127.0.0.1:0", [servicer])
-        for name, servicer in servicers.items()
+        name: start_server(f"unix:{folder}/{name}.sock" if unix else "127.0.0.1:0", offered)
+        for name, offered in servicers.items()
     }
 
     def address(service: str, name: str) -> str:
@@ -195,6 +203,91 @@ def test_unknown_names_and_options(access: Access, name: str) -> None:
     with pytest.raises((UnknownName, InvalidInput)) as caught:
         access.scorer(name)
     assert isinstance(caught.value, UnknownName) == (name == "nique")
+
+
+def stream(scorer: Scorer, images: list[Tensor | tuple[Tensor, Tensor]]) -> list[object]:
+    """What a stream gives: of a remote scorer by `score_many`, else image by image."""
+    if isinstance(scorer, RemoteScorer):
+        return list(scorer.score_many(images, in_flight=3))
+    outcomes: list[object] = []
+    for image in images:
+        picture, reference = image if isinstance(image, tuple) else (image, None)
+        try:
+            score = scorer.score(picture[None], None if reference is None else reference[None])
+            outcomes.append(float(score))
+        except RankSRGANError as error:
+            outcomes.append(error)
+    return outcomes
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_streamed_scores_are_the_local_ones_to_the_bit(
+    access: Access, rankers: RankerCatalog, name: str
+) -> None:
+    scorer = access.scorer(name)
+    images: list[Tensor | tuple[Tensor, Tensor]] = []
+    for seed, (height, width) in enumerate([(112, 208), (200, 120), (112, 208), (300, 110)]):
+        image, reference = noise(2, 3, height, width, seed=seed)
+        images.append((image, reference) if scorer.info.needs_reference else image)
+    streamed = stream(scorer, images)
+    assert streamed == stream(as_local(name, rankers), images)
+    assert all(isinstance(score, float) for score in streamed)
+
+
+def test_streamed_errors_are_the_local_ones_by_class(access: Access) -> None:
+    good = noise(3, 112, 208)
+    bad: list[Tensor | tuple[Tensor, Tensor]] = [
+        noise(3, 90, 300),
+        torch.zeros(3, 200, 200),
+        good * 3,
+        noise(2, 200, 200),
+        (good, good),
+        good.int(),
+    ]
+    outcomes = stream(access.scorer("niqe"), [image for wrong in bad for image in (wrong, good)])
+    assert outcomes[1::2] == [float(open_scorer("niqe").score(good[None]))] * len(bad)
+    kinds = [ImageTooSmall, UndefinedScore, *[InvalidInput] * 4]
+    assert [type(outcome) for outcome in outcomes[::2]] == kinds
+
+
+@pytest.mark.parametrize("name", ["niqe", "niqe?border=4&luma=gray"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_features_are_the_local_ones_to_the_bit(
+    access: Access, name: str, dtype: torch.dtype
+) -> None:
+    images = (noise(2, 3, 200, 300) * 255).byte()
+    images[1, :, :100, :100] = 0  # a flat block has no features: NaN
+    images = images if dtype == torch.uint8 else images / 255
+    scorer, local = access.scorer(name), open_scorer(name)
+    assert isinstance(scorer, FeatureExtractor)
+    assert isinstance(local, FeatureExtractor)
+    features, expected = scorer.extract(images), local.extract(images)
+    assert list(features) == ["niqe"]
+    assert features["niqe"].shape[::2] == (2, 36)
+    assert features["niqe"].dtype == torch.float64
+    assert bool(features["niqe"].isnan().any())
+    assert torch.equal(features["niqe"].view(torch.int64), expected["niqe"].view(torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "error"),
+    [
+        ("niqe", noise(1, 3, 96, 96), ImageTooSmall),
+        ("niqe", noise(1, 3, 200, 200) * 3, InvalidInput),
+        ("niqe", torch.empty(0, 3, 200, 200), InvalidInput),
+        ("psnr", noise(1, 3, 200, 200), NotSupported),
+        ("tiny", noise(1, 3, 200, 200), NotSupported),  # its server has no FeatureService at all
+    ],
+)
+def test_features_that_are_not_there(
+    access: Access, name: str, images: Tensor, error: type[Exception]
+) -> None:
+    scorer = access.scorer(name)
+    if not isinstance(scorer, FeatureExtractor):  # the remote class has the method; it says no
+        assert error is NotSupported
+        return
+    with pytest.raises(error):
+        scorer.extract(images)
 
 
 def test_a_metric_has_no_gradient(access: Access) -> None:

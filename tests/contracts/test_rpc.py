@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -14,7 +13,7 @@ import torch
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo, cancellation, open_scorer
+from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.client import connect_scorer
 from ranksrgan.contracts.errors import (
     AddressInUse,
@@ -23,8 +22,6 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     LimitExceeded,
     Overloaded,
-    RankSRGANError,
-    RequestCancelled,
     ServiceUnavailable,
     UndefinedScore,
     UnknownName,
@@ -32,52 +29,16 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
 from ranksrgan.contracts.service import ScoringServicer
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
-from tests.contracts.conftest import Catalog, Contrast, StartServer
+from tests.contracts.conftest import (
+    Broken,
+    Catalog,
+    Contrast,
+    Slow,
+    StartServer,
+    in_background,
+)
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
-
-
-class Slow:
-    """Works until it is released, in small steps as our loops do."""
-
-    info = ScorerInfo("slow", "1", True, False, False, 1)
-
-    def __init__(self) -> None:
-        self.release = threading.Event()
-        self.working = threading.Semaphore(0)
-        self.ended: list[str] = []
-
-    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        self.working.release()
-        try:
-            while not self.release.wait(0.01):
-                cancellation.check()
-        except RequestCancelled:
-            self.ended.append("cancelled")
-            raise
-        self.ended.append("done")
-        return torch.zeros(len(images), dtype=torch.float64)
-
-
-class Broken:
-    info = ScorerInfo("broken", "1", True, False, False, 1)
-
-    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        raise RuntimeError("/secret/path/model.bin is corrupt")
-
-
-def in_background(work: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    outcome: list[object] = []
-
-    def body() -> None:
-        try:
-            outcome.append(work())
-        except RankSRGANError as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    return thread, outcome
 
 
 def test_a_taken_port_is_refused(start: StartServer) -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 
-from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+from ranksrgan.contracts.v1 import (
+    error_pb2,
+    features_pb2,
+    image_pb2,
+    scoring_pb2,
+    super_resolution_pb2,
+)
 
 GOLDEN = Path(__file__).with_name("wire.txt")
 TYPES = {
@@ -27,15 +33,20 @@ def facts(file: FileDescriptor) -> list[str]:
     for enum in file.enum_types_by_name.values():
         lines += [f"{enum.full_name}.{value.name} = {value.number}" for value in enum.values]
     for service in file.services_by_name.values():
-        lines += [
-            f"{method.full_name}({method.input_type.full_name}) -> {method.output_type.full_name}"
-            for method in service.methods
-        ]
+        for method in service.methods:
+            taken, given = (
+                f"{'stream ' if streamed else ''}{kind.full_name}"
+                for kind, streamed in (
+                    (method.input_type, method.client_streaming),
+                    (method.output_type, method.server_streaming),
+                )
+            )
+            lines.append(f"{method.full_name}({taken}) -> {given}")
     return lines
 
 
 def today() -> list[str]:
-    modules = (image_pb2, scoring_pb2, super_resolution_pb2)
+    modules = (error_pb2, features_pb2, image_pb2, scoring_pb2, super_resolution_pb2)
     return sorted(line for module in modules for line in facts(module.DESCRIPTOR))
 
 

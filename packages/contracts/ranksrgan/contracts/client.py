@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import grpc
@@ -13,11 +15,19 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InternalError, InvalidInput, NotSupported
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    NotSupported,
+    RankSRGANError,
+)
 from ranksrgan.contracts.rpc import open_channel
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
+    features_pb2,
+    features_pb2_grpc,
     image_pb2,
     scoring_pb2,
     scoring_pb2_grpc,
@@ -25,8 +35,7 @@ from ranksrgan.contracts.v1 import (
     super_resolution_pb2_grpc,
 )
 
-Request = TypeVar("Request")
-Stub = TypeVar("Stub")
+Result = TypeVar("Result")
 
 
 class Connection:
@@ -41,7 +50,7 @@ class Connection:
 
     def __init__(self, address: str, *, timeout: float, retry_for: float) -> None:
         self.address = address
-        self._timeout = timeout
+        self.timeout = timeout
         self._retry_for = retry_for
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
@@ -57,11 +66,15 @@ class Connection:
 
     def call(self, method: Callable[..., Any], request: Any) -> Any:
         """Call a stub's method; raises the class of error that the server raised."""
+        return self.attempt(lambda: method(request, timeout=self.timeout))
+
+    def attempt(self, work: Callable[[], Result]) -> Result:
+        """Do what may fail with a gRPC error, again while nobody answers and there is patience."""
         give_up: float | None = None
         pause = 0.1
         while True:
             try:
-                return method(request, timeout=self._timeout)
+                return work()
             except grpc.RpcError as failure:
                 now = time.monotonic()
                 give_up = now + self._retry_for if give_up is None else give_up
@@ -122,6 +135,87 @@ class RemoteScorer:
             raise InternalError(f"{self._connection.address} sent gradients of another shape")
         return self._scores(answer.scores, images), torch.stack(gradients).to(images.device)
 
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """See `FeatureExtractor.extract`.
+
+        Raises:
+            NotSupported: the scorer has no features, or its server no ``FeatureService``.
+        """
+        stub = features_pb2_grpc.FeatureServiceStub(self._connection.channel())
+        request = features_pb2.ExtractFeaturesRequest(
+            scorer=self._name, images=_images_to_proto(images, "images")
+        )
+        answer = self._connection.call(stub.ExtractFeatures, request)
+        sets = [codec.feature_set_from_proto(message) for message in answer.features]
+        kinds = {
+            tuple((name, array.shape, array.dtype) for name, array in features.items())
+            for features in sets
+        }
+        if len(sets) != len(images) or len(kinds) != 1:
+            raise InternalError(
+                f"{self._connection.address} sent {len(sets)} feature sets of {len(kinds)} kinds "
+                f"for {len(images)} images of one size"
+            )
+        return {
+            name: torch.stack([features[name] for features in sets]).to(images.device)
+            for name in sets[0]
+        }
+
+    def score_many(
+        self, images: Iterable[Tensor | tuple[Tensor, Tensor]], *, in_flight: int = 8
+    ) -> Iterator[float | RankSRGANError]:
+        """Score one image after the other through a single stream, however many there are.
+
+        Scores are those of `score` on one image. What is wrong with an image is yielded in its
+        place, and the stream goes on. ``images`` is read as results are taken: no more than
+        ``in_flight`` images are on their way or waiting, so an endless iterable is fine.
+
+        Args:
+            images: each ``(3|1, H, W)`` as in `Scorer.score`, or a pair of it and its reference.
+            in_flight: images sent before the first result is waited for, 1 or more.
+
+        Yields:
+            For each image, in order, its score or the error that `score` would raise.
+
+        Raises:
+            InvalidInput: ``in_flight`` is less than 1.
+            DeadlineExceeded: one result took longer than the timeout.
+            LimitExceeded: an image is larger than the server's message limit.
+            ServiceUnavailable: the server went, and did not come back in time; a stream that a
+                restart interrupts goes on where it was if there is patience for it.
+        """
+        if in_flight < 1:
+            raise InvalidInput(f"in_flight is {in_flight}; 1 or more is wanted", field="in_flight")
+        return self._score_many(images, in_flight)
+
+    def _score_many(
+        self, images: Iterable[Tensor | tuple[Tensor, Tensor]], in_flight: int
+    ) -> Iterator[float | RankSRGANError]:
+        stream = _ScoreStream(self._connection)
+        # A request on its way, or the reason why an image could not even be sent.
+        waiting: deque[scoring_pb2.ScoreStreamRequest | RankSRGANError] = deque()
+
+        def result() -> float | RankSRGANError:
+            head = waiting.popleft()
+            return head if isinstance(head, RankSRGANError) else stream.receive()
+
+        try:
+            for position, image in enumerate(images):
+                try:
+                    request = _stream_request(self._name, position, image)
+                except RankSRGANError as error:
+                    waiting.append(error)
+                else:
+                    waiting.append(request)
+                    stream.send(request)
+                if len(waiting) == in_flight:
+                    yield result()
+            while waiting:
+                yield result()
+            stream.finish()
+        finally:
+            stream.close()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -134,6 +228,99 @@ class RemoteScorer:
                 f"{self._connection.address} sent {len(scores)} scores for {len(images)} images"
             )
         return torch.tensor(list(scores), dtype=torch.float64, device=images.device)
+
+
+class _ScoreStream:
+    """Requests and their outcomes, in order, through one ``ScoreStream`` call.
+
+    Where the call breaks off because the server has gone, another one begins with the requests that
+    were not answered.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._unanswered: deque[scoring_pb2.ScoreStreamRequest] = deque()
+        # What gRPC's own thread sends; None ends it.
+        self._outgoing: SimpleQueue[scoring_pb2.ScoreStreamRequest | None] = SimpleQueue()
+        self._call: Any = None
+
+    def send(self, request: scoring_pb2.ScoreStreamRequest) -> None:
+        self._unanswered.append(request)
+        if self._call is None:
+            self._begin()
+        else:
+            self._outgoing.put(request)
+
+    def receive(self) -> float | RankSRGANError:
+        """The outcome of the oldest request without one."""
+        response = self._connection.attempt(self._next)
+        request = self._unanswered.popleft()
+        if response.id != request.id:
+            raise InternalError(f"{self._connection.address} sent answers out of order")
+        if response.WhichOneof("outcome") == "score":
+            return float(response.score)
+        return codec.item_error_from_proto(response.error)
+
+    def finish(self) -> None:
+        """Say that there is no further request, and hear that all is answered."""
+        if self._call is None:
+            return
+        self._outgoing.put(None)
+        try:
+            surplus = self._read()
+        except grpc.RpcError:
+            return  # it went after the last answer, which is nobody's loss
+        if surplus is not None:
+            raise InternalError(f"{self._connection.address} sent more answers than requests")
+
+    def close(self) -> None:
+        """End the call, answered or not."""
+        if self._call is not None:
+            self._outgoing.put(None)
+            self._call.cancel()
+        self._call = None
+
+    def _next(self) -> scoring_pb2.ScoreStreamResponse:
+        if self._call is None:
+            self._begin()
+        response = self._read()
+        if response is None:
+            raise InternalError(
+                f"{self._connection.address} ended the stream before all was answered"
+            )
+        return response
+
+    def _read(self) -> scoring_pb2.ScoreStreamResponse | None:
+        """The next response; None at the end. After a failure the call is over."""
+        call, late = self._call, threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            call.cancel()
+
+        # A deadline of the call would be one for all images together.
+        timer = threading.Timer(self._connection.timeout, give_up)
+        timer.start()
+        try:
+            response: scoring_pb2.ScoreStreamResponse | None = next(call, None)
+        except grpc.RpcError as error:
+            self.close()
+            if late.is_set():
+                raise DeadlineExceeded(
+                    f"the service at {self._connection.address} took more than "
+                    f"{self._connection.timeout:g} s for one image"
+                ) from error
+            raise
+        finally:
+            timer.cancel()
+        return response
+
+    def _begin(self) -> None:
+        self._outgoing = SimpleQueue()
+        for request in self._unanswered:
+            self._outgoing.put(request)
+        stub = scoring_pb2_grpc.ScoringServiceStub(self._connection.channel())
+        self._call = stub.ScoreStream(iter(self._outgoing.get, None))
 
 
 class RemoteUpscaler:
@@ -216,6 +403,18 @@ class _ScoreGradient(torch.autograd.Function):
         (gradients,) = ctx.saved_tensors
         factors = outputs[0].to(gradients.dtype).reshape(-1, 1, 1, 1)
         return factors * gradients, None, None
+
+
+def _stream_request(
+    scorer: str, position: int, image: Tensor | tuple[Tensor, Tensor]
+) -> scoring_pb2.ScoreStreamRequest:
+    picture, reference = image if isinstance(image, tuple) else (image, None)
+    return scoring_pb2.ScoreStreamRequest(
+        id=str(position),
+        scorer=scorer,
+        image=codec.image_to_proto(picture),
+        reference=None if reference is None else codec.image_to_proto(reference),
+    )
 
 
 def _images_to_proto(images: Tensor | None, field: str) -> list[image_pb2.Image]:

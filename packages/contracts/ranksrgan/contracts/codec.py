@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import grpc
 import torch
@@ -24,7 +25,13 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+from ranksrgan.contracts.v1 import (
+    error_pb2,
+    features_pb2,
+    image_pb2,
+    scoring_pb2,
+    super_resolution_pb2,
+)
 
 #: ``ErrorInfo.domain`` of every error that our servers send.
 DOMAIN = "ranksrgan"
@@ -165,6 +172,32 @@ def upscaler_info_from_proto(message: super_resolution_pb2.ModelInfo) -> Upscale
     )
 
 
+def feature_set_to_proto(arrays: Mapping[str, Tensor]) -> features_pb2.FeatureSet:
+    """The features of one image, by name."""
+    return features_pb2.FeatureSet(
+        arrays={name: tensor_to_proto(array) for name, array in arrays.items()}
+    )
+
+
+def feature_set_from_proto(message: features_pb2.FeatureSet) -> dict[str, Tensor]:
+    return {name: tensor_from_proto(message.arrays[name], name) for name in sorted(message.arrays)}
+
+
+def item_error_to_proto(error: RankSRGANError) -> error_pb2.Error:
+    """An error of one item of a stream that goes on."""
+    return error_pb2.Error(
+        code=_status_number(error), reason=error.code, message=str(error), field=error.field or ""
+    )
+
+
+def item_error_from_proto(message: error_pb2.Error) -> RankSRGANError:
+    """The class that the server raised; by its status where the reason is not known."""
+    statuses = {status.value[0]: status.name for status in grpc.StatusCode}
+    by_status = BY_STATUS.get(statuses.get(message.code, ""), InternalError)
+    kind = BY_CODE.get(message.reason, by_status)
+    return kind(message.message, field=message.field or None)
+
+
 def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     """An error as ``google.rpc.Status`` with ErrorInfo and, where a field is known, BadRequest."""
     details = [
@@ -173,7 +206,7 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
         )
     ]
     status = status_pb2.Status(
-        code=grpc.StatusCode[error.status].value[0], message=str(error), details=_pack(details)
+        code=_status_number(error), message=str(error), details=_pack(details)
     )
     if error.field and error.status == "INVALID_ARGUMENT":
         violation = error_details_pb2.BadRequest.FieldViolation(
@@ -203,6 +236,11 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         text = f"the service at {address} does not answer: {text}"
     return kind(text)
+
+
+def _status_number(error: RankSRGANError) -> int:
+    number: int = grpc.StatusCode[error.status].value[0]
+    return number
 
 
 def _pack(details: list[Message]) -> list[any_pb2.Any]:

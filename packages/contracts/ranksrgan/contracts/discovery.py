@@ -5,16 +5,22 @@
     runs/ranker.safetensors                weights; the file says what they are
     grpc://host:port/niqe                  a service
     unix:///run/ranksrgan/ranker.sock/ranker
+    niqe+0.4*rmse                          a weighted sum of scorers, see ranksrgan.metrics.fused
+
+In the value of an option ``%XX`` stands for a character, as in a URL; a plus sign is one. But in
+the name of a scorer it adds, wherever it stands outside of parentheses: write ``%2B`` there.
 
 Packages offer what they have through entry points (groups ``ranksrgan.scorers``,
 ``ranksrgan.upscalers``, ``ranksrgan.pair_sources``), so nobody imports a package that is not
 installed. An entry point is a callable ``(argument, options) -> thing``: the argument is the path
-of a weights file or folder, or the entry's own name where there is none.
+of a weights file or folder, or the entry's own name where there is none. Sums have a group of their
+own, ``ranksrgan.scorer_sums``, whose one entry gets the whole name and what opens a term.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -27,10 +33,12 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.upscaler import Upscaler
 
 Opener = Callable[[str, Mapping[str, str]], Any]
+SumOpener = Callable[[str, Callable[[str], Scorer]], Scorer]
 
 SCORERS = "ranksrgan.scorers"
 UPSCALERS = "ranksrgan.upscalers"
 PAIR_SOURCES = "ranksrgan.pair_sources"
+SUMS = "ranksrgan.scorer_sums"
 
 # Which distribution brings an entry that is not there, for the error message.
 _PROVIDERS = {
@@ -42,6 +50,7 @@ _PROVIDERS = {
     (UPSCALERS, "bicubic"): "ranksrgan-metrics",
     (UPSCALERS, "generator"): "ranksrgan-srgan",
     (PAIR_SOURCES, "rankdataset"): "ranksrgan-rankdata",
+    (SUMS, "fused"): "ranksrgan-metrics",
 }
 
 
@@ -54,6 +63,11 @@ class RemoteName(NamedTuple):
 
 def is_remote(spec: str) -> bool:
     return spec.startswith(("grpc://", "unix:"))
+
+
+def is_sum(spec: str) -> bool:
+    """Whether a scorer's name is a weighted sum, such as ``niqe+0.4*rmse``."""
+    return "+" in spec or "*" in spec
 
 
 def parse_remote(spec: str) -> RemoteName:
@@ -79,10 +93,10 @@ def parse_remote(spec: str) -> RemoteName:
 
 
 def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
-    """Open a scorer by name, weights file or service address.
+    """Open a scorer by name, weights file or service address, or a weighted sum of such.
 
     Args:
-        spec: see the module's head.
+        spec: see the module's head. A file that is there goes before a sum of that name.
         timeout: seconds a remote call may take.
         retry_for: seconds to go on trying while a service cannot be reached.
 
@@ -97,6 +111,9 @@ def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) ->
 
         remote = parse_remote(spec)
         return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
+    if is_sum(spec) and not _is_file(spec.partition("?")[0]):
+        open_term = partial(open_scorer, timeout=timeout, retry_for=retry_for)
+        return cast(SumOpener, _load_entry(SUMS, "fused"))(spec, open_term)
     return cast(Scorer, _open_local(spec, SCORERS, weights_entry="ranker", kind="ranker"))
 
 
@@ -135,7 +152,9 @@ def parse_options(text: str, spec: str) -> dict[str, str]:
         InvalidInput: not of that form, or a key twice.
     """
     try:
-        pairs = parse_qsl(text, strict_parsing=bool(text), keep_blank_values=True)
+        # In a form a plus sign would stand for a space; these are no forms.
+        escaped = text.replace("+", "%2B")
+        pairs = parse_qsl(escaped, strict_parsing=bool(text), keep_blank_values=True)
     except ValueError as error:
         raise InvalidInput(f"{spec}: options look like ?border=4&luma=y", field=spec) from error
     options = dict(pairs)
@@ -155,6 +174,13 @@ def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:
             )
         return _load_entry(group, weights_entry)(name, options)
     return _load_entry(group, name)(name, options)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # too long for a file's name
+        return False
 
 
 def _load_entry(group: str, name: str) -> Opener:

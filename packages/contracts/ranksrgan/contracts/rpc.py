@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -56,12 +56,16 @@ class ServerLimits:
     Attributes:
         workers: requests worked on at a time.
         queue: requests that may wait for a worker; the next one is refused with `Overloaded`.
-        max_message_bytes: of a request.
-        grace: seconds that requests in flight get to finish after SIGTERM.
+        streams: streams that may be open beside those, idle or not; likewise. Each of their
+            requests waits for a worker, and the client meanwhile.
+        max_message_bytes: of a request, or of one request of a stream.
+        grace: seconds that requests in flight get to finish after SIGTERM. A stream that waits for
+            its client is in flight.
     """
 
     workers: int = 2
     queue: int = 16
+    streams: int = 16
     max_message_bytes: int = 64 * 2**20
     grace: float = 30.0
 
@@ -109,14 +113,20 @@ def start_server(
     _require_free(address)
     server = grpc.server(
         ThreadPoolExecutor(
-            max_workers=limits.workers + limits.queue + _SPARE_THREADS, thread_name_prefix="rpc"
+            max_workers=limits.workers + limits.queue + limits.streams + _SPARE_THREADS,
+            thread_name_prefix="rpc",
         ),
         interceptors=[_Admission(limits, {servicer.full_name for servicer in servicers})],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.max_concurrent_streams", 4 * (limits.workers + limits.queue)),
+            (
+                "grpc.max_concurrent_streams",
+                4 * (limits.workers + limits.queue + limits.streams),
+            ),
+            # Without a ping, a client whose machine has gone would hold its stream for ever.
+            ("grpc.keepalive_time_ms", 60_000),
         ],
     )
     checks = health.HealthServicer()
@@ -228,6 +238,7 @@ class _Admission(grpc.ServerInterceptor):
     def __init__(self, limits: ServerLimits, services: set[str]) -> None:
         self._places = threading.Semaphore(limits.workers)
         self._tickets = threading.Semaphore(limits.workers + limits.queue)
+        self._streams = threading.Semaphore(limits.streams)
         self._limits = limits
         self._services = services
 
@@ -239,44 +250,103 @@ class _Admission(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         method = handler_call_details.method
         service = method.strip("/").partition("/")[0]
-        if handler is None or handler.unary_unary is None or service not in self._services:
+        if handler is None or service not in self._services:
             return handler
-        behaviour = handler.unary_unary
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                self._one_answer(handler.unary_unary, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                self._answers(handler.stream_stream, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return handler
 
+    def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                with self._place(context), cancellation.scope(context.is_active):
-                    cancellation.check()
+                with self._ticket(), self._place(context):
                     return behaviour(request, context)
-            except RankSRGANError as error:
-                failure = error
-            except Exception:
-                incident = uuid.uuid4().hex[:12]
-                log.exception("incident %s in %s", incident, method)
-                failure = InternalError(f"the server failed; its log has incident {incident}")
-            return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(failure)))
+            except Exception as error:
+                return _fail(error, method, context)
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer, handler.request_deserializer, handler.response_serializer
-        )
+        return answer
+
+    def _answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        """A stream holds a place from each request that it takes to the response, and none between.
+
+        Our streams answer each request before they take the next one.
+        """
+
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            working = ExitStack()
+
+            def taken() -> Iterator[Any]:
+                for request in requests:
+                    working.enter_context(self._place(context))
+                    yield request
+
+            try:
+                with self._stream():
+                    for response in behaviour(taken(), context):
+                        working.close()
+                        yield response
+            except grpc.RpcError:
+                raise  # the client has gone; gRPC knows it as its own
+            except Exception as error:
+                _fail(error, method, context)
+            finally:
+                working.close()
+
+        return answer
 
     @contextmanager
-    def _place(self, context: grpc.ServicerContext) -> Iterator[None]:
+    def _ticket(self) -> Iterator[None]:
         if not self._tickets.acquire(blocking=False):
             raise Overloaded(
                 f"{self._limits.workers} requests are worked on and {self._limits.queue} wait; "
                 "try again in a moment"
             )
         try:
-            while not self._places.acquire(timeout=0.1):
-                if not context.is_active():
-                    raise RequestCancelled("the client left before its turn")
-            try:
-                yield
-            finally:
-                self._places.release()
+            yield
         finally:
             self._tickets.release()
+
+    @contextmanager
+    def _stream(self) -> Iterator[None]:
+        if not self._streams.acquire(blocking=False):
+            raise Overloaded(f"{self._limits.streams} streams are open; try again in a moment")
+        try:
+            yield
+        finally:
+            self._streams.release()
+
+    @contextmanager
+    def _place(self, context: grpc.ServicerContext) -> Iterator[None]:
+        while not self._places.acquire(timeout=0.1):
+            if not context.is_active():
+                raise RequestCancelled("the client left before its turn")
+        try:
+            with cancellation.scope(context.is_active):
+                cancellation.check()
+                yield
+        finally:
+            self._places.release()
+
+
+def _fail(error: Exception, method: str, context: grpc.ServicerContext) -> Any:
+    """End the call with the error's status; of what was not foreseen only a number leaves us."""
+    if isinstance(error, RankSRGANError):
+        failure = error
+    else:
+        incident = uuid.uuid4().hex[:12]
+        log.exception("incident %s in %s", incident, method)
+        failure = InternalError(f"the server failed; its log has incident {incident}")
+    return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(failure)))
 
 
 def wait_until_healthy(address: str, *, timeout: float = 60.0) -> bool:

@@ -73,3 +73,23 @@ class DifferentiableScorer(Scorer, Protocol):
             (floating point only); neither carries a graph.
         """
         ...
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """A scorer that shows the features behind its score. Local and remote ones are equal."""
+
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """The features of each image.
+
+        Args:
+            images: as in `Scorer.score`.
+
+        Returns:
+            Arrays by name, ``(N, ...)``, on the device of ``images``; ``{"niqe": (N, P, 36)}`` for
+            NIQE. A feature that does not exist somewhere (in a flat patch) is NaN.
+
+        Raises:
+            InvalidInput, ImageTooSmall: as in `Scorer.score`.
+        """
+        ...

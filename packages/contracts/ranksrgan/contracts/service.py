@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Protocol
 
 import grpc
@@ -10,11 +10,18 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput, NotSupported
+from ranksrgan.contracts.errors import (
+    InvalidInput,
+    NotSupported,
+    RankSRGANError,
+    RequestCancelled,
+)
 from ranksrgan.contracts.images import Picture
-from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
+from ranksrgan.contracts.scorer import DifferentiableScorer, FeatureExtractor, Scorer, ScorerInfo
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import (
+    features_pb2,
+    features_pb2_grpc,
     image_pb2,
     scoring_pb2,
     scoring_pb2_grpc,
@@ -70,11 +77,26 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         self, request: scoring_pb2.ScoreRequest, context: grpc.ServicerContext
     ) -> scoring_pb2.ScoreResponse:
         scorer = self._catalog.open(request.scorer)
-        images, references = self._read(request.images, request.references)
+        images, references = _read(request.images, request.references, self._max_pixels)
         scores: list[float] = []
         for batch, batch_references in _batches(images, references):
             scores += scorer.score(batch, batch_references).tolist()
         return scoring_pb2.ScoreResponse(scores=scores)
+
+    def ScoreStream(
+        self,
+        request_iterator: Iterator[scoring_pb2.ScoreStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[scoring_pb2.ScoreStreamResponse]:
+        for request in request_iterator:
+            response = scoring_pb2.ScoreStreamResponse(id=request.id)
+            try:
+                response.score = self._score_one(request)
+            except RequestCancelled:
+                raise
+            except RankSRGANError as error:
+                response.error.CopyFrom(codec.item_error_to_proto(error))
+            yield response
 
     def ScoreGradient(
         self, request: scoring_pb2.ScoreGradientRequest, context: grpc.ServicerContext
@@ -82,7 +104,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         scorer = self._catalog.open(request.scorer)
         if not scorer.info.differentiable or not isinstance(scorer, DifferentiableScorer):
             raise NotSupported(f"{request.scorer} has no gradient", field="scorer")
-        images, references = self._read(request.images, request.references)
+        images, references = _read(request.images, request.references, self._max_pixels)
         response = scoring_pb2.ScoreGradientResponse()
         for batch, batch_references in _batches(images, references):
             scores, gradients = scorer.gradient(batch, batch_references)
@@ -90,24 +112,42 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             response.gradients.extend(codec.tensor_to_proto(gradient) for gradient in gradients)
         return response
 
-    def _read(
-        self, images: Sequence[image_pb2.Image], references: Sequence[image_pb2.Image]
-    ) -> tuple[list[Tensor], list[Tensor] | None]:
-        if not images:
-            raise InvalidInput("images: none were sent", field="images")
-        if references and len(references) != len(images):
-            raise InvalidInput(
-                f"{len(references)} references for {len(images)} images", field="references"
+    def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:
+        scorer = self._catalog.open(request.scorer)
+        image = codec.image_from_proto(request.image, "image", self._max_pixels)
+        if not request.HasField("reference"):
+            return float(scorer.score(image[None]))
+        reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
+        return float(scorer.score(image[None], reference[None]))
+
+
+class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
+    """``FeatureService`` over a catalog of scorers, some of which have features."""
+
+    full_name: ClassVar[str] = "ranksrgan.contracts.v1.FeatureService"
+
+    def __init__(self, catalog: ScorerCatalog, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._catalog = catalog
+        self._max_pixels = max_pixels
+
+    def add_to(self, server: grpc.Server) -> None:
+        features_pb2_grpc.add_FeatureServiceServicer_to_server(self, server)
+
+    def ExtractFeatures(
+        self, request: features_pb2.ExtractFeaturesRequest, context: grpc.ServicerContext
+    ) -> features_pb2.ExtractFeaturesResponse:
+        scorer = self._catalog.open(request.scorer)
+        if not isinstance(scorer, FeatureExtractor):
+            raise NotSupported(f"{request.scorer} has no features", field="scorer")
+        images, _ = _read(request.images, [], self._max_pixels)
+        response = features_pb2.ExtractFeaturesResponse()
+        for batch, _ in _batches(images, None):
+            features = scorer.extract(batch)
+            response.features.extend(
+                codec.feature_set_to_proto({name: array[i] for name, array in features.items()})
+                for i in range(len(batch))
             )
-        read = [
-            codec.image_from_proto(image, f"images[{i}]", self._max_pixels)
-            for i, image in enumerate(images)
-        ]
-        against = [
-            codec.image_from_proto(image, f"references[{i}]", self._max_pixels)
-            for i, image in enumerate(references)
-        ]
-        return read, against or None
+        return response
 
 
 class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceServicer):
@@ -166,6 +206,25 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
             picture = codec.picture_from_proto(image, f"images[{i}]", self._max_pixels)
             response.images.append(codec.picture_to_proto(self._render(picture, upscaler)))
         return response
+
+
+def _read(
+    images: Sequence[image_pb2.Image], references: Sequence[image_pb2.Image], max_pixels: int
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    if not images:
+        raise InvalidInput("images: none were sent", field="images")
+    if references and len(references) != len(images):
+        raise InvalidInput(
+            f"{len(references)} references for {len(images)} images", field="references"
+        )
+    read = [
+        codec.image_from_proto(image, f"images[{i}]", max_pixels) for i, image in enumerate(images)
+    ]
+    against = [
+        codec.image_from_proto(image, f"references[{i}]", max_pixels)
+        for i, image in enumerate(references)
+    ]
+    return read, against or None
 
 
 def _batches(

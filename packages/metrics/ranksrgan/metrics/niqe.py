@@ -160,6 +160,10 @@ class Niqe:
             raise InvalidInput("niqe takes no references", field="references")
         return niqe(images, self._border, self._luma, self._model)
 
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """See `FeatureExtractor.extract` and `niqe_features`: ``{"niqe": (N, P, 36)}``."""
+        return {"niqe": niqe_features(images, self._border, self._luma)}
+
 
 def _features_of_each(images: Tensor, border: int, luma: Convention) -> Iterator[Tensor]:
     for plane in luma_planes(images, border, luma):

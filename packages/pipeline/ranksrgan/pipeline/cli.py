@@ -1,12 +1,18 @@
-"""The ``ranksrgan`` command: the stages in one process, the demo, the doctor."""
+"""The ``ranksrgan`` command: the stages in one process, the demo, the doctor, the assets."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import console
+from ranksrgan.contracts.errors import RankSRGANError
+
+if TYPE_CHECKING:
+    from ranksrgan.pipeline.assets import Found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     doctor = commands.add_parser("doctor", help="what is installed, in use and missing")
     doctor.set_defaults(run=_doctor)
+
+    assets = commands.add_parser("assets", help="third-party parameters that are not shipped")
+    actions = assets.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="what there is, where from, and what is here")
+    listing.set_defaults(run=_list_assets)
+    pull = actions.add_parser("pull", help="download into $RANKSRGAN_ASSETS, or the user's cache")
+    pull.add_argument("names", nargs="+", metavar="NAME")
+    pull.set_defaults(run=_pull_assets)
+    verify = actions.add_parser("verify", help="check the hashes of what is here")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="all that are here by default")
+    verify.set_defaults(run=_verify_assets)
 
     arguments = parser.parse_args(argv)
     return console.run(lambda: arguments.run(arguments))
@@ -64,6 +81,53 @@ def _doctor(arguments: argparse.Namespace) -> int:
         mark = " " if finding.good else "!"
         print(f"{mark} {finding.subject:<{width}}  {finding.state}")
     return 0 if all(finding.good for finding in findings) else 1
+
+
+def _list_assets(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.assets import ASSETS, asset_folders, present
+
+    width = max(len(name) for name in ASSETS)
+    for asset in ASSETS.values():
+        print(f"{asset.name:<{width}}  {present(asset) or 'not here'}")
+        for line in (f"for {asset.purpose}", asset.file, asset.licence, asset.url):
+            print(f"{'':<{width}}    {line}")
+    print(f"looked for in {', '.join(str(folder) for folder in asset_folders())}")
+    return 0
+
+
+def _pull_assets(arguments: argparse.Namespace) -> int:
+    from ranksrgan.pipeline.assets import pull
+
+    return _each_asset(arguments.names, pull)
+
+
+def _verify_assets(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.assets import ASSETS, present
+    from ranksrgan.pipeline.assets import verify
+
+    here = [name for name, asset in ASSETS.items() if present(asset) is not None]
+    if not arguments.names and not here:
+        print("no asset is here; see ranksrgan assets list")
+    return _each_asset(arguments.names or here, verify)
+
+
+def _each_asset(names: Sequence[str], work: Callable[[str], Found]) -> int:
+    """Do it to each asset, whatever becomes of the others; 1 if something failed."""
+    from ranksrgan.contracts.assets import get_asset
+
+    assets = [get_asset(name) for name in dict.fromkeys(names)]  # no work for a misspelt list
+    failed = False
+    for asset in assets:
+        try:
+            found = work(asset.name)
+        except RankSRGANError as error:
+            print(f"error: {asset.name}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        doing = "downloaded" if found.fresh else "here"
+        told = "hash verified" if found.checked else f"no hash on record; sha256 {found.sha256()}"
+        print(f"{asset.name}: {doing}, {found.path}, {told}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+from ranksrgan.contracts.v1 import error_pb2 as _error_pb2
 from ranksrgan.contracts.v1 import image_pb2 as _image_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -56,6 +57,28 @@ class ScoreResponse(_message.Message):
     SCORES_FIELD_NUMBER: _ClassVar[int]
     scores: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, scores: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ScoreStreamRequest(_message.Message):
+    __slots__ = ("id", "scorer", "image", "reference")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SCORER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    scorer: str
+    image: _image_pb2.Image
+    reference: _image_pb2.Image
+    def __init__(self, id: _Optional[str] = ..., scorer: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., reference: _Optional[_Union[_image_pb2.Image, _Mapping]] = ...) -> None: ...
+
+class ScoreStreamResponse(_message.Message):
+    __slots__ = ("id", "score", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    score: float
+    error: _error_pb2.Error
+    def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class ScoreGradientRequest(_message.Message):
     __slots__ = ("scorer", "images", "references")

@@ -45,6 +45,11 @@ class ScoringServiceStub:
                 request_serializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.ScoreStream = channel.stream_stream(
+                '/ranksrgan.contracts.v1.ScoringService/ScoreStream',
+                request_serializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreStreamRequest.SerializeToString,
+                response_deserializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreStreamResponse.FromString,
+                _registered_method=True)
         self.ScoreGradient = channel.unary_unary(
                 '/ranksrgan.contracts.v1.ScoringService/ScoreGradient',
                 request_serializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreGradientRequest.SerializeToString,
@@ -70,6 +75,15 @@ class ScoringServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScoreStream(self, request_iterator, context):
+        """One score for each request of a stream, in its order. What is wrong with one image is told in
+        its response, and the stream goes on. Write and read at the same time: the server takes no
+        further request while its responses are not read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ScoreGradient(self, request, context):
         """One score for each image and its derivative by that image; differentiable scorers only.
         """
@@ -89,6 +103,11 @@ def add_ScoringServiceServicer_to_server(servicer, server):
                     servicer.Score,
                     request_deserializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreRequest.FromString,
                     response_serializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreResponse.SerializeToString,
+            ),
+            'ScoreStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ScoreStream,
+                    request_deserializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreStreamRequest.FromString,
+                    response_serializer=ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreStreamResponse.SerializeToString,
             ),
             'ScoreGradient': grpc.unary_unary_rpc_method_handler(
                     servicer.ScoreGradient,
@@ -151,6 +170,33 @@ class ScoringService:
             '/ranksrgan.contracts.v1.ScoringService/Score',
             ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreRequest.SerializeToString,
             ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/ranksrgan.contracts.v1.ScoringService/ScoreStream',
+            ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreStreamRequest.SerializeToString,
+            ranksrgan_dot_contracts_dot_v1_dot_scoring__pb2.ScoreStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,177 @@
+"""Tables of scores by image: CSV files, and the label files of PIPAL.
+
+    image,niqe,ssim           a header, whose first column names the images
+    sr/astronaut.png,7.1510,0.8429
+
+    A0001_00_00.bmp,1485.16   or none: PIPAL's labels and NTIRE's submissions
+
+A folder stands for all its ``.txt`` and ``.csv`` files (PIPAL's ``Train_Label``). Images are known
+by their file name without folder and image suffix, so that ``sr/A0001_00_00.png`` is
+``A0001_00_00``.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.images import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a CSV file.
+
+    Attributes:
+        place: ``file:line``, for messages.
+        cells: by column.
+    """
+
+    place: str
+    cells: Mapping[str, str]
+
+
+def read_scores(path: Path, column: str | None = None) -> dict[str, float]:
+    """Scores by image.
+
+    Args:
+        path: a file or folder; see the module's head.
+        column: which one; None if only one holds numbers.
+
+    Raises:
+        InvalidDataset: not such a table, an image twice, or a score that is not a finite number;
+            the message begins with file and line.
+    """
+    table = read_table(path)
+    column = column or _only_column(path, table)
+    scores = {}
+    for name, (place, text) in _cells(table, column).items():
+        score = _number(text)
+        if score is None:
+            raise InvalidDataset(
+                f"{place}: the {column} of {name} is {text!r}, not a finite number", field=place
+            )
+        scores[name] = score
+    return scores
+
+
+def read_column(path: Path, column: str) -> dict[str, str]:
+    """A column by image, as text.
+
+    Raises:
+        InvalidDataset: there is no such column, an empty cell, or what `read_table` raises.
+    """
+    texts = {}
+    for name, (place, text) in _cells(read_table(path), column).items():
+        if not text:
+            raise InvalidDataset(f"{place}: the {column} of {name} is empty", field=place)
+        texts[name] = text
+    return texts
+
+
+def read_table(path: Path) -> dict[str, Row]:
+    """The lines of a file, or of all files of a folder, by image.
+
+    Raises:
+        InvalidDataset: not such a table, empty, or an image twice.
+    """
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in {".txt", ".csv"})
+    table: dict[str, Row] = {}
+    for file in files:
+        for text, row in _rows_by_image(file):
+            name = image_name(text)
+            if name in table:
+                raise InvalidDataset(
+                    f"{row.place}: {name} is there already ({table[name].place})", field=row.place
+                )
+            table[name] = row
+    if not table:
+        raise InvalidDataset(f"{path} holds no line of scores", field=str(path))
+    return table
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a CSV file that are not blank, each with its place (``file:line``).
+
+    Raises:
+        InvalidDataset: the file cannot be read as CSV in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                if any(cells):
+                    yield f"{path}:{reader.line_num}", [cell.strip() for cell in cells]
+    except OSError as error:
+        raise InvalidDataset(f"{path}: {error.strerror}", field=str(path)) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidDataset(f"{path} is not CSV in UTF-8: {error}", field=str(path)) from error
+
+
+def image_name(text: str) -> str:
+    """What an image is known by: its file name without folder and image suffix."""
+    path = PurePosixPath(text.replace("\\", "/"))
+    return path.stem if _is_image_file(text) else path.name
+
+
+def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
+    """The first cell of each line, and the others by column."""
+    columns: list[str] | None = None
+    for place, cells in read_rows(file):
+        if columns is None:
+            if _number(cells[-1]) is None and not _is_image_file(cells[0]):
+                columns = cells
+                if len(set(columns)) != len(columns):
+                    raise InvalidDataset(f"{place}: two columns of one name", field=place)
+                continue
+            columns = ["image", "score"]
+        if len(cells) != len(columns):
+            raise InvalidDataset(
+                f"{place}: {len(cells)} cells where {','.join(columns)} are wanted", field=place
+            )
+        if not cells[0]:
+            raise InvalidDataset(f"{place}: the image has no name", field=place)
+        yield cells[0], Row(place, dict(zip(columns[1:], cells[1:], strict=True)))
+
+
+def _is_image_file(text: str) -> bool:
+    return PurePosixPath(text).suffix.lower() in SUFFIXES
+
+
+def _cells(table: Mapping[str, Row], column: str) -> dict[str, tuple[str, str]]:
+    """The place and the text of a column, by image."""
+    for row in table.values():
+        if column not in row.cells:
+            raise InvalidDataset(
+                f"{row.place}: there is no column {column!r}, only {', '.join(row.cells)}",
+                field=row.place,
+            )
+    return {name: (row.place, row.cells[column]) for name, row in table.items()}
+
+
+def _only_column(path: Path, table: Mapping[str, Row]) -> str:
+    first = next(iter(table.values()))
+    if len(first.cells) == 1:
+        return next(iter(first.cells))
+    numbers = [column for column, text in first.cells.items() if _number(text) is not None]
+    if len(numbers) != 1:
+        raise InvalidDataset(
+            f"{path} has {len(numbers)} columns of numbers ({', '.join(numbers) or 'none'}): say "
+            "which one is meant",
+            field=str(path),
+        )
+    return numbers[0]
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

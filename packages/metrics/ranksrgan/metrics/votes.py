@@ -1,0 +1,90 @@
+"""Pairwise judgements: which of two images somebody prefers.
+
+    left,right,winner
+    baboon_srgan,baboon_srresnet,baboon_srgan
+    baboon_srgan,baboon_esrgan,tie
+
+`elo` and `bradley_terry` turn them into scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.metrics.score_table import read_rows
+
+_COLUMNS = ("left", "right", "winner")
+
+
+class Vote(NamedTuple):
+    """One judgement.
+
+    Attributes:
+        left, right: the two items, which differ.
+        outcome: 1 if the left one is preferred, 0 if the right one is, 0.5 for a tie. Values
+            between stand for the share of several people.
+    """
+
+    left: str
+    right: str
+    outcome: float
+
+
+def read_votes(path: Path) -> list[Vote]:
+    """Read votes from a CSV file with the columns ``left``, ``right`` and ``winner``.
+
+    The winner is the name of one of the two, or ``left``, ``right`` or ``tie``; a name goes first.
+    Other columns are ignored.
+
+    Raises:
+        InvalidDataset: not such a file; the message begins with file and line.
+    """
+    votes: list[Vote] = []
+    columns: list[str] | None = None
+    for place, cells in read_rows(path):
+        if columns is None:
+            columns = cells
+            if not set(_COLUMNS) <= set(columns):
+                raise InvalidDataset(
+                    f"{place}: the first line names the columns, {','.join(_COLUMNS)} among them",
+                    field=place,
+                )
+            continue
+        if len(cells) != len(columns):
+            raise InvalidDataset(
+                f"{place}: {len(cells)} cells where {','.join(columns)} are wanted", field=place
+            )
+        row = dict(zip(columns, cells, strict=True))
+        left, right, winner = (row[column] for column in _COLUMNS)
+        outcomes = {"left": 1.0, "right": 0.0, "tie": 0.5, right: 0.0, left: 1.0}
+        if not left or not right or left == right or winner not in outcomes:
+            raise InvalidDataset(
+                f"{place}: {','.join((left, right, winner))} is no vote: two different items, and "
+                "the name of one of them, left, right or tie, are wanted",
+                field=place,
+            )
+        votes.append(Vote(left, right, outcomes[winner]))
+    if not votes:
+        raise InvalidDataset(f"{path} holds no vote", field=str(path))
+    return votes
+
+
+def check_votes(votes: list[Vote]) -> None:
+    """Check what `elo` and `bradley_terry` take.
+
+    Raises:
+        InvalidInput: no vote, an item against itself, or an outcome that is not in 0..1.
+    """
+    if not votes:
+        raise InvalidInput("there is no vote", field="votes")
+    for position, vote in enumerate(votes):
+        if vote.left == vote.right:
+            raise InvalidInput(f"vote {position} is {vote.left} against itself", field="votes")
+        if not 0 <= vote.outcome <= 1:
+            raise InvalidInput(
+                f"vote {position} has the outcome {vote.outcome}; 1 (left), 0 (right) or between "
+                "is wanted",
+                field="votes",
+            )

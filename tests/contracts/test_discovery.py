@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranksrgan.contracts import discovery, open_scorer
+from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.discovery import SUMS, is_sum, parse_options
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.metrics import niqe, rmse
+from ranksrgan.ranker import VGG12
+from tests.contracts.conftest import Catalog, Contrast, StartServer
+
+
+@pytest.fixture
+def _fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry of ranksrgan-metrics, whatever version of it is installed."""
+    found = discovery.entry_points
+
+    def entry_points(**query: str) -> object:
+        if query["group"] == SUMS:
+            return [EntryPoint("fused", "ranksrgan.metrics.fused:fuse", SUMS)]
+        return found(**query)
+
+    monkeypatch.setattr(discovery, "entry_points", entry_points)
+
+
+def test_a_plus_sign_in_an_option_is_one() -> None:
+    assert parse_options("a=1+2&b=x%20y%2Bz&c=", "s") == {"a": "1+2", "b": "x y+z", "c": ""}
+    assert parse_options("", "s") == {}
+    for malformed in ("a", "a=1&", "a=1&a=2"):
+        with pytest.raises(InvalidInput):
+            parse_options(malformed, "s")
+
+
+@pytest.mark.parametrize(
+    ("name", "sum_"),
+    [
+        ("niqe", False),
+        ("niqe?border=4&luma=gray", False),
+        ("lpips-alex", False),
+        ("niqe+rmse", True),
+        ("-2*ssim", True),
+        ("niqe?x=1%2B1", False),
+    ],
+)
+def test_what_is_a_sum(name: str, sum_: bool) -> None:
+    assert is_sum(name) == sum_
+
+
+@pytest.mark.usefixtures("_fused")
+def test_a_sum_opens_by_name() -> None:
+    images, references = torch.rand(2, 1, 3, 104, 200)
+    scorer = open_scorer("niqe?border=4+0.4*rmse?border=4")
+    assert scorer.info.name == "niqe?border=4+0.4*rmse?border=4"
+    expected = niqe(images, 4) + 0.4 * rmse(images, references, 4)
+    assert torch.equal(scorer.score(images, references), expected)
+    assert open_scorer("(niqe+rmse)-2*ssim").info.name == "(niqe+rmse)-2*ssim"
+
+
+@pytest.mark.usefixtures("_fused")
+def test_terms_may_be_files_and_services(start: StartServer, tmp_path: Path) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    path = tmp_path / "a+b-2*c.safetensors"
+    save_weights(
+        path,
+        VGG12(2, torch.Generator().manual_seed(0)).state_dict(),
+        kind="ranker",
+        architecture="vgg12",
+        options={"width": 2},
+        about={"metric": "ssim", "higher_is_better": True},
+    )
+    fused = open_scorer(f"(grpc://{server.address}/contrast)+2*({path})")
+    images = torch.rand(2, 3, 48, 64)
+    ranker = open_scorer(str(path))  # a file that is there is no sum
+    expected = Contrast().score(images) + 2 * ranker.score(images)
+    assert torch.equal(fused.score(images), expected)
+    assert fused.info.differentiable
+
+
+def test_what_follows_an_address_belongs_to_the_service(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(**{"a+b": Contrast()})))
+    assert open_scorer(f"grpc://{server.address}/a+b").info.name == "contrast"
+
+
+@pytest.mark.usefixtures("_fused")
+def test_a_sum_too_long_for_the_name_of_a_file() -> None:
+    with pytest.raises(UnknownName, match="xxx"):
+        open_scorer("niqe+" + "x" * 900)
+
+
+def test_a_sum_without_the_package_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "entry_points", lambda **query: [])
+    with pytest.raises(UnknownName, match="pip install ranksrgan-metrics"):
+        open_scorer("niqe+0.4*rmse")
