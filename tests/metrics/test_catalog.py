@@ -4,12 +4,16 @@ import pytest
 import torch
 
 from ranksrgan.contracts import Scorer, open_scorer
+from ranksrgan.contracts.assets import ASSETS
 from ranksrgan.contracts.discovery import SCORERS, offered
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
-from ranksrgan.metrics import METRICS, MetricCatalog, create_scorer, niqe
-from ranksrgan.metrics.catalog import open_metric, open_name
+from ranksrgan.metrics import METRICS, MetricCatalog, create_scorer, niqe, rmse
+from ranksrgan.metrics.catalog import assets_of, open_metric, open_name, options_of
 
-NAMES = ["niqe", "psnr", "ssim", "rmse"]
+NAMES = [
+    *("niqe", "psnr", "ssim", "rmse", "ms_ssim", "gmsd", "fsim", "fsimc", "vif", "vifp"),
+    *("lpips", "dists"),
+]
 
 
 def test_every_metric_is_offered_and_opens_by_name() -> None:
@@ -32,8 +36,8 @@ def test_options_reach_the_metric_and_its_name() -> None:
 
 def test_unknown_metric() -> None:
     for opened in (create_scorer, open_name, MetricCatalog().open):
-        with pytest.raises(UnknownName, match="niqe, psnr, ssim, rmse"):
-            opened("lpips")
+        with pytest.raises(UnknownName, match="one of niqe, psnr, ssim"):
+            opened("brisque")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,28 @@ def test_bad_options(options: dict[str, str], message: str) -> None:
         open_metric("niqe", options)
 
 
+def test_options_are_those_of_the_metric() -> None:
+    assert options_of("niqe") == {"border": 0, "luma": "y"}
+    assert options_of("lpips") == {"border": 0, "net": "alex"}
+    assert options_of("dists") == {"border": 0}
+    assert open_name("lpips?net=vgg").info.name == "lpips?net=vgg"
+    assert open_name("ssim?luma=rgb&border=4").info.name == "ssim?border=4&luma=rgb"
+    with pytest.raises(InvalidInput, match="dists has no option luma; it has: border"):
+        create_scorer("dists", luma="y")
+    for name in NAMES:
+        assert set(assets_of(name)) <= set(ASSETS)
+
+
+def test_a_sum_opens_by_name_everywhere() -> None:
+    images, references = torch.rand(2, 1, 3, 104, 200)
+    name = "niqe?border=4+0.4*rmse?border=4"
+    for opened in (open_scorer, open_name, MetricCatalog().open):
+        scorer = opened(name)
+        assert scorer.info.name == name
+        expected = niqe(images, 4) + 0.4 * rmse(images, references, 4)
+        assert torch.equal(scorer.score(images, references), expected)
+
+
 def test_malformed_names() -> None:
     for name in ("niqe?border", "niqe?border=1&border=2"):
         with pytest.raises(InvalidInput):
@@ -64,8 +90,9 @@ def test_catalog_for_a_service() -> None:
     catalog = MetricCatalog()
     infos = catalog.infos()
     assert [info.name for info in infos] == NAMES
-    assert [info.needs_reference for info in infos] == [False, True, True, True]
-    assert [info.higher_is_better for info in infos] == [False, True, True, False]
+    assert [info.name for info in infos if not info.needs_reference] == ["niqe"]
+    lower = {info.name for info in infos if not info.higher_is_better}
+    assert lower == {"niqe", "rmse", "gmsd", "lpips", "dists"}
     assert catalog.open("niqe?border=4") is catalog.open("niqe?border=4")
     assert catalog.open("niqe?border=4").info.name == "niqe?border=4"
     for border in range(200):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -15,8 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts.images import from_tensor, write_image
-from ranksrgan.metrics import niqe, psnr, rmse, ssim
+from ranksrgan.contracts.assets import ASSETS
+from ranksrgan.contracts.images import Picture, from_tensor, write_image
+from ranksrgan.metrics import METRICS, niqe, niqe_features, psnr, rmse, ssim
 from ranksrgan.metrics.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -227,7 +229,7 @@ def test_two_references_of_one_name(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--metric", "nique"], "there is no metric 'nique': choose from niqe, psnr, ssim, rmse"),
+        (["--metric", "nique"], "there is no metric 'nique': it is one of niqe, psnr, ssim, rmse"),
         (["--metric", "psnr"], "--reference is needed"),
         (["--border", "-1"], "-1 is not a whole number of 0 or more"),
         (["--luma", "Y"], "invalid choice"),
@@ -241,14 +243,19 @@ def test_a_wrong_command_line(arguments: list[str], message: str, capsys: Captur
     assert message in capsys.readouterr().err
 
 
-def test_list(capsys: Capture) -> None:
+def test_list(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKSRGAN_ASSETS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / ASSETS["alexnet"].file).write_bytes(b"")
     assert main(["list"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert rows == [
-        ["niqe", "lower", "none", "96"],
-        ["psnr", "higher", "needed", "1"],
-        ["ssim", "higher", "needed", "11"],
-        ["rmse", "lower", "needed", "1"],
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "better", "kind", "range", "smallest", "assets"]
+    assert [row.split()[0] for row in rows] == list(METRICS)
+    table = {row.split()[0]: re.split(r"\s{2,}", row)[1:] for row in rows}
+    assert table["niqe"] == ["lower", "no reference", "0 to inf", "96", "none needed"]
+    assert table["ssim"] == ["higher", "full reference", "-1 to 1", "11", "none needed"]
+    assert table["lpips"] == [
+        *("lower", "full reference", "0 to inf", "31", "alexnet, lpips-alex (missing)")
     ]
 
 
@@ -270,3 +277,127 @@ def test_serve_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
         "max_pixels": 1000,
         "max_message_bytes": 8 * 2**20,
     }
+
+
+def test_a_sum_is_scored_with_border_and_luma_of_its_terms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 120, 220, 3), dtype=np.uint8)
+    for name, image in zip(("sr", "hr"), pixels, strict=True):
+        write_image(tmp_path / f"{name}.png", Picture(image))
+    command = ["score", str(tmp_path / "sr.png"), "--reference", str(tmp_path / "hr.png")]
+    command += ["--metric", "niqe+0.4*rmse,niqe,rmse", "--border", "4", "--format", "json"]
+    assert main(command) == 0
+    row = json.loads(capsys.readouterr().out)["results"][0]
+    assert row["niqe+0.4*rmse"] == row["niqe"] + 0.4 * row["rmse"]
+    for wrong, message in (("niqe+ssin", "no metric 'ssin'"), ("niqe+", "a term is missing")):
+        with pytest.raises(SystemExit):
+            main(["score", "x.png", "--metric", wrong])
+        assert message in capsys.readouterr().err
+
+
+def test_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.csv").write_text("image,niqe,ssim\na.png,3,1\nb.png,4,1\nc.png,9,0\n")
+    (tmp_path / "m.csv").write_text("image,by,mos,n\na,A,9,1\nb,A,7,1\nc,B,5,1\n")
+    command = [
+        "protocol",
+        "--predictions",
+        str(tmp_path / "p.csv"),
+        "--mos",
+        str(tmp_path / "m.csv"),
+    ]
+    assert main([*command, "--column", "niqe", "--mos-column", "mos"]) == 0
+    assert "the prediction falls as the MOS rises" in capsys.readouterr().out
+    assert (
+        main(
+            [
+                *command,
+                "--column",
+                "niqe",
+                "--mos-column",
+                "mos",
+                "--algorithm",
+                "by",
+                "--format",
+                "json",
+            ]
+        )
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["per_algorithm"]["count"] == 2
+    assert main(command) == 1
+    assert "say which one is meant" in capsys.readouterr().err
+
+
+def test_options_in_a_name_go_before_the_flags(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    code, document, _ = score(
+        capsys, tmp_path / "sr" / "a.png", "--reference", tmp_path / "hr", "--border", 4,
+        "--metric", "psnr,psnr?luma=rgb,psnr?border=8",
+    )  # fmt: skip
+    assert code == 0
+    image, original = crops["sr/a"], crops["hr/a"]
+    assert document["mean"] == {
+        "psnr": float(psnr(image, original, 4)),
+        "psnr?luma=rgb": float(psnr(image, original, 4, "rgb")),
+        "psnr?border=8": float(psnr(image, original, 8)),
+    }
+
+
+def test_compare(tmp_path: Path, crops: dict[str, Tensor], capsys: Capture) -> None:
+    command = ["compare", str(tmp_path / "sr"), str(tmp_path / "hr"), "--reference"]
+    command += [str(tmp_path / "hr"), "--metric", "psnr,niqe,ssim"]
+    assert main(command) == 0
+    head, sr, hr = capsys.readouterr().out.splitlines()
+    assert head.split() == ["method", "psnr", "↑", "niqe", "↓", "ssim", "↑"]
+    expected = [
+        sum(float(metric(crops[f"sr/{name}"], crops[f"hr/{name}"])) for name in "ab") / 2
+        for metric in (psnr, ssim)
+    ]
+    assert sr.split()[1::2] == [f"{value:.4f}" for value in expected]
+    assert hr.split()[1] == "inf*"
+    assert hr.split()[3] == "1.0000*"
+    assert main([*command, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["best"] == {"psnr": "hr", "niqe": "hr", "ssim": "hr"}
+    assert [method["images"] for method in document["methods"]] == [2, 2]
+    assert document["methods"][1]["mean"]["psnr"] is None  # infinite
+    assert main([*command, "--format", "csv"]) == 0
+    lines = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert lines[0] == ["method", "images", "failed", "psnr", "niqe", "ssim"]
+    assert float(lines[1][3]) == pytest.approx(expected[0])
+
+
+def test_compare_wants_the_same_images_and_tells_failures(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    (sr / "b.png").write_bytes(b"no picture")
+    assert main(["compare", str(sr), str(hr), "--format", "json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [len(method["failed"]) for method in document["methods"]] == [1, 0]
+    assert document["best"] == {"niqe": "hr"}  # a mean of fewer images does not win
+    (sr / "b.png").unlink()
+    assert main(["compare", str(sr), str(hr)]) == 1
+    assert "sr has no image named b, which another folder has" in capsys.readouterr().err
+    assert main(["compare", str(hr), str(hr)]) == 1
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_features(tmp_path: Path, crops: dict[str, Tensor], capsys: Capture) -> None:
+    image = tmp_path / "sr" / "a.png"
+    expected = niqe_features(crops["sr/a"], 4)[0]
+    assert main(["features", str(image), "--border", "4"]) == 0
+    head, *lines = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert head == ["image", "array", "row", *map(str, range(36))]
+    assert [line[:3] for line in lines] == [[str(image), "niqe", str(i)] for i in range(2)]
+    found = torch.tensor([[float(cell) for cell in line[3:]] for line in lines])
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+    missing = str(tmp_path / "missing.png")
+    assert main(["features", missing, str(image), "--border", "4", "--format", "json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {str(image): {"niqe": expected.tolist()}}
+    assert captured.err == f"failed: {missing}: No such file or directory\n"
+    assert main(["features", str(image), "--metric", "psnr"]) == 1
+    assert "psnr has no features to show" in capsys.readouterr().err

@@ -40,12 +40,14 @@ UPSCALERS = "ranksrgan.upscalers"
 PAIR_SOURCES = "ranksrgan.pair_sources"
 SUMS = "ranksrgan.scorer_sums"
 
+_METRICS = (
+    *("niqe", "ma", "pi", "psnr", "ssim", "rmse", "ms_ssim"),
+    *("gmsd", "fsim", "fsimc", "vif", "vifp", "lpips", "dists"),
+)
+
 # Which distribution brings an entry that is not there, for the error message.
 _PROVIDERS = {
-    (SCORERS, "niqe"): "ranksrgan-metrics",
-    (SCORERS, "psnr"): "ranksrgan-metrics",
-    (SCORERS, "ssim"): "ranksrgan-metrics",
-    (SCORERS, "rmse"): "ranksrgan-metrics",
+    **{(SCORERS, name): "ranksrgan-metrics" for name in _METRICS},
     (SCORERS, "ranker"): "ranksrgan-ranker",
     (UPSCALERS, "bicubic"): "ranksrgan-metrics",
     (UPSCALERS, "generator"): "ranksrgan-srgan",

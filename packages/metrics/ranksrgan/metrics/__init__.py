@@ -7,23 +7,48 @@ for good: ``from ranksrgan.metrics import niqe`` is always the function, and
 """
 
 from ranksrgan.metrics.bicubic import Bicubic
+from ranksrgan.metrics.bradley_terry import BradleyTerry, bradley_terry
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, create_scorer
-from ranksrgan.metrics.correlation import pair_accuracy, srocc
+from ranksrgan.metrics.correlation import krocc, main_score, pair_accuracy, plcc, srocc
+from ranksrgan.metrics.dists import Dists, dists
+from ranksrgan.metrics.elo import EloRatings, elo
+from ranksrgan.metrics.fsim import Fsim, Fsimc, fsim, fsimc
+from ranksrgan.metrics.full_reference import Channels
+from ranksrgan.metrics.fused import Fused
+from ranksrgan.metrics.gmsd import Gmsd, gmsd
 from ranksrgan.metrics.imresize import imresize, imresize_uint8
+from ranksrgan.metrics.lpips import Lpips, lpips
 from ranksrgan.metrics.luma import Convention
+from ranksrgan.metrics.ms_ssim import MsSsim, ms_ssim
 from ranksrgan.metrics.mscn import Mscn, mscn
 from ranksrgan.metrics.niqe import Niqe, NiqeModel, niqe, niqe_features
 from ranksrgan.metrics.patch_crops import PatchCrops, patch_crops
+from ranksrgan.metrics.protocol import Evaluation, evaluate, evaluate_files
 from ranksrgan.metrics.psnr import Psnr, psnr
-from ranksrgan.metrics.rmse import Rmse, rmse
+from ranksrgan.metrics.rmse import Rmse, dataset_rmse, pirm_region, rmse
+from ranksrgan.metrics.score_table import read_scores
 from ranksrgan.metrics.ssim import Ssim, ssim
 from ranksrgan.metrics.views import random_views
+from ranksrgan.metrics.vif import Vif, vif
+from ranksrgan.metrics.vifp import Vifp, vifp
+from ranksrgan.metrics.votes import Vote, read_votes
 
 __all__ = [
     "METRICS",
     "Bicubic",
+    "BradleyTerry",
+    "Channels",
     "Convention",
+    "Dists",
+    "EloRatings",
+    "Evaluation",
+    "Fsim",
+    "Fsimc",
+    "Fused",
+    "Gmsd",
+    "Lpips",
     "MetricCatalog",
+    "MsSsim",
     "Mscn",
     "Niqe",
     "NiqeModel",
@@ -31,17 +56,39 @@ __all__ = [
     "Psnr",
     "Rmse",
     "Ssim",
+    "Vif",
+    "Vifp",
+    "Vote",
+    "bradley_terry",
     "create_scorer",
+    "dataset_rmse",
+    "dists",
+    "elo",
+    "evaluate",
+    "evaluate_files",
+    "fsim",
+    "fsimc",
+    "gmsd",
     "imresize",
     "imresize_uint8",
+    "krocc",
+    "lpips",
+    "main_score",
+    "ms_ssim",
     "mscn",
     "niqe",
     "niqe_features",
     "pair_accuracy",
     "patch_crops",
+    "pirm_region",
+    "plcc",
     "psnr",
     "random_views",
+    "read_scores",
+    "read_votes",
     "rmse",
     "srocc",
     "ssim",
+    "vif",
+    "vifp",
 ]

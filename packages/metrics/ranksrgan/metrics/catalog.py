@@ -2,46 +2,86 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import cast
+from typing import Any
 
-from ranksrgan.contracts.discovery import parse_options
+from ranksrgan.contracts.discovery import is_sum, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
-from ranksrgan.metrics.luma import Convention
+from ranksrgan.metrics.dists import Dists
+from ranksrgan.metrics.fsim import Fsim, Fsimc
+from ranksrgan.metrics.fused import fuse
+from ranksrgan.metrics.gmsd import Gmsd
+from ranksrgan.metrics.lpips import Lpips
+from ranksrgan.metrics.ms_ssim import MsSsim
 from ranksrgan.metrics.niqe import Niqe
 from ranksrgan.metrics.psnr import Psnr
 from ranksrgan.metrics.rmse import Rmse
 from ranksrgan.metrics.ssim import Ssim
+from ranksrgan.metrics.vif import Vif
+from ranksrgan.metrics.vifp import Vifp
 
-METRICS: dict[str, type[Niqe] | type[Psnr] | type[Ssim] | type[Rmse]] = {
+#: What makes the scorer of a metric. Its keywords with a plain default are the metric's options.
+METRICS: dict[str, type[Scorer]] = {
     "niqe": Niqe,
     "psnr": Psnr,
     "ssim": Ssim,
     "rmse": Rmse,
+    "ms_ssim": MsSsim,
+    "gmsd": Gmsd,
+    "fsim": Fsim,
+    "fsimc": Fsimc,
+    "vif": Vif,
+    "vifp": Vifp,
+    "lpips": Lpips,
+    "dists": Dists,
 }
 
-_OPTIONS = ("border", "luma")
+
+_ASSETS = {"lpips": ("alexnet", "lpips-alex"), "dists": ("vgg16", "dists")}
 
 
-def create_scorer(name: str, border: int = 0, luma: Convention = "y") -> Scorer:
-    """A metric as a `Scorer`.
+def assets_of(name: str) -> tuple[str, ...]:
+    """The assets that a metric cannot do without, with its default options."""
+    return _ASSETS.get(name, ())
 
-    Args:
-        name: a key of `METRICS`.
-        border: pixels to leave out on every side.
-        luma: ``"y"`` or ``"gray"``.
+
+def options_of(name: str) -> dict[str, int | str]:
+    """The options of a metric with their defaults.
 
     Raises:
         UnknownName: no metric of that name.
-        InvalidInput: a border or luma that does not exist.
     """
     if name not in METRICS:
         raise UnknownName(
             f"there is no metric {name!r}: it is one of {', '.join(METRICS)}", field=name
         )
-    return METRICS[name](border, luma)
+    keywords = inspect.signature(METRICS[name]).parameters.values()
+    return {word.name: word.default for word in keywords if isinstance(word.default, int | str)}
+
+
+def create_scorer(name: str, **options: Any) -> Scorer:
+    """A metric as a `Scorer`.
+
+    Args:
+        name: a key of `METRICS`, without options.
+        options: of the metric, see `options_of`: ``border=4``, say.
+
+    Raises:
+        UnknownName: no metric of that name.
+        InvalidInput: an option that the metric does not have, or a value that does not exist.
+    """
+    offered = options_of(name)
+    unknown = sorted(set(options) - set(offered))
+    if unknown:
+        raise InvalidInput(
+            f"{name} has no option {', '.join(unknown)}; it has: {', '.join(offered)}",
+            field=unknown[0],
+        )
+    scorer: Scorer = METRICS[name](**options)
+    return scorer
 
 
 def open_metric(argument: str, options: Mapping[str, str]) -> Scorer:
@@ -51,27 +91,22 @@ def open_metric(argument: str, options: Mapping[str, str]) -> Scorer:
         UnknownName: no metric of that name.
         InvalidInput: an unknown option, or a value that it cannot have.
     """
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise InvalidInput(
-            f"{argument} has no option {', '.join(unknown)}; it has: {', '.join(_OPTIONS)}",
-            field=unknown[0],
-        )
-    border = options.get("border", "0")
-    if not (border.isascii() and border.isdigit() and len(border) <= 6):
-        raise InvalidInput(f"border={border} is not a whole number of pixels", field="border")
-    # The scorer itself checks that the luma exists.
-    return create_scorer(argument, int(border), cast(Convention, options.get("luma", "y")))
+    defaults = options_of(argument)
+    return create_scorer(
+        argument,
+        **{key: _value(key, text, defaults.get(key)) for key, text in options.items()},
+    )
 
 
 def open_name(name: str) -> Scorer:
-    """A metric by a name that may carry options: ``niqe?border=4&luma=gray``.
+    """A metric by a name that may carry options, ``niqe?border=4&luma=gray``, or a sum of such.
+
+    Nothing but metrics: a service opens names from clients with it.
 
     Raises:
-        UnknownName, InvalidInput: as in `open_metric`.
+        UnknownName, InvalidInput: as in `open_metric` and `fuse`.
     """
-    metric, _, options = name.partition("?")
-    return open_metric(metric, parse_options(options, name))
+    return fuse(name, _open_one) if is_sum(name) else _open_one(name)
 
 
 class MetricCatalog:
@@ -92,3 +127,21 @@ class MetricCatalog:
             UnknownName, InvalidInput: as in `open_metric`.
         """
         return self._open(name)
+
+
+def _open_one(name: str) -> Scorer:
+    metric, _, options = name.partition("?")
+    return open_metric(metric, parse_options(options, name))
+
+
+def _value(key: str, text: str, default: int | str | None) -> int | str | bool:
+    """An option's text as the type of its default; the scorer itself checks the rest."""
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise InvalidInput(f"{key}={text}: true or false is wanted", field=key)
+        return text == "true"
+    if isinstance(default, int):
+        if not (text.isascii() and text.isdigit() and len(text) <= 6):
+            raise InvalidInput(f"{key}={text} is not a whole number of pixels", field=key)
+        return int(text)
+    return text

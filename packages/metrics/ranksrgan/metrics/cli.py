@@ -1,4 +1,5 @@
-"""The command ``ranksrgan-metrics``: score images, list the metrics, serve them."""
+"""The command ``ranksrgan-metrics``: score images, compare methods, judge predictions, fit models,
+list the metrics and serve them."""
 
 from __future__ import annotations
 
@@ -8,9 +9,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.assets import get_asset, present
 from ranksrgan.contracts.console import add_serve_flags, run, serve_options, whole_number
-from ranksrgan.metrics.catalog import METRICS, MetricCatalog, create_scorer
-from ranksrgan.metrics.luma import CONVENTIONS
+from ranksrgan.contracts.device import choose_device
+from ranksrgan.contracts.discovery import is_sum, parse_options
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.metrics import compare, features
+from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name, options_of
+from ranksrgan.metrics.full_reference import CHANNELS
+from ranksrgan.metrics.fused import fuse
+from ranksrgan.metrics.protocol import FORMATS as PROTOCOL_FORMATS
+from ranksrgan.metrics.protocol import evaluate_files
 from ranksrgan.metrics.report import FORMATS, References, score_files
 
 
@@ -27,70 +37,149 @@ def _parser() -> argparse.ArgumentParser:
 
     score = commands.add_parser("score", help="score images and folders of images")
     score.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a file or a folder")
-    score.add_argument(
+    _add_metric_flags(score)
+    _add_output_flags(score, tuple(FORMATS))
+    score.set_defaults(command=_score, usage_error=score.error)
+
+    versus = commands.add_parser("compare", help="a table of methods by metrics")
+    versus.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="one method's results each"
+    )
+    _add_metric_flags(versus)
+    _add_output_flags(versus, tuple(compare.FORMATS))
+    versus.set_defaults(command=_compare, usage_error=versus.error)
+
+    judge = commands.add_parser("protocol", help="judge predictions by opinions, as NTIRE does")
+    judge.add_argument("--predictions", required=True, type=Path, metavar="CSV")
+    judge.add_argument("--mos", required=True, type=Path, metavar="CSV", help="or PIPAL's labels")
+    judge.add_argument("--column", metavar="NAME", help="of the predictions, if there are several")
+    judge.add_argument("--mos-column", metavar="NAME", help="of the opinions, likewise")
+    judge.add_argument(
+        "--algorithm", metavar="NAME", help="column of the opinions (default: from PIPAL's names)"
+    )
+    _add_output_flags(judge, tuple(PROTOCOL_FORMATS))
+    judge.set_defaults(command=_protocol)
+
+    extract = commands.add_parser("features", help="the features behind a metric")
+    extract.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a file or a folder")
+    extract.add_argument("--metric", default="niqe", metavar="NAME", help="default: niqe")
+    _add_plane_flags(extract)
+    _add_output_flags(extract, tuple(features.FORMATS), default="csv")
+    extract.set_defaults(command=_features)
+
+    listing = commands.add_parser("list", help="list the metrics")
+    listing.set_defaults(command=_list)
+
+    serve = commands.add_parser("serve", help="answer ScoringService and FeatureService over gRPC")
+    add_serve_flags(serve)
+    serve.set_defaults(command=_serve)
+    return parser
+
+
+def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--reference",
         type=Path,
         metavar="PATH",
         help="the original: one file for all images, or a folder with the same names (suffixes "
         "may differ)",
     )
-    score.add_argument(
+    parser.add_argument(
         "--metric",
-        type=_metrics,
+        type=lambda text: list(dict.fromkeys(name.strip() for name in text.split(","))),
         default=["niqe"],
         metavar="NAME,...",
-        help=f"of {', '.join(METRICS)} (default: niqe)",
+        help=f"of {', '.join(METRICS)}; with options as in lpips?net=vgg; or sums such as "
+        "niqe+0.4*rmse (default: niqe)",
     )
-    score.add_argument(
+    _add_plane_flags(parser)
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 or auto")
+
+
+def _add_plane_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--border",
         type=whole_number(0),
         default=0,
         metavar="N",
         help="pixels to leave out on every side (default: 0; tables of x4 use 4)",
     )
-    score.add_argument(
+    parser.add_argument(
         "--luma",
-        choices=CONVENTIONS,
+        choices=CHANNELS,
         default="y",
-        help="y: rgb2ycbcr as in PIRM (default); gray: rgb2gray as in the NIQE release",
+        help="y: rgb2ycbcr as in PIRM (default); gray: rgb2gray as in the NIQE release; rgb: no "
+        "luma but all channels, where a metric has that",
     )
-    score.add_argument("--format", choices=tuple(FORMATS), default="table", help="default: table")
-    score.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
-    score.set_defaults(command=_score, usage_error=score.error)
 
-    listing = commands.add_parser("list", help="list the metrics")
-    listing.set_defaults(command=_list)
 
-    serve = commands.add_parser("serve", help="answer ScoringService over gRPC")
-    add_serve_flags(serve)
-    serve.set_defaults(command=_serve)
-    return parser
+def _add_output_flags(
+    parser: argparse.ArgumentParser, formats: tuple[str, ...], default: str = "table"
+) -> None:
+    parser.add_argument("--format", choices=formats, default=default, help=f"default: {default}")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: standard output"
+    )
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    scorers = {
-        name: create_scorer(name, arguments.border, arguments.luma) for name in arguments.metric
-    }
-    wanting = [name for name, scorer in scorers.items() if scorer.info.needs_reference]
-    if wanting and arguments.reference is None:
-        arguments.usage_error(f"{', '.join(wanting)}: --reference is needed")
-    references = References(arguments.reference) if arguments.reference else None
-
-    report = score_files(arguments.images, scorers, references)
-    text = FORMATS[arguments.format](report)
-    if arguments.output is None:
-        sys.stdout.write(text)
-    else:
-        atomic.write_text(arguments.output, text)
+    scorers, references = _opened(arguments)
+    report = score_files(
+        arguments.images, scorers, references, choose_device(arguments.device, field="--device")
+    )
+    _write(FORMATS[arguments.format](report), arguments.output)
     return 1 if report.failed else 0
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    scorers, references = _opened(arguments)
+    device = choose_device(arguments.device, field="--device")
+    found = compare.compare_folders(arguments.folders, scorers, references, device)
+    _write(compare.FORMATS[arguments.format](found), arguments.output)
+    return 1 if any(method.failed for method in found.methods) else 0
+
+
+def _protocol(arguments: argparse.Namespace) -> int:
+    found = evaluate_files(
+        arguments.predictions,
+        arguments.mos,
+        column=arguments.column,
+        mos_column=arguments.mos_column,
+        algorithm_column=arguments.algorithm,
+    )
+    _write(PROTOCOL_FORMATS[arguments.format](found), arguments.output)
+    return 0
+
+
+def _features(arguments: argparse.Namespace) -> int:
+    scorer = _open_on_planes(arguments.metric, arguments.border, arguments.luma)
+    found, failed = features.extract_files(arguments.images, scorer)
+    _write(features.FORMATS[arguments.format](found), arguments.output)
+    for failure in failed:
+        print(f"failed: {failure['message']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def _list(arguments: argparse.Namespace) -> int:
-    print(f"{'name':<8}{'better':<8}{'reference':<11}smallest side")
+    lines = [("name", "better", "kind", "range", "smallest", "assets")]
     for info in MetricCatalog().infos():
-        better = "higher" if info.higher_is_better else "lower"
-        reference = "needed" if info.needs_reference else "none"
-        print(f"{info.name:<8}{better:<8}{reference:<11}{info.min_side}")
+        assets = [
+            name if present(get_asset(name)) else f"{name} (missing)"
+            for name in assets_of(info.name)
+        ]
+        lines.append(
+            (
+                info.name,
+                "higher" if info.higher_is_better else "lower",
+                "full reference" if info.needs_reference else "no reference",
+                f"{info.lowest:g} to {info.highest:g}",
+                str(info.min_side),
+                ", ".join(assets) or "none needed",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
     return 0
 
 
@@ -100,14 +189,38 @@ def _serve(arguments: argparse.Namespace) -> int:
     return serve(arguments.listen, **serve_options(arguments))
 
 
-def _metrics(text: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in METRICS:
-            raise argparse.ArgumentTypeError(
-                f"there is no metric {name!r}: choose from {', '.join(METRICS)}"
-            )
-    return names
+def _opened(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], References | None]:
+    try:
+        scorers = {
+            name: _open_on_planes(name, arguments.border, arguments.luma)
+            for name in arguments.metric
+        }
+    except (UnknownName, InvalidInput) as error:
+        arguments.usage_error(f"argument --metric: {error}")
+    wanting = [name for name, scorer in scorers.items() if scorer.info.needs_reference]
+    if wanting and arguments.reference is None:
+        arguments.usage_error(f"{', '.join(wanting)}: --reference is needed")
+    return scorers, References(arguments.reference) if arguments.reference else None
+
+
+def _open_on_planes(name: str, border: int, luma: str) -> Scorer:
+    """A metric, or a sum, with that border and luma wherever its name does not say otherwise."""
+    if is_sum(name):
+        return fuse(name, lambda term: _open_on_planes(term, border, luma))
+    metric, _, text = name.partition("?")
+    options = parse_options(text, name)
+    for key, value in (("border", str(border)), ("luma", luma)):
+        if key in options_of(metric):
+            options.setdefault(key, value)
+    written = "&".join(f"{key}={value}" for key, value in options.items())
+    return open_name(f"{metric}?{written}")
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        atomic.write_text(output, text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,11 +20,20 @@ from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, RankSRGANErr
 from ranksrgan.contracts.images import list_images, read_image, to_tensor
 from ranksrgan.contracts.scorer import Scorer
 
+_CPU = torch.device("cpu")
+
 
 class Failure(TypedDict):
     image: str
     error: str  # code of the error class
     message: str
+
+
+def failure(image: Path, error: RankSRGANError, metric: str | None = None) -> Failure:
+    """That an image, or one metric of it, failed; the message begins with what it is about."""
+    where = f"{image}: {metric}" if metric else str(image)
+    message = str(error) if str(error).startswith(where) else f"{where}: {error}"
+    return {"image": str(image), "error": error.code, "message": message}
 
 
 class Report:
@@ -45,9 +55,7 @@ class Report:
 
     def add_failure(self, image: Path, error: RankSRGANError, metric: str | None = None) -> None:
         """Note that an image, or one metric of it, has no score."""
-        where = f"{image}: {metric}" if metric else str(image)
-        message = str(error) if str(error).startswith(where) else f"{where}: {error}"
-        self.failed.append({"image": str(image), "error": error.code, "message": message})
+        self.failed.append(failure(image, error, metric))
 
     def mean(self) -> dict[str, float]:
         """Mean of each metric over the images that have it; metrics that none has are left out."""
@@ -81,7 +89,7 @@ class References:
                     f"{path} holds two images of one name that differ in the suffix only",
                     field="reference",
                 )
-        self._read = lru_cache(maxsize=1)(_read)
+        self._read = lru_cache(maxsize=1)(read_tensor)
 
     def of(self, image: Path) -> Tensor:
         """``(1, 3|1, H, W)`` of the original of ``image``.
@@ -100,7 +108,10 @@ class References:
 
 
 def score_files(
-    paths: Sequence[Path], scorers: Mapping[str, Scorer], references: References | None = None
+    paths: Sequence[Path],
+    scorers: Mapping[str, Scorer],
+    references: References | None = None,
+    device: torch.device = _CPU,
 ) -> Report:
     """Score files, and all images of folders, with a progress bar on a terminal.
 
@@ -111,27 +122,41 @@ def score_files(
         paths: files and folders.
         scorers: by the name of their column.
         references: originals, for scorers that need them.
+        device: where images are scored.
     """
     report = Report(list(scorers))
     images: list[Path] = []
     for path in paths:
         try:
-            images += list_images(path) if path.is_dir() else [path]
+            images += image_files([path])
         except InvalidInput as error:
             report.add_failure(path, error)
     for path in tqdm(images, unit="image", disable=None, leave=False):
-        _score_image(path, scorers, references, report)
+        _score_image(path, scorers, references, report, device)
     for failure in report.failed:
         print(f"failed: {failure['message']}", file=sys.stderr)
     return report
 
 
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are, and all images of folders.
+
+    Raises:
+        InvalidInput: a folder without images.
+    """
+    return [image for path in paths for image in (list_images(path) if path.is_dir() else [path])]
+
+
 def _score_image(
-    path: Path, scorers: Mapping[str, Scorer], references: References | None, report: Report
+    path: Path,
+    scorers: Mapping[str, Scorer],
+    references: References | None,
+    report: Report,
+    device: torch.device,
 ) -> None:
     scores: dict[str, float] = {}
     try:
-        image = _read(path)
+        image = read_tensor(path).to(device)
     except (InvalidInput, LimitExceeded) as error:
         report.add_failure(path, error)
         return
@@ -139,7 +164,7 @@ def _score_image(
         try:
             reference = None
             if references is not None and scorer.info.needs_reference:
-                reference = references.of(path)
+                reference = references.of(path).to(device)
             scores[name] = float(scorer.score(image, reference))
         except (InvalidInput, LimitExceeded) as error:
             report.add_failure(path, error, name)
@@ -154,8 +179,8 @@ def as_json(report: Report) -> str:
     not be computed is absent.
     """
     document = {
-        "results": [{"image": image, **_finite(row)} for image, row in report.results],
-        "mean": _finite(report.mean()),
+        "results": [{"image": image, **finite(row)} for image, row in report.results],
+        "mean": finite(report.mean()),
         "failed": report.failed,
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -179,7 +204,12 @@ def as_table(report: Report) -> str:
         cells.append(
             [label, *(f"{row[metric]:.4f}" if metric in row else "-" for metric in report.metrics)]
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return aligned(cells)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for line in cells:
         numbers = (f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
@@ -194,9 +224,11 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 }
 
 
-def _read(path: Path) -> Tensor:
+def read_tensor(path: Path) -> Tensor:
+    """``(1, 3|1, H, W)``; raises as `ranksrgan.contracts.images.read_image`."""
     return to_tensor(read_image(path))
 
 
-def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
+def finite(row: Mapping[str, float]) -> dict[str, float | None]:
+    """A row for JSON, which has no infinity: null there."""
     return {metric: score if math.isfinite(score) else None for metric, score in row.items()}

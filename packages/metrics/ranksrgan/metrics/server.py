@@ -1,9 +1,9 @@
-"""The metrics service: ``ScoringService`` over the catalog."""
+"""The metrics service: ``ScoringService`` and ``FeatureService`` over the catalog."""
 
 from __future__ import annotations
 
 from ranksrgan.contracts import rpc
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.service import FeatureServicer, ScoringServicer
 from ranksrgan.metrics.catalog import MetricCatalog
 
 
@@ -18,4 +18,8 @@ def serve(listen: str, *, workers: int, queue: int, max_pixels: int, max_message
         max_message_bytes: of one request.
     """
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
-    return rpc.serve(listen, [ScoringServicer(MetricCatalog(), max_pixels=max_pixels)], limits)
+    catalog = MetricCatalog()
+    servicers = [
+        kind(catalog, max_pixels=max_pixels) for kind in (ScoringServicer, FeatureServicer)
+    ]
+    return rpc.serve(listen, servicers, limits)

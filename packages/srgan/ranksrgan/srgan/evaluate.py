@@ -44,7 +44,7 @@ class Evaluation:
 
 def standard_scorers(border: int) -> dict[str, Scorer]:
     """PSNR and SSIM on Y and NIQE, each without ``border`` pixels on every side."""
-    return {name: create_scorer(name, border) for name in ("psnr", "ssim", "niqe")}
+    return {name: create_scorer(name, border=border) for name in ("psnr", "ssim", "niqe")}
 
 
 def evaluate(

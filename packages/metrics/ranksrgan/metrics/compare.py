@@ -1,0 +1,156 @@
+"""Methods by metrics: the mean scores of several folders of results on the same images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.images import list_images
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.metrics.report import Failure, References, aligned, finite, score_files
+
+
+@dataclass(frozen=True)
+class Method:
+    """One folder.
+
+    Attributes:
+        name: the folder's, or its whole path where two folders share a name.
+        images: how many there are.
+        means: of each metric over the images that have it.
+        failed: what has no score.
+    """
+
+    name: str
+    images: int
+    means: dict[str, float]
+    failed: list[Failure]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare_folders` found out.
+
+    Attributes:
+        metrics: names of the columns, each with whether higher is better.
+        methods: in the order of the folders.
+    """
+
+    metrics: dict[str, bool]
+    methods: list[Method]
+
+    def best(self, metric: str) -> str | None:
+        """The method of the best mean among those whose images all have a score; None if none."""
+        means = {
+            method.name: method.means[metric]
+            for method in self.methods
+            if metric in method.means and not method.failed
+        }
+        choose = max if self.metrics[metric] else min
+        return choose(means, key=lambda name: means[name]) if means else None
+
+
+def compare_folders(
+    folders: Sequence[Path],
+    scorers: Mapping[str, Scorer],
+    references: References | None,
+    device: torch.device,
+) -> Comparison:
+    """Score every image of every folder.
+
+    Raises:
+        InvalidInput: no such folder, or one is given twice.
+        InvalidDataset: the folders do not hold the same images, so that their means would say
+            nothing; names the first that is missing.
+    """
+    _check_same_images(folders)
+    names = [folder.name for folder in folders]
+    methods = []
+    for folder, name in zip(folders, names, strict=True):
+        report = score_files([folder], scorers, references, device)
+        methods.append(
+            Method(
+                name=str(folder) if names.count(name) > 1 else name,
+                images=len(list_images(folder)),
+                means=report.mean(),
+                failed=report.failed,
+            )
+        )
+    directions = {name: scorer.info.higher_is_better for name, scorer in scorers.items()}
+    return Comparison(directions, methods)
+
+
+def as_table(found: Comparison) -> str:
+    """Aligned columns; a star marks the best of each metric."""
+    header = ["method", *(f"{name} {'↑' if up else '↓'}" for name, up in found.metrics.items())]
+    lines = [header]
+    best = {metric: found.best(metric) for metric in found.metrics}
+    for method in found.methods:
+        cells = [
+            f"{method.means[metric]:.4f}{'*' if best[metric] == method.name else ' '}"
+            if metric in method.means
+            else "- "
+            for metric in found.metrics
+        ]
+        lines.append([method.name, *cells])
+    return aligned(lines)
+
+
+def as_csv(found: Comparison) -> str:
+    """A header and one line a method; an empty cell is a mean of nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "images", "failed", *found.metrics])
+    for method in found.methods:
+        means = (method.means.get(metric, "") for metric in found.metrics)
+        writer.writerow([method.name, method.images, len(method.failed), *means])
+    return text.getvalue()
+
+
+def as_json(found: Comparison) -> str:
+    """``{"methods": [{"method", "images", "mean", "failed"}], "best": {metric: method}}``."""
+    document = {
+        "methods": [
+            {
+                "method": method.name,
+                "images": method.images,
+                "mean": finite(method.means),
+                "failed": method.failed,
+            }
+            for method in found.methods
+        ],
+        "best": {metric: found.best(metric) for metric in found.metrics},
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+}
+
+
+def _check_same_images(folders: Sequence[Path]) -> None:
+    stems: dict[Path, set[str]] = {}
+    for folder in folders:
+        if folder in stems:
+            raise InvalidInput(f"{folder} is given twice", field=str(folder))
+        stems[folder] = {path.stem for path in list_images(folder)}
+    every = set().union(*stems.values())
+    for folder, found in stems.items():
+        missing = sorted(every - found)
+        if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise InvalidDataset(
+                f"{folder} has no image named {missing[0]}{more}, which another folder has: "
+                "methods are compared on the same images",
+                field=str(folder),
+            )
