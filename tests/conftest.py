@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from ranksrgan.contracts.assets import get_asset
+from ranksrgan.metrics.backbones import AlexNet, SqueezeNet, Vgg16
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -23,6 +26,30 @@ def shared_data() -> Path:
         if place and (Path(place) / "MANIFEST.tsv").is_file():
             return Path(place)
     pytest.skip("the shared test data is not here (set RANKSRGAN_TEST_DATA)")
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of assets of the right form whose numbers are random."""
+    folder = tmp_path_factory.mktemp("weights")
+    generator = torch.Generator().manual_seed(7)
+    backbones = {"alex": AlexNet(), "squeeze": SqueezeNet(), "vgg": Vgg16()}
+    assets = {"alex": "alexnet", "squeeze": "squeezenet", "vgg": "vgg16"}
+    for net, backbone in backbones.items():
+        state = backbone.state_dict()
+        for value in state.values():
+            fan_in = value[0].numel() if value.ndim == 4 else 100
+            value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
+        torch.save(state, folder / get_asset(assets[net]).file)
+        linear = {
+            f"lin{tap}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator)
+            for tap, width in enumerate(backbone.widths)
+        }
+        torch.save(linear, folder / get_asset(f"lpips-{net}").file)
+    channels = 3 + sum(Vgg16.widths)
+    alpha, beta = torch.rand(2, 1, channels, 1, 1, generator=generator)
+    torch.save({"alpha": alpha, "beta": beta}, folder / get_asset("dists").file)
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from ranksrgan.contracts import (
     open_scorer,
     open_upscaler,
 )
+from ranksrgan.contracts.assets import VARIABLE
 from ranksrgan.contracts.client import RemoteScorer
 from ranksrgan.contracts.errors import (
     ImageTooSmall,
@@ -66,6 +67,13 @@ def models() -> UpscalerCatalog:
     return UpscalerCatalog({"tiny": GeneratorUpscaler(SRResNet(8, 2, 4), name="tiny")})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _assets(random_weights: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(random_weights))
+        yield
+
+
 @pytest.fixture(scope="module", params=["local", "grpc", "unix"])
 def access(
     request: pytest.FixtureRequest,
@@ -109,7 +117,10 @@ def as_local(name: str, rankers: RankerCatalog) -> Scorer:
     return rankers.open(name) if name == "tiny" else open_scorer(name)
 
 
-SCORERS = ["niqe", "niqe?border=4&luma=gray", "psnr", "ssim?border=2", "rmse", "tiny"]
+SCORERS = [
+    *("niqe", "niqe?border=4&luma=gray", "psnr", "psnr?luma=rgb", "ssim?border=2", "rmse", "gmsd"),
+    *("vifp", "lpips?net=squeeze", "niqe+0.4*rmse?border=4", "tiny"),
+]
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -141,12 +152,17 @@ def test_a_remote_differentiable_scorer_is_one(access: Access) -> None:
     assert access.scorer("tiny").info.differentiable
 
 
-def test_gradients_are_the_local_ones_to_the_bit(access: Access, rankers: RankerCatalog) -> None:
+@pytest.mark.parametrize("name", ["tiny", "lpips?net=squeeze"])
+def test_gradients_are_the_local_ones_to_the_bit(
+    access: Access, rankers: RankerCatalog, name: str
+) -> None:
     images = noise(2, 3, 64, 48)
-    scorer, local = access.scorer("tiny"), rankers.open("tiny")
+    scorer, local = access.scorer(name), as_local(name, rankers)
+    against = noise(2, 3, 64, 48, seed=1) if scorer.info.needs_reference else None
     assert isinstance(scorer, DifferentiableScorer)
     assert isinstance(local, DifferentiableScorer)
-    for ours, theirs in zip(scorer.gradient(images), local.gradient(images), strict=True):
+    found, expected = scorer.gradient(images, against), local.gradient(images, against)
+    for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
         assert torch.equal(ours, theirs)
 

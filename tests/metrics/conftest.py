@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ranksrgan.contracts.assets import VARIABLE, get_asset
 from ranksrgan.contracts.images import read_image, to_tensor
-from ranksrgan.metrics.backbones import AlexNet, SqueezeNet, Vgg16
 
 
 @pytest.fixture(scope="session")
@@ -71,27 +70,3 @@ def published_weights(shared_data: Path, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / get_asset(asset).file).symlink_to(weights / file)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     return tmp_path
-
-
-@pytest.fixture(scope="session")
-def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of assets of the right form whose numbers are random."""
-    folder = tmp_path_factory.mktemp("weights")
-    generator = torch.Generator().manual_seed(7)
-    backbones = {"alex": AlexNet(), "squeeze": SqueezeNet(), "vgg": Vgg16()}
-    assets = {"alex": "alexnet", "squeeze": "squeezenet", "vgg": "vgg16"}
-    for net, backbone in backbones.items():
-        state = backbone.state_dict()
-        for value in state.values():
-            fan_in = value[0].numel() if value.ndim == 4 else 100
-            value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
-        torch.save(state, folder / get_asset(assets[net]).file)
-        linear = {
-            f"lin{tap}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator)
-            for tap, width in enumerate(backbone.widths)
-        }
-        torch.save(linear, folder / get_asset(f"lpips-{net}").file)
-    channels = 3 + sum(Vgg16.widths)
-    alpha, beta = torch.rand(2, 1, channels, 1, 1, generator=generator)
-    torch.save({"alpha": alpha, "beta": beta}, folder / get_asset("dists").file)
-    return folder
