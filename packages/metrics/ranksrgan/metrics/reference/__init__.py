@@ -7,6 +7,8 @@ result depends neither on the batch it came in nor on the number of threads.
 
 from ranksrgan.metrics.reference.imresize import imresize
 from ranksrgan.metrics.reference.mscn import local_statistics, mscn
+from ranksrgan.metrics.reference.mvg_distance import mvg_distance
+from ranksrgan.metrics.reference.nss_features import nss_features
 from ranksrgan.metrics.reference.patch_crops import crops, patch_crops, sharpness
 
 __all__ = [
@@ -14,6 +16,8 @@ __all__ = [
     "imresize",
     "local_statistics",
     "mscn",
+    "mvg_distance",
+    "nss_features",
     "patch_crops",
     "sharpness",
 ]
