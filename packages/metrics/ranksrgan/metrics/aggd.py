@@ -10,8 +10,6 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -67,26 +65,15 @@ def fit_aggd(samples: Tensor, table: Tensor | None = None) -> Aggd:
     return Aggd(shapes[best], left, right, (right - left) * means[best])
 
 
+@lru_cache(maxsize=8)
 def aggd_table(device: torch.device) -> Tensor:
     """``(4, 9801)`` float64: for each shape a, from 0.2 to 10 by 0.001, the shape itself, the ratio
     Γ(2/a)² / (Γ(1/a) Γ(3/a)), which increases strictly, sqrt(Γ(1/a) / Γ(3/a)) and Γ(2/a) / Γ(1/a).
     """
-    if device.type == "cpu":  # shares the memory, and is no tensor of somebody's inference mode
-        return torch.from_numpy(_table())
-    return _on_device(device)
-
-
-@lru_cache(maxsize=8)
-def _on_device(device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.from_numpy(_table()).to(device)
-
-
-@lru_cache(maxsize=1)
-def _table() -> npt.NDArray[np.float64]:
     inverse = [1 / shape for shape in _SHAPES]
     first, second, third = ([math.gamma(k * x) for x in inverse] for k in (1, 2, 3))
     ratio = [g2 * g2 / (g1 * g3) for g1, g2, g3 in zip(first, second, third, strict=True)]
     scale = [math.sqrt(g1 / g3) for g1, g3 in zip(first, third, strict=True)]
     mean = [g2 / g1 for g1, g2 in zip(first, second, strict=True)]
-    return np.array([_SHAPES, ratio, scale, mean])
+    with torch.inference_mode(False):  # who comes first must not spoil it for the others
+        return torch.tensor([_SHAPES, ratio, scale, mean], dtype=torch.float64, device=device)

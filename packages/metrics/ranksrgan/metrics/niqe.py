@@ -11,12 +11,12 @@ image. Images without flat windows are not touched by it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import (
@@ -65,12 +65,12 @@ def niqe(
     model = model or NiqeModel.published()
     batches = checked_batches(images, border, luma)
     # All is queued before anything is waited for, should the images lie on a GPU.
-    features = [_features(batch, border, luma, fast) for batch in batches]
-    scores = torch.cat([_distances(rows, model) for rows in features])
-    undefined = scores.isnan()
-    if bool(undefined.any()):
-        position = int(undefined.int().argmax())
-        raise too_flat([rows for batch in features for rows in batch][position], position)
+    features = [nss_features(batch, border, luma, fast=fast) for batch in batches]
+    mean, covariance = model.mean.cpu(), model.covariance.cpu()
+    scores = torch.cat([mvg_distance(rows.cpu(), mean, covariance) for rows in features])
+    for position, score in enumerate(scores.tolist()):
+        if math.isnan(score):
+            raise too_flat([rows for batch in features for rows in batch][position], position)
     return scores.to(batches[0].device)
 
 
@@ -84,7 +84,7 @@ def niqe_features(images: Tensor, border: int = 0, luma: Convention = "y") -> Te
         InvalidInput, ImageTooSmall: as in `niqe`.
     """
     (batch,) = checked_batches(images, border, luma)
-    return _features(batch, border, luma, fast=False)
+    return nss_features(batch, border, luma)
 
 
 class Niqe:
@@ -162,17 +162,3 @@ def too_flat(rows: Tensor, position: int) -> UndefinedScore:
         "features, and two are needed",
         field="images",
     )
-
-
-def _features(batch: Tensor, border: int, luma: Convention, fast: bool) -> Tensor:
-    # One image for each thread at a time: that nobody waits any more is noticed between them.
-    together = len(batch) if batch.is_cuda else torch.get_num_threads()
-    parts = []
-    for part in torch.split(batch, together):
-        cancellation.check()
-        parts.append(nss_features(part, border, luma, fast=fast))
-    return torch.cat(parts)
-
-
-def _distances(features: Tensor, model: NiqeModel) -> Tensor:
-    return mvg_distance(features.cpu(), model.mean.cpu(), model.covariance.cpu())

@@ -11,6 +11,8 @@
 namespace ranksrgan {
 namespace {
 
+constexpr int64_t kSlack = kPatchColumns;
+
 // What a thread needs to compute the features of blocks of a plane of levels (height, width).
 template <typename Real>
 class BlockFeatures {
@@ -21,10 +23,11 @@ class BlockFeatures {
   BlockFeatures(const AggdTable& table, int64_t height, int64_t width)
       : table_(table), height_(height), width_(width) {}
 
+  // plane: with kSlack bytes before and after it that may be read, whatever they are.
   // features: the 36 of the block at (row, column) of the grid.
   void compute(const uint8_t* plane, int64_t row, int64_t column, double* features) {
     Moments moments[kMaps];
-    fill_patch(plane, row * kBlock - kPatchBefore, column * kBlock - kPatchBefore);
+    fill_patch(plane, row * kBlock - kMargin, column * kBlock - kMargin);
     fill_full(row * kBlock, column * kBlock);
     full_.moments(moments);
     fit(moments, kBlock, features);
@@ -42,14 +45,15 @@ class BlockFeatures {
 
   // top, left: of the patch, which may lie outside the plane.
   void fill_patch(const uint8_t* plane, int64_t top, int64_t left) {
-    for (int k = 0; k < kPatchRows; ++k) {
-      const uint8_t* row = plane + mirrored(top + k, height_) * width_;
+    const int64_t begin = std::max<int64_t>(0, -left);
+    const int64_t end = std::min<int64_t>(kPatch, width_ - left);
+    for (int k = 0; k < kPatch; ++k) {
+      // Whole registers, of other rows where there is none, and then the mirror image over these.
+      const uint8_t* row = plane + mirrored(top + k, height_) * width_ + left;
       int16_t* __restrict patch = patch_[k];
-      const int64_t begin = std::max<int64_t>(0, -left);
-      const int64_t end = std::min<int64_t>(kPatchColumns, width_ - left);
-      for (int64_t x = begin; x < end; ++x) patch[x] = row[left + x];
-      for (int64_t x = 0; x < begin; ++x) patch[x] = row[mirrored(left + x, width_)];
-      for (int64_t x = end; x < kPatchColumns; ++x) patch[x] = row[mirrored(left + x, width_)];
+      for (int x = 0; x < kPatchColumns; ++x) patch[x] = row[x];
+      for (int64_t x = 0; x < begin; ++x) patch[x] = patch[2 * begin - 1 - x];
+      for (int64_t x = end; x < kPatch; ++x) patch[x] = patch[2 * end - 1 - x];
     }
   }
 
@@ -57,7 +61,7 @@ class BlockFeatures {
   void fill_full(int64_t top, int64_t left) {
     for (int k = 0; k < Full::kPixelRows; ++k) {
       const int64_t y = std::clamp<int64_t>(top + k - kReach, 0, height_ - 1);
-      const int16_t* row = patch_[y - top + kPatchBefore] + kPatchBefore - kReach;
+      const int16_t* row = patch_[y - top + kMargin] + kMargin - kReach;
       double* __restrict pixels = full_.pixels(k);
       for (int x = 0; x < Full::kPixelColumns; ++x) pixels[x] = row[x];
       repeat_ends(pixels, left, width_, Full::kPixelColumns);
@@ -87,7 +91,7 @@ class BlockFeatures {
 
   AggdTable table_;
   int64_t height_, width_;
-  alignas(64) PatchRow patch_[kPatchRows];
+  alignas(64) PatchRow patch_[kPatch];
   Full full_;
   Half half_;
 };

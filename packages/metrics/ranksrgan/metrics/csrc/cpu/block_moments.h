@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "../blocks.h"
 #include "lanes.h"
@@ -14,6 +16,32 @@ namespace {
 
 // Rows after which the lanes are added to the totals, which are float64 whatever Real is.
 constexpr int kDrain = 8;
+
+// Columns of a row, one bit for each of `side`.
+template <int side>
+class Columns {
+ public:
+  static_assert(side <= 128 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+  Columns() = default;
+  explicit Columns(const void* sixteen_bytes) { std::memcpy(&bits_, sixteen_bytes, 16); }
+
+  int64_t count() const {
+    return __builtin_popcountll(static_cast<uint64_t>(bits_)) +
+           __builtin_popcountll(static_cast<uint64_t>(bits_ >> 64));
+  }
+  // Each column in the place of the one after or before it, around the ends.
+  Columns to_right() const { return Columns((bits_ << 1 | bits_ >> (side - 1)) & kAll); }
+  Columns to_left() const { return Columns(bits_ >> 1 | (bits_ & 1) << (side - 1)); }
+
+  friend Columns operator&(Columns a, Columns b) { return Columns(a.bits_ & b.bits_); }
+  friend Columns operator^(Columns a, Columns b) { return Columns(a.bits_ ^ b.bits_); }
+
+ private:
+  __extension__ typedef unsigned __int128 Bits;
+  static constexpr Bits kAll = (Bits{1} << side) - 1;
+  explicit Columns(Bits bits) : bits_(bits) {}
+  Bits bits_ = 0;
+};
 
 // Real: what is normalised and summed in. The window's sums are always float64.
 template <int side, typename Real>
@@ -26,9 +54,14 @@ class BlockMoments {
 
   double* pixels(int y) { return pixels_[y]; }
 
-  // From the pixels, which the caller has filled in.
-  void moments(Moments (&found)[kMaps]) {
-    reset();
+  // From the pixels, which the caller has filled in. Not inlined: in the middle of a larger function
+  // GCC does worse by a third.
+  __attribute__((noinline)) void moments(Moments (&found)[kMaps]) {
+    for (auto& group : sums_) {
+      for (Sums& sums : group) sums = Sums{};
+    }
+    std::memset(totals_, 0, sizeof totals_);
+    std::memset(counts_, 0, sizeof counts_);
     Row* above = &rows_[0];
     for (int y = 0; y < side; ++y) {
       Row& row = y == 0 ? first_ : rows_[y % 2];
@@ -46,30 +79,22 @@ class BlockMoments {
  private:
   using R = Register<Real>;
   using Values = typename R::Values;
-  using Bits = typename R::Bits;
 
   // Where values begin: a whole group of lanes, the last of which repeats the row's other end.
   static constexpr int kEdge = kLanes<Real>;
 
   struct alignas(64) Row {
     Real values[kEdge + side + kEdge];
-    uint8_t negative[kEdge + side + kEdge];  // 1 or 0
-    uint8_t nonzero[kEdge + side + kEdge];
+    Columns<side> negative, nonzero;
   };
 
   struct Sums {
     Values absolute, below, above;
   };
 
-  void reset() {
-    const Values zero{};
-    for (auto& group : sums_) {
-      for (Sums& sums : group) sums = {zero, zero, zero};
-    }
-    std::memset(totals_, 0, sizeof totals_);
-    std::memset(negatives_, 0, sizeof negatives_);
-    std::memset(nonzeros_, 0, sizeof nonzeros_);
-  }
+  struct Counts {
+    int64_t negative, nonzero;
+  };
 
   void normalise(int y, Row& row) {
     const double* above[2 * kReach + 1];
@@ -85,31 +110,29 @@ class BlockMoments {
       const double snapped = std::fabs(difference) < kSnap ? 0.0 : difference;
       values[x] = static_cast<Real>(snapped) / (deviation + static_cast<Real>(1));
     }
-    uint8_t* __restrict negative = row.negative + kEdge;
-    uint8_t* __restrict nonzero = row.nonzero + kEdge;
-    for (int x = 0; x < side; ++x) {
-      negative[x] = values[x] < 0;
-      nonzero[x] = values[x] != 0;
-    }
-    close_ring(row.values);
-    close_ring(row.negative);
-    close_ring(row.nonzero);
-  }
+    values[-1] = values[side - 1];
+    values[side] = values[0];
 
-  template <typename T>
-  static void close_ring(T* row) {
-    row[kEdge - 1] = row[kEdge + side - 1];
-    row[kEdge + side] = row[kEdge];
+    // One group of lanes after the other, 8 bits or 16 of each.
+    using Group = std::conditional_t<kLanes<Real> == 8, uint8_t, uint16_t>;
+    Group negatives[16 / sizeof(Group)] = {}, nonzeros[16 / sizeof(Group)] = {};
+    for (int k = 0; k < side / kLanes<Real>; ++k) {
+      uint32_t is_negative = 0, is_nonzero = 0;
+      for (int group = 0; group < R::groups; ++group) {
+        const Values some = load(values + k * kLanes<Real> + group * R::size);
+        is_negative |= ranksrgan::negative(some) << (group * R::size);
+        is_nonzero |= ranksrgan::nonzero(some) << (group * R::size);
+      }
+      negatives[k] = static_cast<Group>(is_negative);
+      nonzeros[k] = static_cast<Group>(is_nonzero);
+    }
+    row.negative = Columns<side>(negatives);
+    row.nonzero = Columns<side>(nonzeros);
   }
 
   static void add(const Values& value, Sums& sums) {
-    const Values zero{};
-    const Values magnitude = reinterpret_cast<Values>(reinterpret_cast<Bits>(value) & R::magnitude);
-    const Values square = value * value;
-    const Bits negative = value < zero;
-    sums.absolute += magnitude;
-    sums.below += reinterpret_cast<Values>(negative & reinterpret_cast<Bits>(square));
-    sums.above += reinterpret_cast<Values>(~negative & reinterpret_cast<Bits>(square));
+    sums.absolute += magnitude<Real>(value);
+    add_by_sign(value, value * value, sums.below, sums.above);
   }
 
   // The maps that need one row.
@@ -125,11 +148,9 @@ class BlockMoments {
       sums_[group][0] = self;
       sums_[group][1] = left;
     }
-    for (int x = 0; x < side; ++x) {
-      negatives_[0][x] += row.negative[kEdge + x];
-      nonzeros_[0][x] += row.nonzero[kEdge + x];
-    }
-    count(1, row, row, -1);
+    counts_[0].negative += row.negative.count();
+    counts_[0].nonzero += row.nonzero.count();
+    count(1, row, row.negative.to_right(), row.nonzero.to_right());
   }
 
   // The maps that need the row above too.
@@ -148,29 +169,20 @@ class BlockMoments {
       sums_[group][3] = left;
       sums_[group][4] = right;
     }
-    count(2, row, above, 0);
-    count(3, row, above, -1);
-    count(4, row, above, 1);
+    count(2, row, above.negative, above.nonzero);
+    count(3, row, above.negative.to_right(), above.nonzero.to_right());
+    count(4, row, above.negative.to_left(), above.nonzero.to_left());
   }
 
   // A product is negative where one factor is, and zero where one is: it cannot underflow, since
   // values are zero or far from it.
-  void count(int map, const Row& row, const Row& other, int shift) {
-    uint8_t* __restrict negatives = negatives_[map];
-    uint8_t* __restrict nonzeros = nonzeros_[map];
-    const uint8_t* negative = row.negative + kEdge;
-    const uint8_t* nonzero = row.nonzero + kEdge;
-    const uint8_t* other_negative = other.negative + kEdge + shift;
-    const uint8_t* other_nonzero = other.nonzero + kEdge + shift;
-    for (int x = 0; x < side; ++x) {
-      const uint8_t both = nonzero[x] & other_nonzero[x];
-      negatives[x] += (negative[x] ^ other_negative[x]) & both;
-      nonzeros[x] += both;
-    }
+  void count(int map, const Row& row, Columns<side> other_negative, Columns<side> other_nonzero) {
+    const Columns<side> nonzero = row.nonzero & other_nonzero;
+    counts_[map].negative += ((row.negative ^ other_negative) & nonzero).count();
+    counts_[map].nonzero += nonzero.count();
   }
 
   void drain() {
-    const Values zero{};
     for (int group = 0; group < R::groups; ++group) {
       for (int k = 0; k < kMaps; ++k) {
         Sums& sums = sums_[group][k];
@@ -179,20 +191,16 @@ class BlockMoments {
           totals_[k][1][group * R::size + lane] += sums.below[lane];
           totals_[k][2][group * R::size + lane] += sums.above[lane];
         }
-        sums = {zero, zero, zero};
+        sums = Sums{};
       }
     }
   }
 
   Moments total(int map) const {
-    int64_t negative = 0, nonzero = 0;
-    for (int x = 0; x < side; ++x) {
-      negative += negatives_[map][x];
-      nonzero += nonzeros_[map][x];
-    }
     const auto& lanes = totals_[map];
+    const Counts& counts = counts_[map];
     return {tree_sum<kLanes<Real>>(lanes[0]), tree_sum<kLanes<Real>>(lanes[1]),
-            tree_sum<kLanes<Real>>(lanes[2]), negative, nonzero - negative};
+            tree_sum<kLanes<Real>>(lanes[2]), counts.negative, counts.nonzero - counts.negative};
   }
 
   alignas(64) double pixels_[kPixelRows][kPixelColumns];
@@ -201,9 +209,7 @@ class BlockMoments {
   Row first_, rows_[2];
   alignas(64) Sums sums_[R::groups][kMaps];
   alignas(64) double totals_[kMaps][3][kLanes<Real>];
-  // How many in each column; a column has at most 96, so that a byte holds it.
-  alignas(64) uint8_t negatives_[kMaps][side];
-  alignas(64) uint8_t nonzeros_[kMaps][side];
+  Counts counts_[kMaps];
 };
 
 }  // namespace

@@ -8,10 +8,10 @@
 namespace ranksrgan {
 namespace {
 
-// Levels of a block with enough around it for its half-size image: kPatchBefore more above and to
-// the left, the image mirrored beyond its edges, and whole registers in a row.
-constexpr int kPatchBefore = 9;
-constexpr int kPatchRows = 2 * kPatchBefore + kBlock;
+// Levels of a block and kMargin around it, which is what its half-size image needs, the image
+// mirrored beyond its edges. A row is padded to whole registers.
+constexpr int kMargin = 9;
+constexpr int kPatch = kBlock + 2 * kMargin;
 constexpr int kPatchColumns = 128;
 
 using PatchRow = int16_t[kPatchColumns];

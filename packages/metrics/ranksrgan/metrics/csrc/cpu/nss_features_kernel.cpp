@@ -14,6 +14,25 @@ namespace {
 // Rows of levels below which another thread costs more than it saves.
 constexpr int64_t kRowGrain = 64;
 
+// One row of levels, of one channel or three that lie `area` apart. A function of its own: bytes may
+// alias whatever a lambda holds by reference, and then the loops would not be vectorised.
+template <typename Sample>
+void luma_row(const Sample* red, int64_t area, int64_t channels, bool gray, int64_t width,
+              uint8_t* __restrict levels) {
+  const Sample *green = red + area, *blue = green + area;
+  if (channels == 1) {
+    for (int64_t x = 0; x < width; ++x) levels[x] = static_cast<uint8_t>(level(red[x]));
+  } else if (gray) {
+    for (int64_t x = 0; x < width; ++x) {
+      levels[x] = luma_gray(level(red[x]), level(green[x]), level(blue[x]));
+    }
+  } else {
+    for (int64_t x = 0; x < width; ++x) {
+      levels[x] = luma_y(level(red[x]), level(green[x]), level(blue[x]));
+    }
+  }
+}
+
 // images: (N, 3|1, H, W); planes: (N, height, width) levels of the luma that the blocks cover.
 template <typename Sample>
 void luma_planes(const Sample* images, const BlockGrid& grid, bool gray, uint8_t* planes) {
@@ -23,19 +42,7 @@ void luma_planes(const Sample* images, const BlockGrid& grid, bool gray, uint8_t
     for (int64_t row = begin; row < end; ++row) {
       const Sample* first = images + row / height * grid.channels * area +
                             (grid.border + row % height) * grid.image_width + grid.border;
-      const Sample *second = first + area, *third = second + area;
-      uint8_t* __restrict levels = planes + row * width;
-      if (grid.channels == 1) {
-        for (int64_t x = 0; x < width; ++x) levels[x] = static_cast<uint8_t>(level(first[x]));
-      } else if (gray) {
-        for (int64_t x = 0; x < width; ++x) {
-          levels[x] = luma_gray(level(first[x]), level(second[x]), level(third[x]));
-        }
-      } else {
-        for (int64_t x = 0; x < width; ++x) {
-          levels[x] = luma_y(level(first[x]), level(second[x]), level(third[x]));
-        }
-      }
+      luma_row(first, area, grid.channels, gray, width, planes + row * width);
     }
   });
 }
@@ -59,9 +66,9 @@ at::Tensor nss_features_cpu(const at::Tensor& images, const at::Tensor& table, i
                             bool gray, bool single) {
   const BlockGrid grid = check_nss(images, table, border);
   const at::Tensor input = images.contiguous(), columns = table.contiguous();
-  at::Tensor planes =
-      at::empty({grid.batch, grid.height(), grid.width()}, input.options().dtype(at::kByte));
-  uint8_t* levels = planes.data_ptr<uint8_t>();
+  at::Tensor planes = at::empty({grid.batch * grid.height() * grid.width() + 2 * kSlack},
+                                input.options().dtype(at::kByte));
+  uint8_t* levels = planes.data_ptr<uint8_t>() + kSlack;
   switch (input.scalar_type()) {
     case at::kByte:
       luma_planes(input.const_data_ptr<uint8_t>(), grid, gray, levels);
