@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,52 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.metrics import imresize, imresize_uint8
+from ranksrgan.metrics import imresize, imresize_uint8, native, reference
+from ranksrgan.metrics.imresize import _axes, _taps
 
 SIDES = st.integers(1, 24)
 SCALES = st.one_of(st.floats(0.1, 5.0), st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0, 4.0]))
+
+
+Operator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
+
+# (N, H, W) and size: smaller, larger, one axis each way, one pixel, untouched, none
+CASES = [
+    ((2, 24, 20), (12, 10)),
+    ((1, 9, 7), (20, 31)),
+    ((2, 17, 40), (50, 9)),
+    ((2, 40, 17), (9, 50)),
+    ((1, 1, 1), (3, 2)),
+    ((1, 30, 21), (1, 1)),
+    ((2, 6, 5), (6, 5)),
+    ((0, 6, 5), (3, 3)),
+]
+DTYPES = [torch.uint8, torch.float32, torch.float64]
+
+
+@pytest.fixture
+def compiled() -> Operator:
+    state = native.status()
+    if not state.in_use:
+        pytest.skip(f"no native operators: {state.reason}")
+    imresize(torch.zeros(1, 1), 1.0)  # registers the fake kernel and the gradient
+    operator: Operator = torch.ops.ranksrgan.imresize.default
+    return operator
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def arguments(shape: tuple[int, int, int], size: tuple[int, int], dtype: torch.dtype) -> list[Any]:
+    """Of the operator."""
+    images = (torch.rand(shape, dtype=torch.float64) * 255).to(dtype)
+    rows, columns = _axes(torch.empty(shape[1:]), None, size)
+    taps = [torch.from_numpy(part) for axis in (rows, columns) for part in _taps(*axis)]
+    return [images, *taps, columns.scale < rows.scale]
 
 
 @pytest.mark.parametrize("name", ["baby", "bird", "butterfly", "head", "woman"])
@@ -161,3 +204,98 @@ def test_bad_arguments(
 def test_uint8_form_refuses_floats() -> None:
     with pytest.raises(InvalidInput, match="uint8"):
         imresize_uint8(torch.zeros(4, 4), scale=0.5)
+
+
+@pytest.mark.parametrize(("shape", "size"), CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_native_equals_twin_to_the_bit(
+    compiled: Operator, shape: tuple[int, int, int], size: tuple[int, int], dtype: torch.dtype
+) -> None:
+    images, *taps = arguments(shape, size, dtype)
+    resized = compiled(images, *taps)
+    assert resized.shape == (shape[0], *size)
+    assert resized.dtype == dtype
+    assert torch.equal(resized, reference.imresize(images, *taps))
+    strided = images.transpose(1, 2).contiguous().transpose(1, 2)
+    assert torch.equal(compiled(strided, *taps), resized)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_do_not_depend_on_the_number_of_threads(
+    compiled: Operator, threads: Callable[[int], None], dtype: torch.dtype
+) -> None:
+    taken = arguments((3, 190, 230), (120, 300), dtype)
+    threads(1)
+    alone = compiled(*taken)
+    for number in (2, 5):
+        threads(number)
+        assert torch.equal(compiled(*taken), alone)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_is_the_transposed_map(dtype: torch.dtype) -> None:
+    """<A x, y> = <x, A' y>, in both orders of the axes."""
+    for size in ((9, 30), (30, 9)):
+        x = torch.rand(2, 17, 19, dtype=dtype, requires_grad=True)
+        y = torch.rand(2, *size, dtype=dtype)
+        resized = imresize(x, size=size)
+        (transposed,) = torch.autograd.grad(resized, x, y)
+        assert transposed.dtype == dtype
+        inner = float((x.detach() * transposed).sum())
+        assert inner == pytest.approx(float((resized.detach() * y).sum()), rel=1e-5)
+
+
+def test_second_gradient() -> None:
+    image = torch.rand(1, 6, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: imresize(x, scale=0.5).square(), image)
+
+
+def test_opcheck(compiled: Operator) -> None:
+    for shape, size in CASES[:2]:
+        images, *taps = arguments(shape, size, torch.float64)
+        torch.library.opcheck(compiled, (images.requires_grad_(), *taps))
+        torch.library.opcheck(compiled, (images.detach().byte(), *taps))
+
+
+def test_torch_compile_sees_through(compiled: Operator) -> None:
+    images, *taps = arguments((1, 9, 9), (4, 5), torch.float32)
+    traced = torch.compile(lambda x: compiled(x, *taps) + 1, fullgraph=True, backend="eager")
+    assert torch.equal(traced(images), compiled(images, *taps) + 1)
+
+
+@pytest.mark.parametrize(
+    ("position", "change", "error", "message"),
+    [
+        (0, lambda x: x.half(), TypeError, "uint8, float32 or float64 images expected, got Half"),
+        (0, lambda x: x[0], ValueError, r"shape \(N, H, W\) .* got \[9, 8\]"),
+        (0, lambda x: x[:, :0], ValueError, r"H, W >= 1 expected, got \[1, 0, 8\]"),
+        (1, lambda x: x.int(), TypeError, "int64 indices and float64 weights of rows expected"),
+        (4, lambda x: x.float(), TypeError, "weights of columns expected, got Long and Float"),
+        (2, lambda x: x[1:], ValueError, r"of rows of one shape \(T, size\) expected, got"),
+        (1, lambda x: x - 9, IndexError, "indices of rows from 0 to 8 expected, got -9 to"),
+        (3, lambda x: x + 9, IndexError, "indices of columns from 0 to 7 expected, got 9 to 16"),
+    ],
+)
+def test_the_operator_rejects_by_itself(
+    compiled: Operator,
+    position: int,
+    change: Callable[[Tensor], Tensor],
+    error: type[Exception],
+    message: str,
+) -> None:
+    taken = arguments((1, 9, 8), (4, 5), torch.float32)
+    taken[position] = change(taken[position])
+    with pytest.raises(error, match=f"imresize: .*{message}"):
+        compiled(*taken)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("shape", "size"), CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cuda_equals_cpu_to_the_bit(
+    compiled: Operator, shape: tuple[int, int, int], size: tuple[int, int], dtype: torch.dtype
+) -> None:
+    images, *taps = arguments(shape, size, dtype)
+    resized = compiled(images.cuda(), *taps)
+    assert resized.is_cuda
+    assert torch.equal(resized.cpu(), compiled(images, *taps))

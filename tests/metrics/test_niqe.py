@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import ranksrgan.metrics
 from ranksrgan.contracts import Scorer, cancellation
 from ranksrgan.contracts.errors import (
     ImageTooSmall,
@@ -94,24 +93,12 @@ def test_the_distance_is_the_papers_with_pinv(photograph: Load) -> None:
     assert float(niqe(image)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_published_model() -> None:
-    model = NiqeModel.published()
-    assert model is NiqeModel.published()
-    assert float(model.mean[0]) == 2.6013136801541448
-    assert torch.equal(model.covariance, model.covariance.T)
-    assert float(torch.linalg.eigvalsh(model.covariance)[0]) == pytest.approx(7.07e-6, rel=1e-3)
-    notice = Path(ranksrgan.metrics.__file__).parent / "params" / "NIQE_NOTICE.txt"
-    assert "The University of Texas at Austin" in notice.read_text()
-
-
 def test_another_model_changes_score_and_hash() -> None:
     published = NiqeModel.published()
     other = NiqeModel(published.mean + 1, published.covariance)
     image = torch.rand(1, 1, 96, 192)
     assert float(niqe(image, model=other)) != float(niqe(image))
     assert Niqe(model=other).info.parameters_hash != Niqe().info.parameters_hash
-    with pytest.raises(InvalidInput, match="36"):
-        NiqeModel(published.mean[:18], published.covariance)
 
 
 def test_uint8_and_float_of_the_same_pixels_agree(photograph: Load) -> None:
@@ -160,6 +147,58 @@ def test_the_number_of_threads_does_not_matter(photograph: Load) -> None:
         torch.set_num_threads(threads)
     assert torch.equal(scores[0], scores[1])
     assert torch.equal(scores[0], scores[2])
+
+
+def test_a_sequence_of_unequal_images(photograph: Load) -> None:
+    images = [
+        photograph("astronaut")[0, :, :192, :300],
+        photograph("camera")[0, :, 100:200, 50:400],
+        photograph("coffee")[0].float() / 255,
+        photograph("chelsea")[0].double() / 255,
+    ]
+    scores = niqe(images, border=2, luma="gray")
+    assert scores.shape == (4,)
+    assert torch.equal(scores, torch.cat([niqe(image[None], 2, "gray") for image in images]))
+    assert torch.equal(niqe(tuple(reversed(images)), 2, "gray"), scores.flip(0))
+
+
+def test_sequences_that_cannot_be_scored(photograph: Load) -> None:
+    good = photograph("chelsea")[0]
+    with pytest.raises(InvalidInput, match="empty"):
+        niqe([])
+    with pytest.raises(InvalidInput, match=r"images\[1\] has the shape \(1, 1, 3,") as caught:
+        niqe([good, good[None]])
+    assert caught.value.field == "images[1]"
+    with pytest.raises(InvalidInput, match=r"images\[1\] holds values from 0"):
+        niqe([good, good.float()])
+    with pytest.raises(ImageTooSmall, match="95 x 451 pixels hold 0 blocks") as too_small:
+        niqe([good, good, good[:, :95]])
+    assert too_small.value.field == "images[2]"
+    with pytest.raises(UndefinedScore, match="image 2 is too flat for NIQE: only 0 of its 12"):
+        niqe([good, good[:, :96, :192], torch.full((3, 300, 451), 7, dtype=torch.uint8), good])
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "rocket", "brick"])
+def test_fast_scores_are_close(photograph: Load, name: str) -> None:
+    image = photograph(name)
+    exact, fast = niqe(image), niqe(image, fast=True)
+    assert float(fast) == pytest.approx(float(exact), abs=1e-5)
+    assert not torch.equal(fast, exact)
+
+
+def test_a_batch_on_more_threads_than_images_and_fewer(photograph: Load) -> None:
+    image = photograph("coffee")
+    crops = torch.cat(
+        [image[..., y : y + 200, x : x + 200] for y in (0, 190) for x in (0, 150, 400)]
+    )
+    alone = torch.cat([niqe(crop[None]) for crop in crops])
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 4, 5, 9):
+            torch.set_num_threads(number)
+            assert torch.equal(niqe(crops), alone)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 96), (95, 500), (96, 191), (10, 10), (1, 1)])
@@ -269,3 +308,5 @@ def test_cuda_agrees(photograph: Load) -> None:
     score = niqe(image.cuda())
     assert score.is_cuda
     assert float(score) == pytest.approx(float(niqe(image)), abs=1e-9)
+    crops = [image[0, :, :200, :300].cuda(), image[0, :, 200:, 100:].cuda()]
+    assert niqe(crops).tolist() == pytest.approx(niqe([crop.cpu() for crop in crops]).tolist())

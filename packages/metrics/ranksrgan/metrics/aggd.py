@@ -30,14 +30,7 @@ class Aggd(NamedTuple):
     mean: Tensor  # (right - left) Γ(2/alpha) / Γ(1/alpha), the paper's eta
 
 
-class _Table(NamedTuple):
-    shape: Tensor
-    ratio: Tensor  # Γ(2/a)² / (Γ(1/a) Γ(3/a)), strictly increasing in a
-    scale: Tensor  # sqrt(Γ(1/a) / Γ(3/a))
-    mean: Tensor  # Γ(2/a) / Γ(1/a)
-
-
-def fit_aggd(samples: Tensor) -> Aggd:
+def fit_aggd(samples: Tensor, table: Tensor | None = None) -> Aggd:
     """Fit each vector of samples.
 
     The deviations below and above zero leave out the zeros; their ratio and the generalised
@@ -46,45 +39,41 @@ def fit_aggd(samples: Tensor) -> Aggd:
     does this.
 
     Args:
-        samples: ``(..., n)`` float64.
+        samples: ``(..., n)`` float32 or float64.
+        table: of `aggd_table`, for a caller who has it at hand.
     """
-    table = _table(samples.device)
+    shapes, ratios, scales, means = aggd_table(samples.device) if table is None else table
     squares = samples.square()
     below, above = samples < 0, samples > 0
-    left = (squares.where(below, 0).sum(-1) / below.sum(-1)).sqrt()  # 0 / 0 is NaN, as wanted
-    right = (squares.where(above, 0).sum(-1) / above.sum(-1)).sqrt()
+    # 0 / 0 is NaN, as wanted.
+    left = (squares.where(below, 0).sum(-1).double() / below.sum(-1)).sqrt()
+    right = (squares.where(above, 0).sum(-1).double() / above.sum(-1)).sqrt()
     skew = left / right
-    ratio = samples.abs().mean(-1).square() / squares.mean(-1)
+    ratio = samples.abs().mean(-1).double().square() / squares.mean(-1).double()
     ratio = ratio * (skew**3 + 1) * (skew + 1) / (skew.square() + 1).square()
 
     defined = ratio.isfinite()
     wanted = ratio.where(defined, 0).contiguous()
-    upper = torch.searchsorted(table.ratio, wanted).clamp(1, len(table.ratio) - 1)
+    upper = torch.searchsorted(ratios, wanted).clamp(1, len(ratios) - 1)
     lower = upper - 1
-    to_lower = (table.ratio[lower] - wanted).square()
-    to_upper = (table.ratio[upper] - wanted).square()
+    to_lower = (ratios[lower] - wanted).square()
+    to_upper = (ratios[upper] - wanted).square()
     best = torch.where(to_lower <= to_upper, lower, upper).where(defined, 0)
 
-    left = left * table.scale[best]
-    right = right * table.scale[best]
-    return Aggd(table.shape[best], left, right, (right - left) * table.mean[best])
+    left = left * scales[best]
+    right = right * scales[best]
+    return Aggd(shapes[best], left, right, (right - left) * means[best])
 
 
 @lru_cache(maxsize=8)
-def _table(device: torch.device) -> _Table:
+def aggd_table(device: torch.device) -> Tensor:
+    """``(4, 9801)`` float64: for each shape a, from 0.2 to 10 by 0.001, the shape itself, the ratio
+    Γ(2/a)² / (Γ(1/a) Γ(3/a)), which increases strictly, sqrt(Γ(1/a) / Γ(3/a)) and Γ(2/a) / Γ(1/a).
+    """
     inverse = [1 / shape for shape in _SHAPES]
     first, second, third = ([math.gamma(k * x) for x in inverse] for k in (1, 2, 3))
     ratio = [g2 * g2 / (g1 * g3) for g1, g2, g3 in zip(first, second, third, strict=True)]
     scale = [math.sqrt(g1 / g3) for g1, g3 in zip(first, third, strict=True)]
     mean = [g2 / g1 for g1, g2 in zip(first, second, strict=True)]
-    return _Table(
-        *(
-            torch.tensor(column, dtype=torch.float64, device=device)
-            for column in (
-                _SHAPES,
-                ratio,
-                scale,
-                mean,
-            )
-        )
-    )
+    with torch.inference_mode(False):  # who comes first must not spoil it for the others
+        return torch.tensor([_SHAPES, ratio, scale, mean], dtype=torch.float64, device=device)

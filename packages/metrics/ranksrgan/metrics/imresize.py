@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.metrics import native, reference
 
 
 class _Taps(NamedTuple):
@@ -27,10 +28,10 @@ class _Taps(NamedTuple):
     weights: npt.NDArray[np.float64]  # (T, out), each column sums to 1
 
 
-class _Pass(NamedTuple):
-    axis: int  # -2 or -1
+class _Axis(NamedTuple):
+    length: int
+    size: int  # of the output
     scale: float
-    size: int  # of the output along the axis
 
 
 def imresize(
@@ -56,9 +57,7 @@ def imresize(
             "uint8)",
             field="images",
         )
-    for step in _passes(images, scale, size):
-        images = _resize_axis(images, step)
-    return images
+    return _resize(images, scale, size)
 
 
 def imresize_uint8(
@@ -79,15 +78,19 @@ def imresize_uint8(
     """
     if images.dtype != torch.uint8:
         raise InvalidInput(f"images is of type {images.dtype}; uint8 is wanted", field="images")
-    for step in _passes(images, scale, size):
-        resized = _resize_axis(images.double(), step)
-        images = (resized + 0.5).floor().clamp(0, 255).byte()
-    return images
+    return _resize(images, scale, size)
 
 
-def _passes(
-    images: Tensor, scale: float | None, size: tuple[int, int] | None
-) -> tuple[_Pass, _Pass]:
+def _resize(images: Tensor, scale: float | None, size: tuple[int, int] | None) -> Tensor:
+    rows, columns = _axes(images, scale, size)
+    taps = [torch.from_numpy(part) for axis in (rows, columns) for part in _taps(*axis)]
+    operator = native.operator("imresize", twin=reference.imresize, register=_register)
+    planes = images.reshape(-1, rows.length, columns.length)
+    resized: Tensor = operator(planes, *taps, columns.scale < rows.scale)
+    return resized.reshape(*images.shape[:-2], rows.size, columns.size)
+
+
+def _axes(images: Tensor, scale: float | None, size: tuple[int, int] | None) -> tuple[_Axis, _Axis]:
     if images.ndim < 2 or images.numel() == 0:
         raise InvalidInput(
             f"images has the shape {tuple(images.shape)}; (..., H, W) with at least one pixel is "
@@ -98,29 +101,16 @@ def _passes(
     if scale is not None and size is None:
         if not (math.isfinite(scale) and scale > 0):
             raise InvalidInput(f"a scale of {scale} is not a positive number", field="scale")
-        rows = _Pass(-2, scale, math.ceil(scale * height))
-        columns = _Pass(-1, scale, math.ceil(scale * width))
+        rows = _Axis(height, math.ceil(scale * height), scale)
+        columns = _Axis(width, math.ceil(scale * width), scale)
     elif size is not None and scale is None:
         if min(size) < 1:
             raise InvalidInput(f"a size of {size} has no pixels", field="size")
-        rows = _Pass(-2, size[0] / height, size[0])
-        columns = _Pass(-1, size[1] / width, size[1])
+        rows = _Axis(height, size[0], size[0] / height)
+        columns = _Axis(width, size[1], size[1] / width)
     else:
         raise InvalidInput("give either scale or size", field="scale")
-    return (columns, rows) if columns.scale < rows.scale else (rows, columns)
-
-
-def _resize_axis(images: Tensor, step: _Pass) -> Tensor:
-    if step.axis == -1:  # whole rows are gathered much faster than single columns
-        rows = _resize_axis(images.transpose(-2, -1).contiguous(), step._replace(axis=-2))
-        return rows.transpose(-2, -1).contiguous()
-    taps = _taps(images.shape[-2], step.size, step.scale)
-    indices = torch.from_numpy(taps.indices).to(images.device)
-    weights = torch.from_numpy(taps.weights).to(images)[..., None]
-    resized = images.index_select(-2, indices[0]) * weights[0]
-    for index, weight in zip(indices[1:], weights[1:], strict=True):
-        resized += images.index_select(-2, index) * weight
-    return resized
+    return rows, columns
 
 
 @lru_cache(maxsize=256)
@@ -145,3 +135,41 @@ def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def _register(name: str) -> None:
+    """Tell torch the shape and the gradient of the compiled operator ``name``."""
+    # A device for which nothing was compiled.
+    torch.library.register_kernel(name, None, reference.imresize)
+    torch.library.register_fake(name, _fake)
+    torch.library.register_autograd(name, _backward, setup_context=_save)
+
+
+def _fake(
+    images: Tensor,
+    row_indices: Tensor,
+    row_weights: Tensor,
+    column_indices: Tensor,
+    column_weights: Tensor,
+    columns_first: bool,
+) -> Tensor:
+    return images.new_empty((images.shape[0], row_indices.shape[1], column_indices.shape[1]))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    images, *taps, ctx.columns_first = inputs
+    ctx.shape = images.shape
+    ctx.save_for_backward(*taps)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # The map is linear, so that where it is differentiated does not matter.
+        anywhere = gradient.new_zeros(ctx.shape, requires_grad=True)
+        rows, row_weights, columns, column_weights = ctx.saved_tensors
+        resized = reference.imresize(
+            anywhere, rows, row_weights, columns, column_weights, ctx.columns_first
+        )
+        (found,) = torch.autograd.grad(resized, anywhere, gradient, create_graph=again)
+    return found, None, None, None, None, None

@@ -37,8 +37,9 @@ SOURCES = Path(__file__).parent / "csrc"
 SUFFIXES = (".cpp", ".cu", ".cuh", ".h")
 
 # The values are defined by the order of the sums, which contraction to fused multiply-adds would
-# change; the other two change no value and let the roots be vectorised.
-FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+# change; the next two change no value and let the roots be vectorised. Without -fopenmp,
+# at::parallel_for is a plain loop; it is not given to the linker, so that the threads are torch's.
+FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fopenmp"]
 CUDA_FLAGS = ["-O3", "--fmad=false"]
 
 # Each runs on later minor versions too, the last as PTX on everything newer.

@@ -14,7 +14,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 for source in cuda/*.cu; do
-  for architecture in sm_80 sm_90; do
+  for architecture in sm_80 sm_90 compute_90; do
     "$nvcc" -c -std=c++17 -O3 --fmad=false -arch="$architecture" -Werror all-warnings \
       -Xcompiler -Wall,-Wextra,-Werror "$source" -o "$scratch/kernel.o"
     echo "$source: $architecture ok"

@@ -5,7 +5,19 @@ and the source of its gradient. They use elementwise arithmetic only, in a fixed
 result depends neither on the batch it came in nor on the number of threads.
 """
 
+from ranksrgan.metrics.reference.imresize import imresize
 from ranksrgan.metrics.reference.mscn import local_statistics, mscn
+from ranksrgan.metrics.reference.mvg_distance import mvg_distance
+from ranksrgan.metrics.reference.nss_features import nss_features
 from ranksrgan.metrics.reference.patch_crops import crops, patch_crops, sharpness
 
-__all__ = ["crops", "local_statistics", "mscn", "patch_crops", "sharpness"]
+__all__ = [
+    "crops",
+    "imresize",
+    "local_statistics",
+    "mscn",
+    "mvg_distance",
+    "nss_features",
+    "patch_crops",
+    "sharpness",
+]
