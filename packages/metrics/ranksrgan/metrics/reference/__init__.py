@@ -5,7 +5,19 @@ and the source of its gradient. They use elementwise arithmetic only, in a fixed
 result depends neither on the batch it came in nor on the number of threads.
 """
 
+from ranksrgan.metrics.reference.ma_dct import ma_dct
+from ranksrgan.metrics.reference.ma_normalise import ma_normalise
+from ranksrgan.metrics.reference.ma_structure import ma_structure
 from ranksrgan.metrics.reference.mscn import local_statistics, mscn
 from ranksrgan.metrics.reference.patch_crops import crops, patch_crops, sharpness
 
-__all__ = ["crops", "local_statistics", "mscn", "patch_crops", "sharpness"]
+__all__ = [
+    "crops",
+    "local_statistics",
+    "ma_dct",
+    "ma_normalise",
+    "ma_structure",
+    "mscn",
+    "patch_crops",
+    "sharpness",
+]
