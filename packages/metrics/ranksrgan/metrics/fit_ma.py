@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, NotSupported
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidDataset, NotSupported
 from ranksrgan.contracts.images import read_image, to_tensor
 from ranksrgan.metrics.forest import from_scikit_learn
 from ranksrgan.metrics.luma import Convention
@@ -67,9 +67,14 @@ def fit_ma(
     """
     _regressor()  # before an hour of work
     rows = _read_scores(scores)
+    _check_count(len(rows))
     features = []
     for name, _ in tqdm(rows, unit="image", disable=None, leave=False):
-        features.append(ma_features(to_tensor(read_image(images / name)), border, luma))
+        path = images / name
+        try:
+            features.append(ma_features(to_tensor(read_image(path)), border, luma))
+        except ImageTooSmall as error:
+            raise ImageTooSmall(f"{path}: {error}", field=str(path)) from error
     model = fit_features(
         torch.cat(features),
         torch.tensor([score for _, score in rows], dtype=torch.float64),
@@ -102,10 +107,7 @@ def fit_features(features: Tensor, scores: Tensor, *, trees: int = TREES, seed: 
         )
     if not (features.isfinite().all() and scores.isfinite().all()):
         raise InvalidDataset("a feature or a score is not a finite number", field="features")
-    if len(scores) < MIN_IMAGES:
-        raise InvalidDataset(
-            f"{len(scores)} images are too few: {MIN_IMAGES} or more are needed", field="scores"
-        )
+    _check_count(len(scores))
     if trees < _MIN_TREES:
         raise InvalidConfig(f"{trees} trees are too few: {_MIN_TREES} or more", field="trees")
     regressor = _regressor()
@@ -161,6 +163,13 @@ def robust_regression(
         if (change <= math.sqrt(np.finfo(float).eps) * size).all():
             break
     return coefficients
+
+
+def _check_count(images: int) -> None:
+    if images < MIN_IMAGES:
+        raise InvalidDataset(
+            f"{images} images are too few: {MIN_IMAGES} or more are needed", field="scores"
+        )
 
 
 def _read_scores(path: Path) -> list[tuple[str, float]]:

@@ -21,6 +21,21 @@ from torch import Tensor
 ORIENTATIONS = 6
 _ORDER = ORIENTATIONS - 1
 
+# The radial tables by octave below the highest frequency, 256 entries an octave: what passes above
+# the crossing and what passes below, complementary in power.
+_CROSSING = (torch.arange(259) - 257).double() * (math.pi / 512)
+_RISE = _CROSSING.cos().abs()
+_RISE[0], _RISE[-1] = _RISE[1], _RISE[-2]
+_FALL = (1 - _RISE.square()).sqrt()
+
+# The angular table, 1024 entries half a turn; the norm makes the six orientations add up to 1.
+_TURNS = (torch.arange(3075) - 2049).double() * (math.pi / 1024)
+_NORM = math.sqrt(2 ** (2 * _ORDER) / (ORIENTATIONS * math.comb(2 * _ORDER, _ORDER)))
+_LOBE = _NORM * _TURNS.cos() ** _ORDER
+
+# Rows of a filter that are computed together, for the cache.
+_TOGETHER = 64
+
 # Below this, on the 0..255 scale, a whole band is rounding of the transforms and nothing else.
 _NOISE = 1e-9
 
@@ -66,8 +81,10 @@ def steerable_pyramid(plane: Tensor) -> SteerablePyramid:
 
 def _bands(spectrum: Tensor, filters: Tensor, size: tuple[int, int]) -> Tensor:
     bands = filters.new_empty((len(filters), *size))
+    filtered = torch.empty_like(spectrum)
     for band, one in zip(bands, filters, strict=True):
-        torch.fft.irfft2(spectrum * one, s=size, out=band)
+        torch.mul(torch.view_as_real(spectrum), one[..., None], out=torch.view_as_real(filtered))
+        torch.fft.irfft2(filtered, s=size, out=band)
         low, high = band.aminmax()
         if low > -_NOISE and high < _NOISE:
             band.zero_()
@@ -90,41 +107,48 @@ def _frequencies(side: int) -> Tensor:
 
 @lru_cache(maxsize=1)  # images of a data set are mostly of one size
 def _filters(height: int, width: int, device: torch.device) -> _Filters:
-    vertical = _frequencies(height)[:, None].double() / (height / 2)
+    # Frequencies in units of the highest; those of the second scale are the lower half of them.
+    vertical = _frequencies(height).double()[:, None] / (height / 2)
     horizontal = torch.arange(width // 2 + 1).double() / (width / 2)
+    some_rows = torch.split(vertical, _TOGETHER)
+    fine = [_oriented(rows, horizontal, width, [(_FALL, 0), (_RISE, 1)]) for rows in some_rows]
+    highpass = [_radial(rows, horizontal, width, [(_RISE, 0)]) for rows in some_rows]
+    vertical = vertical[_rows(height, _halved(height))]
+    horizontal = horizontal[: _halved(width) // 2 + 1]
+    rings = [(_FALL, 0), (_FALL, 1), (_RISE, 2)]
+    coarse = [
+        _oriented(rows, horizontal, width, rings) for rows in torch.split(vertical, _TOGETHER)
+    ]
+    return _Filters(
+        torch.cat(highpass).to(device),
+        torch.cat(fine, dim=1).to(device),
+        torch.cat(coarse, dim=1).to(device),
+    )
+
+
+def _radial(
+    vertical: Tensor, horizontal: Tensor, width: int, rings: list[tuple[Tensor, int]]
+) -> Tensor:
+    """The product of radial tables, each moved down by some octaves."""
     radius = (vertical.square() + horizontal.square()).sqrt()
-    radius[0, 0] = 2 / width  # its neighbour, to have a logarithm
-    octave = radius.log2_()
-    angle = torch.atan2(vertical, horizontal.expand(height, -1))
+    radius[radius == 0] = 2 / width  # as for its neighbour, to have a logarithm
+    position = radius.log2_() * 256 + 257
+    product = torch.ones_like(position)
+    for table, octaves in rings:
+        product *= _interpolate(table, position + 256 * octaves)
+    return product
 
-    # Octaves from the highest frequency; a pair of tables is complementary in power.
-    crossing = (torch.arange(259) - 257).double()
-    rise = (crossing * (math.pi / 512)).cos().abs()
-    rise[0], rise[-1] = rise[1], rise[-2]
-    fall = (1 - rise.square()).sqrt()
 
-    def radial(table: Tensor, octave: Tensor, shift: int) -> Tensor:
-        """A table, moved down by ``shift`` octaves."""
-        return _interpolate(table, (octave + shift) * 256 + 257)
-
-    # sqrt(2^10 (5!)^2 / (6 10!)) makes the six orientations add up to 1 in power.
-    turns = math.pi * (torch.arange(3075) - 2049).double() / 1024
-    norm = 2**_ORDER * math.factorial(_ORDER) / math.sqrt(ORIENTATIONS * math.factorial(2 * _ORDER))
-    lobe = norm * turns.cos() ** _ORDER
-
-    def oriented(band: int, angle: Tensor) -> Tensor:
-        position = angle * (1024 / math.pi) + (2049 - 1024 * band / ORIENTATIONS)
-        return _interpolate(lobe, position)
-
-    highpass = radial(rise, octave, 0)
-    ring = radial(fall, octave, 0) * radial(rise, octave, 1)
-    fine = torch.stack([ring * oriented(band, angle) for band in range(ORIENTATIONS)])
-
-    rows, columns = _rows(height, _halved(height)), _halved(width) // 2 + 1
-    octave, angle = octave[rows, :columns], angle[rows, :columns]
-    ring = radial(fall, octave, 0) * radial(fall, octave, 1) * radial(rise, octave, 2)
-    coarse = torch.stack([ring * oriented(band, angle) for band in range(ORIENTATIONS)])
-    return _Filters(highpass.to(device), fine.to(device), coarse.to(device))
+def _oriented(
+    vertical: Tensor, horizontal: Tensor, width: int, rings: list[tuple[Tensor, int]]
+) -> Tensor:
+    """``(6, rows, columns)``: a ring of frequencies in six directions."""
+    ring = _radial(vertical, horizontal, width, rings)
+    position = torch.atan2(vertical, horizontal.expand_as(ring)) * (1024 / math.pi) + 2049
+    turn = 1024 / ORIENTATIONS
+    return torch.stack(
+        [ring * _interpolate(_LOBE, position - turn * band) for band in range(ORIENTATIONS)]
+    )
 
 
 def _interpolate(table: Tensor, position: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import itertools
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from ranksrgan.metrics.ggd import FLOOR, ggd_shape
 from ranksrgan.metrics.imresize import imresize
@@ -45,19 +46,21 @@ def subband_features(plane: Tensor) -> Tensor:
     """
     height, width = plane.shape
     highpass, fine, coarse = steerable_pyramid(plane)
-    # One band at a time, for the cache and the memory.
-    enlarged = torch.stack([imresize(band, size=(height, width)) for band in coarse])
-    parents = enlarged[:_WITH_PARENT]
-    if height % 2 or width % 2:  # these are twice as large and cut, not resized to fit
-        twice = [imresize(band, 2.0) for band in coarse[:_WITH_PARENT]]
-        parents = torch.stack([band[:height, :width] for band in twice])
-    first = ma_normalise(fine, parents, _MARGINS[0])
-    second = ma_normalise(coarse, coarse[:0], _MARGINS[1])
-
+    enlarged = torch.empty_like(fine)
+    for band, small in zip(enlarged, coarse, strict=True):  # one at a time, for the cache
+        band.copy_(imresize(small, size=(height, width)))
     raw = [*fine, *enlarged, highpass]
     with_highpass = ma_structure(raw, [(band, len(raw) - 1) for band in range(len(raw) - 1)])
-    pairs = list(itertools.combinations(range(ORIENTATIONS), 2))
-    between = ma_structure(list(first), pairs)
+    del raw, highpass  # the planes of a large image fill the memory
+
+    parents = enlarged[:_WITH_PARENT]
+    if height % 2 or width % 2:  # they are twice as large and cut, not resized to fit
+        for band, small in zip(parents, coarse, strict=False):
+            band.copy_(imresize(small, 2.0)[:height, :width])
+    first = ma_normalise(fine, parents, _MARGINS[0])
+    del fine, enlarged, parents
+    second = ma_normalise(coarse, coarse[:0], _MARGINS[1])
+    between = ma_structure(list(first), list(itertools.combinations(range(ORIENTATIONS), 2)))
     return torch.cat([_shapes(first, second), with_highpass.cpu(), between.cpu()])
 
 
@@ -65,8 +68,8 @@ def _shapes(first: Tensor, second: Tensor) -> Tensor:
     """``(18,)`` of the subbands, whose means are 0, of each scale and of both scales together."""
     distances, squares, counts = [], [], []
     for scale in (first, second):
-        distances.append(torch.stack([band.abs().sum(dim=1).sum() for band in scale]))
-        squares.append(torch.stack([band.square().sum(dim=1).sum() for band in scale]))
+        distances.append(vector_norm(scale, 1, dim=2).sum(dim=1))
+        squares.append(vector_norm(scale, 2, dim=2).square().sum(dim=1))
         counts.append(torch.full_like(squares[-1], scale[0].numel()))
     distance, square, count = (
         torch.cat([*of_scales, of_scales[0] + of_scales[1]])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from ranksrgan.metrics.full_reference import plane_mean
 
 SPATIAL = 9
+
+_TOGETHER = 64
 
 
 def ma_normalise(bands: Tensor, parents: Tensor, margin: int) -> Tensor:
@@ -33,29 +37,39 @@ def _normalise(bands: Tensor, parents: Tensor, k: int, margin: int) -> Tensor:
         around.append(parents[k, 1:-1, 1:-1])
         predictors += 1  # the other orientations are not counted
     mean = plane_mean(around[SPATIAL // 2])
-    factor = whitening(_covariance(around)) / predictors**0.5
+    factor = (whitening(_covariance(around)) / predictors**0.5).tolist()
 
-    high, wide = height - 2 * margin, width - 2 * margin
-    around = [one[margin : margin + high, margin : margin + wide] for one in around]
+    inside = [one[margin : height - margin, margin : width - margin] for one in around]
+    quotient = torch.cat([_divide(some, mean, factor) for some in _strips(inside)])
+    return quotient - plane_mean(quotient)
+
+
+def _divide(around: list[Tensor], mean: Tensor, factor: list[list[float]]) -> Tensor:
     energy = torch.zeros_like(around[0])
-    for i, row in enumerate(factor.tolist()):
+    for i, row in enumerate(factor):
         projection = row[i] * around[i]
         for j in range(i + 1, len(around)):
-            projection = projection + row[j] * around[j]
-        energy = energy + projection * projection
+            projection += row[j] * around[j]
+        energy += projection * projection
     # Without energy there is no contrast either.
     divisor = torch.where(energy > 0, energy, torch.inf).sqrt()
-    quotient = (around[SPATIAL // 2] - mean) / divisor
-    return quotient - plane_mean(quotient)
+    return (around[SPATIAL // 2] - mean) / divisor
 
 
 def _covariance(around: list[Tensor]) -> Tensor:
     """Mean products of the neighbourhood's members, ``(M, M)`` on the CPU."""
-    covariance = torch.zeros(len(around), len(around), dtype=torch.float64)
-    for i, one in enumerate(around):
-        for j in range(i, len(around)):
-            covariance[i, j] = covariance[j, i] = plane_mean(one * around[j])
-    return covariance
+    sums = torch.zeros(len(around), len(around), dtype=torch.float64)
+    for some in _strips(around):
+        for i, one in enumerate(some):
+            for j in range(i, len(some)):
+                sums[i, j] += (one * some[j]).sum(dim=1).sum().cpu()
+    return (sums + sums.triu(1).T) / around[0].numel()
+
+
+def _strips(around: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Some rows of all members at a time, for the cache."""
+    for top in range(0, len(around[0]), _TOGETHER):
+        yield [one[top : top + _TOGETHER] for one in around]
 
 
 def whitening(covariance: Tensor) -> Tensor:
