@@ -5,7 +5,7 @@
 #include <tuple>
 #include <vector>
 
-#include "octet.h"  // first: the templates of the next use its functions
+#include "ma_lanes.h"  // first: the templates of the next use its functions
 
 #include "../ma_dct.h"
 
@@ -19,12 +19,12 @@ constexpr int64_t kGrain = 8;
 // sample j of window b is phases[j % 3][b + j / 3].
 struct Phases {
   explicit Phases(int64_t columns) {
-    for (auto& phase : phases) phase.resize(columns + kLanes + kWindow / kStride);
+    for (auto& phase : phases) phase.resize(columns + kPack + kWindow / kStride);
   }
   void sample(int64_t position, double value) {
     phases[position % kStride][position / kStride] = value;
   }
-  Octet windows(int64_t first, int j) const { return load(&phases[j % kStride][first + j / kStride]); }
+  Pack windows(int64_t first, int j) const { return load(&phases[j % kStride][first + j / kStride]); }
   std::vector<double> phases[kStride];
 };
 
@@ -55,18 +55,20 @@ void ma_dct_kernel(const double* planes, int64_t batch, int64_t height, int64_t 
     for (int64_t row = begin; row < end; ++row) {
       transform_columns(planes + row / rows * height * width, height, width,
                         row % rows * kStride - kMargin, zeros.data(), frequencies);
-      for (int64_t first = 0; first < columns; first += kLanes) {
-        Octet coefficients[kCoefficients];
+      for (int64_t first = 0; first < columns; first += kPack) {
+        Pack coefficients[kCoefficients];
         for (int u = 0; u < kWindow; ++u) {
-          Octet samples[kWindow];
+          Pack samples[kWindow];
           for (int j = 0; j < kWindow; ++j) samples[j] = frequencies[u].windows(first, j);
           dct(samples, coefficients + u * kWindow);
         }
-        const WindowStatistics<Octet> found = window_statistics(coefficients);
-        const int64_t at = row * columns + first, count = std::min<int64_t>(kLanes, columns - first);
-        store(found.ratio, ratio + at, count);
-        store(found.variation, variation + at, count);
-        store(found.orientation, orientation + at, count);
+        const WindowStatistics<Pack> found = window_statistics(coefficients);
+        const int64_t at = row * columns + first, count = std::min<int64_t>(kPack, columns - first);
+        for (int64_t k = 0; k < count; ++k) {
+          ratio[at + k] = found.ratio[k];
+          variation[at + k] = found.variation[k];
+          orientation[at + k] = found.orientation[k];
+        }
       }
     }
   });

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "../ma_normalise.h"
-#include "octet.h"
+#include "ma_lanes.h"
 
 namespace ranksrgan {
 namespace {
@@ -20,8 +20,9 @@ namespace {
 constexpr int kSurroundings = 9;
 constexpr int kCentre = kSurroundings / 2;
 constexpr int kMembers = kSurroundings + kOrientations - 1 + 1;  // the last is the parent
-constexpr int kTile = 5;                                         // of members, a side
-constexpr int64_t kGrain = 96;                                   // rows of bands
+// Members whose products with as many others fit into the registers.
+constexpr int kTile = kPack == 8 ? 5 : 3;
+constexpr int64_t kGrain = 96;  // rows of bands below which another thread does not pay
 
 // Pointers to the members of the neighbourhoods of a row, x = 0 being its first inner pixel.
 struct Members {
@@ -60,15 +61,25 @@ struct Scale {
   }
 };
 
-// Adds the products of two tiles of members over `count` pixels, a multiple of kLanes.
-inline void multiply(const double* const* first, const double* const* second, int64_t count,
-                     Octet (&sums)[kTile][kTile]) {
-  for (int64_t x = 0; x < count; x += kLanes) {
-    Octet left[kTile];
-    for (int i = 0; i < kTile; ++i) left[i] = load(first[i] + x);
-    for (int j = 0; j < kTile; ++j) {
-      const Octet right = load(second[j] + x);
-      for (int i = 0; i < kTile; ++i) sums[i][j] += left[i] * right;
+// The products of two tiles of members over `count` pixels, a multiple of kLanes, added to
+// sums: (kTile, kTile, kLanes).
+void multiply(const double* const* first, const double* const* second, int64_t count,
+              double* sums) {
+  for (int group = 0; group < kLanes; group += kPack) {
+    Pack products[kTile][kTile];
+    for (int k = 0; k < kTile * kTile; ++k) {
+      products[k / kTile][k % kTile] = load(sums + k * kLanes + group);
+    }
+    for (int64_t x = group; x < count; x += kLanes) {
+      Pack left[kTile];
+      for (int i = 0; i < kTile; ++i) left[i] = load(first[i] + x);
+      for (int j = 0; j < kTile; ++j) {
+        const Pack right = load(second[j] + x);
+        for (int i = 0; i < kTile; ++i) products[i][j] += left[i] * right;
+      }
+    }
+    for (int k = 0; k < kTile * kTile; ++k) {
+      store(products[k / kTile][k % kTile], sums + k * kLanes + group);
     }
   }
 }
@@ -83,22 +94,16 @@ void row_products(const Members& members, int64_t width, double* sums) {
   for (int i = 0; i < kMembers; ++i) rest_rows[i] = rest + i * kLanes;
   for (int top = 0; top < kMembers; top += kTile) {
     for (int left = top; left < kMembers; left += kTile) {
-      Octet products[kTile][kTile] = {};
+      double products[kTile * kTile * kLanes] = {};
       multiply(members.rows + top, members.rows + left, whole, products);
       multiply(rest_rows + top, rest_rows + left, kLanes, products);
       for (int i = 0; i < kTile; ++i) {
-        for (int j = 0; j < kTile; ++j) sums[(top + i) * kMembers + left + j] = sum(products[i][j]);
+        for (int j = 0; j < kTile; ++j) {
+          sums[(top + i) * kMembers + left + j] = sum(products + (i * kTile + j) * kLanes);
+        }
       }
     }
   }
-}
-
-double row_sum(const double* row, int64_t width) {
-  const int64_t whole = width / kLanes * kLanes;
-  Octet total = {}, rest = {};
-  for (int64_t x = 0; x < whole; x += kLanes) total += load(row + x);
-  std::copy_n(row + whole, width - whole, reinterpret_cast<double*>(&rest));
-  return sum(total + rest);
 }
 
 // The upper triangular R of each band whose RᵀR is the pseudo-inverse of its covariance.
@@ -112,12 +117,12 @@ at::Tensor whitening(const at::Tensor& covariance) {
   return std::get<1>(at::linalg_qr((vectors * inverse.unsqueeze(-2)).mT(), "r")).contiguous();
 }
 
-// Squared length of the whitened neighbourhoods of eight pixels.
-inline Octet energy(const Octet (&members)[kMembers], const double* factor) {
-  Octet total = {};
+// Squared length of the whitened neighbourhoods of some pixels.
+inline Pack energy(const Pack (&members)[kMembers], const double* factor) {
+  Pack total = {};
 #pragma GCC unroll 15
   for (int i = 0; i < kMembers; ++i) {
-    Octet projection = factor[i * kMembers + i] * members[i];
+    Pack projection = factor[i * kMembers + i] * members[i];
 #pragma GCC unroll 15
     for (int j = i + 1; j < kMembers; ++j) projection += factor[i * kMembers + j] * members[j];
     total += projection * projection;
@@ -125,26 +130,27 @@ inline Octet energy(const Octet (&members)[kMembers], const double* factor) {
   return total;
 }
 
-inline Octet quotient(const double* const* rows, int64_t x, double mean, const double* factor) {
-  Octet members[kMembers];
+inline Pack quotient(const double* const* rows, int64_t x, double mean, const double* factor) {
+  Pack members[kMembers];
   for (int i = 0; i < kMembers; ++i) members[i] = load(rows[i] + x);
-  const Octet divisor = root(energy(members, factor));
-  const Octet centred = members[kCentre] - mean;
-  return divisor > 0.0 ? centred / divisor : Octet{};  // without energy there is no contrast
+  const Pack divisor = root(energy(members, factor));
+  const Pack centred = members[kCentre] - mean;
+  return divisor > 0.0 ? centred / divisor : Pack{};  // without energy there is no contrast
 }
 
 // One row of results from the pixel `margin` on.
 void divide_row(const Members& members, int64_t margin, int64_t width, double mean,
                 const double* factor, double* out) {
-  const int64_t whole = width / kLanes * kLanes;
-  for (int64_t x = 0; x < whole; x += kLanes) {
+  const int64_t whole = width / kPack * kPack;
+  for (int64_t x = 0; x < whole; x += kPack) {
     store(quotient(members.rows, margin + x, mean, factor), out + x);
   }
   double rest[kMembers * kLanes];
   const double* rest_rows[kMembers];
   members.last(margin + whole, width - whole, rest);
   for (int i = 0; i < kMembers; ++i) rest_rows[i] = rest + i * kLanes;
-  store(quotient(rest_rows, 0, mean, factor), out + whole, width - whole);
+  const Pack last = quotient(rest_rows, 0, mean, factor);
+  for (int64_t k = 0; k < width - whole; ++k) out[whole + k] = last[k];
 }
 
 // Calls work(band, row) for every row of every band, row by row since bands read each other. A row

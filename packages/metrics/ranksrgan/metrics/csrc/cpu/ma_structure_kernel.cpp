@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "../ma_structure.h"
-#include "octet.h"
+#include "ma_lanes.h"
 
 namespace ranksrgan {
 namespace {
@@ -15,13 +15,13 @@ namespace {
 constexpr int kHigh = 8;
 constexpr int kWide = 128;
 constexpr int kHighSource = kHigh + kStructureWindow - 1;  // rows that they take in
-constexpr int kWideSource = kWide + 2 * kLanes;            // columns, whole octets
+constexpr int kWideSource = kWide + 2 * kLanes;            // columns, and room to read on
 constexpr int kArea = kHigh * kWide;
 
 // One output of a pass: the eleven samples, outermost pair first.
 template <typename Sample>
-inline Octet weigh(const Sample& sample) {
-  Octet total = kStructureTaps[0] * (sample(0) + sample(10));
+inline Pack weigh(const Sample& sample) {
+  Pack total = kStructureTaps[0] * (sample(0) + sample(10));
   total += kStructureTaps[1] * (sample(1) + sample(9));
   total += kStructureTaps[2] * (sample(2) + sample(8));
   total += kStructureTaps[3] * (sample(3) + sample(7));
@@ -49,7 +49,7 @@ class Tile {
       double* variance = &variances_[k * kArea];
       smooth(mean, [&](int64_t at) { return load(planes_[k] + at); });
       smooth(variance, [&](int64_t at) {
-        const Octet value = load(planes_[k] + at);
+        const Pack value = load(planes_[k] + at);
         return value * value;
       });
       for (int i = 0; i < kArea; ++i) variance[i] -= mean[i] * mean[i];
@@ -65,28 +65,26 @@ class Tile {
     const double *variance_x = &variances_[first * kArea], *variance_y = &variances_[second * kArea];
     const int64_t columns = std::min<int64_t>(kWide, width_ - kStructureWindow + 1 - left_);
     for (int64_t y = 0; y < rows; ++y) {
-      Octet total = {};
-      for (int64_t x = 0; x < columns; x += kLanes) {
+      double correlations[kWide];
+      for (int64_t x = 0; x < kWide; x += kPack) {
         const int64_t at = y * kWide + x;
-        const Octet covariance = load(joint_ + at) - load(mean_x + at) * load(mean_y + at);
-        const Octet variances = load(variance_x + at) + load(variance_y + at);
-        Octet correlation = (2.0 * covariance + kC2) / (variances + kC2);
-        for (int64_t k = columns - x; k < kLanes; ++k) correlation[k] = 0.0;
-        total += correlation;
+        const Pack covariance = load(joint_ + at) - load(mean_x + at) * load(mean_y + at);
+        const Pack variances = load(variance_x + at) + load(variance_y + at);
+        store((2.0 * covariance + kC2) / (variances + kC2), correlations + x);
       }
-      sums[y] += sum(total);
+      sums[y] += row_sum(correlations, columns);
     }
   }
 
  private:
-  // Gaussian-weighted means in the windows of what `read` gives for eight pixels at an offset of
-  // the planes. out: (kHigh, kWide)
+  // Gaussian-weighted means in the windows of what `read` gives for some pixels at an offset of the
+  // planes. out: (kHigh, kWide)
   template <typename Read>
   void smooth(double* out, const Read& read) {
     const int64_t columns = std::min<int64_t>(kWide + kStructureWindow - 1, width_ - left_);
-    for (int64_t x = 0; x < columns; x += kLanes) {
-      const int64_t from = std::min(x, columns - kLanes);  // the last may overlap those before
-      Octet column[kHighSource];
+    for (int64_t x = 0; x < columns; x += kPack) {
+      const int64_t from = std::min(x, columns - kPack);  // the last may overlap those before
+      Pack column[kHighSource];
       for (int k = 0; k < kHighSource; ++k) {
         column[k] = read(std::min(top_ + k, height_ - 1) * width_ + left_ + from);
       }
@@ -96,7 +94,7 @@ class Tile {
       }
     }
     for (int y = 0; y < kHigh; ++y) {
-      for (int64_t x = 0; x < kWide; x += kLanes) {
+      for (int64_t x = 0; x < kWide; x += kPack) {
         store(weigh([&](int k) { return load(&lines_[y][x + k]); }), out + y * kWide + x);
       }
     }
