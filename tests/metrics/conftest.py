@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import skimage.data
 import torch
 from torch import Tensor
@@ -70,3 +72,45 @@ def published_weights(shared_data: Path, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / get_asset(asset).file).symlink_to(weights / file)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def ma_mat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Ma model of random trees in the layout of the authors' file, which cannot be had here."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("ma") / "ma_model.mat"
+    cells = np.empty((1, 3), dtype=object)
+    for group, inputs in enumerate((18, 45, 75)):
+        cells[0, group] = _random_forest(random, inputs, trees=7)
+    linear = np.array([[0.5], [0.2], [0.3], [0.4]])
+    scipy.io.savemat(path, {"model": {"rf": cells, "linear": linear}}, do_compression=True)
+    return path
+
+
+def _random_forest(random: np.random.Generator, inputs: int, trees: int) -> dict[str, Any]:
+    """Fields and their order as the authors' training program writes them; counts from 1."""
+    rows = 41  # more than any tree uses
+    arrays: dict[str, Any] = {
+        "lDau": np.zeros((rows, trees), dtype=np.int32),
+        "rDau": np.zeros((rows, trees), dtype=np.int32),
+        "nodestatus": np.full((rows, trees), "\x01", dtype="U1"),
+        "nrnodes": float(rows),
+        "upper": np.zeros((rows, trees)),
+        "avnode": np.zeros((rows, trees)),
+        "mbest": np.zeros((rows, trees), dtype=np.int32),
+        "ndtree": np.zeros((trees, 1), dtype=np.int32),
+        "ntree": float(trees),
+        "coef": np.zeros((2, 1)),
+    }
+    for tree in range(trees):
+        splits = int(random.integers(0, rows // 2 + 1)) if tree else 0  # the first is one leaf
+        arrays["ndtree"][tree] = 2 * splits + 1
+        leaves = [0]
+        for used in range(splits):
+            node = leaves.pop(int(random.integers(len(leaves))))
+            arrays["lDau"][node, tree], arrays["rDau"][node, tree] = 2 * used + 2, 2 * used + 3
+            arrays["mbest"][node, tree] = random.integers(1, inputs + 1)
+            arrays["upper"][node, tree] = random.choice([0.05, 0.3, 0.9, 1.5, 3.0, 20.0])
+            leaves += [2 * used + 1, 2 * used + 2]
+        arrays["avnode"][: 2 * splits + 1, tree] = random.uniform(0, 10, 2 * splits + 1)
+    return arrays

@@ -10,8 +10,11 @@ from ranksrgan.metrics.bicubic import Bicubic
 from ranksrgan.metrics.bradley_terry import BradleyTerry, bradley_terry
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, create_scorer
 from ranksrgan.metrics.correlation import krocc, main_score, pair_accuracy, plcc, srocc
+from ranksrgan.metrics.differentiable_niqe import DifferentiableNiqe, differentiable_niqe
 from ranksrgan.metrics.dists import Dists, dists
 from ranksrgan.metrics.elo import EloRatings, elo
+from ranksrgan.metrics.fit_ma import fit_ma
+from ranksrgan.metrics.fit_niqe import fit_niqe
 from ranksrgan.metrics.fsim import Fsim, Fsimc, fsim, fsimc
 from ranksrgan.metrics.full_reference import Channels
 from ranksrgan.metrics.fused import Fused
@@ -19,10 +22,15 @@ from ranksrgan.metrics.gmsd import Gmsd, gmsd
 from ranksrgan.metrics.imresize import imresize, imresize_uint8
 from ranksrgan.metrics.lpips import Lpips, lpips
 from ranksrgan.metrics.luma import Convention
+from ranksrgan.metrics.ma import Ma, ma, ma_features
+from ranksrgan.metrics.ma_model import MaModel
 from ranksrgan.metrics.ms_ssim import MsSsim, ms_ssim
 from ranksrgan.metrics.mscn import Mscn, mscn
-from ranksrgan.metrics.niqe import Niqe, NiqeModel, niqe, niqe_features
+from ranksrgan.metrics.niqe import Niqe, niqe, niqe_features
+from ranksrgan.metrics.niqe_model import NiqeModel
+from ranksrgan.metrics.nss_features import nss_features
 from ranksrgan.metrics.patch_crops import PatchCrops, patch_crops
+from ranksrgan.metrics.pi import Pi, pi
 from ranksrgan.metrics.protocol import Evaluation, evaluate, evaluate_files
 from ranksrgan.metrics.psnr import Psnr, psnr
 from ranksrgan.metrics.rmse import Rmse, dataset_rmse, pirm_region, rmse
@@ -39,6 +47,7 @@ __all__ = [
     "BradleyTerry",
     "Channels",
     "Convention",
+    "DifferentiableNiqe",
     "Dists",
     "EloRatings",
     "Evaluation",
@@ -47,12 +56,15 @@ __all__ = [
     "Fused",
     "Gmsd",
     "Lpips",
+    "Ma",
+    "MaModel",
     "MetricCatalog",
     "MsSsim",
     "Mscn",
     "Niqe",
     "NiqeModel",
     "PatchCrops",
+    "Pi",
     "Psnr",
     "Rmse",
     "Ssim",
@@ -62,10 +74,13 @@ __all__ = [
     "bradley_terry",
     "create_scorer",
     "dataset_rmse",
+    "differentiable_niqe",
     "dists",
     "elo",
     "evaluate",
     "evaluate_files",
+    "fit_ma",
+    "fit_niqe",
     "fsim",
     "fsimc",
     "gmsd",
@@ -73,13 +88,17 @@ __all__ = [
     "imresize_uint8",
     "krocc",
     "lpips",
+    "ma",
+    "ma_features",
     "main_score",
     "ms_ssim",
     "mscn",
     "niqe",
     "niqe_features",
+    "nss_features",
     "pair_accuracy",
     "patch_crops",
+    "pi",
     "pirm_region",
     "plcc",
     "psnr",

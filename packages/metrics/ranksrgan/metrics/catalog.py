@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from ranksrgan.contracts.discovery import is_sum, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.metrics.differentiable_niqe import DifferentiableNiqe
 from ranksrgan.metrics.dists import Dists
 from ranksrgan.metrics.fsim import Fsim, Fsimc
 from ranksrgan.metrics.fused import fuse
 from ranksrgan.metrics.gmsd import Gmsd
 from ranksrgan.metrics.lpips import Lpips
+from ranksrgan.metrics.luma import Convention
+from ranksrgan.metrics.ma import Ma
 from ranksrgan.metrics.ms_ssim import MsSsim
 from ranksrgan.metrics.niqe import Niqe
+from ranksrgan.metrics.pi import Pi
 from ranksrgan.metrics.psnr import Psnr
 from ranksrgan.metrics.rmse import Rmse
 from ranksrgan.metrics.ssim import Ssim
 from ranksrgan.metrics.vif import Vif
 from ranksrgan.metrics.vifp import Vifp
 
+
+def _niqe(border: int = 0, luma: Convention = "y", gradient: bool = False) -> Scorer:
+    return DifferentiableNiqe(border, luma) if gradient else Niqe(border, luma)
+
+
 #: What makes the scorer of a metric. Its keywords with a plain default are the metric's options.
-METRICS: dict[str, type[Scorer]] = {
-    "niqe": Niqe,
+METRICS: dict[str, Callable[..., Scorer]] = {
+    "niqe": _niqe,
+    "ma": Ma,
+    "pi": Pi,
     "psnr": Psnr,
     "ssim": Ssim,
     "rmse": Rmse,
@@ -40,7 +51,12 @@ METRICS: dict[str, type[Scorer]] = {
 }
 
 
-_ASSETS = {"lpips": ("alexnet", "lpips-alex"), "dists": ("vgg16", "dists")}
+_ASSETS = {
+    "ma": ("ma",),
+    "pi": ("ma",),
+    "lpips": ("alexnet", "lpips-alex"),
+    "dists": ("vgg16", "dists"),
+}
 
 
 def assets_of(name: str) -> tuple[str, ...]:
@@ -80,8 +96,7 @@ def create_scorer(name: str, **options: Any) -> Scorer:
             f"{name} has no option {', '.join(unknown)}; it has: {', '.join(offered)}",
             field=unknown[0],
         )
-    scorer: Scorer = METRICS[name](**options)
-    return scorer
+    return METRICS[name](**options)
 
 
 def open_metric(argument: str, options: Mapping[str, str]) -> Scorer:

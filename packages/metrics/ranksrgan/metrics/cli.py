@@ -6,7 +6,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import get_asset, present
@@ -17,8 +19,16 @@ from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics import compare, features
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name, options_of
+from ranksrgan.metrics.fit_ma import fit_ma
+from ranksrgan.metrics.fit_niqe import fit_niqe
 from ranksrgan.metrics.full_reference import CHANNELS
 from ranksrgan.metrics.fused import fuse
+from ranksrgan.metrics.luma import CONVENTIONS
+from ranksrgan.metrics.ma import Ma
+from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.niqe import Niqe
+from ranksrgan.metrics.niqe_model import NiqeModel
+from ranksrgan.metrics.pi import Pi
 from ranksrgan.metrics.protocol import FORMATS as PROTOCOL_FORMATS
 from ranksrgan.metrics.protocol import evaluate_files
 from ranksrgan.metrics.report import FORMATS, References, score_files
@@ -60,6 +70,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_output_flags(judge, tuple(PROTOCOL_FORMATS))
     judge.set_defaults(command=_protocol)
 
+    pristine = commands.add_parser("fit-niqe", help="NIQE's model from a folder of good images")
+    pristine.add_argument("images", type=Path, metavar="FOLDER")
+    pristine.add_argument(
+        "--luma", choices=CONVENTIONS, default="gray", help="default: gray, as the published model"
+    )
+    pristine.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.json")
+    pristine.set_defaults(command=_fit_niqe)
+
+    forests = commands.add_parser("fit-ma", help="Ma's model from images that people have scored")
+    forests.add_argument("images", type=Path, metavar="FOLDER")
+    forests.add_argument(
+        "--scores", type=Path, required=True, metavar="CSV", help="columns image and score"
+    )
+    forests.add_argument("--border", type=whole_number(0), default=0, metavar="N")
+    forests.add_argument("--luma", choices=CONVENTIONS, default="y", help="default: y")
+    forests.add_argument("--seed", type=whole_number(0), default=0, metavar="N")
+    forests.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
+    forests.set_defaults(command=_fit_ma)
+
     extract = commands.add_parser("features", help="the features behind a metric")
     extract.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a file or a folder")
     extract.add_argument("--metric", default="niqe", metavar="NAME", help="default: niqe")
@@ -93,6 +122,12 @@ def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
         "niqe+0.4*rmse (default: niqe)",
     )
     _add_plane_flags(parser)
+    parser.add_argument(
+        "--niqe-model", type=Path, metavar="FILE", help="of fit-niqe (default: the published one)"
+    )
+    parser.add_argument(
+        "--ma-model", type=Path, metavar="FILE", help="of fit-ma (default: the asset ma)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 or auto")
 
 
@@ -152,12 +187,32 @@ def _protocol(arguments: argparse.Namespace) -> int:
 
 
 def _features(arguments: argparse.Namespace) -> int:
-    scorer = _open_on_planes(arguments.metric, arguments.border, arguments.luma)
+    scorer = _open_on_planes(arguments.metric, arguments.border, arguments.luma, {})
     found, failed = features.extract_files(arguments.images, scorer)
     _write(features.FORMATS[arguments.format](found), arguments.output)
     for failure in failed:
         print(f"failed: {failure['message']}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _fit_niqe(arguments: argparse.Namespace) -> int:
+    model = fit_niqe(arguments.images, arguments.luma)
+    model.save(arguments.output, source=f"{arguments.images.name}, luma {arguments.luma}")
+    print(arguments.output)
+    return 0
+
+
+def _fit_ma(arguments: argparse.Namespace) -> int:
+    model = fit_ma(
+        arguments.images,
+        arguments.scores,
+        border=arguments.border,
+        luma=arguments.luma,
+        seed=arguments.seed,
+    )
+    model.save(arguments.output)
+    print(arguments.output)
+    return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -190,9 +245,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], References | None]:
+    models = _models(arguments.niqe_model, arguments.ma_model)
     try:
         scorers = {
-            name: _open_on_planes(name, arguments.border, arguments.luma)
+            name: _open_on_planes(name, arguments.border, arguments.luma, models)
             for name in arguments.metric
         }
     except (UnknownName, InvalidInput) as error:
@@ -203,12 +259,34 @@ def _opened(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], Reference
     return scorers, References(arguments.reference) if arguments.reference else None
 
 
-def _open_on_planes(name: str, border: int, luma: str) -> Scorer:
+#: A metric with the user's own model, given border and luma.
+Models = dict[str, Callable[[int, Any], Scorer]]
+
+
+def _models(niqe: Path | None, ma: Path | None) -> Models:
+    models: Models = {}
+    if niqe is not None:
+        models["niqe"] = partial(Niqe, model=NiqeModel.load(niqe))
+    if ma is not None:
+        forests = MaModel.load(ma)
+        models |= {"ma": partial(Ma, model=forests), "pi": partial(Pi, model=forests)}
+    return models
+
+
+def _open_on_planes(name: str, border: int, luma: str, models: Models) -> Scorer:
     """A metric, or a sum, with that border and luma wherever its name does not say otherwise."""
     if is_sum(name):
-        return fuse(name, lambda term: _open_on_planes(term, border, luma))
+        return fuse(name, lambda term: _open_on_planes(term, border, luma, models))
     metric, _, text = name.partition("?")
     options = parse_options(text, name)
+    if metric in models:
+        if options:
+            raise InvalidInput(
+                f"{name}: with a model of your own, border and luma are flags and there are no "
+                "other options",
+                field=name,
+            )
+        return models[metric](border, luma)
     for key, value in (("border", str(border)), ("luma", luma)):
         if key in options_of(metric):
             options.setdefault(key, value)

@@ -1,0 +1,209 @@
+"""Training a model of Ma on images that people have scored.
+
+As in the paper (see `ranksrgan.metrics.ma`): a random forest for each group of features, with the
+settings of the authors' software (2000 trees, a third of the features tried at each split, nodes of
+five samples or fewer not split), and a linear regression of the scores on the forests' predictions
+that outliers do not sway. Those predictions are taken out of bag, from the trees that did not see
+an image: within the bag they would be nearly the scores themselves, whatever a group is worth.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidDataset, NotSupported
+from ranksrgan.contracts.images import read_image, to_tensor
+from ranksrgan.metrics.forest import from_scikit_learn
+from ranksrgan.metrics.luma import Convention
+from ranksrgan.metrics.ma import ma_features
+from ranksrgan.metrics.ma_model import FEATURES, GROUPS, MaModel
+
+TREES = 2000
+
+#: Fewer images make no forest.
+MIN_IMAGES = 20
+
+# With so many trees every image is out of the bag of one, but for a chance of 4e-7.
+_MIN_TREES = 32
+_NODE_SIZE = 5
+
+
+def fit_ma(
+    images: Path,
+    scores: Path,
+    *,
+    border: int = 0,
+    luma: Convention = "y",
+    trees: int = TREES,
+    seed: int = 0,
+) -> MaModel:
+    """Train a model; shows its progress on a terminal.
+
+    Args:
+        images: a folder.
+        scores: a CSV file with the columns ``image``, the name of a file in the folder, and
+            ``score``, a number that is the higher the better (the authors: 0 to 10).
+        border: pixels to leave out on every side.
+        luma: ``"y"`` or ``"gray"``.
+        trees: in each forest.
+        seed: of all chance; the same seed and images give the same model.
+
+    Raises:
+        NotSupported: scikit-learn is not installed.
+        InvalidDataset: the CSV file is not as described; names the line.
+        InvalidImage, ImageTooSmall: of an image; names it.
+        InvalidConfig: too few trees.
+    """
+    _regressor()  # before an hour of work
+    rows = _read_scores(scores)
+    _check_count(len(rows))
+    features = []
+    for name, _ in tqdm(rows, unit="image", disable=None, leave=False):
+        path = images / name
+        try:
+            features.append(ma_features(to_tensor(read_image(path)), border, luma))
+        except ImageTooSmall as error:
+            raise ImageTooSmall(f"{path}: {error}", field=str(path)) from error
+    model = fit_features(
+        torch.cat(features),
+        torch.tensor([score for _, score in rows], dtype=torch.float64),
+        trees=trees,
+        seed=seed,
+    )
+    about = {**model.about, "border": border, "luma": luma}
+    return MaModel(model.forests, model.linear, about)
+
+
+def fit_features(features: Tensor, scores: Tensor, *, trees: int = TREES, seed: int = 0) -> MaModel:
+    """Train a model on features that are already there.
+
+    Args:
+        features: ``(N, 138)`` float64, of `ma_features`.
+        scores: ``(N,)`` float64, the higher the better.
+        trees: in each forest.
+        seed: of all chance.
+
+    Raises:
+        NotSupported: scikit-learn is not installed.
+        InvalidDataset: another shape, a number that is not finite, or fewer than 20 images.
+        InvalidConfig: fewer than 32 trees.
+    """
+    if features.shape != (len(scores), FEATURES) or scores.shape != (len(features),):
+        raise InvalidDataset(
+            f"features of the shape (N, {FEATURES}) and scores of (N,) wanted, got "
+            f"{tuple(features.shape)} and {tuple(scores.shape)}",
+            field="features",
+        )
+    if not (features.isfinite().all() and scores.isfinite().all()):
+        raise InvalidDataset("a feature or a score is not a finite number", field="features")
+    _check_count(len(scores))
+    if trees < _MIN_TREES:
+        raise InvalidConfig(f"{trees} trees are too few: {_MIN_TREES} or more", field="trees")
+    regressor = _regressor()
+    wanted = scores.double().cpu().numpy()
+    forests, predictions = [], []
+    for number, group in enumerate(torch.split(features.double().cpu(), list(GROUPS), dim=1)):
+        fitted = regressor(
+            n_estimators=trees,
+            max_features=max(1, group.shape[1] // 3),
+            min_samples_split=_NODE_SIZE + 1,
+            oob_score=True,
+            random_state=seed + number,
+        ).fit(group.numpy(), wanted)
+        forests.append(from_scikit_learn(fitted))
+        predictions.append(fitted.oob_prediction_)
+    linear = robust_regression(np.stack(predictions, axis=1), wanted)
+    about = {"images": len(scores), "trees": trees, "seed": seed}
+    return MaModel(tuple(forests), torch.from_numpy(linear), about)
+
+
+def robust_regression(
+    predictors: npt.NDArray[np.float64], responses: npt.NDArray[np.float64]
+) -> npt.NDArray[np.floating]:
+    """Linear regression with a constant that gives outliers less weight.
+
+    P. W. Holland, R. E. Welsch, "Robust regression using iteratively reweighted least-squares",
+    Communications in Statistics 6(9), 1977, with the defaults of MATLAB's ``robustfit``: bisquare
+    weights with the constant 4.685, residuals adjusted for leverage, and their scale from the
+    median absolute residual, the P + 1 smallest left out.
+
+    Args:
+        predictors: ``(N, P)``.
+        responses: ``(N,)``.
+
+    Returns:
+        ``(P + 1,)``, the constant first.
+    """
+    tuning, iterations = 4.685, 50
+    design = np.column_stack([np.ones(len(predictors)), predictors])
+    orthonormal, _ = np.linalg.qr(design)
+    leverage = np.minimum(np.square(orthonormal).sum(axis=1), 0.9999)
+    smallest = 1e-6 * responses.std(ddof=1) or 1.0  # residuals of an exact fit
+    coefficients = np.linalg.lstsq(design, responses)[0]
+    for _ in range(iterations):
+        residuals = (responses - design @ coefficients) / np.sqrt(1 - leverage)
+        scale = np.median(np.sort(np.abs(residuals))[design.shape[1] - 1 :]) / 0.6745
+        distances = residuals / (tuning * max(scale, smallest))
+        roots = np.where(np.abs(distances) < 1, 1 - np.square(distances), 0.0)
+        before = coefficients
+        coefficients = np.linalg.lstsq(design * roots[:, None], responses * roots)[0]
+        change = np.abs(coefficients - before)
+        size = np.maximum(np.abs(coefficients), np.abs(before))
+        if (change <= math.sqrt(np.finfo(float).eps) * size).all():
+            break
+    return coefficients
+
+
+def _check_count(images: int) -> None:
+    if images < MIN_IMAGES:
+        raise InvalidDataset(
+            f"{images} images are too few: {MIN_IMAGES} or more are needed", field="scores"
+        )
+
+
+def _read_scores(path: Path) -> list[tuple[str, float]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"image", "score"} - set(reader.fieldnames or ())
+            if missing:
+                raise InvalidDataset(
+                    f"{path}: columns image and score wanted, {', '.join(sorted(missing))} missing",
+                    field=str(path),
+                )
+            return [(row["image"], _number(row["score"], path, reader.line_num)) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidDataset(f"{path} cannot be read: {error}", field=str(path)) from error
+
+
+def _number(text: str | None, path: Path, line: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InvalidDataset(f"{path}, line {line}: {text!r} is no score", field=str(path))
+    return value
+
+
+def _regressor() -> Callable[..., Any]:
+    try:
+        ensemble = import_module("sklearn.ensemble")
+    except ImportError as error:
+        raise NotSupported(
+            "fitting a Ma model needs scikit-learn: pip install 'ranksrgan-metrics[fit]'",
+            field="scikit-learn",
+        ) from error
+    regressor: Callable[..., Any] = ensemble.RandomForestRegressor
+    return regressor
