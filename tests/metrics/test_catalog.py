@@ -11,7 +11,20 @@ from ranksrgan.metrics import METRICS, MetricCatalog, create_scorer, niqe, rmse
 from ranksrgan.metrics.catalog import assets_of, open_metric, open_name, options_of
 
 NAMES = [
-    *("niqe", "psnr", "ssim", "rmse", "ms_ssim", "gmsd", "fsim", "fsimc", "vif", "vifp"),
+    *(
+        "niqe",
+        "ma",
+        "pi",
+        "psnr",
+        "ssim",
+        "rmse",
+        "ms_ssim",
+        "gmsd",
+        "fsim",
+        "fsimc",
+        "vif",
+        "vifp",
+    ),
     *("lpips", "dists"),
 ]
 
@@ -36,7 +49,7 @@ def test_options_reach_the_metric_and_its_name() -> None:
 
 def test_unknown_metric() -> None:
     for opened in (create_scorer, open_name, MetricCatalog().open):
-        with pytest.raises(UnknownName, match="one of niqe, psnr, ssim"):
+        with pytest.raises(UnknownName, match="one of niqe, ma, pi, psnr, ssim"):
             opened("brisque")
 
 
@@ -59,7 +72,11 @@ def test_bad_options(options: dict[str, str], message: str) -> None:
 
 
 def test_options_are_those_of_the_metric() -> None:
-    assert options_of("niqe") == {"border": 0, "luma": "y"}
+    assert options_of("niqe") == {"border": 0, "luma": "y", "gradient": False}
+    assert open_name("niqe?gradient=true&border=4").info.differentiable
+    assert open_name("niqe?gradient=false").info.name == "niqe"
+    with pytest.raises(InvalidInput, match="gradient=yes: true or false is wanted"):
+        open_name("niqe?gradient=yes")
     assert options_of("lpips") == {"border": 0, "net": "alex"}
     assert options_of("dists") == {"border": 0}
     assert open_name("lpips?net=vgg").info.name == "lpips?net=vgg"
@@ -90,9 +107,9 @@ def test_catalog_for_a_service() -> None:
     catalog = MetricCatalog()
     infos = catalog.infos()
     assert [info.name for info in infos] == NAMES
-    assert [info.name for info in infos if not info.needs_reference] == ["niqe"]
+    assert [info.name for info in infos if not info.needs_reference] == ["niqe", "ma", "pi"]
     lower = {info.name for info in infos if not info.higher_is_better}
-    assert lower == {"niqe", "rmse", "gmsd", "lpips", "dists"}
+    assert lower == {"niqe", "pi", "rmse", "gmsd", "lpips", "dists"}
     assert catalog.open("niqe?border=4") is catalog.open("niqe?border=4")
     assert catalog.open("niqe?border=4").info.name == "niqe?border=4"
     for border in range(200):

@@ -229,7 +229,7 @@ def test_two_references_of_one_name(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--metric", "nique"], "there is no metric 'nique': it is one of niqe, psnr, ssim, rmse"),
+        (["--metric", "nique"], "there is no metric 'nique': it is one of niqe, ma, pi, psnr"),
         (["--metric", "psnr"], "--reference is needed"),
         (["--border", "-1"], "-1 is not a whole number of 0 or more"),
         (["--luma", "Y"], "invalid choice"),

@@ -122,7 +122,7 @@ class Ma:
         return ma(images, self._border, self._luma, self._model)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
-        """See `FeatureExtractor.extract` and `ma_features`: ``{"ma": (N, 138)}``; no model needed."""
+        """See `FeatureExtractor.extract` and `ma_features`: ``{"ma": (N, 138)}``."""
         return {"ma": ma_features(images, self._border, self._luma)}
 
 
