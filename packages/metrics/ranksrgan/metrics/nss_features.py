@@ -71,14 +71,19 @@ def nss_features(
         images = images.float()  # exact: the others are shorter
     operator = native.operator("nss_features", twin=reference.nss_features, register=_register)
     table, gray = aggd_table(images.device), luma == "gray"
-    # An image for each thread at a time: that nobody waits any more is noticed in between.
-    together = len(images) if images.is_cuda else torch.get_num_threads()
+    together = len(images) if images.is_cuda else _images_together(torch.get_num_threads())
     parts: list[Tensor] = []
     for start in range(0, max(1, len(images)), max(1, together)):
         cancellation.check()
         part = images[start : start + together] if together < len(images) else images
         parts.append(operator(part, table, border, gray, fast))
     return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def _images_together(threads: int) -> int:
+    # Between calls of the operator it is noticed that nobody waits any more; in one call, threads
+    # seldom have to wait for one another.
+    return 1 if threads == 1 else 8 * threads
 
 
 def block_count(images: Tensor, border: int) -> int:
