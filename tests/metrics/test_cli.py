@@ -401,3 +401,15 @@ def test_features(tmp_path: Path, crops: dict[str, Tensor], capsys: Capture) -> 
     assert captured.err == f"failed: {missing}: No such file or directory\n"
     assert main(["features", str(image), "--metric", "psnr"]) == 1
     assert "psnr has no features to show" in capsys.readouterr().err
+
+
+def test_a_grey_original_of_an_image_in_colour(tmp_path: Path, capsys: Capture) -> None:
+    grey = torch.randint(0, 256, (1, 1, 40, 50), dtype=torch.uint8)
+    colour = (grey.expand(-1, 3, -1, -1).int() + 3).clamp(0, 255).byte()
+    write_image(tmp_path / "hr" / "a.png", from_tensor(grey[0]))
+    write_image(tmp_path / "sr" / "a.png", from_tensor(colour[0]))
+    code, document, errors = score(
+        capsys, tmp_path / "sr", "--reference", tmp_path / "hr", "--metric", "psnr,ssim"
+    )
+    assert (code, errors) == (0, "")
+    assert document["mean"]["psnr"] == float(psnr(colour, grey.expand(-1, 3, -1, -1)))

@@ -115,7 +115,7 @@ ASSETS: dict[str, Asset] = {
             "ma",
             "ma_model.mat",
             "https://github.com/chaoma99/sr-metric/raw/master/model.mat",
-            "Ma, and with it PI",
+            "Ma and PI",
             "MIT",
             git_blob="a852aefb6a49e52703044fee4fa60c3f5b8d5adc",
         ),

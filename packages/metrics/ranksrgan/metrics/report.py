@@ -165,11 +165,18 @@ def _score_image(
             reference = None
             if references is not None and scorer.info.needs_reference:
                 reference = references.of(path).to(device)
-            scores[name] = float(scorer.score(image, reference))
+            scores[name] = float(scorer.score(*_alike(image, reference)))
         except (InvalidInput, LimitExceeded) as error:
             report.add_failure(path, error, name)
     if scores:
         report.results.append((str(path), scores))
+
+
+def _alike(image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A grey file against a file with colours: the grey one as three equal channels."""
+    if reference is None or image.shape[1] == reference.shape[1]:
+        return image, reference
+    return image.expand(-1, 3, -1, -1), reference.expand(-1, 3, -1, -1)
 
 
 def as_json(report: Report) -> str:
