@@ -18,7 +18,9 @@ from torch import Tensor
 
 from ranksrgan.contracts.assets import ASSETS
 from ranksrgan.contracts.images import Picture, from_tensor, write_image
-from ranksrgan.metrics import METRICS, niqe, niqe_features, psnr, rmse, ssim
+from ranksrgan.contracts.rpc import ServerLimits, start_server
+from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, ssim
 from ranksrgan.metrics.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -413,3 +415,23 @@ def test_a_grey_original_of_an_image_in_colour(tmp_path: Path, capsys: Capture) 
     )
     assert (code, errors) == (0, "")
     assert document["mean"]["psnr"] == float(psnr(colour, grey.expand(-1, 3, -1, -1)))
+
+
+def test_a_service_scores_as_this_process_does(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    server = start_server(
+        "127.0.0.1:0", [ScoringServicer(MetricCatalog(), max_pixels=2**24)], ServerLimits()
+    )
+    try:
+        remote = f"grpc://{server.address}/niqe?border=4"
+        code, document, _ = score(
+            capsys, tmp_path / "sr", "--border", 4, "--reference", tmp_path / "hr",
+            "--metric", f"niqe,{remote},({remote})+rmse,rmse",
+        )  # fmt: skip
+    finally:
+        server.stop()
+    assert code == 0
+    for row in document["results"]:
+        assert row[remote] == row["niqe"]
+        assert row[f"({remote})+rmse"] == row["niqe"] + row["rmse"]

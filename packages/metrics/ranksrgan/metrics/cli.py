@@ -14,7 +14,7 @@ from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import get_asset, present
 from ranksrgan.contracts.console import add_serve_flags, run, serve_options, whole_number
 from ranksrgan.contracts.device import choose_device
-from ranksrgan.contracts.discovery import is_sum, parse_options
+from ranksrgan.contracts.discovery import is_remote, is_sum, open_scorer, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics import compare, features
@@ -118,8 +118,8 @@ def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
         type=lambda text: list(dict.fromkeys(name.strip() for name in text.split(","))),
         default=["niqe"],
         metavar="NAME,...",
-        help=f"of {', '.join(METRICS)}; with options as in lpips?net=vgg; or sums such as "
-        "niqe+0.4*rmse (default: niqe)",
+        help=f"of {', '.join(METRICS)}; with options as in lpips?net=vgg; a service's address, a "
+        "Ranker's file; or sums such as niqe+0.4*rmse (default: niqe)",
     )
     _add_plane_flags(parser)
     parser.add_argument(
@@ -274,7 +274,12 @@ def _models(niqe: Path | None, ma: Path | None) -> Models:
 
 
 def _open_on_planes(name: str, border: int, luma: str, models: Models) -> Scorer:
-    """A metric, or a sum, with that border and luma wherever its name does not say otherwise."""
+    """A metric, or a sum, with that border and luma wherever its name does not say otherwise.
+
+    A service's address and a Ranker's file are opened as they are.
+    """
+    if is_remote(name) or Path(name.partition("?")[0]).is_file():
+        return open_scorer(name)
     if is_sum(name):
         return fuse(name, lambda term: _open_on_planes(term, border, luma, models))
     metric, _, text = name.partition("?")
