@@ -62,7 +62,7 @@ def start(
 
 
 def report_of(process: subprocess.Popen[str]) -> dict[str, object]:
-    output, errors = process.communicate(timeout=280)
+    output, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     assert errors == ""
     assert output.count("\n") == 1  # nothing else on the standard output
@@ -182,6 +182,7 @@ def test_cache_that_cannot_be_made(tmp_path: Path, expected: float) -> None:
     assert report["sums"] == pytest.approx([expected] * 2, abs=1e-10)
 
 
+@pytest.mark.timeout(1000)  # all operators are compiled
 def test_processes_at_once_compile_once_and_survive_what_a_killed_build_left(
     tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, expected: float
 ) -> None:
