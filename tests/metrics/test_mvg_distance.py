@@ -78,6 +78,11 @@ def test_native_equals_twin(compiled: Operator) -> None:
 
 
 @pytest.mark.parametrize("function", [mvg_distance, reference.mvg_distance])
+def test_no_images(function: Operator) -> None:
+    assert function(*problem(0, 3, 2)).shape == (0,)
+
+
+@pytest.mark.parametrize("function", [mvg_distance, reference.mvg_distance])
 def test_two_rows_without_a_gap_are_needed(function: Operator) -> None:
     features, mean, covariance = problem(3, 4, 3)
     features[0, 1:, 0] = torch.nan

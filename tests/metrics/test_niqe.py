@@ -60,7 +60,7 @@ def test_reference_scores(
     for row in rows:
         luma = "y" if row["luma"] == "gray-in" else row["luma"]
         score = float(niqe(image, border=row["crop"], luma=luma))
-        assert score == pytest.approx(row["float64_snap"], abs=1e-6), row
+        assert score == pytest.approx(row["float64_snap"], abs=1e-10), row
         if row["matlab"] is not None and row["flat_fraction"] == 0:
             assert score == pytest.approx(row["matlab"], abs=1e-4)
 
@@ -182,7 +182,7 @@ def test_sequences_that_cannot_be_scored(photograph: Load) -> None:
 def test_fast_scores_are_close(photograph: Load, name: str) -> None:
     image = photograph(name)
     exact, fast = niqe(image), niqe(image, fast=True)
-    assert float(fast) == pytest.approx(float(exact), abs=1e-5)
+    assert float(fast) == pytest.approx(float(exact), abs=2e-4)
     assert not torch.equal(fast, exact)
 
 

@@ -236,7 +236,7 @@ def test_values_do_not_depend_on_the_number_of_threads(
 
 def test_threads_share_the_work(compiled: Operator, threads: Callable[[int], None]) -> None:
     """Measured in processor time, which does not depend on what else the machine does."""
-    images = torch.randint(0, 256, (8, 3, 288, 288), dtype=torch.uint8)
+    images = torch.randint(0, 256, (40, 3, 288, 288), dtype=torch.uint8)
     threads(2)
     shares = []
     for _ in range(5):
@@ -298,7 +298,7 @@ def test_values_do_not_depend_on_the_width_of_the_registers(tmp_path: Path) -> N
 
 
 def test_the_interpreter_is_free_meanwhile(compiled: Operator) -> None:
-    images = torch.randint(0, 256, (60, 3, 288, 288), dtype=torch.uint8)
+    images = torch.randint(0, 256, (200, 3, 288, 288), dtype=torch.uint8)
     ticks: list[float] = []
     stop = threading.Event()
 

@@ -51,7 +51,7 @@ def niqe(
         luma: ``"y"`` as PIRM and the super-resolution tables do it, ``"gray"`` as the NIQE
             software release does.
         model: of natural images; the published one if None.
-        fast: see `nss_features`; scores then agree to some 1e-6.
+        fast: see `nss_features`; scores then agree to 1e-4.
 
     Returns:
         ``(N,)`` float64 on the device of the images. Each image is scored on its own: a batch, the

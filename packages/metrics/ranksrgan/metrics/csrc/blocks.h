@@ -12,6 +12,11 @@ namespace {
 // Side of a block at full size; it has half of it at half size.
 constexpr int kBlock = 96;
 
+// Levels of a block and as many around it as its half-size image needs, the image mirrored beyond
+// its edges: a patch.
+constexpr int kMargin = 9;
+constexpr int kPatch = kBlock + 2 * kMargin;
+
 // The values themselves, then the products with the neighbours to the left, above, above to the
 // left and above to the right. Neighbours are taken around the edge of the block itself, as the
 // published software does it.

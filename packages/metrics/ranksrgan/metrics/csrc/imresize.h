@@ -4,7 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/aminmax.h>
 
-#include <string>
+#include <cstdint>
 #include <tuple>
 
 namespace ranksrgan {
@@ -37,6 +37,8 @@ void check_imresize(const at::Tensor& images, const at::Tensor& row_indices,
   TORCH_CHECK_VALUE(images.dim() == 3 && images.size(1) > 0 && images.size(2) > 0,
                     "imresize: images of shape (N, H, W) with H, W >= 1 expected, got ",
                     images.sizes());
+  TORCH_CHECK_VALUE(images.size(1) <= INT32_MAX && images.size(2) <= INT32_MAX,
+                    "imresize: sides below 2^31 expected, got ", images.sizes());
   check_taps(row_indices, row_weights, images.size(1), "rows");
   check_taps(column_indices, column_weights, images.size(2), "columns");
 }

@@ -28,16 +28,13 @@ BlockGrid check_nss(const at::Tensor& images, const at::Tensor& table, int64_t b
                     images.device(), " expected, like the images, got ", table.device());
   TORCH_CHECK_VALUE(border >= 0, "nss_features: a border of 0 or more expected, got ", border);
   const int64_t smaller = std::min(images.size(2), images.size(3));
-  TORCH_CHECK_VALUE(border < smaller && smaller - 2 * border >= kBlock, "nss_features: images of at least ",
-                    kBlock, " x ", kBlock, " inside a border of ", border, " expected, got ",
-                    images.size(2), " x ", images.size(3));
-  return {images.size(0),
-          images.size(1),
-          images.size(2),
-          images.size(3),
-          border,
-          (images.size(2) - 2 * border) / kBlock,
-          (images.size(3) - 2 * border) / kBlock};
+  TORCH_CHECK_VALUE(border < smaller && smaller - 2 * border >= kBlock,
+                    "nss_features: images of at least ", kBlock, " x ", kBlock,
+                    " inside a border of ", border, " expected, got ", images.size(2), " x ",
+                    images.size(3));
+  const int64_t rows = (images.size(2) - 2 * border) / kBlock;
+  const int64_t columns = (images.size(3) - 2 * border) / kBlock;
+  return {images.size(0), images.size(1), images.size(2), images.size(3), border, rows, columns};
 }
 
 // (N, P, 36) float64

@@ -18,7 +18,8 @@ def mvg_distance(features: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
         ``(N,)`` float64; NaN where fewer than two rows have no gap, or the mean of the two
         covariances is not positive definite.
     """
-    return torch.stack([_distance(rows, mean, covariance) for rows in features])
+    distances = [_distance(rows, mean, covariance) for rows in features]
+    return torch.stack(distances) if distances else features.new_empty(0)
 
 
 def _distance(rows: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:

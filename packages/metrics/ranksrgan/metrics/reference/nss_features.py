@@ -34,18 +34,15 @@ def nss_features(images: Tensor, table: Tensor, border: int, gray: bool, single:
     Returns:
         ``(N, P, 36)`` float64.
     """
-    features = []
-    for image in images:  # memory for one at a time
+    blocks = [(side - 2 * border) // BLOCK for side in images.shape[2:]]
+    features = images.new_empty((len(images), blocks[0] * blocks[1], 36), dtype=torch.float64)
+    for index, image in enumerate(images):  # memory for one at a time
         plane = shave(luma(image[None], "gray" if gray else "y"), border)[0]
-        rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
         # The remainder is cut off before filtering, so that the filters' border is there.
-        full = plane[: rows * BLOCK, : columns * BLOCK]
-        scales = [
-            block_features(full, BLOCK, table, single),
-            block_features(halve(full), BLOCK // 2, table, single),
-        ]
-        features.append(torch.cat(scales, dim=1))
-    return torch.stack(features)
+        full = plane[: blocks[0] * BLOCK, : blocks[1] * BLOCK]
+        features[index, :, :18] = block_features(full, BLOCK, table, single)
+        features[index, :, 18:] = block_features(halve(full), BLOCK // 2, table, single)
+    return features
 
 
 def halve(plane: Tensor) -> Tensor:

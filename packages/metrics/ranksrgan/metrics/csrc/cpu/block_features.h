@@ -11,6 +11,7 @@
 namespace ranksrgan {
 namespace {
 
+// Bytes before and after a plane of levels that may be read; what they hold does not matter.
 constexpr int64_t kSlack = kPatchColumns;
 
 // What a thread needs to compute the features of blocks of a plane of levels (height, width).
@@ -23,8 +24,7 @@ class BlockFeatures {
   BlockFeatures(const AggdTable& table, int64_t height, int64_t width)
       : table_(table), height_(height), width_(width) {}
 
-  // plane: with kSlack bytes before and after it that may be read, whatever they are.
-  // features: the 36 of the block at (row, column) of the grid.
+  // plane: with kSlack bytes before and after it; features: the 36 of the block at (row, column) of the grid.
   void compute(const uint8_t* plane, int64_t row, int64_t column, double* features) {
     Moments moments[kMaps];
     fill_patch(plane, row * kBlock - kMargin, column * kBlock - kMargin);

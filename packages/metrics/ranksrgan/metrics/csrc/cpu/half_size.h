@@ -8,16 +8,13 @@
 namespace ranksrgan {
 namespace {
 
-// Levels of a block and kMargin around it, which is what its half-size image needs, the image
-// mirrored beyond its edges. A row is padded to whole registers.
-constexpr int kMargin = 9;
-constexpr int kPatch = kBlock + 2 * kMargin;
+// A row of a patch, padded to whole registers.
 constexpr int kPatchColumns = 128;
-
 using PatchRow = int16_t[kPatchColumns];
 
-// Pixel k of a row of the half-size image, times 65536, lies at columns 2k + 3 and 2k + 4 of the
-// patch and is made of `columns` 2k to 2k + 7 of eight of its rows.
+// row: `count` pixels of the half-size image, times 65536. Pixel k lies between columns 2k + 3 and
+// 2k + 4 of the patch, and is made of columns 2k to 2k + 7 of eight of its rows, the first of which
+// is rows[0].
 template <int count>
 inline void halve_rows(const PatchRow* rows, int32_t (&row)[count]) {
   constexpr int needed = 2 * count + 6;

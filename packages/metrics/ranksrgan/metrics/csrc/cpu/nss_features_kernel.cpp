@@ -47,17 +47,18 @@ void luma_planes(const Sample* images, const BlockGrid& grid, bool gray, uint8_t
   });
 }
 
+// planes: (N, height, width); features: (N, P, 36)
 template <typename Real>
 void features_of_planes(const uint8_t* planes, const BlockGrid& grid, const AggdTable& table,
                         double* features) {
   const int64_t height = grid.height(), width = grid.width(), blocks = grid.blocks();
   // A block is one thread's from first to last, so the values do not depend on how many there are.
   at::parallel_for(0, grid.batch * blocks, 1, [&](int64_t begin, int64_t end) {
-    const auto block_features = std::make_unique<BlockFeatures<Real>>(table, height, width);
+    const auto features_of = std::make_unique<BlockFeatures<Real>>(table, height, width);
     for (int64_t index = begin; index < end; ++index) {
       const int64_t block = index % blocks;
-      block_features->compute(planes + index / blocks * height * width, block / grid.columns,
-                     block % grid.columns, features + index * 2 * kFeatures);
+      features_of->compute(planes + index / blocks * height * width, block / grid.columns,
+                           block % grid.columns, features + index * 2 * kFeatures);
     }
   });
 }

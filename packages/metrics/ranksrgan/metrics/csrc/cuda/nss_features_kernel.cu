@@ -13,10 +13,6 @@ constexpr int kWarps = kNssThreads / kWarp;
 constexpr int kSlab = 8;
 constexpr int kHalfBlock = kBlock / 2;
 
-// Levels around a block that its half-size image needs.
-constexpr int kMargin = 9;
-constexpr int kPatch = kBlock + 2 * kMargin;
-
 template <int side, typename Real>
 struct Slab {
   double sums[kSlab][side + 2 * kReach];
@@ -93,7 +89,9 @@ __device__ void block_moments(Read read, Slab<side, Real>& slab, Moments (*of_wa
       slab.squares[y][x] = weigh(square(a0), square(a1), square(a2), square(a3), square(a4),
                                  square(a5), square(a6));
     }
-    if (top > 0 && threadIdx.x < side) slab.before[threadIdx.x] = slab.values[kSlab - 1][threadIdx.x];
+    if (top > 0 && threadIdx.x < side) {
+      slab.before[threadIdx.x] = slab.values[kSlab - 1][threadIdx.x];
+    }
     __syncthreads();
     for (int k = threadIdx.x; k < kSlab * side; k += kNssThreads) {
       const int y = k / side, x = k % side;
