@@ -74,6 +74,11 @@ def test_files_that_are_none(model: MaModel, ma_mat: Path, tmp_path: Path) -> No
         with pytest.raises(InvalidCheckpoint, match=r"damaged\.mat"):
             MaModel.load(damaged)
 
+    for place in range(200, len(content), len(content) // 40):  # past the header's free text
+        damaged.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(InvalidCheckpoint, match=r"damaged\.mat"):
+            MaModel.load(damaged)
+
     hdf5 = tmp_path / "hdf5.mat"
     header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124, b" ") + b"\x00\x02IM"
     hdf5.write_bytes(header + b"\0" * 384 + b"\x89HDF\r\n\x1a\n")

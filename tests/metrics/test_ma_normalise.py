@@ -12,11 +12,13 @@ from torch import Tensor
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
 from ranksrgan.metrics import native, reference
 from ranksrgan.metrics.ma_normalise import ma_normalise
+from ranksrgan.metrics.ma_pyramid import steerable_pyramid
 
 Operator = Callable[[Tensor, Tensor, int], Tensor]
 
-# Parents, size, margin: rows of results of less than eight, of eight and of more; one pixel
-CASES = [(5, (30, 41), 3), (0, (25, 26), 0), (6, (24, 20), 5), (1, (60, 13), 5), (2, (9, 15), 3)]
+# Parents, size, margin: rows of results of less than eight, of eight and of more; more rows than
+# the twin takes together; few
+CASES = [(5, (30, 41), 3), (0, (25, 26), 0), (6, (24, 20), 5), (1, (75, 13), 5), (2, (9, 15), 3)]
 
 
 @pytest.fixture
@@ -55,7 +57,12 @@ def by_numpy(bands: np.ndarray, parents: np.ndarray, margin: int) -> np.ndarray:
         columns += [other[1:-1, 1:-1].ravel() for j, other in enumerate(bands) if j != k]
         matrix = np.stack(columns, axis=1)
         covariance = matrix.T @ matrix / len(matrix)
-        z = np.sqrt(((matrix @ np.linalg.pinv(covariance)) * matrix).sum(axis=1) / counted)
+        z = np.sqrt(
+            ((matrix @ np.linalg.pinv(covariance, rcond=1e-12, hermitian=True)) * matrix).sum(
+                axis=1
+            )
+            / counted
+        )
         centre = columns[4] - columns[4].mean()
         quotient = np.divide(centre, z, out=np.zeros_like(z), where=z > 0)
         quotient = quotient.reshape(height, width)
@@ -108,6 +115,16 @@ def test_without_energy_there_is_no_contrast(function: Operator) -> None:
     assert torch.equal(value[2], torch.zeros(14, 14, dtype=torch.float64))
     wanted = by_numpy(bands.numpy(), parents.numpy(), 2)
     np.testing.assert_allclose(value.numpy(), wanted, rtol=0, atol=1e-9)
+
+
+def test_bands_of_one_direction(compiled: Operator) -> None:
+    # A picture of stripes: rows are equal up to rounding, so the surroundings have three members.
+    stripes = (torch.arange(70) % 7 * 30).double().expand(60, 70)
+    _, fine, coarse = steerable_pyramid(stripes)
+    parents = coarse[:5].repeat_interleave(2, 1).repeat_interleave(2, 2)
+    value, wanted = compiled(fine, parents, 4), reference.ma_normalise(fine, parents, 4)
+    torch.testing.assert_close(value, wanted, rtol=1e-6, atol=1e-6)
+    assert value.abs().max() < 1e4
 
 
 def test_values_do_not_depend_on_the_number_of_threads(

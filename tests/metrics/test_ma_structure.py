@@ -17,8 +17,8 @@ from ranksrgan.metrics.reference.ma_structure import TAPS
 
 Operator = Callable[[Sequence[Tensor], Sequence[int], Sequence[int]], Tensor]
 
-# One window; less and more than a tile of 8 x 128 of them; less than eight in a row
-SIZES = [(11, 11), (12, 18), (18, 139), (30, 300)]
+# One window; less and more than a tile of 8 x 128 of them; more rows than the twin takes together
+SIZES = [(11, 11), (12, 18), (18, 139), (30, 300), (80, 15)]
 PAIRS = [(0, 1), (2, 0), (1, 1)]
 
 

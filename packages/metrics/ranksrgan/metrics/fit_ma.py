@@ -136,7 +136,7 @@ def robust_regression(
     P. W. Holland, R. E. Welsch, "Robust regression using iteratively reweighted least-squares",
     Communications in Statistics 6(9), 1977, with the defaults of MATLAB's ``robustfit``: bisquare
     weights with the constant 4.685, residuals adjusted for leverage, and their scale from the
-    median absolute residual, the P + 1 smallest left out.
+    median absolute residual, the P smallest left out.
 
     Args:
         predictors: ``(N, P)``.

@@ -34,7 +34,7 @@ from ranksrgan.metrics.ma_model import ASSET, MaModel, file_sha256
 from ranksrgan.metrics.ma_pca import singular_values
 from ranksrgan.metrics.ma_subbands import subband_features
 
-#: Both sides of an image need so much; about 100 x 100 pixels are enough.
+#: Both sides of an image need so much; 84 x 84 pixels are enough.
 MIN_SIDE = ma_subbands.MIN_SIDE
 
 _LEVELS = 3

@@ -28,6 +28,7 @@ FEATURES = sum(GROUPS)
 
 _KIND = "ma"
 _ARCHITECTURE = "three-forests"
+_FOREST_ARRAYS = ("roots", "feature", "split", "children")
 
 _logger = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -143,20 +144,16 @@ def _read_safetensors(path: Path) -> MaModel:
             Forest(inputs, *(weights.tensors[f"forest{number}.{name}"] for name in _FOREST_ARRAYS))
             for number, inputs in enumerate(GROUPS, 1)
         ]
-        return MaModel(tuple(forests), weights.tensors["linear"], weights.about)
+        return MaModel(tuple(forests), weights.tensors["linear"], weights.about, weights.sha256)
     except KeyError as error:
         raise InvalidCheckpoint(f"{path} misses {error}", field=str(path)) from error
     except InvalidInput as error:
         raise InvalidCheckpoint(f"{path}: {error}", field=str(path)) from error
 
 
-_FOREST_ARRAYS = ("roots", "feature", "split", "children")
-
-
 def _read_mat(path: Path) -> MaModel:
     """The layout of ``model.mat`` in chaoma99/sr-metric."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
+    from scipy.io import loadmat  # takes a while to import, and only this needs it
 
     if not path.is_file():
         raise InvalidCheckpoint(f"{path}: no such file", field=str(path))
@@ -179,7 +176,7 @@ def _read_mat(path: Path) -> MaModel:
         ) from error
     except InvalidInput as error:
         raise InvalidCheckpoint(f"{path}: {error}", field=str(path)) from error
-    except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+    except Exception as error:  # a flipped byte makes SciPy raise nearly anything
         raise InvalidCheckpoint(
             f"{path} is no Ma model (a MATLAB struct 'model' with the fields rf and linear): "
             f"{error}",

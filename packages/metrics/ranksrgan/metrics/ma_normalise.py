@@ -19,9 +19,10 @@ def ma_normalise(bands: Tensor, parents: Tensor, margin: int) -> Tensor:
     """Divide each band by the local energy that its neighbourhood predicts.
 
     The neighbourhood of a pixel is its 3x3 surroundings, the same place in the other orientations,
-    and in the next scale where there is a parent. Its mean products over the whole band are C
-    (pseudo-inverted where it is singular); N counts the surroundings and the parent, but not the
-    other orientations. Where there is no energy the result is 0.
+    and in the next scale where there is a parent. Its mean products over the whole band are C, of
+    which directions with less than 1e-12 of the largest variance are left out; N counts the
+    surroundings and the parent, but not the other orientations. Where there is no energy the result
+    is 0.
 
     Args:
         bands: ``(6, H, W)`` float64. No gradient.

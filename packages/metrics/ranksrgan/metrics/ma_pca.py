@@ -13,7 +13,8 @@ from torch.nn import functional as F
 SIDE = 5
 VALUES = SIDE * SIDE
 
-# Blocks that are orthogonalised together: few enough for the cache.
+# Blocks that are orthogonalised together: few enough for the cache, and for torch to add a row of
+# them in one thread.
 _TOGETHER = 4096
 
 

@@ -11,6 +11,10 @@ from ranksrgan.metrics.full_reference import plane_mean
 
 SPATIAL = 9
 
+#: A direction with a smaller part of the largest variance is rounding; photographs have 1e-7.
+SMALLEST = 1e-12
+
+# Rows that are worked on together, for the cache.
 _TOGETHER = 64
 
 
@@ -37,7 +41,7 @@ def _normalise(bands: Tensor, parents: Tensor, k: int, margin: int) -> Tensor:
         around.append(parents[k, 1:-1, 1:-1])
         predictors += 1  # the other orientations are not counted
     mean = plane_mean(around[SPATIAL // 2])
-    factor = (whitening(_covariance(around)) / predictors**0.5).tolist()
+    factor = (_whitening(_covariance(around)) / predictors**0.5).tolist()
 
     inside = [one[margin : height - margin, margin : width - margin] for one in around]
     quotient = torch.cat([_divide(some, mean, factor) for some in _strips(inside)])
@@ -72,10 +76,9 @@ def _strips(around: list[Tensor]) -> Iterator[list[Tensor]]:
         yield [one[top : top + _TOGETHER] for one in around]
 
 
-def whitening(covariance: Tensor) -> Tensor:
-    """The upper triangular R whose RᵀR is the pseudo-inverse of ``(..., M, M)``."""
+def _whitening(covariance: Tensor) -> Tensor:
+    """The upper triangular R whose RᵀR is the pseudo-inverse of ``(M, M)``."""
     values, vectors = torch.linalg.eigh(covariance)
-    smallest = covariance.shape[-1] * torch.finfo(values.dtype).eps * values[..., -1:]
-    inverse = torch.where(values > smallest, values, torch.inf).rsqrt()
-    factor: Tensor = torch.linalg.qr((vectors * inverse[..., None, :]).mT, mode="r").R
+    inverse = torch.where(values > SMALLEST * values[-1], values, torch.inf).rsqrt()
+    factor: Tensor = torch.linalg.qr((vectors * inverse).T, mode="r").R
     return factor

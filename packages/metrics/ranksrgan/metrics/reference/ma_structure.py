@@ -20,7 +20,6 @@ TAPS = (
 )
 _C2 = (0.03 * 255) ** 2
 
-
 # Rows of windows that are worked on together, for the cache; no effect on the values.
 _TOGETHER = 64
 

@@ -22,6 +22,8 @@ constexpr int kCentre = kSurroundings / 2;
 constexpr int kMembers = kSurroundings + kOrientations - 1 + 1;  // the last is the parent
 // Members whose products with as many others fit into the registers.
 constexpr int kTile = kPack == 8 ? 5 : 3;
+// A direction with a smaller part of the largest variance is rounding; photographs have 1e-7.
+constexpr double kSmallest = 1e-12;
 constexpr int64_t kGrain = 96;  // rows of bands below which another thread does not pay
 
 // Pointers to the members of the neighbourhoods of a row, x = 0 being its first inner pixel.
@@ -110,8 +112,7 @@ void row_products(const Members& members, int64_t width, double* sums) {
 // (6, kMembers, kMembers)
 at::Tensor whitening(const at::Tensor& covariance) {
   const auto [values, vectors] = at::linalg_eigh(covariance);
-  const at::Tensor smallest =
-      values.narrow(-1, kMembers - 1, 1) * (kMembers * std::numeric_limits<double>::epsilon());
+  const at::Tensor smallest = values.narrow(-1, kMembers - 1, 1) * kSmallest;
   const at::Tensor inverse =
       at::where(values > smallest, values, std::numeric_limits<double>::infinity()).rsqrt();
   return std::get<1>(at::linalg_qr((vectors * inverse.unsqueeze(-2)).mT(), "r")).contiguous();
