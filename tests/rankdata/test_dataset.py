@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,3 +111,14 @@ def test_fingerprint_follows_scores_and_boxes(write_dataset: Callable[..., Path]
     assert fingerprint(SCORES) == base
     assert fingerprint(SCORES | {("two", "val", 3): (1.0, 2.0 + 1e-12)}) != base
     assert fingerprint({("one", "train", 0): (5.0, 4.0), ("two", "val", 4): (1.0, 2.0)}) != base
+
+
+def test_the_record_is_json_though_a_scorer_has_no_bound(folder: Path) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    content = json.loads((folder / RECORD).read_text(), parse_constant=refuse)
+    assert content["metric"]["highest"] is None
+    metric = RankDataset.open(folder).metric
+    assert metric.highest == math.inf
+    assert metric.lowest == -math.inf

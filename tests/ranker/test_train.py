@@ -141,10 +141,18 @@ def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
     assert spread[1.0] < spread[0.0] / 2
 
 
-@pytest.mark.parametrize("option", [{"noise": 20.0}, {"jitter": 5}, {"noise": 20.0, "jitter": 5}])
+@pytest.mark.parametrize("option", [{"noise": 20.0}, {"jitter": 8}, {"noise": 20.0, "jitter": 8}])
 def test_what_pairs_are_seen_through_resumes_to_the_bit_and_changes_what_is_learnt(
-    small: TrainConfig, blur_set: PairSource, tmp_path: Path, option: dict[str, float]
+    small: TrainConfig,
+    source_of: Callable[..., PairSource],
+    content_of: Callable[[list[float]], RankedContent],
+    tmp_path: Path,
+    option: dict[str, float],
 ) -> None:
+    def larger(content: RankedContent) -> RankedContent:
+        return content._replace(images=content.images.repeat(1, 1, 2, 2)[..., :40, :40])
+
+    blur_set = source_of([larger(content_of([1.0, 2.0, 4.0])) for _ in range(4)])
     noisy = small.model_copy(update=option)
     straight = train(noisy, blur_set, None, tmp_path / "straight").weights
     half = noisy.model_copy(update={"steps": 3})

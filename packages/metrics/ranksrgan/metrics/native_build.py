@@ -45,7 +45,7 @@ CUDA_FLAGS = ["-O3", "--fmad=false"]
 # Each runs on later minor versions too, the last as PTX on everything newer.
 CUDA_ARCHITECTURES = "7.5;8.0;9.0+PTX"
 
-_SECONDS = 40
+_SECONDS = 120
 
 _logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from ranksrgan.rankdata.build import Progress, build, describe_losses
 from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.inspect import DatasetReport, plot_histogram, summarise
+from ranksrgan.rankdata.manifest import scorer_facts
 
 # The flags that are configuration keys.
 _FLAGS = (
@@ -140,7 +141,7 @@ def _as_json(report: DatasetReport) -> dict[str, Any]:
         if not math.isfinite(level["mean"]):  # PSNR of the original; JSON has no infinity
             level["mean"] = None
     return {
-        "metric": asdict(report.metric),
+        "metric": scorer_facts(report.metric),
         "splits": {name: asdict(split) for name, split in report.splits.items()},
         "levels": levels,
         "ties": report.ties,

@@ -8,13 +8,15 @@ levels/<level>/<source>.png   the level images, 8 bits, whole
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import ValidationError, field_serializer, field_validator
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.config import Config
@@ -111,6 +113,27 @@ class Record(Config):
     config: dict[str, Any]
     run: dict[str, Any]
 
+    @field_serializer("metric")
+    def _metric_to_json(self, metric: ScorerInfo) -> dict[str, Any]:
+        return scorer_facts(metric)
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metric_from_json(cls, facts: object) -> object:
+        return (
+            {key: value for key, value in facts.items() if value is not None}
+            if isinstance(facts, dict)
+            else facts
+        )
+
+
+def scorer_facts(info: ScorerInfo) -> dict[str, Any]:
+    """A scorer's facts as JSON values: JSON has no infinity, so a bound that is none is null."""
+    return {
+        key: None if isinstance(value, float) and math.isinf(value) else value
+        for key, value in asdict(info).items()
+    }
+
 
 def level_image(folder: Path, level: str, source: str) -> Path:
     """Where the image of a level lies."""
@@ -155,7 +178,8 @@ def read_manifest(folder: Path) -> list[Row]:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write ``dataset.json``, whole or not at all."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    content = record.model_dump(mode="json")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     atomic.write_text(folder / RECORD, text + "\n")
 
 
