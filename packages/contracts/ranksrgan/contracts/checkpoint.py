@@ -38,7 +38,8 @@ class Weights:
     Attributes:
         path: where it was read.
         tensors: by key, on the CPU, all finite.
-        kind: ``"generator"`` or ``"ranker"``; None if the file does not say (any ``.pth``).
+        kind: ``"generator"``, ``"discriminator"``, ``"ranker"`` or ``"ma"``; None if the file does
+            not say (any ``.pth``).
         architecture: the network's name; None if the file does not say.
         options: of the architecture.
         about: everything else that the writer recorded (the metric of a Ranker, say).
@@ -69,7 +70,7 @@ def save_weights(
     Args:
         path: ends in ``.safetensors``.
         tensors: the network's ``state_dict()``.
-        kind: ``"generator"`` or ``"ranker"``.
+        kind: what it is, one word; see `Weights`.
         architecture: the network's name.
         options: its constructor's arguments; JSON values.
         about: further JSON values.
