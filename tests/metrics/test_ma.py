@@ -161,7 +161,7 @@ def test_stripes_have_features() -> None:
 def test_without_the_authors_file(no_assets: Path) -> None:
     image = torch.rand(1, 3, 100, 100)
     for score in (ma, Ma().score):
-        with pytest.raises(MissingAsset, match=r"ma_model\.mat is needed for Ma, and with it PI"):
+        with pytest.raises(MissingAsset, match=r"ma_model\.mat is needed for Ma and PI"):
             score(image)
     assert Ma().info.parameters_hash == ""
     assert ma_features(image).shape == (1, FEATURES)

@@ -20,6 +20,7 @@ from torch import Tensor
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.metrics.imresize import imresize
 from ranksrgan.metrics.luma import (
     Convention,
@@ -113,16 +114,7 @@ class DifferentiableNiqe:
         Raises:
             InvalidInput: uint8, and whatever `score` refuses.
         """
-        if not images.is_floating_point():
-            raise InvalidInput(
-                f"images are {images.dtype}; a gradient needs floating point in [0, 1]",
-                field="images",
-            )
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = images.detach().clone().requires_grad_()
-            scores = self.score(leaves, references)
-            (gradients,) = torch.autograd.grad(scores.sum(), leaves)
-        return scores.detach(), gradients.contiguous()
+        return image_gradient(self.score, images, references)
 
 
 def _smooth_luma(image: Tensor, convention: Convention) -> Tensor:

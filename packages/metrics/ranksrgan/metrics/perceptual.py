@@ -23,6 +23,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.full_reference import FullReferenceScorer, check_shapes
+from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.metrics.luma import shave
 
 #: Pixels of one image: VGG16 holds 256 bytes for each in one layer alone.
@@ -68,18 +69,7 @@ class PerceptualScorer(FullReferenceScorer):
         Raises:
             InvalidInput: uint8, and whatever `score` refuses.
         """
-        against = self._checked(references)
-        if not images.is_floating_point():
-            raise InvalidInput(
-                f"images are {images.dtype}; a gradient needs floating point in [0, 1]",
-                field="images",
-            )
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = images.detach().clone().requires_grad_()
-            scores = self.score(leaves, against.detach().clone())
-            # No image takes part in the score of another.
-            (gradients,) = torch.autograd.grad(scores.sum(), leaves)
-        return scores.detach(), gradients.contiguous()
+        return image_gradient(self.score, images, self._checked(references))
 
     def _network(self) -> PerceptualNetwork:
         raise NotImplementedError

@@ -14,6 +14,7 @@ from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.vgg12 import MIN_SIDE, VGG12, rename_old_keys
 
 VERSION = "1"
@@ -100,17 +101,7 @@ class Ranker:
         Raises:
             InvalidInput: uint8, and whatever `score` refuses.
         """
-        if not images.is_floating_point():
-            raise InvalidInput(
-                f"images are {images.dtype}; a gradient needs floating point in [0, 1]",
-                field="images",
-            )
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = images.detach().clone().requires_grad_()
-            scores = self.score(leaves, references)
-            # In eval() no image takes part in the score of another.
-            (gradients,) = torch.autograd.grad(scores.sum(), leaves)
-        return scores.detach(), gradients.contiguous()
+        return image_gradient(self.score, images, references)
 
     def named(self, name: str) -> Ranker:
         """The same Ranker, weights shared, under another name."""
