@@ -40,24 +40,29 @@ def check_images(images: Tensor, field: str = "images") -> None:
     Raises:
         InvalidInput: another shape, type or range, or a value that is not finite.
     """
+    check_layout(images, field)
+    if images.dtype == torch.uint8:
+        return
+    low, high = (float(bound) for bound in images.detach().aminmax())
+    if not low >= 0 or not high <= 1:  # also when they are NaN
+        raise InvalidInput(
+            f"{field} holds values from {low:g} to {high:g}; floating-point images are in [0, 1] "
+            "(clamp, or divide by 255)",
+            field=field,
+        )
+
+
+def check_layout(images: Tensor, field: str = "images") -> None:
+    """Raise `InvalidInput` unless ``images`` is ``(N, 3|1, H, W)``, floating point or uint8."""
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
         raise InvalidInput(
             f"{field} has the shape {tuple(images.shape)}; (N, 3, H, W) or (N, 1, H, W) with at "
             "least one pixel is wanted",
             field=field,
         )
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
+    if images.dtype != torch.uint8 and not images.is_floating_point():
         raise InvalidInput(
             f"{field} is of type {images.dtype}; uint8 or floating point in [0, 1] is wanted",
-            field=field,
-        )
-    low, high = (float(bound) for bound in images.detach().aminmax())
-    if not low >= 0 or not high <= 1:  # also when they are NaN
-        raise InvalidInput(
-            f"{field} holds values from {low:g} to {high:g}; floating-point images are in [0, 1] "
-            "(clamp, or divide by 255)",
             field=field,
         )
 

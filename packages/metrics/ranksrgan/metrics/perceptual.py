@@ -24,7 +24,7 @@ from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.full_reference import FullReferenceScorer, check_shapes
 from ranksrgan.metrics.image_gradient import image_gradient
-from ranksrgan.metrics.luma import shave
+from ranksrgan.metrics.luma import check_layout, shave
 
 #: Pixels of one image: VGG16 holds 256 bytes for each in one layer alone.
 MAX_PIXELS = 2**24
@@ -135,19 +135,9 @@ def _prepare(image: Tensor) -> Tensor:
 
 
 def _check(images: Tensor, field: str) -> None:
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
-        raise InvalidInput(
-            f"{field} has the shape {tuple(images.shape)}; (N, 3, H, W) or (N, 1, H, W) with at "
-            "least one pixel is wanted",
-            field=field,
-        )
+    check_layout(images, field)
     if images.dtype == torch.uint8:
         return
-    if not images.is_floating_point():
-        raise InvalidInput(
-            f"{field} is of type {images.dtype}; uint8 or floating point in [0, 1] is wanted",
-            field=field,
-        )
     low, high = (float(extreme) for extreme in images.detach().aminmax())
     if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
         raise InvalidInput(
