@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ranksrgan.contracts.images import decode_image, encode_image, from_tensor, to_tensor
-from ranksrgan.metrics.filters import gaussian, local_means
+from ranksrgan.metrics.filters import gaussian
 from ranksrgan.rankdata import chance
 from ranksrgan.rankdata.degradation import Source, round_to_uint8
 from ranksrgan.rankdata.level_specs import HR, Distortion
@@ -28,9 +28,7 @@ _REACH = 4
 
 @dataclass(frozen=True)
 class Blurred:
-    """Gaussian blur; border pixels are repeated outwards.
-
-    In double precision, rounded once.
+    """Gaussian blur in double precision, rounded once; border pixels are repeated outwards.
 
     Attributes:
         of: the level that is blurred; None for HR.
@@ -46,10 +44,10 @@ class Blurred:
         return {"of": self.of or HR, "width": self.width}
 
     def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
-        reach = math.ceil(_REACH * self.width)
-        planes = F.pad(_image(self.of, source, others).double(), (reach,) * 4, mode="replicate")
-        blurred = local_means(planes[0], gaussian(2 * reach + 1, self.width))
-        return round_to_uint8(blurred[None])
+        pixels = _image(self.of, source, others)[0].permute(1, 2, 0).double().numpy()
+        window = np.array(gaussian(2 * math.ceil(_REACH * self.width) + 1, self.width))
+        blurred = cv2.sepFilter2D(pixels, -1, window, window, borderType=cv2.BORDER_REPLICATE)
+        return round_to_uint8(torch.from_numpy(blurred).permute(2, 0, 1)[None]).contiguous()
 
 
 @dataclass(frozen=True)
