@@ -23,6 +23,8 @@ from ranksrgan.rankdata import BuildConfig, build
 from ranksrgan.rankdata.build_executors import Executor
 from ranksrgan.rankdata.folder import BuildingFolder
 
+pytestmark = pytest.mark.timeout(900)  # a process takes long to start where many run
+
 # Takes a bicubic result for its own, but where the upper left corner is red it dies (if `deadly` is
 # there) or waits for ever, holding `alive` locked.
 UPSCALER = """
