@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -29,7 +28,7 @@ class RankedContent(NamedTuple):
     levels: tuple[str, ...]  # L names, "hr" among them perhaps
     images: Tensor  # (L, 3, H, W) float32 RGB in [0, 1]
     scores: Tensor  # (L,) float64, of the metric that orders
-    further: Mapping[str, Tensor] = MappingProxyType({})  # (L,) float64 each, by metric
+    further: Mapping[str, Tensor] = {}  # (L,) float64 each, by metric
 
 
 @dataclass(frozen=True)
