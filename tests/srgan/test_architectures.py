@@ -15,10 +15,12 @@ from ranksrgan.srgan.foreign.fast_srgan import FastSRGAN
 from ranksrgan.srgan.foreign.imdn import IMDN
 from ranksrgan.srgan.foreign.srgan_leftthomas import LeftThomasSRGAN
 from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.rrdbnet import RRDBNet
 from ranksrgan.srgan.srresnet import SRResNet
 
 SMALL: list[Generator] = [
     SRResNet(4, 2, 3),
+    RRDBNet(features=4, blocks=2, growth=3),
     IMDN(features=8, blocks=3, scale=2),
     LeftThomasSRGAN(features=4),
     LeftThomasSRGAN(features=4, doublings=3),

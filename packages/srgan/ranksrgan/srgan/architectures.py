@@ -9,11 +9,13 @@ from ranksrgan.contracts.checkpoint import Weights, load_into, load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint
 from ranksrgan.srgan.foreign import FOREIGN
 from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.rrdbnet import RRDBNet
 from ranksrgan.srgan.srresnet import SRResNet
 
 #: By the name in our files' metadata. Other files are tried in this order; no two fit one file.
 ARCHITECTURES: dict[str, type[Generator]] = {
     "srresnet": SRResNet,
+    "rrdbnet": RRDBNet,
     **FOREIGN,
 }
 

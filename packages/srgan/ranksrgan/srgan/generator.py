@@ -63,8 +63,8 @@ class WholeImageGenerator(Generator):
     """A generator that no tile of an image is enough for.
 
     Its first part, `trunk`, is given the whole image: it depends on all of it, or on so much that a
-    halo would dwarf every tile. It stays at the LR resolution and so needs a tenth of the memory.
-    The second, `enlarge`, may work on pieces of the trunk's result; `receptive_field` and
+    halo would dwarf every tile. It stays at the LR resolution and so needs a fraction of the
+    memory. The second, `enlarge`, may work on pieces of the trunk's result; `receptive_field` and
     `bytes_per_pixel` are those of this part.
     """
 

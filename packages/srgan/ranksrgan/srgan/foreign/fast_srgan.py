@@ -88,7 +88,7 @@ class FastSRGAN(WholeImageGenerator):
 
     @property
     def trunk_bytes_per_pixel(self) -> int:
-        return 4 * 6 * self._features
+        return 4 * 7 * self._features  # measured on the CPU: 6.1
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:

@@ -84,7 +84,8 @@ class IMDN(Generator):
 
     @property
     def bytes_per_pixel(self) -> int:
-        return 4 * (7 * self._features + 6 * self._scale**2)
+        # Nothing is larger than the input until the last shuffle. Measured on the CPU: 2.6 kB.
+        return 4 * (10 * self._features + 6 * self._scale**2)
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
