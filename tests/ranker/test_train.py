@@ -134,7 +134,8 @@ def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
 ) -> None:
     spread = {}
     for magnitude in (0.0, 1.0):
-        config = small.model_copy(update={"magnitude": magnitude, "steps": 20})
+        losses = {"margin": 1.0, "magnitude": magnitude}
+        config = small.model_copy(update={"losses": losses, "steps": 20})
         folder = tmp_path / str(magnitude)
         ranker = load_ranker(train(config, blur_set, None, folder).weights, device="cpu")
         scores = [ranker.score(content.images) for content in blur_set.contents()]
