@@ -3,7 +3,7 @@
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
-from ranksrgan.ranker.loss import margin_ranking_loss
+from ranksrgan.ranker.loss import margin_ranking
 from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
 from ranksrgan.ranker.train import TrainResult, train
 from ranksrgan.ranker.vgg12 import VGG12
@@ -18,7 +18,7 @@ __all__ = [
     "evaluate",
     "load_network",
     "load_ranker",
-    "margin_ranking_loss",
+    "margin_ranking",
     "open_ranker",
     "train",
 ]

@@ -19,8 +19,8 @@ class TrainConfig(Config):
     Attributes:
         width: of the network, see `VGG12`.
         margin: of the loss.
-        magnitude: weight of the penalty on the scores' magnitude, see `magnitude_penalty`. 0 is the
-            paper's.
+        magnitude: weight of the penalty on the scores' magnitude, see
+            `ranksrgan.ranker.loss.magnitude`. 0 is the paper's.
         noise: largest standard deviation, on the 0..255 scale, of the white noise that the images
             of a pair are seen through; each pair draws its own from 0 up. A Ranker that relies on
             what survives noise gives a generator fewer faint patterns to please it with. 0 is the

@@ -29,7 +29,7 @@ from ranksrgan.ranker.augment import noise, pair_views
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
-from ranksrgan.ranker.loss import magnitude_penalty, margin_ranking_loss
+from ranksrgan.ranker.loss import magnitude, margin_ranking
 from ranksrgan.ranker.scorer import ARCHITECTURE, KIND, Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
 from ranksrgan.ranker.vgg12 import VGG12
@@ -173,9 +173,11 @@ class _Run:
         if config.noise > 0:
             images = images + noise(images.shape, config.noise / 255, random).to(self._device)
         with mixed(config.precision == "bfloat16", self._device):
-            a, b = self._network(images).chunk(2)
-        loss = margin_ranking_loss(a, b, labels, config.margin)
-        loss = loss + config.magnitude * magnitude_penalty(a, b)
+            scores = self._network(images)
+        pair = torch.arange(len(labels), device=self._device).repeat(2)
+        values = torch.cat([labels, torch.zeros_like(labels)])  # of each pair, b is where 0 is
+        loss = margin_ranking(scores, values, pair, config.margin)
+        loss = loss + config.magnitude * magnitude(scores)
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -187,7 +189,8 @@ class _Run:
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
-        right = int((labels * (a - b).detach() > 0).sum())
+        a, b = scores.detach().chunk(2)
+        right = int((labels * (a - b) > 0).sum())
         self._pending.append((value, right, int((labels != 0).sum())))
         self.step += 1
         return value
