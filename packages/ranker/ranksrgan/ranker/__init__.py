@@ -6,10 +6,13 @@ from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
 from ranksrgan.ranker.loss import margin_ranking
 from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
 from ranksrgan.ranker.train import TrainResult, train
-from ranksrgan.ranker.vgg12 import VGG12
+from ranksrgan.ranker.vgg import VGG, VGG8, VGG12, VGG16
 
 __all__ = [
+    "VGG",
+    "VGG8",
     "VGG12",
+    "VGG16",
     "RankEvaluation",
     "Ranker",
     "RankerCatalog",

@@ -30,9 +30,9 @@ from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
 from ranksrgan.ranker.loss import magnitude, margin_ranking
-from ranksrgan.ranker.scorer import ARCHITECTURE, KIND, Ranker
+from ranksrgan.ranker.scorer import KIND, Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
-from ranksrgan.ranker.vgg12 import VGG12
+from ranksrgan.ranker.vgg import VGG12
 
 WEIGHTS_FILE = "ranker.safetensors"
 LOSSES = ("lr", "loss", "accuracy")
@@ -254,8 +254,8 @@ class _Run:
             self._folder / WEIGHTS_FILE,
             self._network.state_dict(),
             kind=KIND,
-            architecture=ARCHITECTURE,
-            options={"width": self._config.width},
+            architecture=self._network.architecture,
+            options=self._network.options,
             about={
                 "metric": self._info.metric,
                 "higher_is_better": self._info.higher_is_better,
