@@ -2,6 +2,7 @@
 
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.config import TrainConfig
+from ranksrgan.ranker.ensemble import RankerEnsemble, open_ensemble
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
 from ranksrgan.ranker.loss import margin_ranking
 from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
@@ -16,12 +17,14 @@ __all__ = [
     "RankEvaluation",
     "Ranker",
     "RankerCatalog",
+    "RankerEnsemble",
     "TrainConfig",
     "TrainResult",
     "evaluate",
     "load_network",
     "load_ranker",
     "margin_ranking",
+    "open_ensemble",
     "open_ranker",
     "train",
 ]
