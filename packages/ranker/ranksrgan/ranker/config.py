@@ -42,6 +42,7 @@ class TrainConfig(Config):
     """Training of a Ranker; the defaults are the paper's run, ``recipes/`` holds others.
 
     Attributes:
+<<<<<<< HEAD
         architecture: see `VGG`.
         width: of the network, see `VGG`.
         further: further metrics of the rank dataset to learn, each with a head of its own on the
@@ -71,6 +72,20 @@ class TrainConfig(Config):
             pixels, at a random place, mirrored and turned at random. All crops of a dataset lie on
             the grid of the LR pixels otherwise, and what the Ranker learns of artefacts holds for
             one position of its strides only. 0 is the paper's.
+=======
+        width: of the network, see `VGG12`.
+        margin: of the loss.
+        magnitude: weight of the penalty on the scores' magnitude, see
+            `ranksrgan.ranker.loss.magnitude`. 0 is the paper's.
+        noise: largest standard deviation, on the 0..255 scale, of the white noise that the images
+            of a pair are seen through; each pair draws its own from 0 up. A Ranker that relies on
+            what survives noise gives a generator fewer faint patterns to please it with. 0 is the
+            paper's, whose hundred thousand crops do as much.
+        jitter: the images of a pair are seen through one window that is smaller by so many pixels,
+            at a random place, mirrored and turned at random. All crops of a dataset lie on the grid
+            of the LR pixels otherwise, and what the Ranker learns of artefacts holds for one
+            position of its strides only. 0 is the paper's.
+>>>>>>> wt-losses
         lr: Adam's step size before the first halving. (The published YAML says 1e-4, the paper and
             the published README 1e-3.)
         warm_up: over so many steps the step size rises to ``lr``. 0 is the paper's.
