@@ -40,7 +40,7 @@ def train_in_two(config: TrainConfig, contents: list[RankedContent], folder: Pat
     given.write_bytes(pickle.dumps((contents, config.model_dump(), str(folder))))
     script = folder.with_suffix(".py")
     script.write_text(WORKER)
-    run = "torch.distributed.run --standalone --nproc-per-node=2".split()
+    run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-m", *run, str(script), root, str(given)],
@@ -54,9 +54,11 @@ def train_in_two(config: TrainConfig, contents: list[RankedContent], folder: Pat
 
 @pytest.fixture
 def config(small: TrainConfig) -> TrainConfig:
+    """Losses within the contents and over the batch. Adam divides each gradient by its own size, and
+    so makes steps of rounding errors where a gradient is 0; with a small lr they stay small."""
     losses = {"margin": 1.0, "plcc": 1.0, "bradley_terry": 1.0, "magnitude": 0.01}
-    # Adam divides a gradient by its own size: with 0 weights would differ by their signs' noise.
-    return small.model_copy(update={"losses": losses, "across": True, "weight_decay": 0.0})
+    given = {"losses": losses, "across": True, "lr": 1e-5, "weight_decay": 0.0}
+    return small.model_copy(update=given)
 
 
 def test_two_processes_give_the_weights_of_one(
@@ -68,12 +70,16 @@ def test_two_processes_give_the_weights_of_one(
     one, two = (load_state(tmp_path / name / "last.state.pt") for name in ("one", "two"))
     assert one["network"].keys() == two["network"].keys()
     for key, value in one["network"].items():
-        torch.testing.assert_close(two["network"][key], value, rtol=1e-3, atol=1e-4, msg=key)
+        torch.testing.assert_close(two["network"][key], value, rtol=1e-3, atol=2e-4, msg=key)
+    # A mean of the gradients of all six steps.
+    for index, moments in one["optimiser"]["state"].items():
+        found, wanted = two["optimiser"]["state"][index]["exp_avg"], moments["exp_avg"]
+        assert (found - wanted).norm() < 1e-2 * wanted.norm() + 1e-5, index
     losses = [
         [float(row["loss"]) for row in read_curve(tmp_path / name / "curves.csv")]
         for name in ("one", "two")
     ]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert len(losses[0]) == 3
     scores = [read_curve(tmp_path / name / "validation.csv") for name in ("one", "two")]
     assert [row["step"] for row in scores[1]] == [row["step"] for row in scores[0]] == ["3", "6"]

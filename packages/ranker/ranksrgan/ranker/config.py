@@ -34,6 +34,8 @@ FREE_ON_RESUME = frozenset(
     {"steps", "patience", "validate_every", "save_every", "log_every", "device"}
 )
 
+_LOSSES: dict[LossName, float] = {"margin": 1.0, "magnitude": 0.01}
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -42,7 +44,6 @@ class TrainConfig(Config):
     """Training of a Ranker; the defaults are the paper's run, ``recipes/`` holds others.
 
     Attributes:
-<<<<<<< HEAD
         architecture: see `VGG`.
         width: of the network, see `VGG`.
         further: further metrics of the rank dataset to learn, each with a head of its own on the
@@ -72,20 +73,6 @@ class TrainConfig(Config):
             pixels, at a random place, mirrored and turned at random. All crops of a dataset lie on
             the grid of the LR pixels otherwise, and what the Ranker learns of artefacts holds for
             one position of its strides only. 0 is the paper's.
-=======
-        width: of the network, see `VGG12`.
-        margin: of the loss.
-        magnitude: weight of the penalty on the scores' magnitude, see
-            `ranksrgan.ranker.loss.magnitude`. 0 is the paper's.
-        noise: largest standard deviation, on the 0..255 scale, of the white noise that the images
-            of a pair are seen through; each pair draws its own from 0 up. A Ranker that relies on
-            what survives noise gives a generator fewer faint patterns to please it with. 0 is the
-            paper's, whose hundred thousand crops do as much.
-        jitter: the images of a pair are seen through one window that is smaller by so many pixels,
-            at a random place, mirrored and turned at random. All crops of a dataset lie on the grid
-            of the LR pixels otherwise, and what the Ranker learns of artefacts holds for one
-            position of its strides only. 0 is the paper's.
->>>>>>> wt-losses
         lr: Adam's step size before the first halving. (The published YAML says 1e-4, the paper and
             the published README 1e-3.)
         warm_up: over so many steps the step size rises to ``lr``. 0 is the paper's.
@@ -109,7 +96,7 @@ class TrainConfig(Config):
     further: tuple[str, ...] = ()
     sample: Literal["contents", "pairs"] = "contents"
     batch: int = Field(default=16, ge=1)
-    losses: dict[LossName, Weight] = {"margin": 1.0, "magnitude": 0.01}
+    losses: dict[LossName, Weight] = Field(default_factory=lambda: dict(_LOSSES))
     margin: float = Field(default=0.5, gt=0)
     min_gap: float = Field(default=0.0, ge=0)
     scale: float = Field(default=1.0, gt=0)

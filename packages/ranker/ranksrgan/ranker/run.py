@@ -197,7 +197,7 @@ class Run:
         """A metric's mean is thousands of Adam's steps away from a bias of 0."""
         values = self._here.gather(batch.values, batch.values, batch.group)[1]
         with torch.no_grad():
-            self._network.classifier[-1].bias.copy_(values.mean(0))
+            self._network.get_parameter("classifier.2.bias").copy_(values.mean(0))
 
     def _save_weights(self) -> None:
         if not self._here.first:

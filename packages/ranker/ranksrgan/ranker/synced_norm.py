@@ -20,12 +20,13 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         images = x.to(torch.promote_types(x.dtype, torch.float32))
         count = torch.tensor(float(images[:, 0].numel()), device=x.device)
         distributed.all_reduce(count)
-        mean = all_reduce(images.sum((0, 2, 3))) / count
+        mean = _total(images.sum((0, 2, 3))) / count
         centred = images - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _total(centred.square().sum((0, 2, 3))) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight / (variance + self.eps).sqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+        normalised = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised.to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -38,7 +39,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 def sync_norms(network: nn.Module) -> nn.Module:
     """Replace every `nn.BatchNorm2d` of the network by one over all processes; weights are kept."""
     if any(parameter.is_cuda for parameter in network.parameters()):
-        synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return synced
     for name, child in list(network.named_children()):
         if isinstance(child, nn.BatchNorm2d):
@@ -48,3 +49,9 @@ def sync_norms(network: nn.Module) -> nn.Module:
         else:
             sync_norms(child)
     return network
+
+
+def _total(own: Tensor) -> Tensor:
+    """The sum over all processes, with a gradient to each one's share."""
+    total: Tensor = all_reduce(own)  # type: ignore[no-untyped-call]
+    return total

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from ranksrgan.contracts import cancellation
@@ -86,9 +85,7 @@ def train(
         TrainingDiverged: NaN or infinity; the last good state is kept.
     """
     with processes(config.device) as here:
-        precision = (
-            "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
-        )
+        precision = "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
         device = here.device.type if here.count > 1 else str(here.device)
         config = config.model_copy(update={"device": device, "precision": precision})
         run = Run(config, train_source, val_source, folder, here)
