@@ -287,19 +287,20 @@ class Spoilt:
 def test_nan_stops_and_the_last_good_state_stays(
     small: TrainConfig, blur_set: PairSource, tmp_path: Path
 ) -> None:
+    pairs = small.model_copy(update={"sample": "pairs"})
     spoilt = Spoilt(blur_set, 17, lambda pair: pair._replace(a=pair.a * float("nan")))
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 5"):
-        train(small, spoilt, None, tmp_path)
+        train(pairs, spoilt, None, tmp_path)
     assert load_state(tmp_path / "last.state.pt")["step"] == 4
-    train(small, blur_set, None, tmp_path)
-    train(small, blur_set, None, tmp_path / "whole")
+    train(pairs, blur_set, None, tmp_path)
+    train(pairs, blur_set, None, tmp_path / "whole")
     assert_same_run(tmp_path, tmp_path / "whole")
 
 
 def test_nan_in_the_labels(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:
     spoilt = Spoilt(blur_set, 9, lambda pair: pair._replace(label=float("nan")))
     with pytest.raises(InvalidDataset, match="label nan"):
-        train(small, spoilt, None, tmp_path)
+        train(small.model_copy(update={"sample": "pairs"}), spoilt, None, tmp_path)
     assert not [t for t in threading.enumerate() if t.name == "ranker-batches"]
 
 

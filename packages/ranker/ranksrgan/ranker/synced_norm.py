@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import FunctionCtx
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -53,5 +53,20 @@ def sync_norms(network: nn.Module) -> nn.Module:
 
 def _total(own: Tensor) -> Tensor:
     """The sum over all processes, with a gradient to each one's share."""
-    total: Tensor = all_reduce(own)  # type: ignore[no-untyped-call]
+    total: Tensor = _Total.apply(own)  # type: ignore[no-untyped-call]
     return total
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, own: Tensor) -> Tensor:
+        total = own.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        # Every process's loss hangs on every share.
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total

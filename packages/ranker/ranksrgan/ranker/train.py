@@ -137,11 +137,13 @@ def _continue(
             if bar is not None:
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            stop: BaseException | None = KeyboardInterrupt() if stopping() else None
+            stop: BaseException | None = None
             try:
                 cancellation.check()
                 if on_step:
                     on_step(run.step, loss)
+                if stopping():
+                    stop = KeyboardInterrupt()
             except (KeyboardInterrupt, RequestCancelled) as error:
                 stop = error
             if here.any(stop is not None):
