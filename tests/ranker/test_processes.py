@@ -54,8 +54,8 @@ def train_in_two(config: TrainConfig, contents: list[RankedContent], folder: Pat
 
 @pytest.fixture
 def config(small: TrainConfig) -> TrainConfig:
-    """Losses within the contents and over the batch. Adam divides each gradient by its own size, and
-    so makes steps of rounding errors where a gradient is 0; with a small lr they stay small."""
+    """Losses within the contents and over the batch. Adam divides each gradient by its own size,
+    and so makes steps of rounding errors where a gradient is 0; a small lr keeps them small."""
     losses = {"margin": 1.0, "plcc": 1.0, "bradley_terry": 1.0, "magnitude": 0.01}
     given = {"losses": losses, "across": True, "lr": 1e-5, "weight_decay": 0.0}
     return small.model_copy(update=given)

@@ -43,7 +43,9 @@ def sync_norms(network: nn.Module) -> nn.Module:
         return synced
     for name, child in list(network.named_children()):
         if isinstance(child, nn.BatchNorm2d):
-            norm = SyncedBatchNorm2d(child.num_features, child.eps, child.momentum)
+            norm = SyncedBatchNorm2d(
+                child.num_features, child.eps, child.momentum, dtype=child.weight.dtype
+            )
             norm.load_state_dict(child.state_dict())
             setattr(network, name, norm)
         else:
@@ -65,7 +67,7 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         # Every process's loss hangs on every share.
         total = gradient.clone()
         distributed.all_reduce(total)
