@@ -65,7 +65,7 @@ class Run:
             config.width,
             torch.Generator().manual_seed(config.seed),
             heads=1 + len(config.further),
-            as_published=config.as_published,
+            start="pytorch" if config.as_published else config.start,
         )
         self._network = place(network, here.device)
         self._shared = here.share(self._network)
