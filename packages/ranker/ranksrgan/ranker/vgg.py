@@ -109,7 +109,7 @@ class VGG(nn.Module):
         if start == "zero_mean":
             first = self.get_parameter("conv0_0.weight")
             with torch.no_grad():
-                first -= first.mean((2, 3), keepdim=True)
+                first.sub_(first.mean((2, 3), keepdim=True))
 
     @property
     def architecture(self) -> str:
