@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from ranksrgan.contracts import console
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.metrics.report import FORMATS, score_files
+from ranksrgan.ranker import cli_eval
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,12 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("eval", help="agreement with the metric of a rank dataset")
-    evaluate.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
-    _add_ranker(evaluate)
-    evaluate.add_argument("--split", default="val", help="to evaluate on (default: val)")
-    evaluate.add_argument("--format", choices=("table", "json"), default="table")
-    evaluate.set_defaults(command=_evaluate)
+    cli_eval.add_commands(commands)
 
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
@@ -81,18 +76,6 @@ def _train(arguments: argparse.Namespace) -> int:
     print(f"{result.weights}: step {result.best_step} of {result.step}")
     if result.evaluation:
         print(_table(_shown(asdict(result.evaluation))))
-    return 0
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from ranksrgan.ranker.evaluate import evaluate
-
-    source = open_pair_source(arguments.data, split=arguments.split)
-    found = evaluate(open_scorer(arguments.ranker), source)
-    if arguments.format == "json":
-        print(json.dumps({"metric": source.info.metric, **asdict(found)}, indent=2))
-    else:
-        print(_table(_shown({"metric": source.info.metric, **asdict(found)})))
     return 0
 
 
