@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import combinations
@@ -13,7 +14,6 @@ from torch import Tensor
 from ranksrgan.contracts.errors import InvalidInput, UndefinedScore
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.ranker import compare as module
 from ranksrgan.ranker.compare import (
     Comparison,
     as_json,
@@ -122,7 +122,7 @@ def test_the_place_of_a_level(source: PairSource) -> None:
 def test_of_many_pairs_those_that_reverse_most(
     found: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_PAIRS", 2)
+    monkeypatch.setattr(sys.modules[compare.__module__], "MOST_PAIRS", 2)
     rows = pair_table(found)
     assert rows[0][0] == "better, worse (2 of 3)"
     assert [row[0] for row in rows[1:]] == ["hr, half", "half, bicubic"]

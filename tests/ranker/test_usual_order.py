@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from itertools import permutations
 
 import pytest
@@ -10,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
-from ranksrgan.ranker import usual_order as module
-from ranksrgan.ranker.usual_order import usual_order
+from ranksrgan.ranker.usual_order import MOST_LEVELS, usual_order
 
 
 def mean_correlation(places: list[float], truth: Tensor) -> float:
@@ -62,12 +62,12 @@ def test_complete_contents_of_many_levels(monkeypatch: pytest.MonkeyPatch) -> No
     # The exact search, which takes over as soon as one number is missing, agrees.
     lacking = torch.cat([truth, torch.full((1, 8), torch.nan, dtype=torch.float64)])
     assert usual_order(lacking).tolist() == by_rank.tolist()
-    monkeypatch.setattr(module, "MOST_LEVELS", 7)
+    monkeypatch.setattr(sys.modules[usual_order.__module__], "MOST_LEVELS", 7)
     assert usual_order(lacking).tolist() == by_rank.tolist()
 
 
 def test_more_levels_than_are_searched() -> None:
-    count = module.MOST_LEVELS + 8
+    count = MOST_LEVELS + 8
     truth = torch.randperm(count, generator=torch.Generator().manual_seed(0)).double()[None]
     contents = truth.repeat(30, 1)
     contents[torch.rand(contents.shape, generator=torch.Generator().manual_seed(1)) < 0.3] = (

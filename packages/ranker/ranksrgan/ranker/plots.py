@@ -72,7 +72,7 @@ def _histogram(axes: Axes, predictions: Predictions, values: Tensor) -> None:
     there = values[predictions.present]
     low, high = float(there.min()), float(there.max())
     span = (low, high) if high > low else (low - 0.5, high + 0.5)
-    bins = min(max(8, round(2 * len(predictions.contents) ** (1 / 3))), 40)  # Rice's rule
+    bins = min(max(8, round(1.5 * len(predictions.contents) ** 0.5)), 40)
     for label, colour, rows in _series(predictions):
         counts, edges = np.histogram(values[rows].numpy(), bins=bins, range=span)
         axes.stairs(counts, edges, fill=True, alpha=0.25, color=colour)
