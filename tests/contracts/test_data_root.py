@@ -56,7 +56,7 @@ def test_what_is_no_name_is_refused(root: DataRoot, name: str) -> None:
     assert str(root.folder) not in str(caught.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(last=st.text(st.sampled_from("./\\~a-_\0$ "), max_size=8))
 def test_no_name_leads_out(root: DataRoot, last: str) -> None:
     try:
@@ -112,7 +112,9 @@ def test_errors_call_files_by_their_names(root: DataRoot) -> None:
     path = root.folder / "datasets" / "faces" / "manifest.parquet"
     with pytest.raises(InvalidDataset) as caught, root.hiding_paths():
         raise InvalidDataset(f"{path} has no rows; look into {root.folder}", field=str(path))
-    assert str(caught.value) == "datasets/faces/manifest.parquet has no rows; look into the data root"
+    assert (
+        str(caught.value) == "datasets/faces/manifest.parquet has no rows; look into the data root"
+    )
     assert caught.value.field == "datasets/faces/manifest.parquet"
     unchanged = InvalidDataset("no rows")
     with pytest.raises(InvalidDataset) as caught, root.hiding_paths():
