@@ -254,7 +254,7 @@ def test_a_full_disk_leaves_what_was_there(pipal: Path, monkeypatch: pytest.Monk
         write(path, data)
 
     monkeypatch.setattr(atomic, "write_bytes", fill_up)
-    with pytest.raises(LimitExceeded, match="the disk of .*ranks is full; nothing was kept"):
+    with pytest.raises(LimitExceeded, match=r"the disk of .*ranks is full; nothing was kept"):
         build_from_judgements(config, overwrite=True)
     assert RankDataset.open(config.output, check_hashes=True).contents == before
     assert {path.name for path in config.output.parent.iterdir()} == {"pipal", "ranks"}
