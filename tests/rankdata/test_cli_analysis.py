@@ -35,7 +35,7 @@ def test_bound(by_hand: RankDataset, capsys: pytest.CaptureFixture[str]) -> None
         "                              mean   better",
         "low                         4.5000    16.7%",
         "mid                         4.0000    66.7%",
-        "the better of each          3.6667",
+        "best of each content        3.6667",
         "gain over mid               0.3333",
     ]
     assert "low / mid / high: 6 contents" in lines

@@ -95,7 +95,7 @@ def _bounds_as_table(dataset: RankDataset, bounds: Iterable[UpperBound]) -> Iter
         yield f"{'':<24}{'mean':>10}{'better':>9}"
         for level, mean, share in zip(bound.levels, bound.means, bound.better, strict=True):
             yield f"{level:<24}{mean:>10.4f}{share:>9.1%}"
-        yield f"{'the better of each':<24}{bound.bound:>10.4f}"
+        yield f"{'best of each content':<24}{bound.bound:>10.4f}"
         yield f"{f'gain over {bound.best}':<24}{bound.gain:>10.4f}"
 
 
