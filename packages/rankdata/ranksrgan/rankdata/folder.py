@@ -147,7 +147,7 @@ class BuildingFolder:
                 shutil.rmtree(path)
 
     def _has_results(self) -> bool:
-        return any(self.result("").parent.glob("*.json"))
+        return any(self.result("").parent.glob("[!.]*.json"))
 
 
 @contextmanager
