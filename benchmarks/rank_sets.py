@@ -1,9 +1,10 @@
 """Rankers of rank sets that need no super-resolution methods: what do they think of the methods?
 
 Ranker-b, Ranker-n and Ranker-i of the paper (section 5.6) learn the order of blur, of noise and of
-interpolations between a GAN's result and the original (its result itself being the last of them). Each then scores a set in the manner of the
-paper's Rank100: 20 photographs, each as the original, bicubic and by the given methods. The table
-has the mean score of each method, lower is better, beside the mean of NIQE.
+interpolations between the original and a GAN's result, which is the last of them here. Each then
+scores a set in the manner of the paper's Rank100: 20 photographs, each as the original, bicubic and
+by the given methods. The table has the mean score of each method, lower is better, beside the mean
+of NIQE.
 
     python benchmarks/rank_sets.py --train DIR --held-out DIR --out DIR --gan FILE \\
         --method imdn=FILE --method srgan=FILE --method fast=FILE
