@@ -65,8 +65,22 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
-    serve = commands.add_parser("serve", help="answer Score and ScoreGradient over gRPC")
-    console.add_named_paths(serve, "--ranker", "weights, and the name that clients use")
+    serve = commands.add_parser("serve", help="score, differentiate and train over gRPC")
+    meaning = "weights (PATH?head=ma for one of several heads), and the name that clients use"
+    console.add_named_paths(serve, "--ranker", meaning, required=False)
+    serve.add_argument(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="train Rankers into DIR/rankers/NAME, from DIR/datasets/NAME",
+    )
+    serve.add_argument(
+        "--trainings",
+        metavar="N",
+        type=console.whole_number(1),
+        default=1,
+        help="Rankers trained at a time (default: 1)",
+    )
     console.add_serve_flags(serve)
     serve.set_defaults(command=_serve)
     return parser
@@ -121,7 +135,13 @@ def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.server import serve
 
-    return serve(arguments.listen, arguments.ranker, **console.serve_options(arguments))
+    return serve(
+        arguments.listen,
+        arguments.ranker,
+        arguments.data_root,
+        trainings=arguments.trainings,
+        **console.serve_options(arguments),
+    )
 
 
 def _add_ranker(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
