@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     UnknownName,
 )
+from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.v1 import job_pb2, ranker_training_pb2
 from ranksrgan.ranker import VGG12, TrainConfig, TrainResult, cli, load_ranker, train
@@ -146,7 +147,8 @@ def test_without_validation_the_last_weights_stay(serving: Serving) -> None:
 
 def test_the_death_of_the_client_ends_nothing(serving: Serving, gate: Path) -> None:
     submit = (
-        "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
+        "import sys, time; from ranksrgan.contracts.operations_client import RemoteOperation
+from ranksrgan.contracts.ranker_training import TrainingRequest; "
         "from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining; "
         "request = TrainingRequest.model_validate_json(sys.argv[2]); "
         "operation = RemoteRankerTraining(sys.argv[1]).train('orphan', request); "
@@ -200,14 +202,16 @@ def test_a_server_that_is_stopped_lets_the_next_go_on(serving: Serving) -> None:
     assert operation.wait(PATIENCE)
 
 
-def test_what_is_cancelled_can_be_continued(serving: Serving, tmp_path: Path) -> None:
+def test_what_is_cancelled_can_be_continued(
+    serving: Serving, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     operation = serving.training.train("cancelled", configured(steps=10**6))
     until(lambda: operation.progress().step > 0)
     began = time.monotonic()
     operation.cancel()
     assert operation.wait(PATIENCE)
     took = time.monotonic() - began
-    print(f"cancelled within {took:.2f} s")
+    record_property("seconds_to_cancel", took)
     assert took < 10
     with pytest.raises(RequestCancelled, match=operation.name):
         operation.result()
@@ -232,6 +236,45 @@ def test_one_ranker_is_trained_once_at_a_time(serving: Serving, gate: Path) -> N
     gate.unlink()
     operation.result(PATIENCE)
     assert serving.training.train("busy", GATED, request_id="mine").name == operation.name
+
+
+def test_command_line(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = [f"{key}={value}" for key, value in CONFIG.items()]
+    train_there = ["train", "--at", serving.address, "--data", "datasets/noise", *short]
+    assert cli.main([*train_there, "-o", "rankers/asked"]) == 0
+    best_step, *figures = capsys.readouterr().out.splitlines()
+    assert best_step.startswith("rankers/asked: step ")
+    assert [line.split()[0] for line in figures] == ["srocc", "srocc_per_content", "pair_accuracy"]
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteOperation, "wait", _interrupt)
+        long = [*train_there, "steps=1000000", "--val-split", "none"]
+        assert cli.main([*long, "-o", "rankers/long"]) == 130
+    command = capsys.readouterr().err.splitlines()[-1].split()
+    assert command[:3] == ["ranksrgan-ranker", "operation", serving.address]
+    assert command[4:] == ["[--cancel]"]
+    assert not serving.operation(command[3]).done
+    assert cli.main([*command[1:4], "--cancel"]) == 0
+    assert capsys.readouterr().out == f"{command[3]} is cancelled\n"
+    assert cli.main(command[1:4]) == 1
+    assert "was cancelled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["-o", "runs/faces"], "rankers/NAME"),
+        (["-o", "rankers"], "rankers/NAME"),
+        (["-o", "rankers/faces", "--restart"], "choose another name"),
+        (["-o", "rankers/faces", "stesp=1"], "did you mean steps"),
+    ],
+)
+def test_what_does_not_go_with_a_service(
+    flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", "--at", "unix:/nowhere", "--data", "datasets/x", *flags]) == 1
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -324,6 +367,10 @@ def test_a_server_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     message = capsys.readouterr().err
     assert "--ranker" in message
     assert "--data-root" in message
+
+
+def _interrupt(operation: RemoteOperation, timeout: float | None = None) -> bool:
+    raise KeyboardInterrupt
 
 
 def _write_two_heads(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from ranksrgan.contracts.config import Config
 
 
@@ -26,7 +28,7 @@ class TrainingRequest(Config):
     validation_dataset: str = ""
     ties: Literal["drop", "keep"] = "drop"
     min_gap: float = 0.0
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 class RankerValidation(Config):

@@ -36,7 +36,6 @@ def split_sources(
     Raises:
         InvalidDataset: fewer groups than splits with a share above 0.
     """
-
     def order(name: str) -> tuple[int, str]:
         return chance.number(seed, name), name
 

@@ -16,7 +16,7 @@ from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
-from ranksrgan.ranker import cli_eval
+from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
 
 
@@ -32,11 +32,16 @@ def _parser() -> argparse.ArgumentParser:
         description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
         "and has a gradient.",
     )
-    commands = parser.add_subparsers(required=True, metavar="train|eval|score|serve")
+    commands = parser.add_subparsers(required=True, metavar="train|eval|operation|score|serve")
 
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
     train.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="of the run")
+    train.add_argument(
+        "--at",
+        metavar="ADDRESS",
+        help="train at the service there: --data is datasets/NAME, and --output rankers/NAME",
+    )
     train.add_argument(
         "--recipe",
         metavar="NAME|FILE.yaml",
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     cli_eval.add_commands(commands)
+    cli_remote.add_commands(commands)
 
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
@@ -90,6 +96,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.config import load_recipe
     from ranksrgan.ranker.train import train
 
+    if arguments.at:
+        return cli_remote.train(arguments)
     config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
     validate = None
