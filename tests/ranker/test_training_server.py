@@ -147,8 +147,7 @@ def test_without_validation_the_last_weights_stay(serving: Serving) -> None:
 
 def test_the_death_of_the_client_ends_nothing(serving: Serving, gate: Path) -> None:
     submit = (
-        "import sys, time; from ranksrgan.contracts.operations_client import RemoteOperation
-from ranksrgan.contracts.ranker_training import TrainingRequest; "
+        "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
         "from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining; "
         "request = TrainingRequest.model_validate_json(sys.argv[2]); "
         "operation = RemoteRankerTraining(sys.argv[1]).train('orphan', request); "
@@ -194,10 +193,10 @@ def test_a_server_that_is_stopped_lets_the_next_go_on(serving: Serving) -> None:
     saved = serving.saved_step("rankers/stopped")
     assert saved > 0
     serving.start()
+    until(lambda: operation.progress().step > saved)
     until(lambda: operation.progress().HasField("eta"))
     progress = operation.progress()
     assert (progress.job.attempts, progress.steps) == (2, 10**6)
-    assert progress.step > saved
     operation.cancel()
     assert operation.wait(PATIENCE)
 

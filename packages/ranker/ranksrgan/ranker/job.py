@@ -34,14 +34,14 @@ def work(job: JobContext) -> dict[str, Any]:
     """
     training = open_training(TrainingRequest.model_validate(job.request), job.root)
     result = _train(job, training)
-    info = training.learn.info
+    info, kept = training.learn.info, result.evaluation
     trained = TrainedRankerInfo(
         name=job.target,
         metric=info.metric,
         higher_is_better=info.higher_is_better,
         step=result.step,
         best_step=result.best_step,
-        validation=result.evaluation and _validation(result.best_step, result.evaluation),
+        validation=None if kept is None else _validation(result.best_step, kept),
         parameters_hash=load_weights(result.weights).sha256,
     )
     return trained.model_dump()
