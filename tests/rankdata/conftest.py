@@ -68,7 +68,7 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
         write_manifest(
             folder,
             [
-                Row(source, split, level, top, 2, size, score, "0" * 64, 1.0)
+                Row(source, split, level, top, 2, size, size, score, "0" * 64, 1.0)
                 for (source, split, top), values in scores.items()
                 for level, score in zip(levels, values, strict=True)
             ],

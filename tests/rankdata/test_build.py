@@ -35,7 +35,7 @@ def _config(hr: Path, **changes: object) -> BuildConfig:
 def _stored(config: BuildConfig, row: Row, level: str | None = None) -> Tensor:
     path = config.output / "levels" / (level or row.level) / f"{row.source}.png"
     image = to_tensor(read_image(path))
-    return image[..., row.top : row.top + row.size, row.left : row.left + row.size]
+    return image[..., row.top : row.top + row.height, row.left : row.left + row.width]
 
 
 def test_scores_are_those_of_what_is_stored(hr: Path) -> None:
@@ -85,7 +85,7 @@ def test_record_holds_parameters_direction_and_versions(hr: Path) -> None:
     config = _config(hr, metric="psnr?border=2", seed=7)
     build(config)
     record = json.loads((config.output / RECORD).read_text())
-    assert record["format"] == 1
+    assert record["format"] == 2
     assert record["metric"]["higher_is_better"] is True
     assert record["metric"]["name"] == "psnr?border=2"
     assert [level["name"] for level in record["levels"]] == list(LEVELS)

@@ -3,13 +3,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.rankdata.dataset import RankDataset
-from ranksrgan.rankdata.manifest import MANIFEST, RECORD, read_manifest, write_manifest
+from ranksrgan.rankdata.manifest import (
+    MANIFEST,
+    RECORD,
+    read_manifest,
+    read_record,
+    write_manifest,
+    write_record,
+)
+from ranksrgan.rankdata.pairs import FolderPairSource, PairDataset
 
 SCORES = {("one", "train", 0): (5.0, 4.0), ("two", "val", 3): (1.0, 2.0)}
 
@@ -55,8 +65,8 @@ def test_absent_split(folder: Path) -> None:
 
 def test_newer_format_is_refused(folder: Path) -> None:
     record = json.loads((folder / RECORD).read_text())
-    (folder / RECORD).write_text(json.dumps(record | {"format": 2, "new": "thing"}))
-    with pytest.raises(InvalidDataset, match="format 2; this version reads up to 1"):
+    (folder / RECORD).write_text(json.dumps(record | {"format": 3, "new": "thing"}))
+    with pytest.raises(InvalidDataset, match="format 3; this version reads up to 2"):
         RankDataset.open(folder)
 
 
@@ -122,3 +132,49 @@ def test_the_record_is_json_though_a_scorer_has_no_bound(folder: Path) -> None:
     metric = RankDataset.open(folder).metric
     assert metric.highest == math.inf
     assert metric.lowest == -math.inf
+
+
+def test_the_first_format_is_read(folder: Path) -> None:
+    """Its boxes were squares of ``size``, and it knew one metric."""
+    expected = RankDataset.open(folder).contents
+    table = pq.read_table(folder / MANIFEST)
+    table = table.drop_columns(["width"]).rename_columns({"height": "size"})
+    pq.write_table(table, folder / MANIFEST)
+    record = json.loads((folder / RECORD).read_text())
+    del record["label"], record["further"]
+    (folder / RECORD).write_text(json.dumps(record | {"format": 1}))
+    assert RankDataset.open(folder).contents == expected
+
+
+def test_further_metrics_are_kept_by_name(folder: Path) -> None:
+    rows = [row._replace(further=(row.score * 2, -row.score)) for row in read_manifest(folder)]
+    write_manifest(folder, rows, ["double", "negative"])
+    assert pq.read_schema(folder / MANIFEST).names[-2:] == ["score:double", "score:negative"]
+    record = read_record(folder)
+    infos = tuple(replace(record.metric, name=name) for name in ("double", "negative"))
+    write_record(folder, record.model_copy(update={"further": infos}))
+    dataset = RankDataset.open(folder)
+    assert dataset.contents[0].further == ((10.0, 8.0), (-5.0, -4.0))
+    content = PairDataset(dataset).versions(0)
+    assert {name: values.tolist() for name, values in content.further.items()} == {
+        "double": [10.0, 8.0],
+        "negative": [-5.0, -4.0],
+    }
+    assert FolderPairSource(PairDataset(dataset)).info.further == dict.fromkeys(
+        ("double", "negative"), False
+    )
+
+
+def test_only_judged_contents_may_lack_a_level(write_dataset: Callable[..., Path]) -> None:
+    folder = write_dataset({("one", "train", 0): (5.0, 4.0, 3.0)}, levels=("a", "b", "c"))
+    write_manifest(folder, [row for row in read_manifest(folder) if row.level != "b"])
+    with pytest.raises(InvalidDataset, match="one@0,2 has no score at level b"):
+        RankDataset.open(folder)
+    record = read_record(folder)
+    write_record(folder, record.model_copy(update={"label": "votes"}))
+    dataset = RankDataset.open(folder)
+    assert (dataset.contents[0].levels, dataset.contents[0].scores) == (("a", "c"), (5.0, 3.0))
+    assert PairDataset(dataset)[0].label == 1.0
+    write_manifest(folder, [row for row in read_manifest(folder) if row.level == "a"])
+    with pytest.raises(InvalidDataset, match="one@0,2 has one version only"):
+        RankDataset.open(folder)

@@ -191,7 +191,7 @@ def test_images_are_decoded_once_while_there_is_room(by_hand: RankDataset) -> No
 
 def test_box_outside_of_the_image(write_dataset: Callable[..., Path]) -> None:
     folder = write_dataset({("one", "train", 20): (1.0, 2.0)})
-    with pytest.raises(InvalidDataset, match="one@20,2 with 8 pixels a side lies outside"):
+    with pytest.raises(InvalidDataset, match="one@20,2, 8 x 8 pixels, lies outside"):
         PairDataset(RankDataset.open(folder))[0]
 
 
@@ -200,3 +200,37 @@ def test_works_in_a_data_loader(by_hand: RankDataset) -> None:
     batches = list(loader)
     assert [tuple(batch.a.shape) for batch in batches] == [(7, 3, 8, 8)] * 2
     assert batches[0].label.dtype == torch.float64
+
+
+def test_processes_that_step_share_the_stream(by_hand: RankDataset) -> None:
+    source = FolderPairSource(PairDataset(by_hand))
+    whole = list(islice(source.pairs(seed=5), 30))
+    for rank in range(3):
+        share = islice(source.pairs(seed=5, start=rank, step=3), 10)
+        for pair, expected in zip(share, whole[rank::3], strict=True):
+            assert pair.label == expected.label
+            assert torch.equal(pair.a, expected.a)
+            assert torch.equal(pair.b, expected.b)
+
+
+def test_shuffled_contents_are_those_with_an_order(by_hand: RankDataset) -> None:
+    source = FolderPairSource(PairDataset(by_hand))
+    names = [content.content for content in islice(source.shuffled_contents(seed=1), 25)]
+    ordered = sorted(c.content for c in source.contents() if len(c.scores.unique()) > 1)
+    assert len(ordered) == 5
+    for start in range(0, 25, 5):
+        assert sorted(names[start : start + 5]) == ordered
+    assert len({tuple(names[start : start + 5]) for start in range(0, 25, 5)}) > 1
+    again = islice(source.shuffled_contents(seed=1, start=7, step=2), 5)
+    assert [content.content for content in again] == names[7:17:2]
+
+
+@pytest.mark.parametrize(("start", "step", "field"), [(-1, 1, "start"), (0, 0, "step")])
+def test_impossible_places_in_the_stream(
+    by_hand: RankDataset, start: int, step: int, field: str
+) -> None:
+    source = FolderPairSource(PairDataset(by_hand))
+    for stream in (source.pairs, source.shuffled_contents):
+        with pytest.raises(InvalidInput) as caught:
+            stream(0, start, step)
+        assert caught.value.field == field

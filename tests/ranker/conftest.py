@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,19 @@ class MemorySource:
     def info(self) -> RankedInfo:
         return self._info
 
-    def pairs(self, seed: int, start: int = 0) -> Iterator[Pair]:
+    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
+        return islice(self._pairs_from(seed, start), 0, None, step)
+
+    def shuffled_contents(
+        self, seed: int, start: int = 0, step: int = 1
+    ) -> Iterator[RankedContent]:
+        for position in count(start, step):
+            epoch, place = divmod(position, len(self._contents))
+            generator = torch.Generator().manual_seed(2000 * seed + epoch)
+            order = torch.randperm(len(self._contents), generator=generator)
+            yield self._contents[int(order[place])]
+
+    def _pairs_from(self, seed: int, start: int) -> Iterator[Pair]:
         epoch, skip = divmod(start, len(self._pairs))
         while True:
             generator = torch.Generator().manual_seed(1000 * seed + epoch)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -269,9 +270,14 @@ class Spoilt:
         self.source, self.first, self.spoil = source, first, spoil
         self.info = source.info
 
-    def pairs(self, seed: int, start: int = 0) -> Iterator[Pair]:
-        for i, pair in enumerate(self.source.pairs(seed, start), start):
+    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
+        for i, pair in zip(count(start, step), self.source.pairs(seed, start, step)):
             yield pair if i < self.first else self.spoil(pair)
+
+    def shuffled_contents(
+        self, seed: int, start: int = 0, step: int = 1
+    ) -> Iterator[RankedContent]:
+        return self.source.shuffled_contents(seed, start, step)
 
     def contents(self) -> Iterator[RankedContent]:
         return self.source.contents()

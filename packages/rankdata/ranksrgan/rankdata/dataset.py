@@ -28,18 +28,23 @@ class Content(NamedTuple):
 
     Attributes:
         source, split: the source image and where it belongs.
-        top, left, size: the box in pixels.
+        top, left, height, width: the box in pixels.
         sharpness: mean local deviation of the HR crop, 0..255 scale.
-        scores: in the order of the dataset's levels.
+        levels: the versions that there are, in the dataset's order: all, unless people judged.
+        scores: of each level.
+        further: for each further metric of the record, of each level.
     """
 
     source: str
     split: str
     top: int
     left: int
-    size: int
+    height: int
+    width: int
     sharpness: float
+    levels: tuple[str, ...]
     scores: tuple[float, ...]
+    further: tuple[tuple[float, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,11 +84,12 @@ class RankDataset:
         folder = Path(folder)
         record = read_record(folder)
         levels = tuple(level.name for level in record.levels)
-        rows = read_manifest(folder)
+        rows = read_manifest(folder, [info.name for info in record.further])
         if not rows:
             raise InvalidDataset(f"{folder / MANIFEST} has no rows", field=MANIFEST)
         hashes = _check_rows(rows, levels, folder)
-        dataset = cls(folder, record, _group(rows, levels, folder), hashes)
+        contents = _group(rows, levels, folder, complete=record.label != "votes")
+        dataset = cls(folder, record, contents, hashes)
         for (level, source), expected in hashes.items():
             path = dataset.image_path(level, source)
             if not path.is_file():
@@ -139,7 +145,7 @@ class RankDataset:
         """sha256 in hex of metric, levels, images, boxes and scores of ``contents``."""
         digest = hashlib.sha256(json.dumps([asdict(self.metric), self.levels]).encode())
         for content in contents:
-            files = [self.hashes[level, content.source] for level in self.levels]
+            files = [self.hashes[level, content.source] for level in content.levels]
             digest.update(json.dumps([content, files]).encode())
         return digest.hexdigest()
 
@@ -163,20 +169,24 @@ def _check_rows(
             problem = f"the source is in two splits, {splits[row.source]} and {row.split}"
         elif hashes.setdefault((row.level, row.source), row.sha256) != row.sha256:
             problem = "two hashes for one file"
-        elif math.isnan(row.score):
-            problem = "the score is not a number"
-        elif row.size < 1 or row.top < 0 or row.left < 0:
-            problem = f"an impossible box ({row.top}, {row.left}, {row.size})"
+        elif any(math.isnan(score) for score in (row.score, *row.further)):
+            problem = "a score is not a number"
+        elif min(row.height, row.width) < 1 or min(row.top, row.left) < 0:
+            problem = (
+                f"an impossible box (top {row.top}, left {row.left}, {row.height} x {row.width})"
+            )
         if problem:
             raise InvalidDataset(f"{where}: {problem}", field=MANIFEST)
     return hashes
 
 
-def _group(rows: Iterable[Row], levels: tuple[str, ...], folder: Path) -> tuple[Content, ...]:
-    """Rows of one crop together, each crop with every level once."""
-    found: dict[tuple[str, int, int, int], dict[str, Row]] = {}
+def _group(
+    rows: Iterable[Row], levels: tuple[str, ...], folder: Path, *, complete: bool
+) -> tuple[Content, ...]:
+    """Rows of one crop together, each crop with every level once; or with two, if not complete."""
+    found: dict[tuple[str, int, int, int, int], dict[str, Row]] = {}
     for row in rows:
-        versions = found.setdefault((row.source, row.top, row.left, row.size), {})
+        versions = found.setdefault((row.source, row.top, row.left, row.height, row.width), {})
         if row.level in versions:
             raise InvalidDataset(
                 f"{folder / MANIFEST}: two rows of {row.source}@{row.top},{row.left} at level "
@@ -185,14 +195,28 @@ def _group(rows: Iterable[Row], levels: tuple[str, ...], folder: Path) -> tuple[
             )
         versions[row.level] = row
     contents = []
-    for (source, top, left, size), versions in sorted(found.items()):
-        missing = [level for level in levels if level not in versions]
-        if missing:
+    for (source, top, left, height, width), versions in sorted(found.items()):
+        present = [versions[level] for level in levels if level in versions]
+        where = f"{folder / MANIFEST}: {source}@{top},{left}"
+        if complete and len(present) < len(levels):
+            missing = next(level for level in levels if level not in versions)
+            raise InvalidDataset(f"{where} has no score at level {missing}", field=MANIFEST)
+        if len(present) < 2:
             raise InvalidDataset(
-                f"{folder / MANIFEST}: {source}@{top},{left} has no score at level {missing[0]}",
-                field=MANIFEST,
+                f"{where} has one version only; there is nothing to compare", field=MANIFEST
             )
-        any_row = versions[levels[0]]
-        scores = tuple(versions[level].score for level in levels)
-        contents.append(Content(source, any_row.split, top, left, size, any_row.sharpness, scores))
+        contents.append(
+            Content(
+                source,
+                present[0].split,
+                top,
+                left,
+                height,
+                width,
+                sharpness=present[0].sharpness,
+                levels=tuple(row.level for row in present),
+                scores=tuple(row.score for row in present),
+                further=tuple(zip(*(row.further for row in present), strict=True)),
+            )
+        )
     return tuple(contents)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,8 +25,13 @@ from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.scorer import ScorerInfo
 
 MANIFEST = "manifest.parquet"
+_ROWS_PER_GROUP = 16_384
 RECORD = "dataset.json"
-FORMAT = 1
+FORMAT = 2
+
+#: What gives the label that orders the versions of a content: a metric's value; the position in
+#: the list of levels (from best to worst: 1, 2, 3); or people's votes.
+Label = Literal["metric", "order", "votes"]
 
 
 class Row(NamedTuple):
@@ -35,10 +41,11 @@ class Row(NamedTuple):
         source: name of the source image.
         split: train, val or test.
         level: name of the level.
-        top, left, size: the crop's box in pixels.
+        top, left, height, width: the crop's box in pixels.
         score: of the metric that the record names.
         sha256: of the level image's file, in hex.
         sharpness: mean local deviation of the HR crop, 0..255 scale.
+        further: of the record's further metrics, in their order.
     """
 
     source: str
@@ -46,25 +53,26 @@ class Row(NamedTuple):
     level: str
     top: int
     left: int
-    size: int
+    height: int
+    width: int
     score: float
     sha256: str
     sharpness: float
+    further: tuple[float, ...] = ()
 
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("level", pa.string(), nullable=False),
-        pa.field("top", pa.int32(), nullable=False),
-        pa.field("left", pa.int32(), nullable=False),
-        pa.field("size", pa.int32(), nullable=False),
-        pa.field("score", pa.float64(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("sharpness", pa.float64(), nullable=False),
-    ]
-)
+_COLUMNS = {
+    "source": pa.string(),
+    "split": pa.string(),
+    "level": pa.string(),
+    "top": pa.int32(),
+    "left": pa.int32(),
+    "height": pa.int32(),
+    "width": pa.int32(),
+    "score": pa.float64(),
+    "sha256": pa.string(),
+    "sharpness": pa.float64(),
+}
 
 
 class LevelRecord(Config):
@@ -100,6 +108,8 @@ class Record(Config):
     Attributes:
         format: version of this layout.
         metric: what labelled the crops, with its direction.
+        further: metrics whose values are in the manifest too.
+        label: what the label is. Only where it is ``votes`` may a content lack a level.
         levels: in order.
         counts: what was kept and dropped.
         config: the resolved `BuildConfig`.
@@ -108,6 +118,8 @@ class Record(Config):
 
     format: int
     metric: ScorerInfo
+    further: tuple[ScorerInfo, ...] = ()
+    label: Label = "metric"
     levels: tuple[LevelRecord, ...]
     counts: Counts
     config: dict[str, Any]
@@ -117,14 +129,19 @@ class Record(Config):
     def _metric_to_json(self, metric: ScorerInfo) -> dict[str, Any]:
         return scorer_facts(metric)
 
+    @field_serializer("further")
+    def _further_to_json(self, further: tuple[ScorerInfo, ...]) -> list[dict[str, Any]]:
+        return [scorer_facts(info) for info in further]
+
     @field_validator("metric", mode="before")
     @classmethod
     def _metric_from_json(cls, facts: object) -> object:
-        return (
-            {key: value for key, value in facts.items() if value is not None}
-            if isinstance(facts, dict)
-            else facts
-        )
+        return _without_nulls(facts)
+
+    @field_validator("further", mode="before")
+    @classmethod
+    def _further_from_json(cls, infos: object) -> object:
+        return [_without_nulls(facts) for facts in infos] if isinstance(infos, list) else infos
 
 
 def scorer_facts(info: ScorerInfo) -> dict[str, Any]:
@@ -135,24 +152,41 @@ def scorer_facts(info: ScorerInfo) -> dict[str, Any]:
     }
 
 
+def _without_nulls(facts: object) -> object:
+    """A scorer's facts without the bounds that are none."""
+    if not isinstance(facts, dict):
+        return facts
+    return {key: value for key, value in facts.items() if value is not None}
+
+
 def level_image(folder: Path, level: str, source: str) -> Path:
     """Where the image of a level lies."""
     return folder / "levels" / level / f"{source}.png"
 
 
-def write_manifest(folder: Path, rows: Iterable[Row]) -> None:
-    """Write ``manifest.parquet``, whole or not at all."""
-    columns = list(zip(*rows, strict=True))
-    table = pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
-        schema=_SCHEMA,
-    )
-    with atomic.replacing(folder / MANIFEST) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+def write_manifest(folder: Path, rows: Iterable[Row], further: Sequence[str] = ()) -> None:
+    """Write ``manifest.parquet``, whole or not at all, keeping a few thousand rows in memory.
+
+    Args:
+        folder: of the dataset.
+        rows: read once.
+        further: names of the further metrics.
+    """
+    schema = _schema(further)
+    remaining = iter(rows)
+    with (
+        atomic.replacing(folder / MANIFEST) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        while chunk := list(islice(remaining, _ROWS_PER_GROUP)):
+            flat = [(*row[:-1], *row.further) for row in chunk]
+            columns = zip(*flat, strict=True)
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+            writer.write_table(pa.table(arrays, schema=schema))
 
 
-def read_manifest(folder: Path) -> list[Row]:
-    """Read ``manifest.parquet``.
+def read_manifest(folder: Path, further: Sequence[str] = ()) -> list[Row]:
+    """Read ``manifest.parquet``, of this format or of the first one (square boxes of ``size``).
 
     Raises:
         InvalidDataset: missing, damaged, or without one of the columns.
@@ -164,16 +198,29 @@ def read_manifest(folder: Path) -> list[Row]:
         raise InvalidDataset(f"{folder} has no {MANIFEST}", field=str(path)) from error
     except (OSError, pa.ArrowException) as error:
         raise InvalidDataset(f"{path} is damaged: {error}", field=str(path)) from error
-    missing = [name for name in Row._fields if name not in table.column_names]
+    if "size" in table.column_names and "height" not in table.column_names:
+        for side in ("height", "width"):
+            table = table.append_column(side, table.column("size"))
+    schema = _schema(further)
+    missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise InvalidDataset(f"{path} has no column {', '.join(missing)}", field=str(path))
     try:
-        table = table.select(list(Row._fields)).cast(_SCHEMA)
+        table = table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise InvalidDataset(
             f"{path}: a column of the wrong type: {error}", field=str(path)
         ) from error
-    return [Row(*values) for values in zip(*(c.to_pylist() for c in table.columns), strict=True)]
+    plain = len(_COLUMNS)
+    return [
+        Row._make((*values[:plain], values[plain:]))
+        for values in zip(*(column.to_pylist() for column in table.columns), strict=True)
+    ]
+
+
+def _schema(further: Sequence[str]) -> pa.Schema:
+    columns = _COLUMNS | {f"score:{name}": pa.float64() for name in further}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
 
 
 def write_record(folder: Path, record: Record) -> None:

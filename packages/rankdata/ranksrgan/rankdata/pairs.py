@@ -8,6 +8,7 @@ to learn, so it is dropped unless asked for (then its label is 0).
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -75,7 +76,7 @@ class PairDataset(Dataset[Pair]):
         self._orders = [
             _Order(index, a, b, label)
             for index, content in enumerate(self.contents)
-            for a, b in combinations(range(len(dataset.levels)), 2)
+            for a, b in combinations(range(len(content.levels)), 2)
             if (label := order(content.scores[a], content.scores[b], min_gap)) or ties == "keep"
         ]
 
@@ -83,23 +84,30 @@ class PairDataset(Dataset[Pair]):
         return len(self._orders)
 
     def __getitem__(self, index: int) -> Pair:
-        """Two ``(3, size, size)`` float32 images in [0, 1] and the label of the first."""
+        """Two ``(3, height, width)`` float32 images in [0, 1] and the label of the first."""
         which = self._orders[index]
-        content, levels = self.contents[which.content], self.dataset.levels
+        content = self.contents[which.content]
         return Pair(
-            self._images.crop(levels[which.a], content),
-            self._images.crop(levels[which.b], content),
+            self._images.crop(content.levels[which.a], content),
+            self._images.crop(content.levels[which.b], content),
             which.label,
         )
 
+    @property
+    def ordered(self) -> list[int]:
+        """The contents that have a pair, by index."""
+        return sorted({which.content for which in self._orders})
+
     def versions(self, index: int) -> RankedContent:
         """All levels of content ``index`` with their scores."""
-        content, levels = self.contents[index], self.dataset.levels
+        content = self.contents[index]
+        further = zip(self.dataset.record.further, content.further, strict=True)
         return RankedContent(
             content.name,
-            levels,
-            torch.stack([self._images.crop(level, content) for level in levels]),
+            content.levels,
+            torch.stack([self._images.crop(level, content) for level in content.levels]),
             torch.tensor(content.scores, dtype=torch.float64),
+            {info.name: torch.tensor(values, dtype=torch.float64) for info, values in further},
         )
 
 
@@ -123,43 +131,72 @@ class FolderPairSource:
             contents=len(pairs.contents),
             pairs=len(pairs),
             fingerprint=made.hexdigest(),
+            further={info.name: info.higher_is_better for info in dataset.record.further},
         )
 
     @property
     def info(self) -> RankedInfo:
         return self._info
 
-    def pairs(self, seed: int, start: int = 0) -> Iterator[Pair]:
+    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
         """See `PairSource.pairs`.
 
         Raises:
-            InvalidInput: ``start`` is negative.
+            InvalidInput: ``start`` is negative, or ``step`` below 1.
             InvalidDataset: there is no pair, since all are ties.
         """
-        if start < 0:
-            raise InvalidInput(f"start={start}: 0 or more is wanted", field="start")
-        if not len(self._pairs):
-            raise InvalidDataset(
-                f"{self._pairs.dataset.folder} has no pair with an order: every pair is a tie",
-                field="ties",
-            )
-        return self._stream(seed, start)
+        self._check(start, step)
+        return self._pairs_from(seed, start, step)
+
+    def shuffled_contents(
+        self, seed: int, start: int = 0, step: int = 1
+    ) -> Iterator[RankedContent]:
+        """See `PairSource.shuffled_contents`.
+
+        Raises:
+            InvalidInput: ``start`` is negative, or ``step`` below 1.
+            InvalidDataset: no content has an order.
+        """
+        self._check(start, step)
+        ordered = self._pairs.ordered
+        return (
+            self._pairs.versions(ordered[index])
+            for index, _ in _shuffled(len(ordered), seed, start, step)
+        )
 
     def contents(self) -> Iterator[RankedContent]:
         """See `PairSource.contents`: by source and box."""
         return (self._pairs.versions(index) for index in range(len(self._pairs.contents)))
 
-    def _stream(self, seed: int, start: int) -> Iterator[Pair]:
-        epoch, done = divmod(start, len(self._pairs))
-        while True:
+    def _pairs_from(self, seed: int, start: int, step: int) -> Iterator[Pair]:
+        for index, swap in _shuffled(len(self._pairs), seed, start, step):
+            pair = self._pairs[index]
+            # `0 - label` and not `-label`: a tie's label stays 0.0.
+            yield Pair(pair.b, pair.a, 0.0 - pair.label) if swap else pair
+
+    def _check(self, start: int, step: int) -> None:
+        if start < 0:
+            raise InvalidInput(f"start={start}: 0 or more is wanted", field="start")
+        if step < 1:
+            raise InvalidInput(f"step={step}: 1 or more is wanted", field="step")
+        if not len(self._pairs):
+            raise InvalidDataset(
+                f"{self._pairs.dataset.folder} has no pair with an order: every pair is a tie",
+                field="ties",
+            )
+
+
+def _shuffled(count: int, seed: int, start: int, step: int) -> Iterator[tuple[int, bool]]:
+    """Endless (index, swap): a permutation of ``range(count)`` and a coin each epoch."""
+    epoch = -1
+    for position in itertools.count(start, step):
+        wanted, place = divmod(position, count)
+        if wanted != epoch:
+            epoch = wanted
             generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
-            indices = torch.randperm(len(self._pairs), generator=generator)
-            swaps = torch.randint(2, (len(self._pairs),), generator=generator)
-            for index, swap in zip(indices[done:].tolist(), swaps[done:].tolist(), strict=True):
-                pair = self._pairs[index]
-                # `0 - label` and not `-label`: a tie's label stays 0.0.
-                yield Pair(pair.b, pair.a, 0.0 - pair.label) if swap else pair
-            epoch, done = epoch + 1, 0
+            indices = torch.randperm(count, generator=generator)
+            swaps = torch.randint(2, (count,), generator=generator)
+        yield int(indices[place]), bool(swaps[place])
 
 
 class LevelImages:
@@ -177,17 +214,17 @@ class LevelImages:
         self._images: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
     def crop(self, level: str, content: Content) -> Tensor:
-        """``(3, size, size)`` float32 in [0, 1].
+        """``(3, height, width)`` float32 in [0, 1].
 
         Raises:
             InvalidImage: the level image is missing or damaged.
             InvalidDataset: the box lies outside of it.
         """
         image = self._image(level, content.source)
-        bottom, right = content.top + content.size, content.left + content.size
+        bottom, right = content.top + content.height, content.left + content.width
         if bottom > image.shape[1] or right > image.shape[2]:
             raise InvalidDataset(
-                f"{content.name} with {content.size} pixels a side lies outside of "
+                f"{content.name}, {content.height} x {content.width} pixels, lies outside of "
                 f"{self._dataset.image_path(level, content.source)}",
                 field=content.source,
             )
