@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -36,6 +36,7 @@ from ranksrgan.contracts.errors import (
     Overloaded,
     RankSRGANError,
     RequestCancelled,
+    ServiceUnavailable,
 )
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 _MAX_ANSWER_BYTES = 2**30
 # Threads beyond those that work or wait, so that health and reflection always find one.
 _SPARE_THREADS = 4
+# Methods that only wait for something; a place to work in is not for them.
+_WAITING = frozenset({"/google.longrunning.Operations/WaitOperation"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class ServerLimits:
         workers: requests worked on at a time.
         queue: requests that may wait for a worker; the next one is refused with `Overloaded`.
         streams: streams that may be open beside those, idle or not; likewise. Each of their
-            requests waits for a worker, and the client meanwhile.
+            responses waits for a worker, and the client meanwhile.
+        waiters: calls that may be waiting for the end of a long job beside those; likewise.
         max_message_bytes: of a request, or of one request of a stream.
         grace: seconds that requests in flight get to finish after SIGTERM. A stream that waits for
             its client is in flight.
@@ -66,8 +70,14 @@ class ServerLimits:
     workers: int = 2
     queue: int = 16
     streams: int = 16
+    waiters: int = 32
     max_message_bytes: int = 64 * 2**20
     grace: float = 30.0
+
+    @property
+    def calls(self) -> int:
+        """How many calls may be open at a time."""
+        return self.workers + self.queue + self.streams + self.waiters
 
 
 class Servicer(Protocol):
@@ -79,24 +89,53 @@ class Servicer(Protocol):
     def add_to(self, server: grpc.Server) -> None: ...
 
 
+class Background(Protocol):
+    """What works as long as a server serves: the supervisor of its long jobs."""
+
+    def start(self) -> None: ...
+
+    def stop(self, grace: float) -> None:
+        """Stop within about ``grace`` seconds, while the server drains."""
+        ...
+
+
 class RunningServer:
     """A server that listens; ``address`` is the bound one, port 0 resolved."""
 
-    def __init__(self, server: grpc.Server, checks: health.HealthServicer, address: str) -> None:
+    def __init__(
+        self,
+        server: grpc.Server,
+        checks: health.HealthServicer,
+        admission: _Admission,
+        background: Background | None,
+        address: str,
+    ) -> None:
         self._server = server
         self._checks = checks
+        self._admission = admission
+        self._background = background
         self.address = address
 
     def stop(self, grace: float = 0.0) -> None:
-        """Report NOT_SERVING, take no new request, give those in flight ``grace`` seconds."""
+        """Report NOT_SERVING, take no new request, give those in flight ``grace`` seconds.
+
+        A stream of responses to one request, which may be endless, ends after the one at hand.
+        """
         self._checks.enter_graceful_shutdown()
-        self._server.stop(grace).wait()
+        self._admission.stopping.set()
+        drained = self._server.stop(grace)
+        if self._background is not None:
+            self._background.stop(grace)
+        drained.wait()
         if self.address.startswith("unix:"):
             Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
 
 def start_server(
-    address: str, servicers: Sequence[Servicer], limits: ServerLimits | None = None
+    address: str,
+    servicers: Sequence[Servicer],
+    limits: ServerLimits | None = None,
+    background: Background | None = None,
 ) -> RunningServer:
     """Start serving and return at once.
 
@@ -104,6 +143,8 @@ def start_server(
         address: ``HOST:PORT`` (port 0 picks a free one) or ``unix:PATH``.
         servicers: what to serve, beside health and reflection.
         limits: what to take on.
+        background: is started before the first request and stopped with the server; what its start
+            raises is raised.
 
     Raises:
         AddressInUse: somebody listens there already.
@@ -111,20 +152,15 @@ def start_server(
     """
     limits = limits or ServerLimits()
     _require_free(address)
+    admission = _Admission(limits, {servicer.full_name for servicer in servicers})
     server = grpc.server(
-        ThreadPoolExecutor(
-            max_workers=limits.workers + limits.queue + limits.streams + _SPARE_THREADS,
-            thread_name_prefix="rpc",
-        ),
-        interceptors=[_Admission(limits, {servicer.full_name for servicer in servicers})],
+        ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
+        interceptors=[admission],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
-            (
-                "grpc.max_concurrent_streams",
-                4 * (limits.workers + limits.queue + limits.streams),
-            ),
+            ("grpc.max_concurrent_streams", 4 * limits.calls),
             # Without a ping, a client whose machine has gone would hold its stream for ever.
             ("grpc.keepalive_time_ms", 60_000),
         ],
@@ -141,6 +177,8 @@ def start_server(
         port = server.add_insecure_port(address)
     except RuntimeError as error:
         raise AddressInUse(f"cannot listen on {address}: {error}", field=address) from error
+    if background is not None:
+        background.start()
     server.start()
     if address.startswith("unix:"):
         Path(address.removeprefix("unix:")).chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -149,17 +187,25 @@ def start_server(
         bound = f"{address.rpartition(':')[0]}:{port}"
     for name in ("", *names):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return RunningServer(server, checks, bound)
+    return RunningServer(server, checks, admission, background, bound)
 
 
-def serve(address: str, servicers: Sequence[Servicer], limits: ServerLimits | None = None) -> int:
+def serve(
+    address: str,
+    servicers: Sequence[Servicer],
+    limits: ServerLimits | None = None,
+    background: Background | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
+
+    Args:
+        address, servicers, limits, background: see `start_server`.
 
     Returns:
         The exit code, 0.
     """
     limits = limits or ServerLimits()
-    server = start_server(address, servicers, limits)
+    server = start_server(address, servicers, limits, background)
     stopping = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -236,9 +282,11 @@ class _Admission(grpc.ServerInterceptor):
     """Around every call of our services: a place to work in, cancellation, and errors by table."""
 
     def __init__(self, limits: ServerLimits, services: set[str]) -> None:
+        self.stopping = threading.Event()
         self._places = threading.Semaphore(limits.workers)
         self._tickets = threading.Semaphore(limits.workers + limits.queue)
         self._streams = threading.Semaphore(limits.streams)
+        self._waiters = threading.Semaphore(limits.waiters)
         self._limits = limits
         self._services = services
 
@@ -253,8 +301,15 @@ class _Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
+            admit = self._waiter if method in _WAITING else self._worker
             return grpc.unary_unary_rpc_method_handler(
-                self._one_answer(handler.unary_unary, method),
+                self._one_answer(handler.unary_unary, method, admit),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(
+                self._many_answers(handler.unary_stream, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
@@ -266,13 +321,42 @@ class _Admission(grpc.ServerInterceptor):
             )
         return handler
 
-    def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+    def _one_answer(
+        self,
+        behaviour: Callable[..., Any],
+        method: str,
+        admit: Callable[[grpc.ServicerContext], AbstractContextManager[None]],
+    ) -> Callable[..., Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                with self._ticket(), self._place(context):
+                with admit(context):
                     return behaviour(request, context)
             except Exception as error:
                 return _fail(error, method, context)
+
+        return answer
+
+    def _many_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        """A stream of responses to one request: a place is held while one of them is made.
+
+        gRPC asks for the next when the one before is on its way, so a client that does not read
+        holds no place, and what is made for it does not pile up. Our streams have a cursor: where a
+        server stops, the client goes on with the next one.
+        """
+
+        def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                with self._stream():
+                    responses = behaviour(request, context)
+                    while not self.stopping.is_set():
+                        with self._place(context):
+                            response = next(responses, None)
+                        if response is None:
+                            return
+                        yield response
+                    raise ServiceUnavailable("the server is stopping; go on at the last cursor")
+            except Exception as error:
+                _fail(error, method, context)
 
         return answer
 
@@ -305,16 +389,26 @@ class _Admission(grpc.ServerInterceptor):
         return answer
 
     @contextmanager
-    def _ticket(self) -> Iterator[None]:
+    def _worker(self, context: grpc.ServicerContext) -> Iterator[None]:
         if not self._tickets.acquire(blocking=False):
             raise Overloaded(
                 f"{self._limits.workers} requests are worked on and {self._limits.queue} wait; "
                 "try again in a moment"
             )
         try:
-            yield
+            with self._place(context):
+                yield
         finally:
             self._tickets.release()
+
+    @contextmanager
+    def _waiter(self, context: grpc.ServicerContext) -> Iterator[None]:
+        if not self._waiters.acquire(blocking=False):
+            raise Overloaded(f"{self._limits.waiters} clients wait already; ask now and then")
+        try:
+            yield
+        finally:
+            self._waiters.release()
 
     @contextmanager
     def _stream(self) -> Iterator[None]:
