@@ -112,7 +112,9 @@ def test_errors_call_files_by_their_names(root: DataRoot) -> None:
     path = root.folder / "datasets" / "faces" / "manifest.parquet"
     with pytest.raises(InvalidDataset) as caught, root.hiding_paths():
         raise InvalidDataset(f"{path} has no rows; look into {root.folder}", field=str(path))
-    assert str(caught.value) == "datasets/faces/manifest.parquet has no rows; look into the data root"
+    assert (
+        str(caught.value) == "datasets/faces/manifest.parquet has no rows; look into the data root"
+    )
     assert caught.value.field == "datasets/faces/manifest.parquet"
     unchanged = InvalidDataset("no rows")
     with pytest.raises(InvalidDataset) as caught, root.hiding_paths():

@@ -62,7 +62,9 @@ class RemoteOperation:
         end = None if timeout is None else time.monotonic() + timeout
         while not self._latest.done:
             began = time.monotonic()
-            left = min(_WAIT, self._connection.timeout / 2, math.inf if end is None else end - began)
+            left = min(
+                _WAIT, self._connection.timeout / 2, math.inf if end is None else end - began
+            )
             if left <= 0:
                 break
             self._wait_at_server(left)

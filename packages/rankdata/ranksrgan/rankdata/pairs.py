@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +22,8 @@ from torch.utils.data import Dataset
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import read_image, to_tensor
+from ranksrgan.contracts.pairs import PairSelection, Ties
 from ranksrgan.rankdata.dataset import Content, RankDataset
-
-Ties = Literal["drop", "keep"]
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
 
@@ -63,10 +62,7 @@ class PairDataset(Dataset[Pair]):
         min_gap: float = 0.0,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        if ties not in get_args(Ties):
-            raise InvalidInput(f"ties={ties}: drop or keep is wanted", field="ties")
-        if not min_gap >= 0:
-            raise InvalidInput(f"min_gap={min_gap}: 0 or more is wanted", field="min_gap")
+        PairSelection(split, ties, min_gap)  # checks them
         self.dataset = dataset
         self.split = split
         self.ties = ties
@@ -265,25 +261,13 @@ def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSour
         InvalidInput: an unknown option or a value it cannot have.
         InvalidDataset: see `RankDataset.open`.
     """
-    known = {"split", "ties", "min_gap"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InvalidInput(
-            f"unknown option {unknown[0]}; a rank dataset takes {', '.join(sorted(known))}",
-            field=unknown[0],
-        )
-    try:
-        min_gap = float(options.get("min_gap", "0"))
-    except ValueError as error:
-        raise InvalidInput(
-            f"min_gap={options['min_gap']}: a number is wanted", field="min_gap"
-        ) from error
+    selection = PairSelection.from_options(options)
     return FolderPairSource(
         PairDataset(
             RankDataset.open(Path(folder)),
-            options.get("split"),
-            ties=cast(Ties, options.get("ties", "drop")),
-            min_gap=min_gap,
+            selection.split,
+            ties=selection.ties,
+            min_gap=selection.min_gap,
         )
     )
 

@@ -1,0 +1,396 @@
+"""Streams of pairs against a small server: order, resumption, flow control, and odd servers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count, islice
+
+import grpc
+import pytest
+import torch
+
+from ranksrgan.contracts import Pair, PairSource, RankedContent, RankedInfo, open_pair_source
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidDataset,
+    InvalidInput,
+    Overloaded,
+    ServiceUnavailable,
+    UnknownName,
+)
+from ranksrgan.contracts.pairs import PairSelection, RankDatasetInfo
+from ranksrgan.contracts.pairs_client import RemotePairSource, connect_pair_source
+from ranksrgan.contracts.rank_data_service import RankDataServicer
+from ranksrgan.contracts.rpc import RunningServer, ServerLimits, open_channel
+from ranksrgan.contracts.v1 import rank_data_pb2, rank_data_pb2_grpc
+from tests.contracts.conftest import StartServer
+
+INFO = RankedInfo("niqe", False, ("low", "high"), 3, 3, "0" * 64, {"ma": True})
+
+
+class Numbers:
+    """Item ``k`` of the stream of ``seed`` is an image in the colours (k, seed, 0)."""
+
+    def __init__(self, side: int = 4, info: RankedInfo = INFO) -> None:
+        self.info = info
+        self.side = side
+        self.made = 0
+        self.closed = 0
+        #: Called before each item with its position.
+        self.before: Callable[[int], None] = lambda position: None
+
+    def image(self, *colour: int) -> torch.Tensor:
+        pixels = torch.tensor(colour, dtype=torch.uint8).reshape(3, 1, 1)
+        return pixels.expand(3, self.side, self.side).float() / 255
+
+    def _positions(self, start: int, step: int) -> Iterator[int]:
+        try:
+            for position in count(start, step):
+                self.before(position)
+                self.made += 1
+                yield position
+        finally:
+            self.closed += 1
+
+    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
+        for k in self._positions(start, step):
+            yield Pair(self.image(k % 256, seed, 0), self.image(k % 256, seed, 1), -1.0)
+
+    def shuffled_contents(
+        self, seed: int, start: int = 0, step: int = 1
+    ) -> Iterator[RankedContent]:
+        return (self._content(k, seed) for k in self._positions(start, step))
+
+    def contents(self, start: int = 0, step: int = 1) -> Iterator[RankedContent]:
+        chosen = islice(self._positions(start, step), len(range(start, self.info.contents, step)))
+        return (self._content(k, 0) for k in chosen)
+
+    def _content(self, k: int, seed: int) -> RankedContent:
+        images = torch.stack([self.image(k % 256, seed, level) for level in range(2)])
+        scores = torch.tensor([k + 0.25, k], dtype=torch.float64)
+        return RankedContent(f"content{k}", ("low", "high"), images, scores, {"ma": -scores})
+
+
+class Shelf:
+    """One source under every name but ``datasets/none``; remembers what was asked for."""
+
+    def __init__(self, source: Numbers | None = None) -> None:
+        self.source = source or Numbers()
+        self.selections: list[PairSelection] = []
+
+    def open(self, name: str, selection: PairSelection) -> Numbers:
+        if name == "datasets/none":
+            raise UnknownName("dataset: there is no datasets/none", field="dataset")
+        self.selections.append(selection)
+        return self.source
+
+    def info(self, name: str) -> RankDatasetInfo:
+        return RankDatasetInfo(
+            name, "niqe", False, ("low", "high"), {"train": 2}, {"train": 3}, {"odd": 1}, 4,
+            {"ma": True}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        )  # fmt: skip
+
+    def infos(self, after: str, limit: int) -> list[RankDatasetInfo]:
+        names = [f"datasets/{letter}" for letter in "abcde"]
+        return [self.info(name) for name in names if name > after][:limit]
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def server(start: StartServer, shelf: Shelf) -> RunningServer:
+    return start(RankDataServicer(shelf))
+
+
+def connect(
+    server: RunningServer, *, timeout: float = 30.0, retry_for: float = 0.0
+) -> RemotePairSource:
+    return connect_pair_source(
+        server.address, "a", PairSelection(), timeout=timeout, retry_for=retry_for
+    )
+
+
+def places(pairs: Iterator[Pair], number: int) -> list[int]:
+    """Which positions of the stream the next pairs are, by their colour."""
+    return [round(float(pair.a[0, 0, 0]) * 255) for pair in islice(pairs, number)]
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
+
+
+def test_pairs_and_contents_arrive_as_they_are(server: RunningServer, shelf: Shelf) -> None:
+    source = connect(server)
+    assert isinstance(source, PairSource)
+    assert source.info == INFO
+    for ours, theirs in zip(
+        islice(source.pairs(7, start=3, step=2), 5), Numbers().pairs(7, 3, 2), strict=False
+    ):
+        assert torch.equal(ours.a, theirs.a)
+        assert torch.equal(ours.b, theirs.b)
+        assert ours.label == theirs.label
+        assert ours.a.dtype == torch.float32
+    shuffled = islice(source.shuffled_contents(2, start=1, step=3), 4)
+    for streams in (
+        zip(shuffled, Numbers().shuffled_contents(2, 1, 3), strict=False),
+        zip(source.contents(), Numbers().contents(), strict=True),
+    ):
+        for mine, wanted in streams:
+            assert (mine.content, mine.levels) == (wanted.content, wanted.levels)
+            assert torch.equal(mine.images, wanted.images)
+            assert torch.equal(mine.scores, wanted.scores)
+            assert torch.equal(mine.further["ma"], wanted.further["ma"])
+
+
+def test_every_value_of_a_pixel_survives(start: StartServer) -> None:
+    class Ramp(Numbers):
+        def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
+            ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
+            yield Pair(ramp.float() / 255, ramp.flip(1).float() / 255, 1.0)
+
+    source = connect(start(RankDataServicer(Shelf(Ramp()))))
+    found, wanted = next(source.pairs(0)), next(Ramp().pairs(0))
+    assert torch.equal(found.a, wanted.a)
+    assert torch.equal(found.b, wanted.b)
+
+
+def test_pixels_of_more_than_8_bits_are_not_rounded_in_silence(start: StartServer) -> None:
+    class Deep(Numbers):
+        def image(self, *colour: int) -> torch.Tensor:
+            return super().image(*colour) + 1e-4
+
+    source = connect(start(RankDataServicer(Shelf(Deep()))))
+    with pytest.raises(InvalidInput, match="these pixels have more"):
+        next(source.pairs(0))
+
+
+def test_the_selection_travels(server: RunningServer, shelf: Shelf) -> None:
+    address = f"grpc://{server.address}/a?split=val&min_gap=0.1"
+    source = open_pair_source(address, ties="keep")
+    next(source.pairs(0))
+    next(source.shuffled_contents(0))
+    assert set(shelf.selections) == {PairSelection("val", "keep", 0.1)}
+    shelf.selections.clear()
+    open_pair_source(f"grpc://{server.address}/a")
+    assert shelf.selections == [PairSelection(None, "drop", 0.0)]
+
+
+def test_the_server_reads_ahead_no_further_than_the_connection_takes(start: StartServer) -> None:
+    """A pair of these has 786 kB, and there is no end of them."""
+    numbers = Numbers(side=362)
+    limits = ServerLimits(workers=1, queue=0, streams=1)
+    server = start(RankDataServicer(Shelf(numbers)), limits=limits)
+    source = connect(server)
+    pairs = source.pairs(0)
+    assert places(pairs, 3) == [0, 1, 2]
+    time.sleep(1)
+    assert numbers.made < 40
+    # The only worker is free meanwhile, and the only stream is not.
+    assert connect(server).info == INFO
+    with pytest.raises(Overloaded, match="1 streams are open"):
+        next(source.pairs(0))
+    made = numbers.made
+    assert places(pairs, 5) == [3, 4, 5, 6, 7]
+    assert within(10, lambda: numbers.made > made)
+    # To cancel frees the stream, on both sides.
+    pairs.close()  # type: ignore[attr-defined]
+    assert within(10, lambda: numbers.closed == 1)
+    assert places(source.pairs(0), 1) == [0]
+
+
+def test_a_stream_goes_on_after_a_restart(start: StartServer) -> None:
+    numbers = Numbers(side=128)
+    first = start(RankDataServicer(Shelf(numbers)))
+    source = connect(first, retry_for=60)
+    pairs = source.pairs(1, start=5, step=3)
+    contents = source.contents()
+    assert places(pairs, 2) == [5, 8]
+    assert next(contents).content == "content0"
+    first.stop()
+    again = threading.Timer(
+        0.3, lambda: start(RankDataServicer(Shelf(numbers)), address=first.address)
+    )
+    again.start()
+    # What had arrived before is read too, once.
+    assert places(pairs, 40) == [(5 + 3 * k) % 256 for k in range(2, 42)]
+    assert [content.content for content in contents] == ["content1", "content2"]
+    again.join()
+
+
+def test_a_server_that_stays_away(start: StartServer) -> None:
+    server = start(RankDataServicer(Shelf(Numbers(side=64))))
+    pairs = connect(server, retry_for=0.5).pairs(0)
+    next(pairs)
+    server.stop()
+    with pytest.raises(ServiceUnavailable, match="does not answer"):
+        list(pairs)
+
+
+def test_a_server_that_comes_back_with_other_data(start: StartServer) -> None:
+    first = start(RankDataServicer(Shelf(Numbers(side=64))))
+    source = connect(first, retry_for=60)
+    pairs = source.pairs(0)
+    next(pairs)
+    first.stop()
+    other = Numbers(side=64, info=replace(INFO, fingerprint="1" * 64))
+    start(RankDataServicer(Shelf(other)), address=first.address)
+    with pytest.raises(InvalidDataset, match=r"datasets/a at .* is another dataset than when"):
+        list(pairs)
+
+
+def test_stopping_does_not_wait_for_endless_streams(start: StartServer) -> None:
+    numbers = Numbers()
+    server = start(RankDataServicer(Shelf(numbers)))
+    pairs = connect(server).pairs(0)
+    ended: list[Exception] = []
+
+    def read() -> None:
+        try:
+            for _ in pairs:
+                pass
+        except ServiceUnavailable as error:
+            ended.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert within(10, lambda: numbers.made > 3)
+    began = time.monotonic()
+    server.stop(grace=120)
+    assert time.monotonic() - began < 60
+    reader.join(30)
+    assert len(ended) == 1
+
+
+def test_an_item_that_takes_too_long(start: StartServer) -> None:
+    numbers = Numbers()
+    held, free = threading.Event(), threading.Event()
+
+    def hold(position: int) -> None:
+        if position == 2:
+            held.set()
+            free.wait(60)
+
+    numbers.before = hold
+    pairs = connect(start(RankDataServicer(Shelf(numbers))), timeout=0.5).pairs(0)
+    assert places(pairs, 2) == [0, 1]
+    with pytest.raises(DeadlineExceeded, match=r"took more than 0\.5 s for one pair"):
+        next(pairs)
+    assert held.is_set()
+    free.set()
+    assert within(10, lambda: numbers.closed == 1)
+
+
+def test_a_reader_may_pause_longer_than_the_timeout(server: RunningServer) -> None:
+    pairs = connect(server, timeout=0.5).pairs(0)
+    next(pairs)
+    time.sleep(1)
+    assert places(pairs, 3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        ({"start": -1}, "start"),
+        ({"step": 0}, "step"),
+        ({"seed": 2**63}, "seed"),
+        ({"start": 2**62}, "start"),
+    ],
+)
+def test_impossible_places(server: RunningServer, place: dict[str, int], field: str) -> None:
+    source = connect(server)
+    for stream in (source.pairs, source.shuffled_contents):
+        with pytest.raises(InvalidInput) as caught:
+            stream(**{"seed": 0, **place})
+        assert caught.value.field == field
+
+
+def test_only_ties(start: StartServer) -> None:
+    server = start(RankDataServicer(Shelf(Numbers(info=replace(INFO, pairs=0)))))
+    source = connect(server)
+    for stream in (source.pairs, source.shuffled_contents):
+        with pytest.raises(InvalidDataset, match="every pair is a tie"):
+            stream(0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (rank_data_pb2.StreamPairsRequest(cursor=-1), "cursor"),
+        (rank_data_pb2.StreamPairsRequest(cursor=2**63 - 1), "cursor"),
+        (rank_data_pb2.StreamPairsRequest(step=-1), "step"),
+        (rank_data_pb2.StreamPairsRequest(min_gap=-1), "min_gap"),
+        (rank_data_pb2.StreamPairsRequest(min_gap=float("nan")), "min_gap"),
+        (rank_data_pb2.StreamPairsRequest(ties=9), "ties"),  # type: ignore[arg-type]
+    ],
+)
+def test_the_server_checks_for_itself(
+    server: RunningServer, request_: rank_data_pb2.StreamPairsRequest, field: str
+) -> None:
+    with open_channel(server.address) as channel:
+        stub = rank_data_pb2_grpc.RankDataServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.StreamPairs(request_, timeout=30))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert str(caught.value.details()).startswith(field)
+
+
+def test_the_list_has_pages(server: RunningServer, shelf: Shelf) -> None:
+    with open_channel(server.address) as channel:
+        stub = rank_data_pb2_grpc.RankDataServiceStub(channel)
+        pages: list[list[str]] = []
+        token = ""
+        while not pages or token:
+            page = stub.ListRankDatasets(
+                rank_data_pb2.ListRankDatasetsRequest(page_size=2, page_token=token), timeout=30
+            )
+            pages.append([dataset.name for dataset in page.datasets])
+            token = page.next_page_token
+        assert pages == [["datasets/a", "datasets/b"], ["datasets/c", "datasets/d"], ["datasets/e"]]
+        whole = stub.ListRankDatasets(rank_data_pb2.ListRankDatasetsRequest(), timeout=30)
+        assert [dataset.name[-1] for dataset in whole.datasets] == [*"abcde"]
+        assert not whole.next_page_token
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ListRankDatasets(rank_data_pb2.ListRankDatasetsRequest(page_size=-1), timeout=30)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("messages", "error"),
+    [
+        ([], "ended a stream that has no end"),
+        ([rank_data_pb2.StreamPairsResponse(cursor=2)], "sent cursor 2 after 0"),
+        ([rank_data_pb2.StreamPairsResponse(cursor=1)], "sent what cannot be"),
+    ],
+)
+def test_a_server_that_answers_otherwise_is_found_out(
+    start: StartServer, messages: list[rank_data_pb2.StreamPairsResponse], error: str
+) -> None:
+    class Careless(RankDataServicer):
+        def StreamPairs(
+            self, request: object, context: object
+        ) -> Iterator[rank_data_pb2.StreamPairsResponse]:
+            yield from messages
+
+        def StreamContents(
+            self, request: object, context: object
+        ) -> Iterator[rank_data_pb2.StreamContentsResponse]:
+            yield from ()
+
+    source = connect(start(Careless(Shelf())))
+    with pytest.raises(InternalError, match=error):
+        next(source.pairs(0))
+    with pytest.raises(InternalError, match="sent 0 of 3 contents"):
+        list(source.contents())
