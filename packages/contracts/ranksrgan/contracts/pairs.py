@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, Self, cast, get_args, runtime_checkable
@@ -89,13 +89,17 @@ class PairSelection:
             raise InvalidInput(f"min_gap={self.min_gap}: 0 or more is wanted", field="min_gap")
 
     @classmethod
-    def from_options(cls, options: Mapping[str, str]) -> Self:
+    def from_options(cls, options: Mapping[str, str], *, beside: Set[str] = frozenset()) -> Self:
         """From texts as they stand in ``ranks?split=train&ties=keep&min_gap=0.1``.
+
+        Args:
+            options: the texts by name.
+            beside: names of further options, which are somebody else's.
 
         Raises:
             InvalidInput: an unknown option, or a value that it cannot have.
         """
-        known = {"split", "ties", "min_gap"}
+        known = {"split", "ties", "min_gap", *beside}
         unknown = sorted(set(options) - known)
         if unknown:
             raise InvalidInput(

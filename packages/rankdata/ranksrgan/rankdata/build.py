@@ -1,43 +1,34 @@
-"""Building a rank dataset: degrade, make the levels, crop, score, split, write."""
+"""Building a rank dataset: degrade, make the levels, crop, label, split, write."""
 
 from __future__ import annotations
 
-import hashlib
+import errno
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, atomic, cancellation, open_scorer
-from ranksrgan.contracts.config import dump_yaml
-from ranksrgan.contracts.errors import ImageTooSmall, InvalidDataset
-from ranksrgan.contracts.images import encode_image, from_tensor
+from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
 from ranksrgan.contracts.provenance import run_record
-from ranksrgan.metrics import patch_crops
-from ranksrgan.rankdata.config import SPLITS, BuildConfig
-from ranksrgan.rankdata.degradation import Source, read_source
-from ranksrgan.rankdata.folder import check_target, replacing_folder
-from ranksrgan.rankdata.labels import score_crops
-from ranksrgan.rankdata.levels import Level, by_stem, open_levels
-from ranksrgan.rankdata.manifest import (
-    FORMAT,
-    Counts,
-    LevelRecord,
-    Record,
-    Row,
-    level_image,
-    write_manifest,
-    write_record,
+from ranksrgan.rankdata.build_assemble import assemble, identity_of, settings_of
+from ranksrgan.rankdata.build_executors import Executor, check_executor, run_sources
+from ranksrgan.rankdata.build_source import SourceWork
+from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.dataset import RankDataset
+from ranksrgan.rankdata.folder import (
+    check_target,
+    first_difference,
+    holds_dataset,
+    locked_building_folder,
 )
-from ranksrgan.rankdata.split import split_sizes, split_sources
+from ranksrgan.rankdata.manifest import Counts, read_record
+from ranksrgan.rankdata.split import split_sizes
 
 #: Called with steps done, steps in all (a step is one level of one source) and the source's name.
+#: Where a build goes on from an earlier one, the first call tells of the steps that were done then.
 Progress = Callable[[int, int, str], None]
-
-BELOW_MIN_SHARPNESS = "below_min_sharpness"
 
 
 @dataclass(frozen=True)
@@ -50,6 +41,7 @@ class DatasetSummary:
         levels: their names, in order.
         sources: source images per split.
         crops: contents per split; each is there at every level.
+        duplicates: groups of source images that look alike; each is in one split.
         counts: what was kept and what was dropped, by reason.
     """
 
@@ -58,24 +50,8 @@ class DatasetSummary:
     levels: tuple[str, ...]
     sources: dict[str, int]
     crops: dict[str, int]
+    duplicates: tuple[tuple[str, ...], ...]
     counts: Counts
-
-
-@dataclass
-class _Tally:
-    sources_smaller_than_crop: int = 0
-    sources_without_kept_crop: int = 0
-    crops_dropped: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """The kept crops of one source: all levels of a crop, crop by crop."""
-
-    boxes: list[tuple[int, int]]
-    sharpness: list[float]
-    scores: dict[str, list[float]]
-    hashes: dict[str, str]
 
 
 def build(
@@ -83,195 +59,145 @@ def build(
     *,
     scorer: Scorer | None = None,
     upscalers: Mapping[str, Upscaler] | None = None,
+    executor: Executor = "local",
+    workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> DatasetSummary:
-    """Build a rank dataset in ``config.output``, whole or not at all.
+    """Build a rank dataset in ``config.output``, or go on where an earlier build stopped.
+
+    The dataset appears when it is complete; until then it grows in a hidden folder beside
+    (`ranksrgan.rankdata.folder`). After a failure or a kill at any moment the same call goes on from
+    there: source images that are finished, and whose files have not changed, are not worked on
+    again. A complete dataset that the same settings and images would make is left as it is.
 
     A crop that one level has no score for is dropped at every level and counted by reason; so are
-    crops below ``config.min_sharpness``, and images that are smaller than a crop.
+    crops that do not pass the filters of the configuration, and images that are smaller than a crop.
 
     Args:
-        config: every parameter.
+        config: every parameter that the dataset depends on.
         scorer: the metric itself, instead of opening ``config.metric``.
         upscalers: by level name, instead of opening the level's spec.
-        overwrite: replace a dataset that is already there; it stays valid until the new one is
-            complete.
+        executor: where the work is done; the dataset is the same to the byte.
+        workers: how many processes or Ray actors; one for each CPU by default.
+        overwrite: build anew even if a dataset is there, or an unfinished one with other settings.
+            The old dataset stays valid until the new one is complete.
         progress: see `Progress`.
 
     Raises:
-        InvalidInput: the output folder is taken, or there is no image.
-        InvalidDataset: a folder of results lacks an image; too few images for the splits; or no
-            crop is left.
-        ImageTooSmall: the metric needs larger crops.
-        RankSRGANError: whatever scorer and upscalers raise; nothing is left behind then.
+        InvalidInput: the output folder is taken, another build of it is running or unfinished, there
+            is no image, or the executor cannot do this.
+        InvalidDataset: a folder of results lacks an image or has one of another size; too few images
+            for the splits; no crop is left; every pair is a tie.
+        ImageTooSmall: a metric needs larger crops.
+        LimitExceeded: the disk is full.
+        InternalError: a worker process died; names the source image.
+        RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
     """
-    target = Path(config.output)
-    check_target(target, overwrite=overwrite)
-    paths = by_stem(config.hr)
-    split_sizes(len(paths), config.fractions)  # too few images are found out before the work
-    levels = open_levels(config, paths, upscalers or {})
-    scorer = scorer or open_scorer(config.metric)
-    if config.crop < scorer.info.min_side:
-        raise ImageTooSmall(
-            f"crop: {config.crop} pixels a side; {scorer.info.name} needs {scorer.info.min_side}",
-            field="crop",
-        )
-    run = run_record(config.seed)
-    tally = _Tally()
-    kept: dict[str, _Scored] = {}
-    report = _Steps(len(paths) * len(levels), progress)
-    with replacing_folder(target, overwrite=overwrite) as folder:
-        for index, (name, path) in enumerate(paths.items()):
-            try:
-                source = read_source(path, config.scale)
-            except ImageTooSmall:
-                tally.sources_smaller_than_crop += 1
-            else:
-                scored = _label_source(source, levels, scorer, config, folder, tally, report)
-                if scored is not None:
-                    kept[name] = scored
-            report.reach((index + 1) * len(levels), name)
-        counts = Counts(
-            sources=len(paths),
-            sources_smaller_than_crop=tally.sources_smaller_than_crop,
-            sources_without_kept_crop=tally.sources_without_kept_crop,
-            crops_kept=sum(len(scored.boxes) for scored in kept.values()),
-            crops_dropped=dict(sorted((+tally.crops_dropped).items())),
-        )
-        if not kept:
-            raise InvalidDataset(f"no crop is left: {describe_losses(counts)}", field="hr")
-        split = split_sources(kept, config.fractions, config.seed)
-        write_manifest(folder, _rows(kept, split, config.crop))
-        atomic.write_text(folder / "config.yaml", dump_yaml(config))
-        write_record(
-            folder,
-            Record(
-                format=FORMAT,
-                metric=scorer.info,
-                levels=tuple(
-                    LevelRecord(
-                        name=name, spec=config.levels[name], kind=level.kind, facts=level.facts
-                    )
-                    for name, level in levels.items()
-                ),
-                counts=counts,
-                config=config.model_dump(mode="json"),
-                run=run,
-            ),
-        )
-    crops: Counter[str] = Counter()
-    for name, scored in kept.items():
-        crops[split[name]] += len(scored.boxes)
-    sources = Counter(split.values())
+    target = config.output
+    check_target(target, overwrite=True)
+    if holds_dataset(target) and not overwrite:
+        _refuse_other_parameters(target, config)
+    check_executor(executor, workers, given=scorer is not None or bool(upscalers))
+    work = SourceWork(config, scorer=scorer, upscalers=upscalers)
+    split_sizes(len(work.paths), config.fractions)  # too few images are found out before the work
+    settings, run = settings_of(work), run_record(config.seed)
+    with locked_building_folder(target) as building, _explaining_a_full_disk(building.path):
+        if holds_dataset(target) and not overwrite:
+            inputs = {name: work.inputs(name) for name in work.paths}
+            return _finished(target, identity_of(settings, inputs))
+        building.claim(settings, discard=overwrite)
+        todo = [name for name in work.paths if not work.is_finished(name)]
+        steps = _Steps(len(work.paths), len(work.levels), progress)
+        steps.resume(len(work.paths) - len(todo))
+        for name in run_sources(todo, work, executor, workers, steps.advance):
+            steps.finish(name)
+        assembled = assemble(work, settings, run)
+        building.publish(overwrite=overwrite)
     return DatasetSummary(
         folder=target,
-        metric=scorer.info,
-        levels=tuple(levels),
-        sources={name: sources[name] for name in SPLITS if sources[name]},
-        crops={name: crops[name] for name in SPLITS if crops[name]},
-        counts=counts,
+        metric=work.labels.info,
+        levels=tuple(work.levels),
+        sources=assembled.sources,
+        crops=assembled.crops,
+        duplicates=assembled.record.duplicates,
+        counts=assembled.record.counts,
     )
 
 
-def describe_losses(counts: Counts) -> str:
-    """One line about what was left out, empty if nothing was."""
-    lost = [f"{count} crop(s) {reason}" for reason, count in counts.crops_dropped.items()]
-    if counts.sources_smaller_than_crop:
-        lost.append(f"{counts.sources_smaller_than_crop} image(s) smaller than a crop")
-    return ", ".join(lost)
+def _refuse_other_parameters(target: Path, config: BuildConfig) -> None:
+    """Refuse a dataset made with another configuration, before anything is opened."""
+    there = {key: value for key, value in read_record(target).config.items() if key != "output"}
+    wanted = config.model_dump(mode="json", exclude={"output"})
+    if there != wanted or list(there.get("levels", ())) != list(wanted["levels"]):
+        raise _taken(target, first_difference(there, wanted))
 
 
-def _label_source(
-    source: Source,
-    levels: Mapping[str, Level],
-    scorer: Scorer,
-    config: BuildConfig,
-    folder: Path,
-    tally: _Tally,
-    report: _Steps,
-) -> _Scored | None:
-    """Make, score and store the levels of one source; None if no crop of it is kept."""
-    if min(source.hr.shape[-2:]) < config.crop:
-        tally.sources_smaller_than_crop += 1
-        return None
-    originals = patch_crops(source.hr, config.crop, config.stride)
-    sharpness: list[float] = originals.sharpness[0].tolist()
-    boxes: list[tuple[int, int]] = [(top, left) for top, left in originals.boxes.tolist()]
-    alive = [i for i, value in enumerate(sharpness) if value >= config.min_sharpness]
-    tally.crops_dropped[BELOW_MIN_SHARPNESS] += len(boxes) - len(alive)
-    images: dict[str, Tensor] = {}
-    scores: dict[str, dict[int, float]] = {}
-    for name, level in levels.items():
-        if not alive:
-            break
-        cancellation.check()
-        images[name] = level.make(source, images)
-        outcomes = score_crops(
-            scorer,
-            _cut(images[name], [boxes[i] for i in alive], config.crop),
-            originals.crops[0, alive] if scorer.info.needs_reference else None,
-        )
-        scores[name] = {}
-        for i, outcome in zip(alive, outcomes, strict=True):
-            if isinstance(outcome, str):
-                tally.crops_dropped[outcome] += 1
-            else:
-                scores[name][i] = outcome
-        alive = list(scores[name])
-        report.advance(source.name)
-    if not alive:
-        tally.sources_without_kept_crop += 1
-        return None
-    return _Scored(
-        boxes=[boxes[i] for i in alive],
-        sharpness=[sharpness[i] for i in alive],
-        scores={name: [values[i] for i in alive] for name, values in scores.items()},
-        hashes={name: _store(folder, name, source.name, image) for name, image in images.items()},
+def _finished(target: Path, identity: str) -> DatasetSummary:
+    """The summary of a dataset that is there already, if it is the one that is wanted."""
+    dataset = RankDataset.open(target)
+    record = dataset.record
+    if record.identity != identity:
+        raise _taken(target, "other images, weights or versions")
+    crops = Counter(content.split for content in dataset.contents)
+    sources = Counter(split for _, split in {(c.source, c.split) for c in dataset.contents})
+    return DatasetSummary(
+        folder=target,
+        metric=record.metric,
+        levels=dataset.levels,
+        sources={split: sources[split] for split in dataset.splits},
+        crops={split: crops[split] for split in dataset.splits},
+        duplicates=record.duplicates,
+        counts=record.counts,
     )
 
 
-def _cut(image: Tensor, boxes: list[tuple[int, int]], size: int) -> Tensor:
-    return torch.stack([image[0, :, top : top + size, left : left + size] for top, left in boxes])
+def _taken(target: Path, difference: str) -> InvalidInput:
+    return InvalidInput(
+        f"{target} already holds a dataset, another one ({difference}); replacing it has to be "
+        "asked for (--force)",
+        field=str(target),
+    )
 
 
-def _store(folder: Path, level: str, source: str, image: Tensor) -> str:
-    """Write a level image; return the hash of the file."""
-    data = encode_image(from_tensor(image[0]))
-    atomic.write_bytes(level_image(folder, level, source), data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _rows(kept: Mapping[str, _Scored], split: Mapping[str, str], size: int) -> list[Row]:
-    return [
-        Row(
-            source=source,
-            split=split[source],
-            level=level,
-            top=top,
-            left=left,
-            height=size,
-            width=size,
-            score=scored.scores[level][index],
-            sha256=scored.hashes[level],
-            sharpness=scored.sharpness[index],
-        )
-        for source, scored in kept.items()
-        for index, (top, left) in enumerate(scored.boxes)
-        for level in scored.scores
-    ]
+@contextmanager
+def _explaining_a_full_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise LimitExceeded(
+            f"the disk of {folder} is full; what is finished stays there: make room and build again",
+            field=str(folder),
+        ) from error
 
 
 class _Steps:
     """Counts steps for the progress callback."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._progress, self._done = total, progress, 0
+    def __init__(self, sources: int, levels: int, progress: Progress | None) -> None:
+        self._total, self._levels, self._progress = sources * levels, levels, progress
+        self._done = 0  # steps of finished sources
+        self._begun = 0  # steps of the source that is being worked on
+
+    def resume(self, sources: int) -> None:
+        """So many sources were finished before."""
+        self._done = sources * self._levels
+        if sources:
+            self._report("")
 
     def advance(self, source: str) -> None:
-        self.reach(self._done + 1, source)
+        """One level of a source is done."""
+        self._begun += 1
+        if self._begun < self._levels:  # the last one is told when the source is finished
+            self._report(source)
 
-    def reach(self, done: int, source: str) -> None:
-        if done > self._done and self._progress is not None:
-            self._progress(done, self._total, source)
-        self._done = done
+    def finish(self, source: str) -> None:
+        """A source is finished, with or without steps in between."""
+        self._done, self._begun = self._done + self._levels, 0
+        self._report(source)
+
+    def _report(self, source: str) -> None:
+        if self._progress is not None:
+            self._progress(self._done + self._begun, self._total, source)

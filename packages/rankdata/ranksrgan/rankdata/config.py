@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.config import Config, load_config
+from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.rankdata.level_specs import HR, check_order, making_order
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+WHOLE: Literal["whole"] = "whole"
 
 #: The published code keeps a 296 x 296 patch if the means of its local deviation over 96 x 96
 #: blocks (with zeros beyond the edge) add up to 40 or more: a mean of 4.207 over the patch.
 PUBLISHED_MIN_SHARPNESS = 40 * 96**2 / 296**2
 
+#: The published code's other numbers: see `BuildConfig.as_published`.
+PUBLISHED: Mapping[str, Any] = {
+    "metric": "niqe?border=4",
+    "crop": 296,
+    "stride": 148,
+    "last_offset": False,
+    "min_sharpness": PUBLISHED_MIN_SHARPNESS,
+    "min_gap": 0.1,
+    "max_crops": 200,
+}
+
+_RECIPES = Path(__file__).parent / "recipes"
 _LEVEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-class Interpolation(NamedTuple):
-    """``interpolate:NAME:LAMBDA``: LAMBDA * NAME + (1 - LAMBDA) * HR."""
-
-    level: str
-    weight: float
 
 
 class BuildConfig(Config):
@@ -33,32 +43,71 @@ class BuildConfig(Config):
     Attributes:
         hr: folder of high-resolution images.
         output: folder of the dataset.
-        levels: name -> spec, in order: ``hr``, ``bicubic``, ``interpolate:NAME:LAMBDA`` (NAME an
-            earlier level), a folder of finished results, or what `open_upscaler` takes.
-        metric: what `open_scorer` takes. Luma and border belong to it; a border of 4 is what the
-            published labels were made with.
+        levels: name -> spec: see ``ranksrgan.rankdata.level_specs``. Their order matters for
+            ``label: order`` and for how they are shown.
+        label: what orders the versions of a content. ``metric``: its value. ``order``: the place in
+            ``levels``, which are listed from best (1) to worst; so by method, by lambda, by
+            strength. Then ``metric`` is not read.
+        metric: what `open_scorer` takes, weighted sums included. Luma and border belong to it; a
+            border of 4 is what the published labels were made with.
+        further: more metrics, whose values are stored beside the label.
         scale: HR side over LR side.
-        crop: side of a crop in pixels (296: nine NIQE blocks inside a border of 4).
+        crop: side of a crop in pixels (296: nine NIQE blocks inside a border of 4), or ``whole``:
+            each image is one content.
         stride: step between crops. 200 as in the paper; the published code has 148.
-        min_sharpness: crops whose HR version has a smaller mean local deviation (0..255 scale) are
-            dropped. 0, the default, drops none, as in the paper; the published code, which looks
-            at the most perceptual level instead of HR, has 4.207 (`PUBLISHED_MIN_SHARPNESS`).
+        last_offset: whether a crop may end with the last row or column of an image. The published
+            code leaves that offset out.
+        sources: take so many of the images, which the seed chooses; all by default.
+        min_sharpness: crops with a smaller mean local deviation (0..255 scale) are dropped. 0, the
+            default, drops none, as in the paper; the published code has 4.207
+            (`PUBLISHED_MIN_SHARPNESS`).
+        sharpness_of: which version's deviation: ``hr``, or a level. The published code looks at its
+            most perceptual level.
+        min_gap: crops are dropped unless the labels of ``min_gap_levels`` differ by more than this.
+            0, the default, drops none; the published code has 0.1 of NIQE between SRGAN and ESRGAN.
+        min_gap_levels: two levels.
+        max_crops: keep so many crops of an image, which the seed chooses among those that pass all
+            else; all by default. The published code has 200.
         val: share of the source images for validation.
         test: share of the source images for testing; the rest is for training.
-        seed: of the split.
+        seed: of the split, of noise, and of what is chosen.
     """
 
     hr: Path
     output: Path
     levels: dict[str, str] = Field(min_length=2)
+    label: Literal["metric", "order"] = "metric"
     metric: str = "niqe?border=4"
+    further: tuple[str, ...] = ()
     scale: Annotated[int, Field(ge=1, le=16)] = 4
-    crop: Annotated[int, Field(ge=1)] = 296
+    crop: Annotated[int, Field(ge=1)] | Literal["whole"] = 296
     stride: Annotated[int, Field(ge=1)] = 200
+    last_offset: bool = True
+    sources: Annotated[int, Field(ge=1)] | None = None
     min_sharpness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    sharpness_of: str = HR
+    min_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    min_gap_levels: tuple[str, str] | None = None
+    max_crops: Annotated[int, Field(ge=1)] | None = None
     val: Annotated[float, Field(ge=0, le=1)] = 0.1
     test: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int = 0
+
+    @classmethod
+    def as_published(cls, *, most_perceptual: str, second: str, **settings: Any) -> Self:
+        """The crops and filters of the published code.
+
+        What differs from it: the gap is one of the label (NIQE on Y with a border of 4), where the
+        published code takes NIQE of the grey crop without a border; and the split is by source
+        image, where the published one is by crop.
+
+        Args:
+            most_perceptual: the level that the sharpness is of (ESRGAN).
+            second: the level whose label must differ from that one's (SRGAN).
+            settings: ``hr``, ``output``, ``levels`` and any other key; they go before.
+        """
+        chosen = {"sharpness_of": most_perceptual, "min_gap_levels": (second, most_perceptual)}
+        return cls.model_validate({**PUBLISHED, **chosen, **settings})
 
     @property
     def fractions(self) -> dict[Split, float]:
@@ -69,39 +118,57 @@ class BuildConfig(Config):
     @field_validator("levels")
     @classmethod
     def _check_levels(cls, levels: dict[str, str]) -> dict[str, str]:
-        earlier: list[str] = []
-        for name, spec in levels.items():
+        for name in levels:
             if not _LEVEL_NAME.fullmatch(name):
                 raise ValueError(f"{name!r}: a level's name is made of letters, digits, _ and -")
-            blend = interpolation(spec)
-            if blend is not None and blend.level not in earlier:
-                raise ValueError(
-                    f"{name}={spec}: {blend.level!r} is not an earlier level; "
-                    f"earlier are: {', '.join(earlier) or 'none'}"
-                )
-            earlier.append(name)
+        making_order(levels)
         return levels
 
     @model_validator(mode="after")
-    def _check_fractions(self) -> Self:
+    def _check_together(self) -> Self:
         if self.fractions["train"] < 0:
             raise ValueError(f"val + test is {self.val + self.test:g}; at most 1 is possible")
+        if self.label == "order":
+            check_order(self.levels)
+        self._check_filters()
         return self
 
+    def _check_filters(self) -> None:
+        known = ", ".join(self.levels)
+        if self.sharpness_of not in (HR, *self.levels):
+            raise ValueError(f"sharpness_of: {self.sharpness_of!r} is neither hr nor one of {known}")
+        pair = self.min_gap_levels
+        if (pair is not None) != (self.min_gap > 0):
+            raise ValueError("min_gap and min_gap_levels: one goes with the other")
+        if pair is None:
+            return
+        if pair[0] == pair[1] or not set(pair) <= set(self.levels):
+            raise ValueError(f"min_gap_levels: {pair[0]}, {pair[1]} are not two of {known}")
+        if self.label == "order":
+            raise ValueError("min_gap is a gap between metric values; with label: order it is none")
 
-def interpolation(spec: str) -> Interpolation | None:
-    """Take ``interpolate:NAME:LAMBDA`` apart; None for a spec of another kind.
+
+def recipe_names() -> list[str]:
+    """The configurations that come with this package, each a way of the paper to make rank data."""
+    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> BuildConfig:
+    """Read a recipe by name, or a YAML file.
+
+    Args:
+        name: of a recipe; a path that ends in ``.yaml`` or ``.yml``; None for the defaults.
+        overrides: ``key=value`` or ``levels.NAME=SPEC`` each.
 
     Raises:
-        ValueError: malformed, or LAMBDA outside [0, 1].
+        UnknownName: no such recipe.
+        InvalidConfig: unknown key, wrong type or impossible combination.
     """
-    if not spec.startswith("interpolate:"):
-        return None
-    try:
-        _, level, text = spec.split(":")
-        weight = float(text)
-    except ValueError as error:
-        raise ValueError(f"{spec}: write interpolate:NAME:LAMBDA") from error
-    if not 0 <= weight <= 1:
-        raise ValueError(f"{spec}: LAMBDA lies between 0 (HR) and 1 ({level})")
-    return Interpolation(level, weight)
+    if name is None or Path(name).suffix in {".yaml", ".yml"}:
+        return load_config(BuildConfig, None if name is None else Path(name), overrides)
+    if str(name) not in recipe_names():
+        raise UnknownName(
+            f"{name} is neither a recipe ({', '.join(recipe_names())}) nor a .yaml file",
+            field=str(name),
+        )
+    return load_config(BuildConfig, _RECIPES / f"{name}.yaml", overrides)

@@ -84,4 +84,9 @@ def degrade(hr: Tensor, scale: int) -> Tensor:
 
 def round_to_8_bits(images: Tensor) -> Tensor:
     """uint8 from floating point in [0, 1], clamped, halves rounded up as MATLAB does."""
-    return (images.double() * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+    return round_to_uint8(images.double() * 255)
+
+
+def round_to_uint8(images: Tensor) -> Tensor:
+    """uint8 from float64 on 0..255, clamped, halves rounded up."""
+    return (images + 0.5).floor().clamp(0, 255).to(torch.uint8)

@@ -1,15 +1,31 @@
-"""A dataset's folder appears whole or not at all."""
+"""The folder of a dataset, and the one beside it in which the dataset grows.
+
+    NAME                          the dataset; it appears whole or not at all
+    .NAME.building/               while it is being made, and after a kill until it is continued
+        lock                      held by the process that builds
+        settings.json             what is being built; another build does not go on from here
+        sources/<source>.json     what is known of each finished source image
+        dataset/                  becomes NAME
+        replaced/                 what was NAME, for the moment between two renames
+"""
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.rankdata.manifest import RECORD
+
+_LOCK = "lock"
+_SETTINGS = "settings.json"
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -23,7 +39,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         return
     if not target.is_dir():
         raise InvalidInput(f"{target} is a file; a folder is wanted", field=str(target))
-    if (target / RECORD).is_file():
+    if holds_dataset(target):
         if not overwrite:
             raise InvalidInput(
                 f"{target} already holds a dataset; replacing it has to be asked for (--force)",
@@ -36,35 +52,145 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         )
 
 
-@contextmanager
-def replacing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty folder beside ``target``; when the block succeeds it takes its place.
+def holds_dataset(target: Path) -> bool:
+    """Whether a complete dataset is there."""
+    return (target / RECORD).is_file()
 
-    On an exception the new folder is removed and ``target`` is as it was. An old dataset stays
-    valid until the new one is complete; a kill leaves at most a hidden folder beside it.
+
+class BuildingFolder:
+    """The folder in which a dataset grows; see `locked_building_folder`.
+
+    Attributes:
+        path: of the folder.
+        target: of the dataset.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target.absolute()
+        self.path = self.target.parent / f".{self.target.name}.building"
+
+    @property
+    def dataset(self) -> Path:
+        """What becomes the dataset's folder."""
+        return self.path / "dataset"
+
+    def result(self, source: str) -> Path:
+        """The file of a finished source image."""
+        return self.path / "sources" / f"{source}.json"
+
+    def claim(self, settings: dict[str, Any], *, discard: bool) -> None:
+        """Make sure that everything in the folder was made with these settings.
+
+        Args:
+            settings: what decides the dataset, as JSON values; the order of keys counts.
+            discard: empty the folder instead of refusing.
+
+        Raises:
+            InvalidInput: an unfinished build with other settings lies here; names one that differs.
+        """
+        file = self.path / _SETTINGS
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            found = None  # empty, or on its way to be removed
+        wanted = json.loads(json.dumps(settings))
+        if json.dumps(found) != json.dumps(wanted):
+            if found is not None and self._has_results() and not discard:
+                raise InvalidInput(
+                    f"{self.path} holds an unfinished build with other settings "
+                    f"({first_difference(found, wanted)}); --force discards it",
+                    field=str(self.path),
+                )
+            self._empty()
+            atomic.write_text(file, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+        self.dataset.mkdir(exist_ok=True)
+
+    def publish(self, *, overwrite: bool) -> None:
+        """Let the finished dataset take its place; remove what was there before.
+
+        Raises:
+            InvalidInput: see `check_target`.
+        """
+        check_target(self.target, overwrite=overwrite)
+        replaced = self.path / "replaced"
+        if self.target.exists():
+            self.target.rename(replaced)
+        try:
+            self.dataset.rename(self.target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(self.target)
+            raise
+        self._empty()
+
+    def recover(self) -> None:
+        """Do the rest of what a kill in `publish` left undone."""
+        if (self.path / "replaced").exists() and not self.target.exists():
+            self.dataset.rename(self.target)
+        if holds_dataset(self.target) and not self.dataset.exists():
+            self._empty()
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder unless it has results to go on from."""
+        if not self._has_results():
+            shutil.rmtree(self.path)
+
+    def _has_results(self) -> bool:
+        return any(self.result("").parent.glob("*.json"))
+
+    def _empty(self) -> None:
+        # First what makes the rest worth something, so that a kill leaves nothing to go on from.
+        (self.path / _SETTINGS).unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+
+
+@contextmanager
+def locked_building_folder(target: Path) -> Iterator[BuildingFolder]:
+    """Hold the building folder of ``target``; it stays if there is something to go on from.
 
     Raises:
-        InvalidInput: see `check_target`; asked before and again after the block.
+        InvalidInput: another process holds it.
     """
-    target = target.absolute()
-    check_target(target, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    fresh = target.parent / f".{target.name}-{mark}"
-    retired = target.parent / f".{target.name}-{mark}-old"
-    fresh.mkdir()
+    folder = BuildingFolder(target)
+    lock = _lock(folder)
     try:
-        yield fresh
-        check_target(target, overwrite=overwrite)
-        if target.exists():
-            target.rename(retired)
-        try:
-            fresh.rename(target)
-        except OSError:
-            if retired.exists():
-                retired.rename(target)
-            raise
+        folder.recover()
+        yield folder
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(retired, ignore_errors=True)
+        folder.remove_if_empty()
+        os.close(lock)
+
+
+def _lock(folder: BuildingFolder) -> int:
+    file = folder.path / _LOCK
+    while True:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(file, os.O_CREAT | os.O_RDWR, 0o666)
+        except FileNotFoundError:
+            continue  # whoever held it has just removed the folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.stat(file).st_ino == os.fstat(handle).st_ino:
+                return handle
+        except BlockingIOError as error:
+            os.close(handle)
+            raise InvalidInput(
+                f"another build of {folder.target} is running", field=str(folder.target)
+            ) from error
+        except FileNotFoundError:
+            pass
+        os.close(handle)  # of a folder that was removed in between
+
+
+def first_difference(found: Any, wanted: Any, key: str = "") -> str:
+    """The first place in which two JSON values differ, as ``key: A there, B now``."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for name in [*found, *wanted]:
+            before, now = found.get(name), wanted.get(name)
+            if json.dumps(before) != json.dumps(now):
+                return first_difference(before, now, f"{key}.{name}" if key else name)
+        return f"{key}: in another order"
+    return f"{key}: {json.dumps(found)} there, {json.dumps(wanted)} now"

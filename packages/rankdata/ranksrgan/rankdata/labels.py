@@ -1,15 +1,99 @@
-"""Scores of crops, and the reason where there is none."""
+"""What orders the versions of a crop, and the reason where there is nothing that could."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor
 
-from ranksrgan.contracts import Scorer, cancellation
-from ranksrgan.contracts.errors import ImageTooSmall, UndefinedScore
+from ranksrgan.contracts import Scorer, ScorerInfo, cancellation, open_scorer
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidInput, UndefinedScore
+from ranksrgan.rankdata.config import WHOLE, BuildConfig
 
 _BATCH = 16
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label of a dataset and the further metrics that are stored beside it.
+
+    Attributes:
+        info: what the label is. Of the order of the levels: 1 is the best of them.
+        scorer: the metric; None where the order of the levels is the label.
+        further: more metrics.
+    """
+
+    info: ScorerInfo
+    scorer: Scorer | None
+    further: tuple[Scorer, ...]
+
+    @classmethod
+    def open(cls, config: BuildConfig, scorer: Scorer | None = None) -> Self:
+        """Open the metrics of a configuration.
+
+        Args:
+            config: names them.
+            scorer: the metric itself, instead of opening ``config.metric``.
+
+        Raises:
+            InvalidConfig: one metric twice.
+            InvalidInput: a scorer is given and nothing is to be scored with it.
+            ImageTooSmall: a metric needs larger crops.
+            UnknownName, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
+        """
+        if config.label == "order":
+            if scorer is not None:
+                raise InvalidInput("label: order needs no scorer", field="scorer")
+            info = _order_of(len(config.levels))
+        else:
+            scorer = scorer or open_scorer(config.metric)
+            info = scorer.info
+        further = tuple(open_scorer(spec) for spec in config.further)
+        infos = [info, *(other.info for other in further)]
+        for index, other in enumerate(infos):
+            if other.name in (earlier.name for earlier in infos[:index]):
+                raise InvalidConfig(f"further: {other.name} is there already", field="further")
+            if config.crop != WHOLE and config.crop < other.min_side:
+                raise ImageTooSmall(
+                    f"crop: {config.crop} pixels a side; {other.name} needs {other.min_side}",
+                    field="crop",
+                )
+        return cls(info, scorer, further)
+
+    @property
+    def need_references(self) -> bool:
+        """Whether one of the metrics compares with the original."""
+        scorers = (*self.further, *([self.scorer] if self.scorer else []))
+        return any(scorer.info.needs_reference for scorer in scorers)
+
+    def of(
+        self, crops: Tensor, references: Tensor | None, place: int
+    ) -> list[tuple[float, ...] | str]:
+        """Label crops of one level.
+
+        Args:
+            crops: ``(P, 3, height, width)`` uint8.
+            references: the same crops of the original, if `need_references`.
+            place: of the level in the list, 1 for the first.
+
+        Returns:
+            For each crop the label and the values of the further metrics; or the reason why one of
+            them does not exist, ``"undefined_score"`` say, with the name of a further metric.
+
+        Raises:
+            RankSRGANError: anything that is not a matter of the crop (service gone, cancelled).
+        """
+        columns: list[list[float | str]] = [
+            [float(place)] * len(crops)
+            if self.scorer is None
+            else score_crops(self.scorer, crops, references)
+        ]
+        for scorer in self.further:
+            outcomes = score_crops(scorer, crops, references)
+            columns.append([_naming(outcome, scorer.info.name) for outcome in outcomes])
+        return [_all_or_reason(values) for values in zip(*columns, strict=True)]
 
 
 def score_crops(
@@ -19,8 +103,8 @@ def score_crops(
 
     Args:
         scorer: the metric.
-        crops: ``(P, 3, size, size)`` uint8.
-        references: the same shape, for a full-reference metric.
+        crops: ``(P, 3, height, width)`` uint8.
+        references: the same shape; a metric that compares with nothing does not get them.
 
     Returns:
         One entry per crop: the score, or ``"image_too_small"`` or ``"undefined_score"``.
@@ -28,6 +112,8 @@ def score_crops(
     Raises:
         RankSRGANError: anything that is not a matter of the crop (service gone, cancelled).
     """
+    if not scorer.info.needs_reference:
+        references = None
     outcomes: list[float | str] = []
     for start in range(0, len(crops), _BATCH):
         chosen = slice(start, start + _BATCH)
@@ -54,3 +140,29 @@ def _score(scorer: Scorer, crops: Tensor, references: Tensor | None) -> list[flo
             )
         ]
     return [UndefinedScore.code.lower() if math.isnan(score) else score for score in scores]
+
+
+def _order_of(levels: int) -> ScorerInfo:
+    return ScorerInfo(
+        name="order",
+        version="1",
+        higher_is_better=False,
+        needs_reference=False,
+        differentiable=False,
+        min_side=1,
+        lowest=1.0,
+        highest=float(levels),
+    )
+
+
+def _naming(outcome: float | str, metric: str) -> float | str:
+    return f"{outcome}:{metric}" if isinstance(outcome, str) else outcome
+
+
+def _all_or_reason(values: tuple[float | str, ...]) -> tuple[float, ...] | str:
+    numbers: list[float] = []
+    for value in values:
+        if isinstance(value, str):
+            return value
+        numbers.append(value)
+    return tuple(numbers)

@@ -20,8 +20,10 @@ from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.upscaler import Upscaler
-from ranksrgan.rankdata.config import BuildConfig, interpolation
-from ranksrgan.rankdata.degradation import Source, read_rgb, round_to_8_bits
+from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.degradation import Source, read_rgb, round_to_8_bits, round_to_uint8
+from ranksrgan.rankdata.distortions import distorting
+from ranksrgan.rankdata.level_specs import BICUBIC, HR, distortion, interpolation
 
 _WEIGHTS = (".safetensors", ".pth", ".pt")
 
@@ -37,8 +39,8 @@ class Level(Protocol):
         """What made it, as JSON values for the dataset's record."""
         ...
 
-    def make(self, source: Source, earlier: Mapping[str, Tensor]) -> Tensor:
-        """``(1, 3, H, W)`` uint8, as large as ``source.hr``; ``earlier``: the levels before."""
+    def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
+        """``(1, 3, H, W)`` uint8, as large as ``source.hr``, from it or from one of ``others``."""
         ...
 
 
@@ -52,7 +54,7 @@ class HighResolution:
     def facts(self) -> dict[str, Any]:
         return {}
 
-    def make(self, source: Source, earlier: Mapping[str, Tensor]) -> Tensor:
+    def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
         return source.hr
 
 
@@ -71,9 +73,9 @@ class Interpolated:
     def facts(self) -> dict[str, Any]:
         return {"of": self.base, "lambda": self.weight}
 
-    def make(self, source: Source, earlier: Mapping[str, Tensor]) -> Tensor:
-        blend = self.weight * earlier[self.base].double() + (1 - self.weight) * source.hr.double()
-        return (blend + 0.5).floor().to(torch.uint8)
+    def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
+        base, hr = others[self.base].double(), source.hr.double()
+        return round_to_uint8(self.weight * base + (1 - self.weight) * hr)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Upscaled:
     def facts(self) -> dict[str, Any]:
         return asdict(self.upscaler.info)
 
-    def make(self, source: Source, earlier: Mapping[str, Tensor]) -> Tensor:
+    def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
             image = self.upscaler.upscale(source.lr)
         if image.shape != source.hr.shape:
@@ -113,7 +115,7 @@ class Finished:
     def facts(self) -> dict[str, Any]:
         return {"folder": str(self.folder)}
 
-    def make(self, source: Source, earlier: Mapping[str, Tensor]) -> Tensor:
+    def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
         path = self.files[source.name]
         image = read_rgb(path)
         height, width = source.hr.shape[-2:]
@@ -155,7 +157,7 @@ def open_levels(
     return {
         name: _upscaled(name, upscalers[name], config.scale)
         if name in upscalers
-        else _open_level(name, spec, config.scale, names)
+        else _open_level(name, spec, config, names)
         for name, spec in config.levels.items()
     }
 
@@ -176,20 +178,23 @@ def by_stem(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
-def _open_level(name: str, spec: str, scale: int, sources: list[str]) -> Level:
-    if spec == "hr":
+def _open_level(name: str, spec: str, config: BuildConfig, sources: list[str]) -> Level:
+    if spec == HR:
         return HighResolution()
     blend = interpolation(spec)
     if blend is not None:
         return Interpolated(blend.level, blend.weight)
-    if spec == "bicubic":
-        return _upscaled(name, open_upscaler(f"bicubic?scale={scale}"), scale)
+    distorted = distortion(spec)
+    if distorted is not None:
+        return distorting(name, distorted, config.seed)
+    if spec == BICUBIC:
+        return _upscaled(name, open_upscaler(f"bicubic?scale={config.scale}"), config.scale)
     folder = Path(spec)
     if folder.is_dir():
         return _finished(name, folder, sources)
     if "/" in spec and not is_remote(spec) and folder.suffix not in _WEIGHTS:
         raise InvalidInput(f"level {name}: there is no folder {spec}", field=name)
-    return _upscaled(name, open_upscaler(spec), scale)
+    return _upscaled(name, open_upscaler(spec), config.scale)
 
 
 def _upscaled(name: str, upscaler: Upscaler, scale: int) -> Upscaled:

@@ -89,6 +89,7 @@ class Counts(Config):
 
     Attributes:
         sources: source images that were read.
+        sources_not_chosen: images that were left alone, since fewer were wanted.
         sources_smaller_than_crop: of those, how many have no room for a crop.
         sources_without_kept_crop: of those, how many lost every crop.
         crops_kept: contents of the dataset.
@@ -96,6 +97,7 @@ class Counts(Config):
     """
 
     sources: int
+    sources_not_chosen: int = 0
     sources_smaller_than_crop: int
     sources_without_kept_crop: int
     crops_kept: int
@@ -112,6 +114,9 @@ class Record(Config):
         label: what the label is. Only where it is ``votes`` may a content lack a level.
         levels: in order.
         counts: what was kept and dropped.
+        duplicates: groups of source images that look alike; each is in one split.
+        identity: sha256 in hex of everything that decided the dataset: configuration, levels,
+            metrics, versions and the contents of the files that were read; empty if unknown.
         config: the resolved `BuildConfig`.
         run: versions, revision, command and time.
     """
@@ -122,6 +127,8 @@ class Record(Config):
     label: Label = "metric"
     levels: tuple[LevelRecord, ...]
     counts: Counts
+    duplicates: tuple[tuple[str, ...], ...] = ()
+    identity: str = ""
     config: dict[str, Any]
     run: dict[str, Any]
 

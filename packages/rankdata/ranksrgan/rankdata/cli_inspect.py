@@ -1,0 +1,68 @@
+"""``ranksrgan-rankdata inspect``: show what a dataset holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ranksrgan.rankdata.build_assemble import describe_losses
+from ranksrgan.rankdata.dataset import RankDataset
+from ranksrgan.rankdata.inspect import DatasetReport, plot_histogram, summarise
+from ranksrgan.rankdata.manifest import scorer_facts
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("inspect", help="show what a dataset holds")
+    parser.add_argument("dataset", metavar="DIR", type=Path)
+    parser.add_argument("--histogram", metavar="FILE.png", type=Path)
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--check", action="store_true", help="compare the hash of every image")
+    parser.set_defaults(command=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    dataset = RankDataset.open(arguments.dataset, check_hashes=arguments.check)
+    report = summarise(dataset)
+    if arguments.histogram is not None:
+        plot_histogram(dataset, arguments.histogram)
+    if arguments.format == "json":
+        print(json.dumps(_as_json(report), indent=2, allow_nan=False))
+    else:
+        print("\n".join(_as_table(report)))
+    return 0
+
+
+def _as_json(report: DatasetReport) -> dict[str, Any]:
+    levels = {name: asdict(level) for name, level in report.levels.items()}
+    for level in levels.values():
+        if not math.isfinite(level["mean"]):  # PSNR of the original; JSON has no infinity
+            level["mean"] = None
+    return {
+        "metric": scorer_facts(report.metric),
+        "splits": {name: asdict(split) for name, split in report.splits.items()},
+        "levels": levels,
+        "ties": report.ties,
+        "counts": report.counts.model_dump(),
+    }
+
+
+def _as_table(report: DatasetReport) -> Iterator[str]:
+    better = "higher" if report.metric.higher_is_better else "lower"
+    yield f"metric: {report.metric.name} ({better} is better)"
+    yield f"{'split':<16}{'images':>8}{'crops':>8}"
+    for name, split in report.splits.items():
+        yield f"{name:<16}{split.sources:>8}{split.crops:>8}"
+    yield f"{'level':<16}{'crops':>8}{'mean':>10}{'wins':>8}"
+    for name, level in report.levels.items():
+        yield f"{name:<16}{level.crops:>8}{level.mean:>10.4f}{level.wins:>8.1%}"
+    if report.ties:
+        yield f"ties for best: {report.ties:.1%} of the crops, shared equally"
+    losses = describe_losses(report.counts)
+    if losses:
+        yield f"dropped: {losses}"
