@@ -6,14 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import count, islice
+from itertools import islice
 
 import grpc
 import pytest
 import torch
 
-from ranksrgan.contracts import Pair, PairSource, RankedContent, RankedInfo, open_pair_source
+from ranksrgan.contracts import Pair, PairSource, open_pair_source
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -21,83 +20,14 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     Overloaded,
     ServiceUnavailable,
-    UnknownName,
 )
-from ranksrgan.contracts.pairs import PairSelection, RankDatasetInfo
+from ranksrgan.contracts.pairs import PairSelection
 from ranksrgan.contracts.pairs_client import RemotePairSource, connect_pair_source
 from ranksrgan.contracts.rank_data_service import RankDataServicer
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, open_channel
 from ranksrgan.contracts.v1 import rank_data_pb2, rank_data_pb2_grpc
 from tests.contracts.conftest import StartServer
-
-INFO = RankedInfo("niqe", False, ("low", "high"), 3, 3, "0" * 64, {"ma": True})
-
-
-class Numbers:
-    """Item ``k`` of the stream of ``seed`` is an image in the colours (k, seed, 0)."""
-
-    def __init__(self, side: int = 4, info: RankedInfo = INFO) -> None:
-        self.info = info
-        self.side = side
-        self.made = 0
-        self.closed = 0
-        #: Called before each item with its position.
-        self.before: Callable[[int], None] = lambda position: None
-
-    def image(self, *colour: int) -> torch.Tensor:
-        pixels = torch.tensor(colour, dtype=torch.uint8).reshape(3, 1, 1)
-        return pixels.expand(3, self.side, self.side).float() / 255
-
-    def _positions(self, start: int, step: int) -> Iterator[int]:
-        try:
-            for position in count(start, step):
-                self.before(position)
-                self.made += 1
-                yield position
-        finally:
-            self.closed += 1
-
-    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
-        for k in self._positions(start, step):
-            yield Pair(self.image(k % 256, seed, 0), self.image(k % 256, seed, 1), -1.0)
-
-    def shuffled_contents(
-        self, seed: int, start: int = 0, step: int = 1
-    ) -> Iterator[RankedContent]:
-        return (self._content(k, seed) for k in self._positions(start, step))
-
-    def contents(self, start: int = 0, step: int = 1) -> Iterator[RankedContent]:
-        chosen = islice(self._positions(start, step), len(range(start, self.info.contents, step)))
-        return (self._content(k, 0) for k in chosen)
-
-    def _content(self, k: int, seed: int) -> RankedContent:
-        images = torch.stack([self.image(k % 256, seed, level) for level in range(2)])
-        scores = torch.tensor([k + 0.25, k], dtype=torch.float64)
-        return RankedContent(f"content{k}", ("low", "high"), images, scores, {"ma": -scores})
-
-
-class Shelf:
-    """One source under every name but ``datasets/none``; remembers what was asked for."""
-
-    def __init__(self, source: Numbers | None = None) -> None:
-        self.source = source or Numbers()
-        self.selections: list[PairSelection] = []
-
-    def open(self, name: str, selection: PairSelection) -> Numbers:
-        if name == "datasets/none":
-            raise UnknownName("dataset: there is no datasets/none", field="dataset")
-        self.selections.append(selection)
-        return self.source
-
-    def info(self, name: str) -> RankDatasetInfo:
-        return RankDatasetInfo(
-            name, "niqe", False, ("low", "high"), {"train": 2}, {"train": 3}, {"odd": 1}, 4,
-            {"ma": True}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        )  # fmt: skip
-
-    def infos(self, after: str, limit: int) -> list[RankDatasetInfo]:
-        names = [f"datasets/{letter}" for letter in "abcde"]
-        return [self.info(name) for name in names if name > after][:limit]
+from tests.contracts.rank_data import INFO, Numbers, Shelf, serving
 
 
 @pytest.fixture
@@ -107,7 +37,7 @@ def shelf() -> Shelf:
 
 @pytest.fixture
 def server(start: StartServer, shelf: Shelf) -> RunningServer:
-    return start(RankDataServicer(shelf))
+    return start(serving(shelf))
 
 
 def connect(
@@ -161,7 +91,7 @@ def test_every_value_of_a_pixel_survives(start: StartServer) -> None:
             ramp = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
             yield Pair(ramp.float() / 255, ramp.flip(1).float() / 255, 1.0)
 
-    source = connect(start(RankDataServicer(Shelf(Ramp()))))
+    source = connect(start(serving(Shelf(Ramp()))))
     found, wanted = next(source.pairs(0)), next(Ramp().pairs(0))
     assert torch.equal(found.a, wanted.a)
     assert torch.equal(found.b, wanted.b)
@@ -172,7 +102,7 @@ def test_pixels_of_more_than_8_bits_are_not_rounded_in_silence(start: StartServe
         def image(self, *colour: int) -> torch.Tensor:
             return super().image(*colour) + 1e-4
 
-    source = connect(start(RankDataServicer(Shelf(Deep()))))
+    source = connect(start(serving(Shelf(Deep()))))
     with pytest.raises(InvalidInput, match="these pixels have more"):
         next(source.pairs(0))
 
@@ -192,7 +122,7 @@ def test_the_server_reads_ahead_no_further_than_the_connection_takes(start: Star
     """A pair of these has 786 kB, and there is no end of them."""
     numbers = Numbers(side=362)
     limits = ServerLimits(workers=1, queue=0, streams=1)
-    server = start(RankDataServicer(Shelf(numbers)), limits=limits)
+    server = start(serving(Shelf(numbers)), limits=limits)
     source = connect(server)
     pairs = source.pairs(0)
     assert places(pairs, 3) == [0, 1, 2]
@@ -213,16 +143,14 @@ def test_the_server_reads_ahead_no_further_than_the_connection_takes(start: Star
 
 def test_a_stream_goes_on_after_a_restart(start: StartServer) -> None:
     numbers = Numbers(side=128)
-    first = start(RankDataServicer(Shelf(numbers)))
+    first = start(serving(Shelf(numbers)))
     source = connect(first, retry_for=60)
     pairs = source.pairs(1, start=5, step=3)
     contents = source.contents()
     assert places(pairs, 2) == [5, 8]
     assert next(contents).content == "content0"
     first.stop()
-    again = threading.Timer(
-        0.3, lambda: start(RankDataServicer(Shelf(numbers)), address=first.address)
-    )
+    again = threading.Timer(0.3, lambda: start(serving(Shelf(numbers)), address=first.address))
     again.start()
     # What had arrived before is read too, once.
     assert places(pairs, 40) == [(5 + 3 * k) % 256 for k in range(2, 42)]
@@ -231,7 +159,7 @@ def test_a_stream_goes_on_after_a_restart(start: StartServer) -> None:
 
 
 def test_a_server_that_stays_away(start: StartServer) -> None:
-    server = start(RankDataServicer(Shelf(Numbers(side=64))))
+    server = start(serving(Shelf(Numbers(side=64))))
     pairs = connect(server, retry_for=0.5).pairs(0)
     next(pairs)
     server.stop()
@@ -240,20 +168,20 @@ def test_a_server_that_stays_away(start: StartServer) -> None:
 
 
 def test_a_server_that_comes_back_with_other_data(start: StartServer) -> None:
-    first = start(RankDataServicer(Shelf(Numbers(side=64))))
+    first = start(serving(Shelf(Numbers(side=64))))
     source = connect(first, retry_for=60)
     pairs = source.pairs(0)
     next(pairs)
     first.stop()
     other = Numbers(side=64, info=replace(INFO, fingerprint="1" * 64))
-    start(RankDataServicer(Shelf(other)), address=first.address)
+    start(serving(Shelf(other)), address=first.address)
     with pytest.raises(InvalidDataset, match=r"datasets/a at .* is another dataset than when"):
         list(pairs)
 
 
 def test_stopping_does_not_wait_for_endless_streams(start: StartServer) -> None:
     numbers = Numbers()
-    server = start(RankDataServicer(Shelf(numbers)))
+    server = start(serving(Shelf(numbers)))
     pairs = connect(server).pairs(0)
     ended: list[Exception] = []
 
@@ -284,7 +212,7 @@ def test_an_item_that_takes_too_long(start: StartServer) -> None:
             free.wait(60)
 
     numbers.before = hold
-    pairs = connect(start(RankDataServicer(Shelf(numbers))), timeout=0.5).pairs(0)
+    pairs = connect(start(serving(Shelf(numbers))), timeout=0.5).pairs(0)
     assert places(pairs, 2) == [0, 1]
     with pytest.raises(DeadlineExceeded, match=r"took more than 0\.5 s for one pair"):
         next(pairs)
@@ -318,7 +246,7 @@ def test_impossible_places(server: RunningServer, place: dict[str, int], field: 
 
 
 def test_only_ties(start: StartServer) -> None:
-    server = start(RankDataServicer(Shelf(Numbers(info=replace(INFO, pairs=0)))))
+    server = start(serving(Shelf(Numbers(info=replace(INFO, pairs=0)))))
     source = connect(server)
     for stream in (source.pairs, source.shuffled_contents):
         with pytest.raises(InvalidDataset, match="every pair is a tie"):
@@ -347,26 +275,6 @@ def test_the_server_checks_for_itself(
     assert str(caught.value.details()).startswith(field)
 
 
-def test_the_list_has_pages(server: RunningServer, shelf: Shelf) -> None:
-    with open_channel(server.address) as channel:
-        stub = rank_data_pb2_grpc.RankDataServiceStub(channel)
-        pages: list[list[str]] = []
-        token = ""
-        while not pages or token:
-            page = stub.ListRankDatasets(
-                rank_data_pb2.ListRankDatasetsRequest(page_size=2, page_token=token), timeout=30
-            )
-            pages.append([dataset.name for dataset in page.datasets])
-            token = page.next_page_token
-        assert pages == [["datasets/a", "datasets/b"], ["datasets/c", "datasets/d"], ["datasets/e"]]
-        whole = stub.ListRankDatasets(rank_data_pb2.ListRankDatasetsRequest(), timeout=30)
-        assert [dataset.name[-1] for dataset in whole.datasets] == [*"abcde"]
-        assert not whole.next_page_token
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.ListRankDatasets(rank_data_pb2.ListRankDatasetsRequest(page_size=-1), timeout=30)
-        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-
-
 @pytest.mark.parametrize(
     ("messages", "error"),
     [
@@ -389,7 +297,7 @@ def test_a_server_that_answers_otherwise_is_found_out(
         ) -> Iterator[rank_data_pb2.StreamContentsResponse]:
             yield from ()
 
-    source = connect(start(Careless(Shelf())))
+    source = connect(start(serving(Shelf(), kind=Careless)))
     with pytest.raises(InternalError, match=error):
         next(source.pairs(0))
     with pytest.raises(InternalError, match="sent 0 of 3 contents"):

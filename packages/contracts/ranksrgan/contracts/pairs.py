@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol, Self, cast, get_args, runtime_
 
 from torch import Tensor
 
+from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import InvalidInput
 
 #: What happens to a pair without an order: it is dropped, or kept with label 0.
@@ -114,8 +115,7 @@ class PairSelection:
         return cls(options.get("split"), cast(Ties, options.get("ties", "drop")), min_gap)
 
 
-@dataclass(frozen=True)
-class RankDatasetInfo:
+class RankDatasetInfo(Config):
     """What a service tells about one of its rank datasets.
 
     Attributes:
@@ -135,11 +135,11 @@ class RankDatasetInfo:
     metric: str
     higher_is_better: bool
     levels: tuple[str, ...]
-    sources: Mapping[str, int]
-    contents: Mapping[str, int]
-    dropped: Mapping[str, int]
+    sources: dict[str, int]
+    contents: dict[str, int]
+    dropped: dict[str, int]
     crop: int
-    further: Mapping[str, bool]
+    further: dict[str, bool]
     created: datetime
 
 

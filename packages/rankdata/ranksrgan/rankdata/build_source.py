@@ -137,7 +137,9 @@ class SourceWork:
         result = self.result(name)
         return (
             result is not None
-            and all(level_image(self.folder.dataset, level, name).is_file() for level in result.files)
+            and all(
+                level_image(self.folder.dataset, level, name).is_file() for level in result.files
+            )
             and result.inputs == self.inputs(name)
         )
 
@@ -186,7 +188,9 @@ class SourceWork:
             images[level] = self.levels[level].make(source, images)
         if config.sharpness_of != HR and crops.kept:
             of_level = sharpness_of(images[config.sharpness_of], boxes, config)
-            sharp = {box for box, v in zip(boxes, of_level, strict=True) if v >= config.min_sharpness}
+            sharp = {
+                box for box, v in zip(boxes, of_level, strict=True) if v >= config.min_sharpness
+            }
             crops.keep_if(sharp.__contains__, BELOW_MIN_SHARPNESS)
         scores = self._score(source, images, crops, advance)
         if config.min_gap_levels is not None and crops.kept:

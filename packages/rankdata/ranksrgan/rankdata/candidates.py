@@ -63,10 +63,7 @@ def sharpness_of(image: Tensor, boxes: Sequence[Box], config: BuildConfig) -> li
 def cut(image: Tensor, boxes: Sequence[Box]) -> Tensor:
     """``(P, 3, height, width)`` crops of ``(1, 3, H, W)``; the boxes are of one size."""
     return torch.stack(
-        [
-            image[0, :, top : top + height, left : left + width]
-            for top, left, height, width in boxes
-        ]
+        [image[0, :, top : top + height, left : left + width] for top, left, height, width in boxes]
     )
 
 

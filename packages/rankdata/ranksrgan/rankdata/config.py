@@ -136,7 +136,9 @@ class BuildConfig(Config):
     def _check_filters(self) -> None:
         known = ", ".join(self.levels)
         if self.sharpness_of not in (HR, *self.levels):
-            raise ValueError(f"sharpness_of: {self.sharpness_of!r} is neither hr nor one of {known}")
+            raise ValueError(
+                f"sharpness_of: {self.sharpness_of!r} is neither hr nor one of {known}"
+            )
         pair = self.min_gap_levels
         if (pair is not None) != (self.min_gap > 0):
             raise ValueError("min_gap and min_gap_levels: one goes with the other")

@@ -1,12 +1,12 @@
 """The folder of a dataset, and the one beside it in which the dataset grows.
 
-    NAME                          the dataset; it appears whole or not at all
-    .NAME.building/               while it is being made, and after a kill until it is continued
-        lock                      held by the process that builds
-        settings.json             what is being built; another build does not go on from here
-        sources/<source>.json     what is known of each finished source image
-        dataset/                  becomes NAME
-        replaced/                 what was NAME, for the moment between two renames
+NAME                          the dataset; it appears whole or not at all
+.NAME.building/               while it is being made, and after a kill until it is continued
+    lock                      held by the process that builds
+    settings.json             what is being built; another build does not go on from here
+    sources/<source>.json     what is known of each finished source image
+    dataset/                  becomes NAME
+    replaced/                 what was NAME, for the moment between two renames
 """
 
 from __future__ import annotations

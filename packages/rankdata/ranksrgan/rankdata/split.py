@@ -36,6 +36,7 @@ def split_sources(
     Raises:
         InvalidDataset: fewer groups than splits with a share above 0.
     """
+
     def order(name: str) -> tuple[int, str]:
         return chance.number(seed, name), name
 
