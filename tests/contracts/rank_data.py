@@ -14,7 +14,7 @@ from ranksrgan.contracts.errors import UnknownName
 from ranksrgan.contracts.jobs import JobPhase
 from ranksrgan.contracts.operations import OperationsServicer
 from ranksrgan.contracts.pairs import PairSelection, RankDatasetInfo
-from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataServicer
+from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataCatalog, RankDataServicer
 from ranksrgan.contracts.supervisor import Supervisor
 from ranksrgan.contracts.watched_job import JobReport
 
@@ -125,7 +125,7 @@ class Builder:
 
 
 def serving(
-    shelf: Shelf, builder: Builder | None = None, kind: type[RankDataServicer] = RankDataServicer
+    catalog: RankDataCatalog, builder: Builder | None = None, kind: type[RankDataServicer] = RankDataServicer
 ) -> RankDataServicer:
     operations = OperationsServicer(cast(Supervisor, None), {"BuildRankDataset": BUILD_OPERATION})
-    return kind(shelf, builder or Builder(), operations)
+    return kind(catalog, builder or Builder(), operations)
