@@ -29,9 +29,16 @@ class MemorySource:
         contents: what there is; every content's scores all different.
         shuffled: which member comes first is drawn; if not, the smaller score always does, as in
             the published data set.
+        further: directions of the contents' further metrics.
     """
 
-    def __init__(self, contents: list[RankedContent], *, shuffled: bool = True) -> None:
+    def __init__(
+        self,
+        contents: list[RankedContent],
+        *,
+        shuffled: bool = True,
+        further: dict[str, bool] | None = None,
+    ) -> None:
         self._contents = contents
         self._shuffled = shuffled
         self._pairs = [
@@ -50,6 +57,7 @@ class MemorySource:
             contents=len(contents),
             pairs=len(self._pairs),
             fingerprint=digest.hexdigest(),
+            further=further or {},
         )
 
     @property

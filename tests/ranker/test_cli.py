@@ -12,7 +12,7 @@ from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
 from ranksrgan.contracts.pairs import PairSource
-from ranksrgan.ranker import VGG12, cli, evaluate, load_ranker, server
+from ranksrgan.ranker import VGG12, VGG16, RankerEnsemble, cli, evaluate, load_ranker, server
 
 
 @pytest.fixture
@@ -121,6 +121,56 @@ def test_score_csv_and_table(
     assert lines[1].split() == [str(photographs[0]), f"{values[0]:.4f}"]
     assert lines[3].split() == ["mean", f"{sum(values) / 2:.4f}"]
     assert lines[4] == "lower is better"
+
+
+@pytest.fixture
+def other_file(tmp_path: Path) -> Path:
+    path = tmp_path / "other.safetensors"
+    network = VGG16(4, torch.Generator().manual_seed(1))
+    save_weights(
+        path, network.state_dict(), kind="ranker", architecture="vgg16", options={"width": 4}
+    )
+    return path
+
+
+def test_score_of_several_rankers(
+    weights_file: Path,
+    other_file: Path,
+    photographs: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny = tmp_path / "tiny.png"
+    write_image(tiny, from_tensor(torch.rand(3, 16, 16)))
+    flags = ["--ranker", weights_file, "--ranker", other_file]
+    assert score(*photographs, tiny, *flags, "--format", "json") == 1
+    report = json.loads(capsys.readouterr().out)
+    members = [load_ranker(path) for path in (weights_file, other_file)]
+    rows = []
+    for path in photographs:
+        mean, spread = RankerEnsemble(members).score_with_spread(to_tensor(read_image(path)))
+        rows.append({"image": str(path), "ranker": float(mean), "spread": float(spread)})
+        assert float(spread) > 0
+    assert report["results"] == rows
+    assert set(report["mean"]) == {"ranker", "spread"}
+    assert {row["error"] for row in report["failed"]} == {"IMAGE_TOO_SMALL"}
+    assert score(*photographs, *flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["image", "ranker", "spread"]
+    assert lines[-1] == "lower is better"
+
+
+def test_rankers_that_are_no_ensemble(
+    weights_file: Path,
+    other_file: Path,
+    photographs: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert score(*photographs, "--ranker", weights_file, "--ranker", weights_file) == 1
+    assert "given twice" in capsys.readouterr().err
+    better = f"{other_file}?higher_is_better=true"
+    assert score(*photographs, "--ranker", weights_file, "--ranker", better) == 1
+    assert "lower for member 1, higher for member 2" in capsys.readouterr().err
 
 
 def test_score_stops_when_the_service_has_gone(

@@ -134,7 +134,8 @@ def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
 ) -> None:
     spread = {}
     for magnitude in (0.0, 1.0):
-        config = small.model_copy(update={"magnitude": magnitude, "steps": 20})
+        losses = {"margin": 1.0, "magnitude": magnitude}
+        config = small.model_copy(update={"losses": losses, "steps": 20})
         folder = tmp_path / str(magnitude)
         ranker = load_ranker(train(config, blur_set, None, folder).weights, device="cpu")
         scores = [ranker.score(content.images) for content in blur_set.contents()]
@@ -286,19 +287,20 @@ class Spoilt:
 def test_nan_stops_and_the_last_good_state_stays(
     small: TrainConfig, blur_set: PairSource, tmp_path: Path
 ) -> None:
+    pairs = small.model_copy(update={"sample": "pairs"})
     spoilt = Spoilt(blur_set, 17, lambda pair: pair._replace(a=pair.a * float("nan")))
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 5"):
-        train(small, spoilt, None, tmp_path)
+        train(pairs, spoilt, None, tmp_path)
     assert load_state(tmp_path / "last.state.pt")["step"] == 4
-    train(small, blur_set, None, tmp_path)
-    train(small, blur_set, None, tmp_path / "whole")
+    train(pairs, blur_set, None, tmp_path)
+    train(pairs, blur_set, None, tmp_path / "whole")
     assert_same_run(tmp_path, tmp_path / "whole")
 
 
 def test_nan_in_the_labels(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:
     spoilt = Spoilt(blur_set, 9, lambda pair: pair._replace(label=float("nan")))
     with pytest.raises(InvalidDataset, match="label nan"):
-        train(small, spoilt, None, tmp_path)
+        train(small.model_copy(update={"sample": "pairs"}), spoilt, None, tmp_path)
     assert not [t for t in threading.enumerate() if t.name == "ranker-batches"]
 
 

@@ -10,10 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ranksrgan.contracts import console
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
-from ranksrgan.metrics.report import FORMATS, score_files
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.metrics.report import FORMATS, Report, score_files
+from ranksrgan.ranker.ensemble import RankerEnsemble
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
-    _add_ranker(score)
+    _add_ranker(score, several=True)
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
@@ -97,12 +102,33 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    scorer = open_scorer(arguments.ranker)
-    report = score_files(arguments.images, {"ranker": scorer})
+    specs: list[str] = arguments.ranker
+    rankers = {spec: open_scorer(spec) for spec in specs}
+    if len(rankers) < len(specs):
+        raise InvalidInput("one Ranker given twice is no ensemble", field="ranker")
+    if len(rankers) > 1:
+        ensemble = RankerEnsemble(list(rankers.values()))
+        scorer: Scorer = ensemble
+        report = _with_spread(score_files(arguments.images, rankers), ensemble)
+    else:
+        (scorer,) = rankers.values()
+        report = score_files(arguments.images, {"ranker": scorer})
     print(FORMATS[arguments.format](report), end="")
     if arguments.format == "table":
         print(f"{'higher' if scorer.info.higher_is_better else 'lower'} is better")
     return 1 if report.failed else 0
+
+
+def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:
+    """From a column for each member of an ensemble to its score and spread."""
+    combined = Report(["ranker", "spread"])
+    combined.failed = report.failed
+    for image, scores in report.results:
+        if len(scores) == len(report.metrics):
+            column = torch.tensor([list(scores.values())], dtype=torch.float64).T
+            score, spread = ensemble.combine(column)
+            combined.results.append((image, {"ranker": float(score), "spread": float(spread)}))
+    return combined
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -111,13 +137,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     return serve(arguments.listen, arguments.ranker, **console.serve_options(arguments))
 
 
-def _add_ranker(parser: argparse.ArgumentParser) -> None:
+def _add_ranker(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    more = "; several of these flags are an ensemble, whose spread is printed too"
     parser.add_argument(
         "--ranker",
         required=True,
+        action="append" if several else "store",
         metavar="SPEC",
         help="weights (runs/ranker.safetensors?device=cpu) or a service "
-        "(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME)",
+        f"(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME){more if several else ''}",
     )
 
 
