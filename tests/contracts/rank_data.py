@@ -30,7 +30,7 @@ class Numbers:
         self.made = 0
         self.closed = 0
         #: Called before each item with its position.
-        self.before: Callable[[int], None] = lambda position: None
+        self.before: Callable[[int], object] = lambda position: None
 
     def image(self, *colour: int) -> torch.Tensor:
         pixels = torch.tensor(colour, dtype=torch.uint8).reshape(3, 1, 1)
@@ -125,7 +125,9 @@ class Builder:
 
 
 def serving(
-    catalog: RankDataCatalog, builder: Builder | None = None, kind: type[RankDataServicer] = RankDataServicer
+    catalog: RankDataCatalog,
+    builder: Builder | None = None,
+    kind: type[RankDataServicer] = RankDataServicer,
 ) -> RankDataServicer:
     operations = OperationsServicer(cast(Supervisor, None), {"BuildRankDataset": BUILD_OPERATION})
     return kind(catalog, builder or Builder(), operations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ranksrgan.contracts import Pair, PairSource, open_pair_source
+from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -26,8 +27,9 @@ from ranksrgan.contracts.pairs_client import RemotePairSource, connect_pair_sour
 from ranksrgan.contracts.rank_data_service import RankDataServicer
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, open_channel
 from ranksrgan.contracts.v1 import rank_data_pb2, rank_data_pb2_grpc
-from tests.contracts.conftest import StartServer
+from tests.contracts.conftest import StartServer, in_background
 from tests.contracts.rank_data import INFO, Numbers, Shelf, serving
+from tests.contracts.trials import PATIENCE, until
 
 
 @pytest.fixture
@@ -40,26 +42,15 @@ def server(start: StartServer, shelf: Shelf) -> RunningServer:
     return start(serving(shelf))
 
 
-def connect(
-    server: RunningServer, *, timeout: float = 30.0, retry_for: float = 0.0
-) -> RemotePairSource:
+def connect(server: RunningServer, *, retry_for: float = 0.0) -> RemotePairSource:
     return connect_pair_source(
-        server.address, "a", PairSelection(), timeout=timeout, retry_for=retry_for
+        server.address, "a", PairSelection(), timeout=PATIENCE, retry_for=retry_for
     )
 
 
 def places(pairs: Iterator[Pair], number: int) -> list[int]:
     """Which positions of the stream the next pairs are, by their colour."""
     return [round(float(pair.a[0, 0, 0]) * 255) for pair in islice(pairs, number)]
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return condition()
 
 
 def test_pairs_and_contents_arrive_as_they_are(server: RunningServer, shelf: Shelf) -> None:
@@ -134,17 +125,17 @@ def test_the_server_reads_ahead_no_further_than_the_connection_takes(start: Star
         next(source.pairs(0))
     made = numbers.made
     assert places(pairs, 5) == [3, 4, 5, 6, 7]
-    assert within(10, lambda: numbers.made > made)
+    until(lambda: numbers.made > made)
     # To cancel frees the stream, on both sides.
     pairs.close()  # type: ignore[attr-defined]
-    assert within(10, lambda: numbers.closed == 1)
+    until(lambda: numbers.closed == 1)
     assert places(source.pairs(0), 1) == [0]
 
 
 def test_a_stream_goes_on_after_a_restart(start: StartServer) -> None:
     numbers = Numbers(side=128)
     first = start(serving(Shelf(numbers)))
-    source = connect(first, retry_for=60)
+    source = connect(first, retry_for=PATIENCE)
     pairs = source.pairs(1, start=5, step=3)
     contents = source.contents()
     assert places(pairs, 2) == [5, 8]
@@ -169,7 +160,7 @@ def test_a_server_that_stays_away(start: StartServer) -> None:
 
 def test_a_server_that_comes_back_with_other_data(start: StartServer) -> None:
     first = start(serving(Shelf(Numbers(side=64))))
-    source = connect(first, retry_for=60)
+    source = connect(first, retry_for=PATIENCE)
     pairs = source.pairs(0)
     next(pairs)
     first.stop()
@@ -183,49 +174,39 @@ def test_stopping_does_not_wait_for_endless_streams(start: StartServer) -> None:
     numbers = Numbers()
     server = start(serving(Shelf(numbers)))
     pairs = connect(server).pairs(0)
-    ended: list[Exception] = []
-
-    def read() -> None:
-        try:
-            for _ in pairs:
-                pass
-        except ServiceUnavailable as error:
-            ended.append(error)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert within(10, lambda: numbers.made > 3)
-    began = time.monotonic()
-    server.stop(grace=120)
-    assert time.monotonic() - began < 60
-    reader.join(30)
-    assert len(ended) == 1
+    reader, ended = in_background(lambda: list(pairs))
+    until(lambda: numbers.made > 3)
+    stopping = threading.Thread(target=server.stop, args=(10 * PATIENCE,))
+    stopping.start()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    reader.join(PATIENCE)
+    assert [type(outcome) for outcome in ended] == [ServiceUnavailable]
 
 
 def test_an_item_that_takes_too_long(start: StartServer) -> None:
     numbers = Numbers()
-    held, free = threading.Event(), threading.Event()
-
-    def hold(position: int) -> None:
-        if position == 2:
-            held.set()
-            free.wait(60)
-
-    numbers.before = hold
-    pairs = connect(start(serving(Shelf(numbers))), timeout=0.5).pairs(0)
+    free = threading.Event()
+    numbers.before = lambda position: position < 2 or free.wait(PATIENCE)
+    server = start(serving(Shelf(numbers)))
+    connection = Connection(server.address, timeout=PATIENCE, retry_for=0)
+    pairs = RemotePairSource(connection, "datasets/a", PairSelection()).pairs(0)
     assert places(pairs, 2) == [0, 1]
+    connection.timeout = 0.5
     with pytest.raises(DeadlineExceeded, match=r"took more than 0\.5 s for one pair"):
         next(pairs)
-    assert held.is_set()
     free.set()
-    assert within(10, lambda: numbers.closed == 1)
+    until(lambda: numbers.closed == 1)
 
 
-def test_a_reader_may_pause_longer_than_the_timeout(server: RunningServer) -> None:
-    pairs = connect(server, timeout=0.5).pairs(0)
-    next(pairs)
-    time.sleep(1)
-    assert places(pairs, 3) == [1, 2, 3]
+def test_no_clock_runs_while_the_reader_pauses(server: RunningServer) -> None:
+    before = set(threading.enumerate())
+    pairs = connect(server).pairs(0)
+    assert places(pairs, 2) == [0, 1]
+    until(
+        lambda: not any(isinstance(t, threading.Timer) for t in {*threading.enumerate()} - before)
+    )
+    assert places(pairs, 2) == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +251,7 @@ def test_the_server_checks_for_itself(
     with open_channel(server.address) as channel:
         stub = rank_data_pb2_grpc.RankDataServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
-            next(stub.StreamPairs(request_, timeout=30))
+            next(stub.StreamPairs(request_, timeout=PATIENCE))
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert str(caught.value.details()).startswith(field)
 

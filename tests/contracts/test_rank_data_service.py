@@ -23,6 +23,7 @@ from ranksrgan.contracts.rpc import RunningServer, open_channel
 from ranksrgan.contracts.v1 import job_pb2, rank_data_pb2, rank_data_pb2_grpc
 from tests.contracts.conftest import StartServer
 from tests.contracts.rank_data import Builder, Shelf, serving
+from tests.contracts.trials import PATIENCE
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def server(start: StartServer, builder: Builder) -> RunningServer:
 
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[RemoteRankData]:
-    connected = RemoteRankData(server.address)
+    connected = RemoteRankData(server.address, timeout=PATIENCE)
     yield connected
     connected.close()
 
@@ -55,13 +56,15 @@ def test_the_list_has_pages(server: RunningServer, client: RemoteRankData) -> No
         request = rank_data_pb2.ListRankDatasetsRequest(page_size=2)
         pages: list[str] = []
         for _ in range(3):
-            page = stub.ListRankDatasets(request, timeout=30)
+            page = stub.ListRankDatasets(request, timeout=PATIENCE)
             pages.append("".join(dataset.name[-1] for dataset in page.datasets))
             request.page_token = page.next_page_token
         assert pages == ["ab", "cd", "e"]
         assert not request.page_token
         with pytest.raises(grpc.RpcError) as caught:
-            stub.ListRankDatasets(rank_data_pb2.ListRankDatasetsRequest(page_size=-1), timeout=30)
+            stub.ListRankDatasets(
+                rank_data_pb2.ListRankDatasetsRequest(page_size=-1), timeout=PATIENCE
+            )
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert list(client.infos()) == [Shelf().info(f"datasets/{letter}") for letter in "abcde"]
 
@@ -69,7 +72,7 @@ def test_the_list_has_pages(server: RunningServer, client: RemoteRankData) -> No
 def test_a_client_reads_all_pages(start: StartServer) -> None:
     shelf = Shelf()
     shelf.names = [f"datasets/{number:03}" for number in range(250)]
-    client = RemoteRankData(start(serving(shelf)).address)
+    client = RemoteRankData(start(serving(shelf)).address, timeout=PATIENCE)
     assert [info.name for info in client.infos()] == shelf.names
 
 

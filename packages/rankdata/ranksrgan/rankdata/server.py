@@ -24,9 +24,12 @@ from ranksrgan.rankdata.build_request import check_metrics, read_config
 from ranksrgan.rankdata.catalog import DATASETS, DatasetCatalog
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.level_specs import BICUBIC, HR
+from ranksrgan.rankdata.levels import by_stem
 
 SERVICE = "rankdata"
 BUILD = "BuildRankDataset"
+#: Readers at a time: a few trainings, each of a few processes.
+STREAMS = 64
 
 
 class Builds:
@@ -44,6 +47,7 @@ class Builds:
         with self._root.hiding_paths():
             wanted = read_config(config, self._root, self._upscalers, target)
             check_metrics(wanted)
+            by_stem(wanted.hr)  # that there is no image is found out now
             difference = other_parameters(target, wanted) if holds_dataset(target) else None
             if difference is not None:
                 raise InvalidInput(
@@ -89,7 +93,9 @@ def serve(
     operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
     specs = {_checked(name): _from_anywhere(spec) for name, spec in upscalers.items()}
     servicer = RankDataServicer(DatasetCatalog(root), Builds(root, specs, jobs), operations)
-    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
+    limits = rpc.ServerLimits(
+        workers=workers, queue=queue, streams=STREAMS, max_message_bytes=max_message_bytes
+    )
     return rpc.serve(listen, [servicer, operations], limits, background=jobs)
 
 
