@@ -59,12 +59,10 @@ class RemoteOperation:
             ServiceUnavailable: the server went, and did not come back in time.
             UnknownName: the operation was deleted.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
         while not self._latest.done:
             began = time.monotonic()
-            left = min(
-                _WAIT, self._connection.timeout / 2, math.inf if end is None else end - began
-            )
+            left = min(end - began, _WAIT, self._connection.timeout / 2)
             if left <= 0:
                 break
             self._wait_at_server(left)
