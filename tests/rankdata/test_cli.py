@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,44 @@ def test_overrides_go_before_flags_and_flags_before_the_file(hr: Path) -> None:
     }
 
 
-def test_second_build_needs_force(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_build_needs_force(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(_build(hr)) == 0
-    assert main(_build(hr)) == 1
+    first = capsys.readouterr().out
+    assert main(_build(hr)) == 0  # the same: nothing to do
+    assert capsys.readouterr().out == first
+    assert main(_build(hr, "--stride", "50")) == 1
     assert "--force" in capsys.readouterr().err
-    assert main(_build(hr, "--force")) == 0
+    assert main(_build(hr, "--stride", "50", "--force")) == 0
+
+
+def test_recipe_with_flags(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = hr.parent / "ranks"
+    flags = ["--hr", str(hr), "-o", str(out), "--crop", "whole", "--further", "rmse", "psnr"]
+    assert main(["build", "--config", "noise", *flags, "--sources", "3", "--val", "0"]) == 0
+    assert "3 levels labelled by order in" in capsys.readouterr().out
+    record = RankDataset.open(out).record
+    assert record.config["levels"] == {
+        "noise1": "noise:1",
+        "noise15": "noise:15",
+        "noise30": "noise:30",
+    }
+    assert record.config["crop"] == "whole"
+    assert [info.name for info in record.further] == ["rmse", "psnr"]
+    assert record.counts.sources_not_chosen == 1
+
+
+def test_near_duplicates_are_told(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (hr / "again.png").write_bytes((hr / "coffee.png").read_bytes())
+    assert main(_build(hr)) == 0
+    assert "near-duplicates, in one split: again, coffee\n" in capsys.readouterr().out
+
+
+def test_executor_that_is_not_installed(
+    hr: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(_build(hr, "--executor", "ray")) == 1
+    assert 'pip install "ranksrgan-rankdata[ray]"' in capsys.readouterr().err
 
 
 def test_unknown_key(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +113,11 @@ def test_unknown_metric(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["build"], ["build", "--hr", "x"], ["build", "--level", "x"], ["inspect"]]
+    "arguments",
+    [
+        *([], ["build"], ["build", "--hr", "x"], ["build", "--level", "x"], ["inspect"]),
+        *(["build", "--crop", "half"], ["build", "--workers", "0"], ["build", "--executor", "x"]),
+    ],
 )
 def test_wrong_command_line(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:

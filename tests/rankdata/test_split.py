@@ -79,3 +79,52 @@ def test_sizes(total: int, shares: tuple[float, ...], sizes: tuple[int, ...]) ->
 def test_too_few_images_for_the_splits() -> None:
     with pytest.raises(InvalidDataset, match=r"2 usable .* cannot fill 3 splits"):
         split_sources(["a", "b"], SHARES, 0)
+
+
+GROUPS = st.lists(st.integers(0, 9), min_size=1, max_size=40)
+
+
+@given(of=GROUPS, seed=st.integers(0, 99), shuffle=st.integers())
+def test_near_duplicates_stay_together(of: list[int], seed: int, shuffle: int) -> None:
+    names = [f"{index}" for index in range(len(of))]
+    members = {group: [n for n, g in zip(names, of, strict=True) if g == group] for group in of}
+    groups = [group for group in members.values() if len(group) > 1]
+    shares: dict[Split, float] = {"train": 1.0, "val": 0.0, "test": 0.0}
+    if len(members) >= 3:
+        shares = SHARES
+    split = split_sources(names, shares, seed, groups)
+    assert set(split) == set(names)
+    assert all(len({split[name] for name in group}) == 1 for group in members.values())
+    # Shares are of groups.
+    sizes = split_sizes(len(members), shares)
+    for where in SPLITS:
+        found = {g for g, group in members.items() if split[group[0]] == where}
+        assert len(found) == sizes[where]
+    mixed = names[:]
+    random.Random(shuffle).shuffle(mixed)
+    again = split_sources(mixed, shares, seed, [group[::-1] for group in groups[::-1]])
+    assert again == split
+
+
+@given(of=GROUPS, seed=st.integers(0, 99))
+def test_an_added_image_of_nobody_moves_at_most_one_group(of: list[int], seed: int) -> None:
+    names = [f"{index}" for index in range(len(of))]
+    members = {group: [n for n, g in zip(names, of, strict=True) if g == group] for group in of}
+    if len(members) < 3:
+        return
+    before = split_sources(names, SHARES, seed, list(members.values()))
+    after = split_sources([*names, "new"], SHARES, seed, list(members.values()))
+    moved = {g for g, group in members.items() if before[group[0]] != after[group[0]]}
+    for where in ("val", "test"):
+        crossed = [g for g in moved if where in (before[members[g][0]], after[members[g][0]])]
+        assert len(crossed) <= 1
+
+
+def test_duplicates_count_once_when_splits_are_filled() -> None:
+    with pytest.raises(InvalidDataset, match=r"2 usable .* near-duplicates counted once"):
+        split_sources("abcd", SHARES, 0, [("a", "b", "c")])
+
+
+def test_a_name_that_is_not_there_has_no_part() -> None:
+    split = split_sources("abc", SHARES, 0, [("a", "gone")])
+    assert sorted(split) == ["a", "b", "c"]

@@ -188,7 +188,7 @@ def test_he_initialisation_is_reproducible() -> None:
 
 
 @pytest.mark.parametrize("depth", TABLES)
-def test_as_published_starts_as_pytorch_does(depth: int) -> None:
+def test_the_published_start_is_that_of_pytorch(depth: int) -> None:
     torch.manual_seed(5)
     fan_in, expected = 3, []
     for out, kernels in zip((4, 8, 16, 32, 32), TABLES[depth], strict=True):
@@ -196,7 +196,7 @@ def test_as_published_starts_as_pytorch_does(depth: int) -> None:
             expected.append(nn.Conv2d(fan_in, out, kernel))
             fan_in = out
     expected += [nn.Linear(32, 100), nn.Linear(100, 1)]
-    network = VGG(depth, 4, torch.Generator().manual_seed(5), as_published=True)
+    network = VGG(depth, 4, torch.Generator().manual_seed(5), start="pytorch")
     found = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     for layer, drawn in zip(expected, found, strict=True):
         assert torch.equal(layer.weight, drawn.weight)
@@ -263,3 +263,18 @@ def test_old_keys() -> None:
     assert set(renamed) | {"classifier.0.bias", "classifier.2.weight", "classifier.2.bias"} == set(
         VGG12(2).state_dict()
     )
+
+
+def test_zero_mean_start_sees_no_brightness() -> None:
+    plain, textured = (
+        VGG(12, 8, torch.Generator().manual_seed(3), start=start) for start in ("he", "zero_mean")
+    )
+    first = textured.get_parameter("conv0_0.weight")
+    assert first.sum((2, 3)).abs().max() < 1e-6
+    difference = plain.get_parameter("conv0_0.weight") - first
+    torch.testing.assert_close(difference, difference[..., :1, :1].expand_as(difference))
+    for key, value in plain.state_dict().items():
+        if key != "conv0_0.weight":
+            assert torch.equal(value, textured.state_dict()[key])
+    with pytest.raises(InvalidInput, match="start 'cold': he, zero_mean, pytorch are there"):
+        VGG(12, 8, start="cold")  # type: ignore[arg-type]

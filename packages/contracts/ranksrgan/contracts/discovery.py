@@ -49,6 +49,7 @@ _METRICS = (
 # Which distribution brings an entry that is not there, for the error message.
 _PROVIDERS = {
     **{(SCORERS, name): "ranksrgan-metrics" for name in _METRICS},
+    (SCORERS, "ensemble"): "ranksrgan-ranker",
     (SCORERS, "ranker"): "ranksrgan-ranker",
     (UPSCALERS, "bicubic"): "ranksrgan-metrics",
     (UPSCALERS, "generator"): "ranksrgan-srgan",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler
-from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
 from ranksrgan.contracts.provenance import run_record
 from ranksrgan.rankdata.build_assemble import assemble, identity_of, settings_of
 from ranksrgan.rankdata.build_executors import Executor, check_executor, run_sources
@@ -66,13 +66,13 @@ def build(
 ) -> DatasetSummary:
     """Build a rank dataset in ``config.output``, or go on where an earlier build stopped.
 
-    The dataset appears when it is complete; until then it grows in a hidden folder beside
-    (`ranksrgan.rankdata.folder`). After a failure or a kill at any moment the same call goes on from
+    The dataset appears when it is complete; until then it grows in a hidden folder beside it (see
+    `ranksrgan.rankdata.folder`). After a failure or a kill at any moment the same call goes on from
     there: source images that are finished, and whose files have not changed, are not worked on
     again. A complete dataset that the same settings and images would make is left as it is.
 
-    A crop that one level has no score for is dropped at every level and counted by reason; so are
-    crops that do not pass the filters of the configuration, and images that are smaller than a crop.
+    A crop that has no score at one level is dropped at every level and counted by reason; so are
+    crops that a filter of the configuration drops, and images that are smaller than a crop.
 
     Args:
         config: every parameter that the dataset depends on.
@@ -85,10 +85,10 @@ def build(
         progress: see `Progress`.
 
     Raises:
-        InvalidInput: the output folder is taken, another build of it is running or unfinished, there
-            is no image, or the executor cannot do this.
-        InvalidDataset: a folder of results lacks an image or has one of another size; too few images
-            for the splits; no crop is left; every pair is a tie.
+        InvalidInput: the output folder is taken, another build of it is running or unfinished, the
+            executor cannot do this, or there is no image.
+        InvalidDataset: a folder of results lacks an image or has one of another size; too few
+            images for the splits; no crop is left; every pair is a tie.
         ImageTooSmall: a metric needs larger crops.
         LimitExceeded: the disk is full.
         InternalError: a worker process died; names the source image.
@@ -114,7 +114,11 @@ def build(
         steps.resume(len(work.paths) - len(todo))
         for name in run_sources(todo, work, executor, workers, steps.advance):
             steps.finish(name)
-        assembled = assemble(work, settings, run)
+        try:
+            assembled = assemble(work, settings, run)
+        except InvalidDataset:
+            building.empty()  # no dataset will come of these settings
+            raise
         building.publish(overwrite=overwrite)
     return DatasetSummary(
         folder=target,
@@ -175,7 +179,7 @@ def _explaining_a_full_disk(folder: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise LimitExceeded(
-            f"the disk of {folder} is full; what is finished stays there: make room and build again",
+            f"the disk of {folder} is full; what is finished stays: make room and build again",
             field=str(folder),
         ) from error
 

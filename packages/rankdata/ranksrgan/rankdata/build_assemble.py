@@ -210,8 +210,11 @@ def _rows(work: SourceWork, split: Mapping[str, Split]) -> Iterator[Row]:
 
 
 def _sweep(folder: Path, levels: Iterable[str], kept: Mapping[str, Any]) -> None:
-    """Remove the images that have no part: of sources that lost their crops, and halves of files
-    that a kill has left."""
+    """Remove what has no part in the dataset: images of sources that have lost their crops since,
+    and files that a kill has left half written."""
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
     for level in levels:
         for path in level_image(folder, level, "any").parent.iterdir():
             if path.stem not in kept or path.suffix != ".png":

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 
@@ -114,7 +114,8 @@ def _in_processes(names: Sequence[str], config: BuildConfig, workers: int) -> It
             _hand_out(name, pipe, busy)
         while busy:
             cancellation.check()
-            for pipe in wait(list(busy), _PATIENCE):
+            for ready in wait(list(busy), _PATIENCE):
+                pipe = cast(Connection, ready)
                 name = busy.pop(pipe)
                 try:
                     error = pipe.recv()

@@ -19,7 +19,6 @@ from ranksrgan.contracts import Scorer, Upscaler, atomic, cancellation
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidDataset, InvalidImage
 from ranksrgan.contracts.images import encode_image, from_tensor
 from ranksrgan.rankdata import chance
-from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.candidates import (
     BELOW_MIN_GAP,
     BELOW_MIN_SHARPNESS,
@@ -29,6 +28,7 @@ from ranksrgan.rankdata.candidates import (
     cut,
     sharpness_of,
 )
+from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.degradation import Source, read_source
 from ranksrgan.rankdata.duplicates import phash
 from ranksrgan.rankdata.folder import BuildingFolder
@@ -175,7 +175,8 @@ class SourceWork:
 
     def _label(self, source: Source, inputs: str, advance: Callable[[str], None]) -> SourceResult:
         config = self.config
-        boxes = boxes_of(*source.hr.shape[-2:], config)
+        height, width = source.hr.shape[-2:]
+        boxes = boxes_of(height, width, config)
         if not boxes:
             return SourceResult(source.name, inputs, smaller_than_crop=True)
         crops = Crops(boxes)

@@ -1,4 +1,4 @@
-"""Crops of level images, cut from the dataset's PNGs when they are wanted."""
+"""CropReader of level images, cut from the dataset's PNGs when they are wanted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ranksrgan.rankdata.dataset import Content, RankDataset
 DEFAULT_CACHE_BYTES = 512 * 2**20
 
 
-class Crops(Protocol):
+class CropReader(Protocol):
     """Where the pixels of a dataset come from: `LevelImages`, or `packed_images.PackedImages`."""
 
     def pixels(self, level: str, content: Content) -> Tensor:
@@ -28,7 +28,7 @@ class Crops(Protocol):
 
 
 class LevelImages:
-    """Crops of level images; the images are decoded once and kept while there is room.
+    """CropReader of level images; the images are decoded once and kept while there is room.
 
     Args:
         dataset: whose images.
@@ -42,7 +42,7 @@ class LevelImages:
         self._images: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
     def pixels(self, level: str, content: Content) -> Tensor:
-        """See `Crops.pixels`.
+        """See `CropReader.pixels`.
 
         Raises:
             InvalidImage: the level image is missing or damaged.
@@ -51,7 +51,7 @@ class LevelImages:
         return self._view(level, content).clone()
 
     def crop(self, level: str, content: Content) -> Tensor:
-        """See `Crops.crop`; raises what `pixels` raises."""
+        """See `CropReader.crop`; raises what `pixels` raises."""
         return self._view(level, content).float() / 255
 
     def _view(self, level: str, content: Content) -> Tensor:

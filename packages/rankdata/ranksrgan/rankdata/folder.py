@@ -11,9 +11,11 @@ NAME                          the dataset; it appears whole or not at all
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
 from ranksrgan.rankdata.manifest import RECORD
 
 _LOCK = "lock"
@@ -101,7 +103,7 @@ class BuildingFolder:
                     f"({first_difference(found, wanted)}); --force discards it",
                     field=str(self.path),
                 )
-            self._empty()
+            self.empty()
             atomic.write_text(file, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
         self.dataset.mkdir(exist_ok=True)
 
@@ -121,29 +123,31 @@ class BuildingFolder:
             if replaced.exists():
                 replaced.rename(self.target)
             raise
-        self._empty()
+        self.empty()
 
     def recover(self) -> None:
         """Do the rest of what a kill in `publish` left undone."""
         if (self.path / "replaced").exists() and not self.target.exists():
             self.dataset.rename(self.target)
         if holds_dataset(self.target) and not self.dataset.exists():
-            self._empty()
+            self.empty()
 
     def remove_if_empty(self) -> None:
         """Remove the folder unless it has results to go on from."""
         if not self._has_results():
-            shutil.rmtree(self.path)
+            # Whoever waits for the lock may put a new one there, and then the folder is theirs.
+            shutil.rmtree(self.path, ignore_errors=True)
 
-    def _has_results(self) -> bool:
-        return any(self.result("").parent.glob("*.json"))
-
-    def _empty(self) -> None:
+    def empty(self) -> None:
+        """Discard what was made so far."""
         # First what makes the rest worth something, so that a kill leaves nothing to go on from.
         (self.path / _SETTINGS).unlink(missing_ok=True)
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
+
+    def _has_results(self) -> bool:
+        return any(self.result("").parent.glob("[!.]*.json"))
 
 
 @contextmanager
@@ -163,6 +167,31 @@ def locked_building_folder(target: Path) -> Iterator[BuildingFolder]:
         os.close(lock)
 
 
+@contextmanager
+def replacing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an empty folder, which takes the place of ``target`` when the block succeeds.
+
+    For what is made in one go: a failure leaves nothing of it, and ``target`` as it was.
+
+    Raises:
+        InvalidInput: see `check_target`; or ``target`` is being built, or its build is unfinished.
+        LimitExceeded: the disk is full.
+    """
+    check_target(target, overwrite=overwrite)
+    with locked_building_folder(target) as building:
+        # Like no other, so that nothing is taken over from a process that was killed.
+        building.claim({"once": secrets.token_hex(8)}, discard=overwrite)
+        try:
+            yield building.dataset
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise LimitExceeded(
+                f"the disk of {target} is full; nothing was kept", field=str(target)
+            ) from error
+        building.publish(overwrite=overwrite)
+
+
 def _lock(folder: BuildingFolder) -> int:
     file = folder.path / _LOCK
     while True:
@@ -173,7 +202,7 @@ def _lock(folder: BuildingFolder) -> int:
             continue  # whoever held it has just removed the folder
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.stat(file).st_ino == os.fstat(handle).st_ino:
+            if file.stat().st_ino == os.fstat(handle).st_ino:
                 return handle
         except BlockingIOError as error:
             os.close(handle)

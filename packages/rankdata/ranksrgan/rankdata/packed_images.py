@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
-from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES, Crops, LevelImages
+from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES, CropReader, LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
 from ranksrgan.rankdata.pack import PACK, key, read_index
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 def open_crops(
     dataset: RankDataset, images: Images = "auto", cache_bytes: int = DEFAULT_CACHE_BYTES
-) -> Crops:
+) -> CropReader:
     """The crops of a dataset from where ``images`` says.
 
     ``auto`` passes over a pack that cannot be used, with a line in the log.
@@ -49,7 +49,7 @@ def open_crops(
 
 
 class PackedImages:
-    """Crops from a dataset's pack.
+    """CropReader from a dataset's pack.
 
     The files are opened when they are first read, once in each process, for however many objects
     of this class. It may be sent to other processes and survives a fork.
@@ -70,7 +70,7 @@ class PackedImages:
         self._contents = {_box(content): place for place, content in enumerate(dataset.contents)}
 
     def pixels(self, level: str, content: Content) -> Tensor:
-        """See `Crops.pixels`.
+        """See `CropReader.pixels`.
 
         Raises:
             InvalidDataset: the pack has no such crop, or was replaced since.
@@ -90,7 +90,7 @@ class PackedImages:
         return torch.frombuffer(data, dtype=torch.uint8).view(shape)
 
     def crop(self, level: str, content: Content) -> Tensor:
-        """See `Crops.crop`; raises what `pixels` raises."""
+        """See `CropReader.crop`; raises what `pixels` raises."""
         return self.pixels(level, content).float() / 255
 
 

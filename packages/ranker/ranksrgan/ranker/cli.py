@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,11 +12,11 @@ from typing import Any
 import torch
 
 from ranksrgan.contracts import console
-from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
+from ranksrgan.ranker import cli_eval
 from ranksrgan.ranker.ensemble import RankerEnsemble
 
 
@@ -38,7 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
     train.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="of the run")
-    train.add_argument("--config", metavar="FILE", type=Path, help="YAML; see config.yaml of a run")
+    train.add_argument(
+        "--recipe",
+        metavar="NAME|FILE.yaml",
+        help="paper, as_published or small, or a file as config.yaml of a run "
+        "(default: the paper's, with a penalty on the scores' magnitude)",
+    )
     train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(
         "--val-split",
@@ -53,12 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("eval", help="agreement with the metric of a rank dataset")
-    evaluate.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
-    _add_ranker(evaluate)
-    evaluate.add_argument("--split", default="val", help="to evaluate on (default: val)")
-    evaluate.add_argument("--format", choices=("table", "json"), default="table")
-    evaluate.set_defaults(command=_evaluate)
+    cli_eval.add_commands(commands)
 
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
@@ -74,10 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from ranksrgan.ranker.config import TrainConfig
+    from ranksrgan.ranker.config import load_recipe
     from ranksrgan.ranker.train import train
 
-    config = load_config(TrainConfig, arguments.config, arguments.overrides)
+    config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
     validate = None
     if arguments.val_split != "none":
@@ -86,18 +85,6 @@ def _train(arguments: argparse.Namespace) -> int:
     print(f"{result.weights}: step {result.best_step} of {result.step}")
     if result.evaluation:
         print(_table(_shown(asdict(result.evaluation))))
-    return 0
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from ranksrgan.ranker.evaluate import evaluate
-
-    source = open_pair_source(arguments.data, split=arguments.split)
-    found = evaluate(open_scorer(arguments.ranker), source)
-    if arguments.format == "json":
-        print(json.dumps({"metric": source.info.metric, **asdict(found)}, indent=2))
-    else:
-        print(_table(_shown({"metric": source.info.metric, **asdict(found)})))
     return 0
 
 

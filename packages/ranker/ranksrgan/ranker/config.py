@@ -46,6 +46,7 @@ class TrainConfig(Config):
     Attributes:
         architecture: see `VGG`.
         width: of the network, see `VGG`.
+        start: how the initial weights are drawn, see `Start`.
         further: further metrics of the rank dataset to learn, each with a head of its own on the
             one trunk; the loss is the mean over the heads.
         sample: what a batch is made of: ``contents`` with all of their versions, so that every pair
@@ -93,6 +94,7 @@ class TrainConfig(Config):
 
     architecture: Architecture = "vgg12"
     width: int = Field(default=64, ge=1)
+    start: Literal["he", "zero_mean"] = "he"
     further: tuple[str, ...] = ()
     sample: Literal["contents", "pairs"] = "contents"
     batch: int = Field(default=16, ge=1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -17,9 +19,10 @@ from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.ranker.augment import content_views, noise
 from ranksrgan.ranker.batches import Batch
 from ranksrgan.ranker.config import TrainConfig
-from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
-from ranksrgan.ranker.heads import Head, heads_about
+from ranksrgan.ranker.evaluate import RankEvaluation
+from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
 from ranksrgan.ranker.objective import objective
+from ranksrgan.ranker.predictions import predict
 from ranksrgan.ranker.processes import Processes
 from ranksrgan.ranker.scorer import KIND, Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
@@ -65,7 +68,7 @@ class Run:
             config.width,
             torch.Generator().manual_seed(config.seed),
             heads=1 + len(config.further),
-            as_published=config.as_published,
+            start="pytorch" if config.as_published else config.start,
         )
         self._network = place(network, here.device)
         self._shared = here.share(self._network)
@@ -126,10 +129,10 @@ class Run:
     def validate(self, source: PairSource) -> dict[str, float | None]:
         """Evaluate, and keep the weights if none were better. The first process does it."""
         self._check_finite()
-        found = self._here.from_first(lambda: self._evaluate(source))
+        found, scales = self._here.from_first(lambda: self._evaluate(source))
         if self.best is None or found.selection > self.best.selection:
             self.best, self.best_step, self._without_better = found, self.step, 0
-            self._save_weights()
+            self._save_weights(scales)
         else:
             self._without_better += 1
         values = {name: getattr(found, name) for name in SCORES}
@@ -187,11 +190,26 @@ class Run:
             scores = torch.cat([self._shared(part) for part in parts])
         return scores.reshape(len(images), -1)
 
-    def _evaluate(self, source: PairSource) -> RankEvaluation:
-        higher_is_better = self._info.higher_is_better
-        device = self._here.device
-        ranker = Ranker(self._network, higher_is_better=higher_is_better, device=device)
-        return evaluate(ranker, source)
+    def _evaluate(self, source: PairSource) -> tuple[RankEvaluation, list[ScoreScale | None]]:
+        """Agreement of the first head, and where the scores of each head lie."""
+        evaluations, scales = [], []
+        for index, head in enumerate(self._heads()):
+            ranker = Ranker(
+                self._network,
+                head=index,
+                higher_is_better=bool(head.higher_is_better),
+                device=self._here.device,
+            )
+            predictions = predict({"ranker": ranker}, source, metric=head.metric)["ranker"]
+            evaluations.append(RankEvaluation.of(predictions, min_gap=self._config.min_gap))
+            scores, _ = predictions.by_image
+            mean, std = float(scores.mean()), float(scores.std())
+            scales.append(ScoreScale(mean, std) if std > 0 else None)
+        return evaluations[0], scales
+
+    def _heads(self) -> list[Head]:
+        further = [Head(name, self._info.further[name]) for name in self._config.further]
+        return [Head(self._info.metric, self._info.higher_is_better), *further]
 
     def _start_at_mean(self, batch: Batch) -> None:
         """A metric's mean is thousands of Adam's steps away from a bias of 0."""
@@ -199,11 +217,11 @@ class Run:
         with torch.no_grad():
             self._network.get_parameter("classifier.2.bias").copy_(values.mean(0))
 
-    def _save_weights(self) -> None:
+    def _save_weights(self, scales: Sequence[ScoreScale | None] = ()) -> None:
         if not self._here.first:
             return
-        further = [Head(name, self._info.further[name]) for name in self._config.further]
-        heads = [Head(self._info.metric, self._info.higher_is_better), *further]
+        pairs = zip_longest(self._heads(), scales)
+        heads = [replace(head, scale=scale) for head, scale in pairs]
         save_weights(
             self._folder / WEIGHTS_FILE,
             self._network.state_dict(),

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,14 @@ from ranksrgan.contracts.errors import ImageTooSmall, InvalidCheckpoint, Invalid
 #: Five convolutions of stride 2 leave one position of 32 pixels, and none of 31.
 MIN_SIDE = 32
 SLOPE = 0.2
+
+#: ``he``: as He et al. (2015) propose and the paper says. ``pytorch``: PyTorch's default
+#: distributions, as in the published code. ``zero_mean``: as ``he``, but for the first layer's
+#: filters, which have a mean of zero in each colour. They see texture from the first step on. The
+#: others see mostly brightness, whose variation is many times that of texture, and no BatchNorm
+#: follows them that could lift the difference between two versions of one content; it takes them
+#: thousands of steps to find it.
+Start = Literal["he", "zero_mean", "pytorch"]
 
 #: By depth, the kernels of each stage.
 KERNELS: dict[int, tuple[tuple[int, ...], ...]] = {
@@ -52,13 +60,12 @@ class VGG(nn.Module):
     Args:
         depth: 8, 12 or 16.
         width: channels of the first stage; all others follow.
-        generator: of the initial weights, drawn as He et al. (2015) propose and the paper says.
+        generator: of the initial weights.
         heads: how many numbers; one trunk can learn several metrics.
-        as_published: draw the initial weights from PyTorch's default distributions instead, as the
-            published code does.
+        start: how the initial weights are drawn, see `Start`.
 
     Raises:
-        InvalidInput: no such depth, or a width or number of heads below 1.
+        InvalidInput: no such depth or start, or a width or number of heads below 1.
     """
 
     def __init__(
@@ -68,7 +75,7 @@ class VGG(nn.Module):
         generator: torch.Generator | None = None,
         *,
         heads: int = 1,
-        as_published: bool = False,
+        start: Start = "he",
     ) -> None:
         super().__init__()
         if depth not in KERNELS:
@@ -77,6 +84,10 @@ class VGG(nn.Module):
             raise InvalidInput(
                 f"width {width} and {heads} heads: each is at least 1",
                 field="width" if width < 1 else "heads",
+            )
+        if start not in get_args(Start):
+            raise InvalidInput(
+                f"start {start!r}: {', '.join(get_args(Start))} are there", field="start"
             )
         self.depth, self.width, self.heads = depth, width, heads
         channels = 3
@@ -94,7 +105,11 @@ class VGG(nn.Module):
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                _start(module, generator, as_published)
+                _draw(module, generator, start)
+        if start == "zero_mean":
+            first = self.get_parameter("conv0_0.weight")
+            with torch.no_grad():
+                first.sub_(first.mean((2, 3), keepdim=True))
 
     @property
     def architecture(self) -> str:
@@ -242,12 +257,10 @@ def _outputs(weights: Weights, layer: str, dimensions: int) -> int:
     return len(value)
 
 
-def _start(
-    module: nn.Conv2d | nn.Linear, generator: torch.Generator | None, as_published: bool
-) -> None:
-    """Draw initial weights; with the same seed ``as_published`` gives PyTorch's own numbers."""
+def _draw(module: nn.Conv2d | nn.Linear, generator: torch.Generator | None, start: Start) -> None:
+    """Draw initial weights; with the same seed ``pytorch`` gives PyTorch's own numbers."""
     weight, bias = module.parameters()
-    if as_published:
+    if start == "pytorch":
         nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
         bound = weight[0].numel() ** -0.5
         nn.init.uniform_(bias, -bound, bound, generator=generator)
