@@ -11,11 +11,13 @@ from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
 from ranksrgan.rankdata.folder import BuildingFolder, locked_building_folder, replacing_folder
 
 
-def _replace(target: Path, *, overwrite: bool = False, name: str = "new") -> None:
+def _replace(target: Path, *, overwrite: bool = False, failure: Exception | None = None) -> None:
     with replacing_folder(target, overwrite=overwrite) as folder:
         assert list(folder.iterdir()) == []
-        (folder / name).write_text("new")
-        assert not (target / name).exists()
+        (folder / "new").write_text("new")
+        assert not (target / "new").exists()
+        if failure is not None:
+            raise failure
 
 
 def test_appears_at_once(tmp_path: Path) -> None:
@@ -25,7 +27,7 @@ def test_appears_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "expected"),
+    ("failure", "raised"),
     [
         (ValueError("broken"), ValueError),
         (OSError(errno.EACCES, "Permission denied"), PermissionError),
@@ -33,14 +35,10 @@ def test_appears_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_failure_leaves_nothing(
-    tmp_path: Path, raised: Exception, expected: type[Exception]
+    tmp_path: Path, failure: Exception, raised: type[Exception]
 ) -> None:
-    with (
-        pytest.raises(expected),
-        replacing_folder(tmp_path / "target", overwrite=False) as folder,
-    ):
-        (folder / "half").write_text("of it")
-        raise raised
+    with pytest.raises(raised):
+        _replace(tmp_path / "target", failure=failure)
     assert list(tmp_path.iterdir()) == []
 
 
