@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -198,6 +199,15 @@ def test_what_cannot_be_opened(
         opened(name, **options)
     assert type(caught.value) is error
     assert field in (None, caught.value.field)
+
+
+def test_a_folder_that_is_there_goes_before_options(root: Path, folder: Open) -> None:
+    odd = root / "datasets" / "ranked?split=val"
+    shutil.copytree(root / "datasets" / "ranked", odd)
+    assert open_pair_source(str(odd)).info == folder("ranked").info
+    assert open_pair_source(str(odd), split="val").info == folder("ranked", split="val").info
+    shutil.rmtree(odd)
+    assert open_pair_source(str(odd)).info == folder("ranked", split="val").info
 
 
 @pytest.mark.parametrize(

@@ -42,15 +42,17 @@ class RemotePairSource:
             InvalidDataset: it has no such split, or is damaged.
         """
         self._connection = connection
-        self._request = rank_data_pb2.DescribePairsRequest(
-            dataset=dataset,
-            split=selection.split or "",
-            ties=pairs_codec.ties_to_proto(selection.ties),
-            min_gap=selection.min_gap,
-        )
-        self._info = pairs_codec.ranked_info_from_proto(
-            connection.call(self._stub().DescribePairs, self._request)
-        )
+        self._name = dataset
+        # What every request says.
+        self._what: dict[str, Any] = {
+            "dataset": dataset,
+            "split": selection.split or "",
+            "ties": pairs_codec.ties_to_proto(selection.ties),
+            "min_gap": selection.min_gap,
+        }
+        request = rank_data_pb2.DescribePairsRequest(**self._what)
+        answer = connection.call(self._stub().DescribePairs, request)
+        self._info = pairs_codec.ranked_info_from_proto(answer)
 
     @property
     def info(self) -> RankedInfo:
@@ -64,14 +66,7 @@ class RemotePairSource:
             InvalidDataset: there is no pair, since all are ties.
         """
         self._check_order(seed, start, step)
-        request = rank_data_pb2.StreamPairsRequest(
-            dataset=self._request.dataset,
-            split=self._request.split,
-            ties=self._request.ties,
-            min_gap=self._request.min_gap,
-            seed=seed,
-            step=step,
-        )
+        request = rank_data_pb2.StreamPairsRequest(**self._what, seed=seed, step=step)
 
         def begin(cursor: int) -> Any:
             request.cursor = cursor
@@ -105,6 +100,7 @@ class RemotePairSource:
             )
 
     def close(self) -> None:
+        """Close the connection, and with it every stream."""
         self._connection.close()
 
     def _stub(self) -> rank_data_pb2_grpc.RankDataServiceStub:
@@ -119,7 +115,7 @@ class RemotePairSource:
             raise InvalidInput(f"seed={seed}: it travels as a number of 64 bits", field="seed")
         if not self._info.pairs:
             raise InvalidDataset(
-                f"{self._request.dataset} has no pair with an order: every pair is a tie",
+                f"{self._name} has no pair with an order: every pair is a tie",
                 field="ties",
             )
 
@@ -127,13 +123,7 @@ class RemotePairSource:
         self, start: int, step: int, *, shuffled: bool, seed: int = 0
     ) -> Generator[rank_data_pb2.StreamContentsResponse, None, None]:
         request = rank_data_pb2.StreamContentsRequest(
-            dataset=self._request.dataset,
-            split=self._request.split,
-            ties=self._request.ties,
-            min_gap=self._request.min_gap,
-            shuffled=shuffled,
-            seed=seed,
-            step=step,
+            **self._what, shuffled=shuffled, seed=seed, step=step
         )
 
         def begin(cursor: int) -> Any:
@@ -190,12 +180,13 @@ class RemotePairSource:
 
     def _require_same_data(self) -> None:
         """Another dataset may have got the name since, while the server was away for example."""
-        answer = self._stub().DescribePairs(self._request, timeout=self._connection.timeout)
+        request = rank_data_pb2.DescribePairsRequest(**self._what)
+        answer = self._stub().DescribePairs(request, timeout=self._connection.timeout)
         if pairs_codec.ranked_info_from_proto(answer) != self._info:
             raise InvalidDataset(
-                f"{self._request.dataset} at {self._connection.address} is another dataset than "
+                f"{self._name} at {self._connection.address} is another dataset than "
                 "when it was opened; open it again",
-                field=self._request.dataset,
+                field=self._name,
             )
 
 

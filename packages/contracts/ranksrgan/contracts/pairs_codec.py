@@ -32,7 +32,7 @@ def stored_image_to_proto(image: Tensor) -> image_pb2.Image:
     Raises:
         InvalidInput: it is none: the pixels are not multiples of 1/255.
     """
-    pixels = (image * 255).round().clamp(0, 255).to(torch.uint8)
+    pixels = (image * 255).round().to(torch.uint8)
     if not torch.equal(pixels.float() / 255, image):
         raise InvalidInput("an image of a rank dataset has 8 bits; these pixels have more")
     return codec.image_to_proto(pixels)
