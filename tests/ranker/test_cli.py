@@ -222,20 +222,26 @@ def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     def serve(
         listen: str,
         rankers: dict[str, Path],
+        data_root: Path | None,
         *,
+        trainings: int,
         workers: int,
         queue: int,
         max_pixels: int,
         max_message_bytes: int,
     ) -> int:
-        calls.append((listen, rankers, workers, queue, max_pixels, max_message_bytes))
+        limits = (trainings, workers, queue, max_pixels, max_message_bytes)
+        calls.append((listen, rankers, data_root, *limits))
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--ranker", "niqe=a.safetensors", "--ranker", "ma=b.pth", "--max-message-mib", "8"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags, "--workers", "3"]) == 0
     rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
-    assert calls == [("unix:/x.sock", rankers, 3, 16, 2**24, 8 * 2**20)]
+    assert calls == [("unix:/x.sock", rankers, None, 1, 3, 16, 2**24, 8 * 2**20)]
+    flags = ["--data-root", "data", "--trainings", "2"]
+    assert cli.main(["serve", "--listen", "unix:/x.sock", *flags]) == 0
+    assert calls[1:] == [("unix:/x.sock", {}, Path("data"), 2, 2, 16, 2**24, 64 * 2**20)]
 
 
 @pytest.mark.parametrize(

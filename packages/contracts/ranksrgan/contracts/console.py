@@ -43,10 +43,18 @@ def whole_number(least: int) -> Callable[[str], int]:
     return number
 
 
-def add_named_paths(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    """Add a required ``--flag NAME=PATH [NAME=PATH ...]`` that may be repeated: a dict of paths."""
+def add_named_paths(
+    parser: argparse.ArgumentParser, flag: str, meaning: str, *, required: bool = True
+) -> None:
+    """Add ``--flag NAME=PATH [NAME=PATH ...]``, which may be repeated: a dict of paths."""
     parser.add_argument(
-        flag, required=True, nargs="+", action=_NamedPaths, metavar="NAME=PATH", help=meaning
+        flag,
+        required=required,
+        default={},
+        nargs="+",
+        action=_NamedPaths,
+        metavar="NAME=PATH",
+        help=meaning,
     )
 
 

@@ -16,7 +16,7 @@ from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
-from ranksrgan.ranker import cli_eval
+from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
 
 
@@ -32,11 +32,16 @@ def _parser() -> argparse.ArgumentParser:
         description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
         "and has a gradient.",
     )
-    commands = parser.add_subparsers(required=True, metavar="train|eval|score|serve")
+    commands = parser.add_subparsers(required=True, metavar="train|eval|operation|score|serve")
 
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
     train.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="of the run")
+    train.add_argument(
+        "--at",
+        metavar="ADDRESS",
+        help="train at the service there: --data is datasets/NAME, and --output rankers/NAME",
+    )
     train.add_argument(
         "--recipe",
         metavar="NAME|FILE.yaml",
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     cli_eval.add_commands(commands)
+    cli_remote.add_commands(commands)
 
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
@@ -65,8 +71,22 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
-    serve = commands.add_parser("serve", help="answer Score and ScoreGradient over gRPC")
-    console.add_named_paths(serve, "--ranker", "weights, and the name that clients use")
+    serve = commands.add_parser("serve", help="score, differentiate and train over gRPC")
+    meaning = "weights (PATH?head=ma for one of several heads), and the name that clients use"
+    console.add_named_paths(serve, "--ranker", meaning, required=False)
+    serve.add_argument(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="train Rankers into DIR/rankers/NAME, from DIR/datasets/NAME",
+    )
+    serve.add_argument(
+        "--trainings",
+        metavar="N",
+        type=console.whole_number(1),
+        default=1,
+        help="Rankers trained at a time (default: 1)",
+    )
     console.add_serve_flags(serve)
     serve.set_defaults(command=_serve)
     return parser
@@ -76,6 +96,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.config import load_recipe
     from ranksrgan.ranker.train import train
 
+    if arguments.at:
+        return cli_remote.train(arguments)
     config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
     validate = None
@@ -121,7 +143,13 @@ def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.server import serve
 
-    return serve(arguments.listen, arguments.ranker, **console.serve_options(arguments))
+    return serve(
+        arguments.listen,
+        arguments.ranker,
+        arguments.data_root,
+        trainings=arguments.trainings,
+        **console.serve_options(arguments),
+    )
 
 
 def _add_ranker(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

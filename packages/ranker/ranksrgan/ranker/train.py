@@ -59,6 +59,7 @@ def train(
     *,
     resume: bool = True,
     on_step: Callable[[int, float], None] | None = None,
+    on_best: Callable[[int, RankEvaluation], None] | None = None,
 ) -> TrainResult:
     """Train a Ranker; what is in ``folder`` is continued, on the CPU to the bit.
 
@@ -77,6 +78,9 @@ def train(
         resume: False starts anew and overwrites what is there.
         on_step: called after each step, and after its state is saved if it is, with the number of
             finished steps and the step's loss.
+        on_best: called, before ``on_step`` is, with each evaluation that is better than all before
+            it and with the step that it belongs to; and with the best so far where a training is
+            continued.
 
     Raises:
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data.
@@ -94,7 +98,7 @@ def train(
         if here.first:
             write_run_record(folder, config, config.seed)
         logger.info("training on %s in %s, from step %d", here.device, precision, run.step)
-        _continue(run, config, train_source, val_source, folder, here, on_step)
+        _continue(run, config, train_source, val_source, folder, here, on_step, on_best)
         return TrainResult(folder / WEIGHTS_FILE, run.step, run.best_step, run.best)
 
 
@@ -106,6 +110,7 @@ def _continue(
     folder: Path,
     here: Processes,
     on_step: Callable[[int, float], None] | None,
+    on_best: Callable[[int, RankEvaluation], None] | None,
 ) -> None:
     batches = read_batches(
         train_source, config, start=run.step, rank=here.rank, processes=here.count
@@ -122,6 +127,8 @@ def _continue(
             bar = stack.enter_context(
                 tqdm(total=config.steps, initial=run.step, unit="step", disable=None)
             )
+        if on_best and run.best:
+            on_best(run.best_step, run.best)
         while run.step < config.steps and not run.patience_ended:
             loss = run.update(next(ready))
             row = run.row_if_due()
@@ -132,6 +139,8 @@ def _continue(
                 found = run.validate(val_source)
                 if curves:
                     curves.scores(run.step, found)
+                if on_best and run.best and run.best_step == run.step:
+                    on_best(run.best_step, run.best)
             if last or run.patience_ended or run.step % config.save_every == 0:
                 run.save()
             if bar is not None:
