@@ -1,5 +1,5 @@
 """Between messages on the wire and the things of this package, in pairs ``x_to_proto`` and
-``x_from_proto``; the only module that knows both."""
+``x_from_proto``. Rank datasets have `pairs_codec`; no other module knows both sides."""
 
 from __future__ import annotations
 

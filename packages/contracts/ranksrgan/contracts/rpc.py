@@ -221,8 +221,9 @@ def open_channel(address: str) -> grpc.Channel:
             ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.enable_http_proxy", 0),
+            # What one attempt to connect may take, whatever its name says: a busy server needs it.
+            ("grpc.min_reconnect_backoff_ms", 20_000),
             # A service that restarts should be found again within a second, not within two minutes.
-            ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ],

@@ -97,7 +97,9 @@ def build(
     target = config.output
     check_target(target, overwrite=True)
     if holds_dataset(target) and not overwrite:
-        _refuse_other_parameters(target, config)
+        difference = other_parameters(target, config)
+        if difference is not None:
+            raise _taken(target, difference)
     check_executor(executor, workers, given=scorer is not None or bool(upscalers))
     work = SourceWork(config, scorer=scorer, upscalers=upscalers)
     split_sizes(len(work.paths), config.fractions)  # too few images are found out before the work
@@ -129,12 +131,17 @@ def build(
     )
 
 
-def _refuse_other_parameters(target: Path, config: BuildConfig) -> None:
-    """Refuse a dataset made with another configuration, before anything is opened."""
+def other_parameters(target: Path, config: BuildConfig) -> str | None:
+    """The first place in which the dataset in ``target`` was made with another configuration.
+
+    Raises:
+        InvalidDataset: its record is damaged.
+    """
     there = {key: value for key, value in read_record(target).config.items() if key != "output"}
     wanted = config.model_dump(mode="json", exclude={"output"})
-    if there != wanted or list(there.get("levels", ())) != list(wanted["levels"]):
-        raise _taken(target, first_difference(there, wanted))
+    if there == wanted and list(there.get("levels", ())) == list(wanted["levels"]):
+        return None
+    return first_difference(there, wanted)
 
 
 def _finished(target: Path, identity: str) -> DatasetSummary:

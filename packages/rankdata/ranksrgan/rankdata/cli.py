@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from ranksrgan.contracts import console
-from ranksrgan.rankdata import cli_analysis, cli_build, cli_inspect
+from ranksrgan.rankdata import cli_analysis, cli_build, cli_inspect, cli_remote, cli_serve
 
 # Each has `add_parser(commands)`, which adds a subcommand and sets its function as `command`.
-_SUBCOMMANDS = (cli_build, cli_inspect)
+_SUBCOMMANDS = (cli_build, cli_inspect, cli_serve, cli_remote)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

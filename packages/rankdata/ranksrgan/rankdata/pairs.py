@@ -12,18 +12,17 @@ import itertools
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import NamedTuple, cast
 
 import torch
 from torch.utils.data import Dataset
 
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.pairs import PairSelection, Ties
 from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.packed_images import Images, open_crops
-
-Ties = Literal["drop", "keep"]
 
 
 class _Order(NamedTuple):
@@ -63,10 +62,7 @@ class PairDataset(Dataset[Pair]):
         images: Images = "auto",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        if ties not in get_args(Ties):
-            raise InvalidInput(f"ties={ties}: drop or keep is wanted", field="ties")
-        if not min_gap >= 0:
-            raise InvalidInput(f"min_gap={min_gap}: 0 or more is wanted", field="min_gap")
+        PairSelection(split, ties, min_gap)  # checks them
         self.dataset = dataset
         self.split = split
         self.ties = ties
@@ -218,25 +214,13 @@ def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSour
         InvalidInput: an unknown option or a value it cannot have.
         InvalidDataset: see `RankDataset.open` and `PairDataset`.
     """
-    known = {"split", "ties", "min_gap", "images"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InvalidInput(
-            f"unknown option {unknown[0]}; a rank dataset takes {', '.join(sorted(known))}",
-            field=unknown[0],
-        )
-    try:
-        min_gap = float(options.get("min_gap", "0"))
-    except ValueError as error:
-        raise InvalidInput(
-            f"min_gap={options['min_gap']}: a number is wanted", field="min_gap"
-        ) from error
+    selection = PairSelection.from_options(options, beside={"images"})
     return FolderPairSource(
         PairDataset(
             RankDataset.open(Path(folder)),
-            options.get("split"),
-            ties=cast(Ties, options.get("ties", "drop")),
-            min_gap=min_gap,
+            selection.split,
+            ties=selection.ties,
+            min_gap=selection.min_gap,
             images=cast(Images, options.get("images", "auto")),
         )
     )

@@ -204,20 +204,24 @@ class StreamPairsResponse(_message.Message):
     def __init__(self, cursor: _Optional[int] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ...) -> None: ...
 
 class StreamContentsRequest(_message.Message):
-    __slots__ = ("dataset", "split", "shuffled", "seed", "cursor", "step")
+    __slots__ = ("dataset", "split", "shuffled", "seed", "cursor", "step", "ties", "min_gap")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     SHUFFLED_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    TIES_FIELD_NUMBER: _ClassVar[int]
+    MIN_GAP_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     split: str
     shuffled: bool
     seed: int
     cursor: int
     step: int
-    def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., shuffled: _Optional[bool] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
+    ties: TiePolicy
+    min_gap: float
+    def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., shuffled: _Optional[bool] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ...) -> None: ...
 
 class StreamContentsResponse(_message.Message):
     __slots__ = ("cursor", "content", "levels", "images", "scores", "further_scores")
