@@ -62,11 +62,11 @@ def _open(request: TrainingRequest, root: DataRoot, prefix: str, split: str) -> 
     if prefix and request.validation_dataset:
         field, name = "validation_dataset", request.validation_dataset
     folder = root.find(name, DATASETS, field)
-    options = {"ties": request.ties, "min_gap": repr(request.min_gap)}
-    if split:
-        options["split"] = split
+    ties, min_gap = request.ties, repr(request.min_gap)
     try:
-        return open_pair_source(str(folder), **options)
+        if split:
+            return open_pair_source(str(folder), split=split, ties=ties, min_gap=min_gap)
+        return open_pair_source(str(folder), ties=ties, min_gap=min_gap)
     except InvalidDataset as error:
         if error.field == "split":
             field = f"{prefix}split"
