@@ -1,7 +1,7 @@
 """Builds that are killed at every moment at which they touch the file system.
 
 Run by test_build_resume.py in a process of its own, since it forks: ``killed_builds.py FOLDER``.
-Prints how many such moments a build has.
+Writes how many such moments a build has.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(root: Path) -> None:
             shutil.rmtree(config.output)
             moment += 1
         moments = moment
-    print(moments)
+    sys.stdout.write(f"{moments}\n")
 
 
 def _config(root: Path, name: str, **changes: Any) -> BuildConfig:

@@ -476,7 +476,7 @@ def test_nan_is_no_score(hr: Path) -> None:
 
 
 def test_dataset_of_ties_is_refused(hr: Path) -> None:
-    with pytest.raises(InvalidDataset, match="every pair is a tie: .* have the same rmse"):
+    with pytest.raises(InvalidDataset, match=r"every pair is a tie: .* have the same rmse"):
         build(_config(hr, levels={"a": "hr", "b": str(hr)}))
     assert {path.name for path in hr.parent.iterdir()} == {"hr"}
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from ranksrgan.contracts import ScorerInfo, atomic
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
 from ranksrgan.contracts.images import Picture, read_image, write_image
-from ranksrgan.rankdata import BuildConfig, RankDataset, build
+from ranksrgan.rankdata import BuildConfig, RankDataset, build, build_assemble
+from ranksrgan.rankdata.build_executors import Executor
 from ranksrgan.rankdata.folder import BuildingFolder, locked_building_folder
 
 LEVELS = {"hr": "hr", "sr": "bicubic", "noisy": "noise:20"}
@@ -189,11 +190,28 @@ def test_replacing_goes_on_too(hr: Path) -> None:
 
 def test_two_builds_of_one_dataset_do_not_mix(hr: Path) -> None:
     config = _config(hr)
-    with locked_building_folder(config.output):
-        with pytest.raises(InvalidInput, match="another build of .*out is running"):
-            build(config)
+    with (
+        locked_building_folder(config.output),
+        pytest.raises(InvalidInput, match=r"another build of .*out is running"),
+    ):
+        build(config)
     assert not config.output.exists()
     build(config)
+
+
+@pytest.mark.parametrize("executor", ["local", "processes"])
+def test_nothing_but_the_manifest_is_left_to_do(
+    hr: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the power is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_assemble, "write_manifest", fail)
+        with pytest.raises(RuntimeError, match="power"):
+            build(_config(hr))
+    build(_config(hr), executor=executor)
+    RankDataset.open(_config(hr).output)
 
 
 @contextmanager

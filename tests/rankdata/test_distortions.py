@@ -14,7 +14,6 @@ from ranksrgan.contracts.images import encode_image, from_tensor
 from ranksrgan.rankdata.degradation import Source, read_source
 from ranksrgan.rankdata.distortions import Blurred, Compressed, Noisy
 
-
 # Of the seed 0, the source "grey" and the level "n": the first pixels of each channel.
 GOLDEN_NOISE = [[116, 160, 143, 105], [159, 120, 80, 122], [111, 170, 147, 174]]
 

@@ -76,8 +76,7 @@ def test_what_has_no_score_says_why_and_under_which_further_metric() -> None:
     assert [row if isinstance(row, str) else "" for row in found] == [
         *("", "undefined_score", "", "undefined_score", "")
     ]
-    beside = Labels.open(_config(label="order"))
-    beside = Labels(beside.info, None, (scorer,))
+    beside = Labels(Labels.open(_config(label="order")).info, None, (scorer,))
     assert beside.of(crops, None, 1)[3] == "undefined_score:brightness"
     assert beside.of(crops, None, 1)[4] == (1.0, crops[4].double().mean().item())
 

@@ -23,7 +23,12 @@ from typing import Any, Literal, cast, get_args
 import torch
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.errors import InternalError, InvalidInput, NotSupported
+from ranksrgan.contracts.errors import (
+    InternalError,
+    InvalidInput,
+    NotSupported,
+    ServiceUnavailable,
+)
 from ranksrgan.rankdata.build_source import SourceWork
 from ranksrgan.rankdata.config import BuildConfig
 
@@ -85,9 +90,12 @@ def run_sources(
         advance: is told a source's name whenever one level of it is done, with ``local``.
 
     Raises:
-        InternalError: a worker died; names the source.
+        InternalError: a worker process died (names the source), or Ray gave up.
+        ServiceUnavailable: the Ray cluster of $RAY_ADDRESS does not answer.
         RankSRGANError: whatever the work raises. What is finished stays finished.
     """
+    if not names:
+        return
     if executor == "local":
         for name in names:
             work(name, advance)
@@ -214,7 +222,14 @@ def _on_ray(names: Sequence[str], config: BuildConfig, workers: int | None) -> I
     ray = _import_ray()
     ours = not ray.is_initialized()
     if ours:
-        ray.init(include_dashboard=False)
+        # By itself Ray would also look for a cluster that was on this machine some time ago.
+        address = os.environ.get("RAY_ADDRESS", "local")
+        try:
+            ray.init(address, include_dashboard=False)
+        except ConnectionError as error:
+            raise ServiceUnavailable(
+                f"no Ray cluster answers at RAY_ADDRESS={address}", field="executor"
+            ) from error
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         blocks = min(len(names), _RAY_BLOCKS)
@@ -222,13 +237,15 @@ def _on_ray(names: Sequence[str], config: BuildConfig, workers: int | None) -> I
             _RayWork,
             fn_constructor_args=(config, str(Path.cwd())),
             batch_size=1,
-            concurrency=workers or int(ray.cluster_resources()["CPU"]),
+            compute=ray.data.ActorPoolStrategy(size=workers or int(ray.cluster_resources()["CPU"])),
         )
         for row in done.iter_rows():
             cancellation.check()
             if row["error"]:
                 raise pickle.loads(row["error"])
             yield row["source"]
+    except ray.exceptions.RayError as error:
+        raise InternalError(f"Ray has given up: {error}", field="executor") from error
     finally:
         if ours:
             ray.shutdown()

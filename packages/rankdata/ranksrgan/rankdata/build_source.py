@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -84,7 +84,7 @@ class SourceResult:
 
     def write(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        atomic.write_text(path, json.dumps(asdict(self), ensure_ascii=False) + "\n")
+        atomic.write_text(path, json.dumps(vars(self), ensure_ascii=False) + "\n")
 
 
 class SourceWork:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.rankdata.folder import (
+    BuildingFolder,
+    check_target,
+    first_difference,
+    locked_building_folder,
+)
+
+
+def _finish_a_source(building: BuildingFolder, content: str = "{}") -> None:
+    building.result("one").parent.mkdir()
+    building.result("one").write_text(content)
+
+
+def _complete(building: BuildingFolder, text: str) -> None:
+    building.claim({"made": text}, discard=False)
+    _finish_a_source(building)
+    (building.dataset / "dataset.json").write_text(text)
+
+
+def test_dataset_takes_its_place_and_nothing_else_stays(tmp_path: Path) -> None:
+    for overwrite, text in ((False, "old"), (True, "new")):
+        with locked_building_folder(tmp_path / "ranks") as building:
+            assert building.path == tmp_path / ".ranks.building"
+            _complete(building, text)
+            building.publish(overwrite=overwrite)
+        assert (tmp_path / "ranks" / "dataset.json").read_text() == text
+        assert [path.name for path in tmp_path.iterdir()] == ["ranks"]
+
+
+def test_folder_is_held_by_one(tmp_path: Path) -> None:
+    with (
+        locked_building_folder(tmp_path / "ranks"),
+        locked_building_folder(tmp_path / "others"),
+        pytest.raises(InvalidInput, match=r"another build of .*ranks is running"),
+        locked_building_folder(tmp_path / "ranks"),
+    ):
+        pytest.fail("held twice")
+    with locked_building_folder(tmp_path / "ranks"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_same_settings_go_on_and_others_do_not(tmp_path: Path) -> None:
+    target = tmp_path / "ranks"
+    settings = {"config": {"levels": [["a", "hr"], ["b", "blur:2"]]}, "seed": 1}
+    with locked_building_folder(target) as building:
+        building.claim(settings, discard=False)
+        _finish_a_source(building)
+    with locked_building_folder(target) as building:
+        building.claim(settings, discard=False)
+        assert building.result("one").is_file()
+        with pytest.raises(InvalidInput, match=r"\(seed: 1 there, 2 now\); --force discards it"):
+            building.claim(settings | {"seed": 2}, discard=False)
+        assert building.result("one").is_file()
+        building.claim(settings | {"seed": 2}, discard=True)
+        assert not building.result("one").exists()
+
+
+def test_kill_between_the_two_renames_is_made_good(tmp_path: Path) -> None:
+    target = tmp_path / "ranks"
+    with locked_building_folder(target) as building:
+        _complete(building, "old")
+        building.publish(overwrite=False)
+    with locked_building_folder(target) as building:
+        _complete(building, "new")
+        target.rename(building.path / "replaced")
+    with locked_building_folder(target):
+        assert (target / "dataset.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["ranks"]
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "difference"),
+    [
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}, "a.c: 2 there, 3 now"),
+        ({"a": 1}, {"a": 1, "b": "x"}, 'b: null there, "x" now'),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"c": 2, "b": 1}}, "a: in another order"),
+        ({"a": [1, 2]}, {"a": [2, 1]}, "a: [1, 2] there, [2, 1] now"),
+    ],
+)
+def test_first_difference(found: object, wanted: object, difference: str) -> None:
+    assert first_difference(found, wanted) == difference
+
+
+def test_target_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ranks").write_text("")
+    with pytest.raises(InvalidInput, match="is a file; a folder is wanted"):
+        check_target(tmp_path / "ranks", overwrite=True)
