@@ -26,7 +26,8 @@ lint: .venv/dev.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy packages
 	$(BIN)/lint-imports
-	$(BIN)/buf lint protos
+	set -o pipefail; $(BIN)/python packages/contracts/generate_protos.py --descriptors /dev/stdout \
+		| $(BIN)/buf lint -#format=binpb --config protos/buf.yaml
 	$(BIN)/python packages/contracts/generate_protos.py --check
 	csrc/check_cuda.sh $(BIN)/python
 

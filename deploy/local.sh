@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # All services of RankSRGAN on this machine, on loopback.
 #
-#   deploy/local.sh up [--ranker NAME=FILE]... [--model NAME=FILE]...
+#   deploy/local.sh up [--ranker NAME=FILE]... [--model NAME=FILE]... [--data-root DIR]
 #   deploy/local.sh status
-#   deploy/local.sh logs [metrics|ranker|srgan]
+#   deploy/local.sh logs [metrics|rankdata|ranker|srgan]
 #   deploy/local.sh down
 #
 # `up` starts what is not running, restarts what runs with other files, and returns when all of
-# them answer their health check. The ranker service needs a --ranker, the srgan service a --model;
-# without one it is not started. Saying `up` or `down` twice changes nothing.
+# them answer their health check. The ranker service needs a --ranker or the data root, which lets it
+# train, the srgan service a --model and the rankdata service the data root; without, they are not
+# started. Saying `up` or `down` twice changes nothing.
 #
 # Environment: RANKSRGAN_STATE (folder of logs and process ids; default ~/.local/state/ranksrgan),
-# METRICS_ADDRESS, RANKER_ADDRESS, SRGAN_ADDRESS (default 127.0.0.1:50051, :50052 and :50053),
-# BIN (folder of the commands; default .venv/bin of this checkout, else PATH).
+# METRICS_ADDRESS, RANKER_ADDRESS, SRGAN_ADDRESS, RANKDATA_ADDRESS (default 127.0.0.1:50051, :50052,
+# :50053 and :50054), BIN (folder of the commands; default .venv/bin of this checkout, else PATH).
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -20,9 +21,10 @@ state=${RANKSRGAN_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/ranksrgan}
 metrics_address=${METRICS_ADDRESS:-127.0.0.1:50051}
 ranker_address=${RANKER_ADDRESS:-127.0.0.1:50052}
 srgan_address=${SRGAN_ADDRESS:-127.0.0.1:50053}
+rankdata_address=${RANKDATA_ADDRESS:-127.0.0.1:50054}
 if [ -z "${BIN:-}" ] && [ -x "$root/.venv/bin/python" ]; then BIN=$root/.venv/bin; fi
 bin() { if [ -n "${BIN:-}" ]; then echo "$BIN/$1"; else command -v "$1" || die "$1 is not installed"; fi; }
-services=(metrics ranker srgan)
+services=(metrics ranker srgan rankdata)
 wait_seconds=120
 
 die() { echo "error: $*" >&2; exit 1; }
@@ -80,27 +82,35 @@ await() {
 }
 
 up() {
-    local rankers=() models=() name wanted=(metrics)
+    local rankers=() models=() data=() name wanted=(metrics)
     while [ $# -gt 0 ]; do
         case $1 in
             --ranker) [ $# -ge 2 ] || die "--ranker NAME=FILE"; rankers+=(--ranker "$2"); shift 2 ;;
             --model) [ $# -ge 2 ] || die "--model NAME=FILE"; models+=(--model "$2"); shift 2 ;;
+            --data-root) [ $# -ge 2 ] || die "--data-root DIR"; data=(--data-root "$2"); shift 2 ;;
             *) die "unknown option $1; see the head of this file" ;;
         esac
     done
     mkdir -p "$state"
     start metrics "$(bin ranksrgan-metrics)" serve --listen "$metrics_address"
-    if [ ${#rankers[@]} -gt 0 ]; then
-        start ranker "$(bin ranksrgan-ranker)" serve --listen "$ranker_address" "${rankers[@]}"
+    if [ ${#rankers[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then
+        start ranker "$(bin ranksrgan-ranker)" serve --listen "$ranker_address" \
+            "${rankers[@]}" "${data[@]}"
         wanted+=(ranker)
     else
-        echo "ranker: not started (no --ranker NAME=FILE)"
+        echo "ranker: not started (no --ranker NAME=FILE, no --data-root DIR)"
     fi
     if [ ${#models[@]} -gt 0 ]; then
         start srgan "$(bin ranksrgan-srgan)" serve --listen "$srgan_address" "${models[@]}"
         wanted+=(srgan)
     else
         echo "srgan: not started (no --model NAME=FILE)"
+    fi
+    if [ ${#data[@]} -gt 0 ]; then
+        start rankdata "$(bin ranksrgan-rankdata)" serve --listen "$rankdata_address" "${data[@]}"
+        wanted+=(rankdata)
+    else
+        echo "rankdata: not started (no --data-root DIR)"
     fi
     for name in "${wanted[@]}"; do await "$name"; done
 }
@@ -109,7 +119,9 @@ status() {
     local name pid code=0
     for name in "${services[@]}"; do
         if ! pid=$(running "$name"); then
-            echo "$name: down"; code=1
+            # One that nobody asked for is no failure, unless there is none at all.
+            if [ -f "$state/$name.command" ] || [ "$name" = metrics ]; then code=1; fi
+            echo "$name: down"
         elif healthy "$name"; then
             echo "$name: up at $(address_of "$name") (process $pid)"
         else

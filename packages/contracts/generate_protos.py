@@ -2,6 +2,9 @@
 
 Needs grpcio-tools at the version that the root pyproject.toml pins. The proto path equals the
 import path, so nothing of what protoc writes is patched.
+
+``--descriptors FILE`` writes what protoc has read, with everything that it imports: buf would fetch
+the imports of other people's protos from its registry, and lints this instead.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+import google.api
+import google.longrunning
+import google.rpc
 from grpc_tools import protoc
 
 WORKSPACE = Path(__file__).resolve().parents[2]
@@ -22,28 +28,46 @@ STUBS = Path("ranksrgan/contracts/v1")
 
 
 def generate(into: Path) -> None:
-    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / STUBS).glob("*.proto"))
     into.joinpath(STUBS).mkdir(parents=True, exist_ok=True)
+    run_protoc(f"--python_out={into}", f"--pyi_out={into}", f"--grpc_python_out={into}")
+    into.joinpath(STUBS, "__init__.py").write_text('"""Generated from protos/: make proto."""\n')
+
+
+def run_protoc(*outputs: str) -> None:
+    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / STUBS).glob("*.proto"))
+    (longrunning,), (api,), (rpc,) = (
+        package.__path__ for package in (google.longrunning, google.api, google.rpc)
+    )
     status = protoc.main(
         [
             "protoc",
             f"--proto_path={PROTOS}",
             f"--proto_path={files('grpc_tools') / '_proto'}",
-            f"--python_out={into}",
-            f"--pyi_out={into}",
-            f"--grpc_python_out={into}",
+            # googleapis-common-protos, where this one has another name than its descriptor.
+            f"--proto_path=google/longrunning/operations.proto={longrunning}/operations_proto.proto",
+            f"--proto_path=google/api={api}",
+            f"--proto_path=google/rpc={rpc}",
+            *outputs,
             *sources,
         ]
     )
     if status != 0:
         raise SystemExit(f"protoc failed with status {status}")
-    into.joinpath(STUBS, "__init__.py").write_text('"""Generated from protos/: make proto."""\n')
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if the stubs are out of date")
-    if not parser.parse_args().check:
+    parser.add_argument("--descriptors", metavar="FILE", help="write what protoc has read to FILE")
+    arguments = parser.parse_args()
+    if arguments.descriptors:
+        run_protoc(
+            f"--descriptor_set_out={arguments.descriptors}",
+            "--include_imports",
+            "--include_source_info",
+        )
+        return 0
+    if not arguments.check:
         generate(PACKAGE)
         return 0
     with tempfile.TemporaryDirectory() as scratch:

@@ -166,6 +166,14 @@ def test_stopping_lets_requests_in_flight_finish(start: StartServer) -> None:
     assert not check_health(server.address, timeout=0.5)
 
 
+def test_a_server_too_busy_to_greet_is_waited_for() -> None:
+    """It has accepted the connection; only the deadline of the call may end the wait."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        with pytest.raises(DeadlineExceeded):
+            connect_scorer(address, "niqe", timeout=1.5)
+
+
 def test_nobody_there(start: StartServer) -> None:
     with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:1 does not answer"):
         connect_scorer("127.0.0.1:1", "niqe", timeout=2)

@@ -10,6 +10,9 @@ from ranksrgan.contracts.v1 import (
     error_pb2,
     features_pb2,
     image_pb2,
+    job_pb2,
+    rank_data_pb2,
+    ranker_training_pb2,
     scoring_pb2,
     super_resolution_pb2,
 )
@@ -46,7 +49,16 @@ def facts(file: FileDescriptor) -> list[str]:
 
 
 def today() -> list[str]:
-    modules = (error_pb2, features_pb2, image_pb2, scoring_pb2, super_resolution_pb2)
+    modules = (
+        error_pb2,
+        features_pb2,
+        image_pb2,
+        job_pb2,
+        rank_data_pb2,
+        ranker_training_pb2,
+        scoring_pb2,
+        super_resolution_pb2,
+    )
     return sorted(line for module in modules for line in facts(module.DESCRIPTOR))
 
 

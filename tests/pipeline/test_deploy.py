@@ -14,6 +14,10 @@ import torch
 
 from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.rank_data_client import RemoteRankData
+from ranksrgan.contracts.ranker_training import TrainingRequest
+from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
 from ranksrgan.contracts.rpc import check_health, start_server
 from ranksrgan.pipeline.services import Addresses
 from ranksrgan.ranker import VGG12
@@ -31,13 +35,21 @@ def addresses() -> Addresses:
 
 
 @pytest.fixture
-def local(addresses: Addresses, tmp_path: Path) -> Iterator[Local]:
+def rankdata_address() -> str:
+    from ranksrgan.pipeline.services import _free_ports
+
+    return f"127.0.0.1:{_free_ports(1)[0]}"
+
+
+@pytest.fixture
+def local(addresses: Addresses, rankdata_address: str, tmp_path: Path) -> Iterator[Local]:
     """Runs the script with ports and a state folder of its own; takes all down at the end."""
     environment = os.environ | {
         "RANKSRGAN_STATE": str(tmp_path / "state"),
         "METRICS_ADDRESS": addresses.metrics,
         "RANKER_ADDRESS": addresses.ranker,
         "SRGAN_ADDRESS": addresses.srgan,
+        "RANKDATA_ADDRESS": rankdata_address,
     }
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -109,6 +121,20 @@ def test_without_models_the_metrics_service_comes_up_alone(
     assert "metrics: down" in local("status").stdout
     assert local("up").returncode == 0  # what died is started again
     assert check_health(addresses.metrics)
+
+
+def test_with_a_data_root_rank_data_is_served_and_rankers_are_trained(
+    local: Local, addresses: Addresses, rankdata_address: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    up = local("up", "--data-root", str(root))
+    assert up.returncode == 0, up.stderr
+    assert local("status").returncode == 0
+    assert list(RemoteRankData(rankdata_address).infos()) == []
+    nothing = TrainingRequest(dataset="datasets/none")
+    with pytest.raises(UnknownName, match="none"):
+        RemoteRankerTraining(addresses.ranker).train("r", nothing)
 
 
 def test_weights_that_do_not_load_are_reported_with_the_log(local: Local, tmp_path: Path) -> None:

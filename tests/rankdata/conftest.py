@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ranksrgan.rankdata.manifest import (
     Record,
     Row,
     level_image,
+    read_manifest,
     write_manifest,
     write_record,
 )
@@ -114,3 +116,16 @@ def by_hand(write_dataset: Callable[..., Path]) -> RankDataset:
             levels=("low", "mid", "high"),
         )
     )
+
+
+@pytest.fixture
+def hashed(by_hand: RankDataset) -> RankDataset:
+    """The same with the true hashes of its files."""
+
+    def true_hash(row: Row) -> str:
+        path = level_image(by_hand.folder, row.level, row.source)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    rows = [row._replace(sha256=true_hash(row)) for row in read_manifest(by_hand.folder)]
+    write_manifest(by_hand.folder, rows)
+    return RankDataset.open(by_hand.folder, check_hashes=True)

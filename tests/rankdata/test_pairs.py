@@ -15,7 +15,8 @@ from ranksrgan.contracts import Pair, PairSource, open_pair_source
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import read_image, to_tensor
 from ranksrgan.rankdata import FolderPairSource, PairDataset, RankDataset, open_rank_dataset
-from ranksrgan.rankdata.pairs import LevelImages, order
+from ranksrgan.rankdata.crops import LevelImages
+from ranksrgan.rankdata.pairs import order
 
 SHARED = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
@@ -146,7 +147,10 @@ def test_found_through_the_entry_point(by_hand: RankDataset) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"splitt": "train"}, "unknown option splitt; a rank dataset takes min_gap, split, ties"),
+        (
+            {"splitt": "train"},
+            "unknown option splitt; a rank dataset takes images, min_gap, split, ties",
+        ),
         ({"ties": "guess"}, "ties=guess: drop or keep"),
         ({"min_gap": "wide"}, "min_gap=wide"),
         ({"min_gap": "-1"}, "min_gap=-1"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count, islice
 from pathlib import Path
 
@@ -29,9 +29,16 @@ class MemorySource:
         contents: what there is; every content's scores all different.
         shuffled: which member comes first is drawn; if not, the smaller score always does, as in
             the published data set.
+        further: directions of the further metrics that the contents bring.
     """
 
-    def __init__(self, contents: list[RankedContent], *, shuffled: bool = True) -> None:
+    def __init__(
+        self,
+        contents: list[RankedContent],
+        *,
+        shuffled: bool = True,
+        further: Mapping[str, bool] | None = None,
+    ) -> None:
         self._contents = contents
         self._shuffled = shuffled
         self._pairs = [
@@ -46,10 +53,11 @@ class MemorySource:
         self._info = RankedInfo(
             metric="blur",
             higher_is_better=False,
-            levels=contents[0].levels if contents else (),
+            levels=tuple(dict.fromkeys(level for content in contents for level in content.levels)),
             contents=len(contents),
             pairs=len(self._pairs),
             fingerprint=digest.hexdigest(),
+            further=further or {},
         )
 
     @property

@@ -18,12 +18,14 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     UnknownName,
 )
-from ranksrgan.ranker import VGG12, Ranker, RankerCatalog, load_ranker, open_ranker
+from ranksrgan.ranker import VGG, VGG12, Ranker, RankerCatalog, load_ranker, open_ranker
 from ranksrgan.ranker import scorer as scorer_module
+from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
+from ranksrgan.ranker.vgg import KERNELS, state_of_head
 
 
 @pytest.fixture
-def network() -> VGG12:
+def network() -> VGG:
     """Width 4, with running statistics and weights of its own."""
     made = VGG12(4, torch.Generator().manual_seed(0))
     for _ in range(5):
@@ -32,12 +34,12 @@ def network() -> VGG12:
 
 
 @pytest.fixture
-def ranker(network: VGG12) -> Ranker:
+def ranker(network: VGG) -> Ranker:
     return Ranker(network, higher_is_better=False, device="cpu")
 
 
 @pytest.fixture
-def weights_file(network: VGG12, tmp_path: Path) -> Path:
+def weights_file(network: VGG, tmp_path: Path) -> Path:
     path = tmp_path / "ranker.safetensors"
     save_weights(
         path,
@@ -50,7 +52,7 @@ def weights_file(network: VGG12, tmp_path: Path) -> Path:
     return path
 
 
-def test_scores_are_those_of_the_network(ranker: Ranker, network: VGG12, images: Tensor) -> None:
+def test_scores_are_those_of_the_network(ranker: Ranker, network: VGG, images: Tensor) -> None:
     scores = ranker.score(images)
     assert scores.shape == (3,)
     assert scores.dtype == torch.float64
@@ -77,7 +79,7 @@ def test_info(ranker: Ranker) -> None:
     assert not ranker.info.needs_reference
 
 
-def test_gradient_equals_finite_differences(ranker: Ranker, network: VGG12, images: Tensor) -> None:
+def test_gradient_equals_finite_differences(ranker: Ranker, network: VGG, images: Tensor) -> None:
     small = images[:2, :, :33, :36]
     scores, gradients = ranker.gradient(small)
     assert torch.equal(scores, ranker.score(small))
@@ -142,7 +144,7 @@ def test_a_loss_leaves_it_as_it_was(ranker: Ranker, images: Tensor) -> None:
     assert torch.equal(ranker.score(images), scores)
 
 
-def test_it_owns_its_weights(ranker: Ranker, network: VGG12, images: Tensor) -> None:
+def test_it_owns_its_weights(ranker: Ranker, network: VGG, images: Tensor) -> None:
     scores = ranker.score(images)
     network.train()
     network(torch.rand(4, 3, 48, 48)).sum().backward()
@@ -203,7 +205,7 @@ def test_empty_batch(ranker: Ranker) -> None:
         ranker.score(torch.empty(0, 3, 64, 64))
 
 
-def test_open_scorer(weights_file: Path, network: VGG12, images: Tensor) -> None:
+def test_open_scorer(weights_file: Path, network: VGG, images: Tensor) -> None:
     opened = open_scorer(f"{weights_file}?device=cpu")
     assert isinstance(opened, Ranker)
     assert opened.info.higher_is_better
@@ -215,7 +217,7 @@ def test_open_scorer(weights_file: Path, network: VGG12, images: Tensor) -> None
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"border": "4"}, "border"),
+        ({"border": "4"}, "border; a ranker takes device, head and"),
         ({"higher_is_better": "no"}, "true or false"),
         ({"higher_is_better": "false"}, "says higher_is_better=true"),
         ({"device": "tpu9"}, "tpu9"),
@@ -235,7 +237,7 @@ def test_no_file_named() -> None:
         open_scorer("nowhere/ranker.safetensors")
 
 
-def test_official_pth(network: VGG12, tmp_path: Path, images: Tensor) -> None:
+def test_official_pth(network: VGG, tmp_path: Path, images: Tensor) -> None:
     path = tmp_path / "mmsr_Ranker_NIQE.pth"
     state = {f"module.{key}": value for key, value in network.state_dict().items()}
     state = {k: v for k, v in state.items() if "num_batches_tracked" not in k}  # very old files
@@ -245,6 +247,109 @@ def test_official_pth(network: VGG12, tmp_path: Path, images: Tensor) -> None:
     expected = Ranker(network, higher_is_better=False, device="cpu").score(images)
     assert torch.equal(opened.score(images), expected)
     assert load_ranker(path, higher_is_better=True, device="cpu").info.higher_is_better
+
+
+def test_official_pth_of_the_first_generation(network: VGG, tmp_path: Path, images: Tensor) -> None:
+    """Layers in one flat list, which give the same scores by themselves."""
+    layers: list[nn.Module] = []
+    old: dict[str, Tensor] = {}
+    for stage in range(5):
+        for place in (0, 1):
+            for kind in ("conv", "bn"):
+                name = f"{kind}{stage}_{place}"
+                if name != "bn0_0":
+                    module = network.get_submodule(name)
+                    for key, value in module.state_dict().items():
+                        old[f"features.{len(layers)}.{key}"] = value
+                    layers.append(module)
+            layers.append(nn.LeakyReLU(0.2))
+    assert len(layers) == 29
+    old |= {k: v for k, v in network.state_dict().items() if k.startswith("classifier")}
+    path = tmp_path / "Ranker_NIQE.pth"
+    torch.save(old, path)
+    scores = load_ranker(path, device="cpu").score(images)
+    assert torch.equal(scores, Ranker(network, higher_is_better=False, device="cpu").score(images))
+    with torch.no_grad():
+        pooled = nn.Sequential(*layers)(images).mean((2, 3))
+        alone = network.classifier(pooled)[:, 0]
+    torch.testing.assert_close(scores.float(), alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", KERNELS)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_every_depth_loads(depth: int, suffix: str, tmp_path: Path, images: Tensor) -> None:
+    network = VGG(depth, 3, torch.Generator().manual_seed(depth)).eval()
+    path = tmp_path / f"ranker{suffix}"
+    if suffix == ".pth":
+        torch.save(network.state_dict(), path)
+    else:
+        save_weights(
+            path,
+            network.state_dict(),
+            kind="ranker",
+            architecture=f"vgg{depth}",
+            options=network.options,
+        )
+    loaded = open_scorer(f"{path}?device=cpu")
+    expected = Ranker(network, higher_is_better=False, device="cpu")
+    assert torch.equal(loaded.score(images), expected.score(images))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded.score(images).float(), network(images), rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.fixture
+def two_heads(tmp_path: Path) -> tuple[VGG, Path]:
+    made = VGG(8, 4, torch.Generator().manual_seed(2), heads=2).eval()
+    path = tmp_path / "both.safetensors"
+    heads = [Head("niqe", False, ScoreScale(0.5, 2.0)), Head("ma?border=4", True)]
+    save_weights(
+        path,
+        made.state_dict(),
+        kind="ranker",
+        architecture="vgg8",
+        options=made.options,
+        about=heads_about(heads),
+    )
+    return made, path
+
+
+def test_one_head_of_several(two_heads: tuple[VGG, Path], images: Tensor) -> None:
+    network, path = two_heads
+    first = open_scorer(f"{path}?device=cpu")
+    named = open_scorer(f"{path}?device=cpu&head=niqe")
+    second = open_scorer(f"{path}?device=cpu&head=ma%3Fborder%3D4")
+    assert isinstance(first, Ranker)
+    assert isinstance(second, Ranker)
+    with torch.no_grad():
+        scores = network(images).double()
+    torch.testing.assert_close(first.score(images), scores[:, 0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(second.score(images), scores[:, 1], rtol=1e-5, atol=1e-6)
+    assert torch.equal(named.score(images), first.score(images))
+    assert (first.info.higher_is_better, second.info.higher_is_better) == (False, True)
+    assert (first.scale, second.scale) == ((0.5, 2.0), None)
+    assert first.named("other").scale == (0.5, 2.0)
+    assert first.info.parameters_hash == named.info.parameters_hash
+    assert second.info.parameters_hash == hash_tensors(state_of_head(network, 1))
+    assert first.info.parameters_hash != second.info.parameters_hash
+    with pytest.raises(InvalidInput, match="says higher_is_better=true"):
+        load_ranker(path, head="ma?border=4", higher_is_better=False)
+    with pytest.raises(UnknownName, match=r"no head 'pi'; it has niqe, ma\?border=4"):
+        load_ranker(path, head="pi")
+    with pytest.raises(InvalidInput, match="no head 2"):
+        Ranker(network, higher_is_better=True, head=2)
+
+
+def test_heads_without_names(two_heads: tuple[VGG, Path], tmp_path: Path, images: Tensor) -> None:
+    network, _ = two_heads
+    path = tmp_path / "bare.pth"
+    torch.save(network.state_dict(), path)
+    ranker = load_ranker(path, device="cpu")
+    expected = Ranker(network, higher_is_better=False, head=0, device="cpu")
+    assert torch.equal(ranker.score(images), expected.score(images))
+    with pytest.raises(UnknownName, match="it has none with a name"):
+        load_ranker(path, head="niqe")
 
 
 def test_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
@@ -262,20 +367,29 @@ def test_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
-def test_another_architecture(network: VGG12, tmp_path: Path) -> None:
+def test_another_architecture(network: VGG, tmp_path: Path) -> None:
     state = network.state_dict()
     path = tmp_path / "w.safetensors"
 
-    def saved(tensors: dict[str, Tensor], kind: str = "ranker", arch: str = "vgg12") -> Path:
-        save_weights(path, tensors, kind=kind, architecture=arch, options={"width": 4})
+    def saved(
+        tensors: dict[str, Tensor],
+        kind: str = "ranker",
+        arch: str = "vgg12",
+        options: dict[str, object] | None = None,
+    ) -> Path:
+        save_weights(path, tensors, kind=kind, architecture=arch, options=options or {"width": 4})
         return path
 
     with pytest.raises(InvalidCheckpoint, match="srresnet"):
         load_ranker(saved(state, "generator", "srresnet"))
     with pytest.raises(InvalidCheckpoint, match="generator"):
         open_scorer(str(saved(state, "generator", "srresnet")))
-    with pytest.raises(InvalidCheckpoint, match="vgg16"):
+    with pytest.raises(
+        InvalidCheckpoint, match="says architecture vgg16 and its tensors are of architecture vgg12"
+    ):
         load_ranker(saved(state, "ranker", "vgg16"))
+    with pytest.raises(InvalidCheckpoint, match="vgg8, vgg12, vgg16 is wanted"):
+        load_ranker(saved(state, "ranker", "vgg19"))
     with pytest.raises(InvalidCheckpoint, match="no conv0_0"):
         load_ranker(saved({"conv_first.weight": torch.zeros(64, 3, 3, 3)}))
     with pytest.raises(InvalidCheckpoint, match=r"bn3_1\.weight is \(7,\) and should be \(32,\)"):
@@ -284,8 +398,12 @@ def test_another_architecture(network: VGG12, tmp_path: Path) -> None:
         load_ranker(saved({k: v for k, v in state.items() if k != "conv4_1.bias"}))
     with pytest.raises(InvalidCheckpoint, match=r"unknown linear1\.bias"):
         load_ranker(saved({**state, "linear1.bias": torch.zeros(1)}))
-    with pytest.raises(InvalidCheckpoint, match="width 4 and its first layer has 2"):
+    with pytest.raises(InvalidCheckpoint, match="says width 4 and its tensors are of width 2"):
         load_ranker(saved(VGG12(2).state_dict()))
+    with pytest.raises(InvalidCheckpoint, match="says heads 2 and its tensors are of heads 1"):
+        load_ranker(saved(state, options={"width": 4, "heads": 2}))
+    with pytest.raises(InvalidCheckpoint, match="option slope; a Ranker has width and heads"):
+        load_ranker(saved(state, options={"slope": 0.1}))
 
 
 def test_catalog(ranker: Ranker, images: Tensor) -> None:
@@ -300,7 +418,7 @@ def test_catalog(ranker: Ranker, images: Tensor) -> None:
 
 
 @pytest.mark.cuda
-def test_on_the_gpu(network: VGG12, images: Tensor) -> None:
+def test_on_the_gpu(network: VGG, images: Tensor) -> None:
     there = Ranker(network, higher_is_better=False, device="cuda")
     here = Ranker(network, higher_is_better=False, device="cpu")
     scores, gradients = there.gradient(images.cuda())

@@ -134,7 +134,8 @@ def test_the_penalty_keeps_scores_where_a_sigmoid_is_steep(
 ) -> None:
     spread = {}
     for magnitude in (0.0, 1.0):
-        config = small.model_copy(update={"magnitude": magnitude, "steps": 20})
+        losses = {"margin": 1.0, "magnitude": magnitude}
+        config = small.model_copy(update={"losses": losses, "steps": 20})
         folder = tmp_path / str(magnitude)
         ranker = load_ranker(train(config, blur_set, None, folder).weights, device="cpu")
         scores = [ranker.score(content.images) for content in blur_set.contents()]
@@ -286,19 +287,20 @@ class Spoilt:
 def test_nan_stops_and_the_last_good_state_stays(
     small: TrainConfig, blur_set: PairSource, tmp_path: Path
 ) -> None:
+    pairs = small.model_copy(update={"sample": "pairs"})
     spoilt = Spoilt(blur_set, 17, lambda pair: pair._replace(a=pair.a * float("nan")))
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 5"):
-        train(small, spoilt, None, tmp_path)
+        train(pairs, spoilt, None, tmp_path)
     assert load_state(tmp_path / "last.state.pt")["step"] == 4
-    train(small, blur_set, None, tmp_path)
-    train(small, blur_set, None, tmp_path / "whole")
+    train(pairs, blur_set, None, tmp_path)
+    train(pairs, blur_set, None, tmp_path / "whole")
     assert_same_run(tmp_path, tmp_path / "whole")
 
 
 def test_nan_in_the_labels(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:
     spoilt = Spoilt(blur_set, 9, lambda pair: pair._replace(label=float("nan")))
     with pytest.raises(InvalidDataset, match="label nan"):
-        train(small, spoilt, None, tmp_path)
+        train(small.model_copy(update={"sample": "pairs"}), spoilt, None, tmp_path)
     assert not [t for t in threading.enumerate() if t.name == "ranker-batches"]
 
 
@@ -363,6 +365,86 @@ def test_bfloat16_learns_in_float32_weights(
         assert {t.dtype for t in tensors.values()} == {torch.float32, torch.int64}
     assert first["float32"] != first["bfloat16"]
     assert first["float32"] == pytest.approx(first["bfloat16"], rel=0.05)
+
+
+def test_a_head_for_each_metric(
+    small: TrainConfig,
+    training_contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tmp_path: Path,
+) -> None:
+    """Sharpness is minus the blur: the second head learns the opposite order."""
+    contents = [c._replace(further={"sharpness": -c.scores}) for c in training_contents[:40]]
+    source = source_of(contents, further={"sharpness": True})
+    settings = {"further": ("sharpness",), "steps": 60, "width": 8, "validate_every": 60}
+    config = small.model_copy(update=settings)
+    weights = train(config, source, source, tmp_path).weights
+    blur, sharp = (load_ranker(weights, head=head, device="cpu") for head in ("blur", "sharpness"))
+    assert (blur.info.higher_is_better, sharp.info.higher_is_better) == (False, True)
+    assert evaluate(blur, source).pair_accuracy > 0.8
+    assert evaluate(sharp, source, metric="sharpness").pair_accuracy > 0.8
+    scores = torch.cat([blur.score(content.images) for content in contents])
+    assert blur.scale is not None
+    assert blur.scale.mean == pytest.approx(float(scores.mean()), abs=1e-4)
+    assert blur.scale.std == pytest.approx(float(scores.std()), abs=1e-4)
+
+
+def test_patience_ends_the_training_and_keeps_the_best(
+    small: TrainConfig, blur_set: PairSource, held_out: PairSource, tmp_path: Path
+) -> None:
+    """With a step size of nearly nothing no validation is better than the first."""
+    given = {"lr": 1e-12, "steps": 50, "validate_every": 2, "patience": 3, "weight_decay": 0.0}
+    config = small.model_copy(update=given)
+    rows: list[int] = []
+
+    def measured(step: int, loss: float) -> None:
+        rows.append(step)
+
+    result = train(config, blur_set, held_out, tmp_path, on_step=measured)
+    scores = [row["srocc_per_content"] for row in read_curve(tmp_path / "validation.csv")]
+    best = max(scores, key=float)
+    assert result.best_step == 2 * (scores.index(best) + 1)
+    assert result.step == rows[-1] == result.best_step + 6 < 50
+    again = train(config, blur_set, held_out, tmp_path)
+    assert (again.step, again.best_step) == (result.step, result.best_step)
+
+
+def test_as_published_trains_and_resumes(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"as_published": True, "losses": {"margin": 1.0}})
+    train(config.model_copy(update={"steps": 4}), blur_set, None, tmp_path / "parts")
+    train(config, blur_set, None, tmp_path / "parts")
+    train(config, blur_set, None, tmp_path / "whole")
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_published_branches_are_normalised_each_by_itself(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+) -> None:
+    """Two passes a step, which BatchNorm counts."""
+    counted = {}
+    for as_published in (False, True):
+        config = small.model_copy(
+            update={"as_published": as_published, "losses": {"margin": 1.0}, "steps": 3}
+        )
+        weights = train(config, blur_set, None, tmp_path / str(as_published)).weights
+        counted[as_published] = int(load_weights(weights).tensors["bn0_1.num_batches_tracked"])
+    assert counted == {False: 3, True: 6}
+
+
+def test_regression_starts_at_the_mean_of_the_metric(
+    small: TrainConfig,
+    training_contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tmp_path: Path,
+) -> None:
+    """From a bias of 0 six steps of 0.002 could not get to 100."""
+    far = [content._replace(scores=content.scores + 100) for content in training_contents[:12]]
+    config = small.model_copy(update={"losses": {"regression": 1.0}})
+    losses: list[float] = []
+    train(config, source_of(far), None, tmp_path, on_step=lambda step, loss: losses.append(loss))
+    assert max(losses) < 20
 
 
 def test_configuration() -> None:

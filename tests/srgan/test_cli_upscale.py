@@ -207,9 +207,9 @@ def test_bad_models_are_refused_before_anything_is_written(
     for model, message in {
         "evil.pth": "loading it could run code",
         "evil2.pth": "loading it could run code",
-        "rrdb.pth": "is not an SRResNet",
+        "rrdb.pth": "is no generator that is known here",
         "vgg.safetensors": "holds a ranker",
-        "edsr.safetensors": "holds the architecture edsr; srresnet is wanted",
+        "edsr.safetensors": "holds the architecture edsr; known are srresnet",
         "incomplete.pth": "misses HRconv.bias",
         "noise.safetensors": "is damaged",
         "absent.safetensors": "no such file",

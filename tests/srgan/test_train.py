@@ -27,6 +27,7 @@ from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.srgan import load_generator, train
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.discriminator import VGGDiscriminator, save_discriminator
+from ranksrgan.srgan.foreign.imdn import IMDN
 from ranksrgan.srgan.state import BEST_FILE, STATE_FILE, Training
 
 MakeConfig = Callable[..., TrainConfig]
@@ -287,6 +288,9 @@ def test_a_gan_continues_from_another_runs_generator_and_discriminator(
         )
     with pytest.raises(InvalidCheckpoint, match="holds a discriminator"):
         train(gan(generator={"weights": str(first.discriminator)}), tmp_path / "other")
+    torch.save(IMDN(features=8, blocks=2).state_dict(), tmp_path / "imdn.pth")
+    with pytest.raises(InvalidConfig, match="architecture imdn; only srresnet can be trained"):
+        train(gan(generator={"weights": str(tmp_path / "imdn.pth")}), tmp_path / "other")
 
 
 def test_the_best_checkpoint_follows_the_metric_and_its_direction(

@@ -90,6 +90,40 @@ class Connection:
             self._channel = None
 
 
+def read_in_time(call: Any, connection: Connection, what: str) -> Any:
+    """The next response of a stream within the connection's timeout; None at the end.
+
+    A deadline of the call would be one for all of its responses together.
+
+    Args:
+        call: what a stub's streaming method returned; ended if the time is over.
+        connection: that it goes through.
+        what: one response, in the words of a message.
+
+    Raises:
+        DeadlineExceeded: none came in time.
+    """
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        call.cancel()
+
+    timer = threading.Timer(connection.timeout, give_up)
+    timer.start()
+    try:
+        return next(call, None)
+    except grpc.RpcError as error:
+        if late.is_set():
+            raise DeadlineExceeded(
+                f"the service at {connection.address} took more than {connection.timeout:g} s for "
+                f"{what}"
+            ) from error
+        raise
+    finally:
+        timer.cancel()
+
+
 class RemoteScorer:
     """A scorer behind a ``ScoringService``: same values to the bit, same errors by class.
 
@@ -292,27 +326,13 @@ class _ScoreStream:
 
     def _read(self) -> scoring_pb2.ScoreStreamResponse | None:
         """The next response; None at the end. After a failure the call is over."""
-        call, late = self._call, threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            call.cancel()
-
-        # A deadline of the call would be one for all images together.
-        timer = threading.Timer(self._connection.timeout, give_up)
-        timer.start()
         try:
-            response: scoring_pb2.ScoreStreamResponse | None = next(call, None)
-        except grpc.RpcError as error:
+            response: scoring_pb2.ScoreStreamResponse | None = read_in_time(
+                self._call, self._connection, "one image"
+            )
+        except (grpc.RpcError, DeadlineExceeded):
             self.close()
-            if late.is_set():
-                raise DeadlineExceeded(
-                    f"the service at {self._connection.address} took more than "
-                    f"{self._connection.timeout:g} s for one image"
-                ) from error
             raise
-        finally:
-            timer.cancel()
         return response
 
     def _begin(self) -> None:

@@ -1,5 +1,5 @@
 """Between messages on the wire and the things of this package, in pairs ``x_to_proto`` and
-``x_from_proto``; the only module that knows both."""
+``x_from_proto``. Rank datasets have `pairs_codec`; no other module knows both sides."""
 
 from __future__ import annotations
 
@@ -192,9 +192,7 @@ def item_error_to_proto(error: RankSRGANError) -> error_pb2.Error:
 
 def item_error_from_proto(message: error_pb2.Error) -> RankSRGANError:
     """The class that the server raised; by its status where the reason is not known."""
-    statuses = {status.value[0]: status.name for status in grpc.StatusCode}
-    by_status = BY_STATUS.get(statuses.get(message.code, ""), InternalError)
-    kind = BY_CODE.get(message.reason, by_status)
+    kind = BY_CODE.get(message.reason, _by_number(message.code))
     return kind(message.message, field=message.field or None)
 
 
@@ -217,6 +215,15 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     return status
 
 
+def error_from_status(status: status_pb2.Status) -> RankSRGANError:
+    """The error that a ``google.rpc.Status`` stands for: the same class that was raised."""
+    info = _error_info(status)
+    if info is None:
+        return _by_number(status.code)(status.message)
+    kind = BY_CODE.get(info.reason, InternalError)
+    return kind(status.message, field=info.metadata.get("field"))
+
+
 def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
     """The error that a failed call stands for: the same class that the server raised.
 
@@ -226,16 +233,25 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
     """
     code, text = call.code(), call.details() or ""
     status = rpc_status.from_call(call) if isinstance(call, grpc.Call) else None
-    details: list[any_pb2.Any] = [] if status is None else list(status.details)
-    for detail in details:
-        info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info) and info.domain == DOMAIN:
-            kind = BY_CODE.get(info.reason, InternalError)
-            return kind(text, field=info.metadata.get("field"))
+    if status is not None and _error_info(status) is not None:
+        return error_from_status(status)
     kind = BY_STATUS.get(code.name, InternalError)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         text = f"the service at {address} does not answer: {text}"
     return kind(text)
+
+
+def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
+    return None
+
+
+def _by_number(code: int) -> type[RankSRGANError]:
+    names = {status.value[0]: status.name for status in grpc.StatusCode}
+    return BY_STATUS.get(names.get(code, ""), InternalError)
 
 
 def _status_number(error: RankSRGANError) -> int:

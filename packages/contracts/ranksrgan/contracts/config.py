@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,10 +40,18 @@ def load_config(model: type[C], path: Path | None = None, overrides: Sequence[st
     content: dict[str, Any] = {} if path is None else _read_yaml(Path(path))
     for override in overrides:
         _apply(content, override)
+    return make_config(model, content, "configuration" if path is None else str(path))
+
+
+def make_config(model: type[C], content: Mapping[str, Any], where: str = "configuration") -> C:
+    """Build a configuration from keys and values; ``where`` they stand is said in messages.
+
+    Raises:
+        InvalidConfig: unknown key or wrong type; names the key.
+    """
     try:
-        return model.model_validate(content)
+        return model.model_validate(dict(content))
     except ValidationError as error:
-        where = "configuration" if path is None else str(path)
         raise InvalidConfig(_explain(error, model, where), field=_first_key(error)) from error
 
 

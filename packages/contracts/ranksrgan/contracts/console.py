@@ -43,10 +43,18 @@ def whole_number(least: int) -> Callable[[str], int]:
     return number
 
 
-def add_named_paths(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    """Add a required ``--flag NAME=PATH [NAME=PATH ...]`` that may be repeated: a dict of paths."""
+def add_named_paths(
+    parser: argparse.ArgumentParser, flag: str, meaning: str, *, required: bool = True
+) -> None:
+    """Add ``--flag NAME=PATH [NAME=PATH ...]``, which may be repeated: a dict of paths."""
     parser.add_argument(
-        flag, required=True, nargs="+", action=_NamedPaths, metavar="NAME=PATH", help=meaning
+        flag,
+        required=required,
+        default={},
+        nargs="+",
+        action=_NamedPaths,
+        metavar="NAME=PATH",
+        help=meaning,
     )
 
 
@@ -59,16 +67,26 @@ class ServeOptions(TypedDict):
     max_message_bytes: int
 
 
-def add_serve_flags(parser: argparse.ArgumentParser, *, workers: int = 2) -> None:
-    """Add the flags that every server takes; ``workers`` is the default of ``--workers``."""
+def add_serve_flags(
+    parser: argparse.ArgumentParser, *, workers: int = 2, images: bool = True
+) -> None:
+    """Add the flags that servers take.
+
+    Args:
+        parser: of the command.
+        workers: the default of ``--workers``.
+        images: whether clients send images, which need a limit.
+    """
     number, positive = whole_number(0), whole_number(1)
     parser.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
-    for flag, kind, default, meaning in (
+    flags = [
         ("--workers", positive, workers, "requests worked on at a time"),
         ("--queue", number, 16, "requests that may wait"),
-        ("--max-pixels", positive, 2**24, "of one image"),
         ("--max-message-mib", positive, 64, "of one request"),
-    ):
+    ]
+    if images:
+        flags.insert(2, ("--max-pixels", positive, 2**24, "of one image"))
+    for flag, kind, default, meaning in flags:
         parser.add_argument(
             flag, type=kind, default=default, metavar="N", help=f"{meaning} (default: {default})"
         )

@@ -5,6 +5,7 @@
     runs/ranker.safetensors                weights; the file says what they are
     grpc://host:port/niqe                  a service
     unix:///run/ranksrgan/ranker.sock/ranker
+    ranks?split=train                      a rank dataset's folder
     niqe+0.4*rmse                          a weighted sum of scorers, see ranksrgan.metrics.fused
 
 In the value of an option ``%XX`` stands for a character, as in a URL; a plus sign is one. But in
@@ -28,7 +29,7 @@ from urllib.parse import parse_qsl
 
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
-from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.pairs import PairSelection, PairSource
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.upscaler import Upscaler
 
@@ -48,6 +49,7 @@ _METRICS = (
 # Which distribution brings an entry that is not there, for the error message.
 _PROVIDERS = {
     **{(SCORERS, name): "ranksrgan-metrics" for name in _METRICS},
+    (SCORERS, "ensemble"): "ranksrgan-ranker",
     (SCORERS, "ranker"): "ranksrgan-ranker",
     (UPSCALERS, "bicubic"): "ranksrgan-metrics",
     (UPSCALERS, "generator"): "ranksrgan-srgan",
@@ -90,7 +92,7 @@ def parse_remote(spec: str) -> RemoteName:
         if not path.removeprefix("//"):
             raise InvalidInput(f"{spec}: write unix:///PATH.sock/NAME", field=spec)
     if not name:
-        raise InvalidInput(f"{spec}: the name of a scorer or model is missing", field=spec)
+        raise InvalidInput(f"{spec}: the name of a scorer, model or dataset is missing", field=spec)
     return RemoteName(address, name)
 
 
@@ -132,14 +134,46 @@ def open_upscaler(spec: str, *, timeout: float = 300.0, retry_for: float = 0.0) 
     return cast(Upscaler, _open_local(spec, UPSCALERS, weights_entry="generator", kind="generator"))
 
 
-def open_pair_source(folder: str, **options: str) -> PairSource:
-    """Open a rank dataset's folder, or one split of it (``split="train"``).
+def open_pair_source(
+    spec: str, *, timeout: float = 120.0, retry_for: float = 60.0, **options: str
+) -> PairSource:
+    """Open a rank dataset's folder, or the dataset of a service.
+
+    Args:
+        spec: ``ranks``, ``ranks?split=train&min_gap=0.1``, ``grpc://HOST:PORT/NAME?split=train`` or
+            ``unix:///PATH.sock/NAME``. A folder that is there goes before options of that text.
+        timeout: seconds a service may take for one pair.
+        retry_for: seconds to go on trying while the service cannot be reached. A training outlives
+            the restart of what it reads from.
+        options: ``split`` (all without it), ``ties`` (``drop`` or ``keep``) and ``min_gap``, as in
+            the spec.
 
     Raises:
-        UnknownName: the package that reads rank datasets is not installed.
-        InvalidDataset: the folder is not a rank dataset or contradicts itself.
+        UnknownName: there is nothing of that name, or the package that reads rank datasets is not
+            installed.
+        InvalidInput: an unknown option, one that is given twice, or a value that it cannot have.
+        InvalidDataset: it is not a rank dataset, contradicts itself, or has no such split.
+        ServiceUnavailable: nobody answers there.
     """
-    return cast(PairSource, _load_entry(PAIR_SOURCES, "rankdataset")(folder, options))
+    name, _, query = spec.partition("?")
+    if not is_remote(spec) and _is_folder(spec):
+        name, query = spec, ""
+    stated = parse_options(query, spec)
+    twice = sorted(set(stated) & set(options))
+    if twice:
+        raise InvalidInput(f"{spec}: {twice[0]} is given beside it too", field=twice[0])
+    wanted = {**stated, **options}
+    if is_remote(spec):
+        from ranksrgan.contracts.pairs_client import connect_pair_source
+
+        remote = parse_remote(name)
+        selection = PairSelection.from_options(wanted)
+        return connect_pair_source(
+            remote.address, remote.name, selection, timeout=timeout, retry_for=retry_for
+        )
+    if not _is_folder(name):
+        raise UnknownName(f"{name!r} is no folder; a rank dataset is one", field=name)
+    return cast(PairSource, _load_entry(PAIR_SOURCES, "rankdataset")(name, wanted))
 
 
 def offered(group: str) -> list[str]:
@@ -182,6 +216,13 @@ def _is_file(name: str) -> bool:
     try:
         return Path(name).is_file()
     except OSError:  # too long for a file's name
+        return False
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:
         return False
 
 

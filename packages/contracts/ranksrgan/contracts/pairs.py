@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import NamedTuple, Protocol, runtime_checkable
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol, Self, cast, get_args, runtime_checkable
 
 from torch import Tensor
+
+from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.errors import InvalidInput
+
+#: What happens to a pair without an order: it is dropped, or kept with label 0.
+Ties = Literal["drop", "keep"]
 
 
 class Pair(NamedTuple):
@@ -29,7 +35,7 @@ class RankedContent(NamedTuple):
     levels: tuple[str, ...]  # L names, "hr" among them perhaps
     images: Tensor  # (L, 3, H, W) float32 RGB in [0, 1]
     scores: Tensor  # (L,) float64, of the metric that orders
-    further: Mapping[str, Tensor] = MappingProxyType({})  # (L,) float64 each, by metric
+    further: Mapping[str, Tensor] = {}  # (L,) float64 each, by metric
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,85 @@ class RankedInfo:
     pairs: int
     fingerprint: str
     further: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairSelection:
+    """What of a rank dataset is read as pairs.
+
+    Attributes:
+        split: one split; None for all.
+        ties: what happens to pairs without an order.
+        min_gap: values have to differ by more than this to have an order.
+
+    Raises:
+        InvalidInput: an unknown tie policy, a negative gap, or a split without a name.
+    """
+
+    split: str | None = None
+    ties: Ties = "drop"
+    min_gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.split == "":
+            raise InvalidInput("split: a name is wanted; all splits go without", field="split")
+        if self.ties not in get_args(Ties):
+            raise InvalidInput(f"ties={self.ties}: drop or keep is wanted", field="ties")
+        if not self.min_gap >= 0:
+            raise InvalidInput(f"min_gap={self.min_gap}: 0 or more is wanted", field="min_gap")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], *, beside: Set[str] = frozenset()) -> Self:
+        """From texts as they stand in ``ranks?split=train&ties=keep&min_gap=0.1``.
+
+        Args:
+            options: the texts by name.
+            beside: names of further options, which are somebody else's.
+
+        Raises:
+            InvalidInput: an unknown option, or a value that it cannot have.
+        """
+        known = {"split", "ties", "min_gap", *beside}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise InvalidInput(
+                f"unknown option {unknown[0]}; a rank dataset takes {', '.join(sorted(known))}",
+                field=unknown[0],
+            )
+        text = options.get("min_gap", "0")
+        try:
+            min_gap = float(text)
+        except ValueError as error:
+            raise InvalidInput(f"min_gap={text}: a number is wanted", field="min_gap") from error
+        return cls(options.get("split"), cast(Ties, options.get("ties", "drop")), min_gap)
+
+
+class RankDatasetInfo(Config):
+    """What a service tells about one of its rank datasets.
+
+    Attributes:
+        name: "datasets/faces".
+        metric: what labelled it: a scorer with its options, or another source of order.
+        higher_is_better: whether a larger label is a better image.
+        levels: names of the versions of each content, in order.
+        sources: how many source images each split has.
+        contents: how many contents each split has.
+        dropped: what was left out, by reason.
+        crop: side of a crop in pixels; 0 if contents differ in size.
+        further: metrics whose values are there too, with their directions.
+        created: when it was built, with a time zone.
+    """
+
+    name: str
+    metric: str
+    higher_is_better: bool
+    levels: tuple[str, ...]
+    sources: dict[str, int]
+    contents: dict[str, int]
+    dropped: dict[str, int]
+    crop: int
+    further: dict[str, bool]
+    created: datetime
 
 
 @runtime_checkable

@@ -14,34 +14,24 @@ import socket
 import stat
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
 
-from ranksrgan.contracts import cancellation, codec
+from ranksrgan.contracts.admission import Admission
 from ranksrgan.contracts.errors import (
     AddressInUse,
-    InternalError,
     InvalidInput,
-    Overloaded,
-    RankSRGANError,
-    RequestCancelled,
 )
 
 log = logging.getLogger(__name__)
-
-if TYPE_CHECKING:
-    Handler = grpc.RpcMethodHandler[Any, Any]
 
 # What a client accepts in one answer: an upscaled image is many times the request.
 _MAX_ANSWER_BYTES = 2**30
@@ -57,7 +47,8 @@ class ServerLimits:
         workers: requests worked on at a time.
         queue: requests that may wait for a worker; the next one is refused with `Overloaded`.
         streams: streams that may be open beside those, idle or not; likewise. Each of their
-            requests waits for a worker, and the client meanwhile.
+            responses waits for a worker, and the client meanwhile.
+        waiters: calls that may be waiting for the end of a long job beside those; likewise.
         max_message_bytes: of a request, or of one request of a stream.
         grace: seconds that requests in flight get to finish after SIGTERM. A stream that waits for
             its client is in flight.
@@ -66,8 +57,14 @@ class ServerLimits:
     workers: int = 2
     queue: int = 16
     streams: int = 16
+    waiters: int = 32
     max_message_bytes: int = 64 * 2**20
     grace: float = 30.0
+
+    @property
+    def calls(self) -> int:
+        """How many calls may be open at a time."""
+        return self.workers + self.queue + self.streams + self.waiters
 
 
 class Servicer(Protocol):
@@ -79,24 +76,53 @@ class Servicer(Protocol):
     def add_to(self, server: grpc.Server) -> None: ...
 
 
+class Background(Protocol):
+    """What works as long as a server serves: the supervisor of its long jobs."""
+
+    def start(self) -> None: ...
+
+    def stop(self, grace: float) -> None:
+        """Stop within about ``grace`` seconds, while the server drains."""
+        ...
+
+
 class RunningServer:
     """A server that listens; ``address`` is the bound one, port 0 resolved."""
 
-    def __init__(self, server: grpc.Server, checks: health.HealthServicer, address: str) -> None:
+    def __init__(
+        self,
+        server: grpc.Server,
+        checks: health.HealthServicer,
+        admission: Admission,
+        background: Background | None,
+        address: str,
+    ) -> None:
         self._server = server
         self._checks = checks
+        self._admission = admission
+        self._background = background
         self.address = address
 
     def stop(self, grace: float = 0.0) -> None:
-        """Report NOT_SERVING, take no new request, give those in flight ``grace`` seconds."""
+        """Report NOT_SERVING, take no new request, give those in flight ``grace`` seconds.
+
+        A stream of responses to one request, which may be endless, ends after the one at hand.
+        """
         self._checks.enter_graceful_shutdown()
-        self._server.stop(grace).wait()
+        self._admission.stopping.set()
+        drained = self._server.stop(grace)
+        if self._background is not None:
+            self._background.stop(grace)
+        drained.wait()
         if self.address.startswith("unix:"):
             Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
 
 def start_server(
-    address: str, servicers: Sequence[Servicer], limits: ServerLimits | None = None
+    address: str,
+    servicers: Sequence[Servicer],
+    limits: ServerLimits | None = None,
+    background: Background | None = None,
 ) -> RunningServer:
     """Start serving and return at once.
 
@@ -104,6 +130,8 @@ def start_server(
         address: ``HOST:PORT`` (port 0 picks a free one) or ``unix:PATH``.
         servicers: what to serve, beside health and reflection.
         limits: what to take on.
+        background: is started before the first request and stopped with the server; what its start
+            raises is raised.
 
     Raises:
         AddressInUse: somebody listens there already.
@@ -111,20 +139,15 @@ def start_server(
     """
     limits = limits or ServerLimits()
     _require_free(address)
+    admission = Admission(limits, {servicer.full_name for servicer in servicers})
     server = grpc.server(
-        ThreadPoolExecutor(
-            max_workers=limits.workers + limits.queue + limits.streams + _SPARE_THREADS,
-            thread_name_prefix="rpc",
-        ),
-        interceptors=[_Admission(limits, {servicer.full_name for servicer in servicers})],
+        ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
+        interceptors=[admission],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
-            (
-                "grpc.max_concurrent_streams",
-                4 * (limits.workers + limits.queue + limits.streams),
-            ),
+            ("grpc.max_concurrent_streams", 4 * limits.calls),
             # Without a ping, a client whose machine has gone would hold its stream for ever.
             ("grpc.keepalive_time_ms", 60_000),
         ],
@@ -141,6 +164,8 @@ def start_server(
         port = server.add_insecure_port(address)
     except RuntimeError as error:
         raise AddressInUse(f"cannot listen on {address}: {error}", field=address) from error
+    if background is not None:
+        background.start()
     server.start()
     if address.startswith("unix:"):
         Path(address.removeprefix("unix:")).chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -149,17 +174,25 @@ def start_server(
         bound = f"{address.rpartition(':')[0]}:{port}"
     for name in ("", *names):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return RunningServer(server, checks, bound)
+    return RunningServer(server, checks, admission, background, bound)
 
 
-def serve(address: str, servicers: Sequence[Servicer], limits: ServerLimits | None = None) -> int:
+def serve(
+    address: str,
+    servicers: Sequence[Servicer],
+    limits: ServerLimits | None = None,
+    background: Background | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
+
+    Args:
+        address, servicers, limits, background: see `start_server`.
 
     Returns:
         The exit code, 0.
     """
     limits = limits or ServerLimits()
-    server = start_server(address, servicers, limits)
+    server = start_server(address, servicers, limits, background)
     stopping = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -188,8 +221,9 @@ def open_channel(address: str) -> grpc.Channel:
             ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.enable_http_proxy", 0),
+            # What one attempt to connect may take, whatever its name says: a busy server needs it.
+            ("grpc.min_reconnect_backoff_ms", 20_000),
             # A service that restarts should be found again within a second, not within two minutes.
-            ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ],
@@ -230,123 +264,6 @@ def _require_free(address: str) -> None:
         except OSError as error:
             raise InvalidInput(f"{path} is no socket of ours: {error}", field=address) from error
     raise AddressInUse(f"a server listens on {address} already", field=address)
-
-
-class _Admission(grpc.ServerInterceptor):
-    """Around every call of our services: a place to work in, cancellation, and errors by table."""
-
-    def __init__(self, limits: ServerLimits, services: set[str]) -> None:
-        self._places = threading.Semaphore(limits.workers)
-        self._tickets = threading.Semaphore(limits.workers + limits.queue)
-        self._streams = threading.Semaphore(limits.streams)
-        self._limits = limits
-        self._services = services
-
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = continuation(handler_call_details)
-        method = handler_call_details.method
-        service = method.strip("/").partition("/")[0]
-        if handler is None or service not in self._services:
-            return handler
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                self._one_answer(handler.unary_unary, method),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(
-                self._answers(handler.stream_stream, method),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return handler
-
-    def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            try:
-                with self._ticket(), self._place(context):
-                    return behaviour(request, context)
-            except Exception as error:
-                return _fail(error, method, context)
-
-        return answer
-
-    def _answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        """A stream holds a place from each request that it takes to the response, and none between.
-
-        Our streams answer each request before they take the next one.
-        """
-
-        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            working = ExitStack()
-
-            def taken() -> Iterator[Any]:
-                for request in requests:
-                    working.enter_context(self._place(context))
-                    yield request
-
-            try:
-                with self._stream():
-                    for response in behaviour(taken(), context):
-                        working.close()
-                        yield response
-            except grpc.RpcError:
-                raise  # the client has gone; gRPC knows it as its own
-            except Exception as error:
-                _fail(error, method, context)
-            finally:
-                working.close()
-
-        return answer
-
-    @contextmanager
-    def _ticket(self) -> Iterator[None]:
-        if not self._tickets.acquire(blocking=False):
-            raise Overloaded(
-                f"{self._limits.workers} requests are worked on and {self._limits.queue} wait; "
-                "try again in a moment"
-            )
-        try:
-            yield
-        finally:
-            self._tickets.release()
-
-    @contextmanager
-    def _stream(self) -> Iterator[None]:
-        if not self._streams.acquire(blocking=False):
-            raise Overloaded(f"{self._limits.streams} streams are open; try again in a moment")
-        try:
-            yield
-        finally:
-            self._streams.release()
-
-    @contextmanager
-    def _place(self, context: grpc.ServicerContext) -> Iterator[None]:
-        while not self._places.acquire(timeout=0.1):
-            if not context.is_active():
-                raise RequestCancelled("the client left before its turn")
-        try:
-            with cancellation.scope(context.is_active):
-                cancellation.check()
-                yield
-        finally:
-            self._places.release()
-
-
-def _fail(error: Exception, method: str, context: grpc.ServicerContext) -> Any:
-    """End the call with the error's status; of what was not foreseen only a number leaves us."""
-    if isinstance(error, RankSRGANError):
-        failure = error
-    else:
-        incident = uuid.uuid4().hex[:12]
-        log.exception("incident %s in %s", incident, method)
-        failure = InternalError(f"the server failed; its log has incident {incident}")
-    return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(failure)))
 
 
 def wait_until_healthy(address: str, *, timeout: float = 60.0) -> bool:

@@ -13,14 +13,17 @@ from torch import Tensor
 from ranksrgan.contracts.errors import InvalidInput
 
 
-def random_views(images: Tensor, jitter: int, random: torch.Generator) -> Tensor:
+def random_views(
+    images: Tensor, jitter: int, random: torch.Generator, group: Tensor | None = None
+) -> Tensor:
     """Each image through a window of its own, in one of the eight orientations of a square.
 
     Args:
         images: ``(N, C, H, W)``.
         jitter: how many pixels the window is smaller than the image; it lies anywhere. 0 returns
             the images as they are.
-        random: decides; six numbers an image are drawn from it.
+        random: decides; five numbers a view are drawn from it.
+        group: ``(N,)`` int64 from 0 on: images of one number share their view. None: no two do.
 
     Returns:
         ``(N, C, H - jitter, W - jitter)``, differentiable. Images that are not square are mirrored,
@@ -38,8 +41,10 @@ def random_views(images: Tensor, jitter: int, random: torch.Generator) -> Tensor
             "0 or more, and less than the shorter side, is wanted",
             field="jitter",
         )
-    places = torch.randint(jitter + 1, (len(images), 2), generator=random).tolist()
-    tosses = torch.randint(2, (len(images), 3), generator=random).tolist()
+    group = torch.arange(len(images)) if group is None else group.cpu()
+    count = int(group.max()) + 1
+    places = torch.randint(jitter + 1, (count, 2), generator=random)[group].tolist()
+    tosses = torch.randint(2, (count, 3), generator=random)[group].tolist()
     views = []
     for image, (top, left), (turn, mirror, transpose) in zip(images, places, tosses, strict=True):
         view = image[:, top : top + height, left : left + width]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.provenance import run_record
 from ranksrgan.rankdata.build_assemble import assemble, identity_of, settings_of
 from ranksrgan.rankdata.build_executors import Executor, check_executor, run_sources
@@ -22,6 +20,7 @@ from ranksrgan.rankdata.folder import (
     first_difference,
     holds_dataset,
     locked_building_folder,
+    telling_of_a_full_disk,
 )
 from ranksrgan.rankdata.manifest import Counts, read_record
 from ranksrgan.rankdata.split import split_sizes
@@ -97,12 +96,17 @@ def build(
     target = config.output
     check_target(target, overwrite=True)
     if holds_dataset(target) and not overwrite:
-        _refuse_other_parameters(target, config)
+        difference = other_parameters(target, config)
+        if difference is not None:
+            raise _taken(target, difference)
     check_executor(executor, workers, given=scorer is not None or bool(upscalers))
     work = SourceWork(config, scorer=scorer, upscalers=upscalers)
     split_sizes(len(work.paths), config.fractions)  # too few images are found out before the work
     settings, run = settings_of(work), run_record(config.seed)
-    with locked_building_folder(target) as building, _explaining_a_full_disk(building.path):
+    with (
+        locked_building_folder(target) as building,
+        telling_of_a_full_disk(target, "what is finished stays: make room and build again"),
+    ):
         if holds_dataset(target) and not overwrite:
             inputs = {name: work.inputs(name) for name in work.paths}
             return _finished(target, identity_of(settings, inputs))
@@ -129,12 +133,17 @@ def build(
     )
 
 
-def _refuse_other_parameters(target: Path, config: BuildConfig) -> None:
-    """Refuse a dataset made with another configuration, before anything is opened."""
+def other_parameters(target: Path, config: BuildConfig) -> str | None:
+    """The first place in which the dataset in ``target`` was made with another configuration.
+
+    Raises:
+        InvalidDataset: its record is damaged.
+    """
     there = {key: value for key, value in read_record(target).config.items() if key != "output"}
     wanted = config.model_dump(mode="json", exclude={"output"})
-    if there != wanted or list(there.get("levels", ())) != list(wanted["levels"]):
-        raise _taken(target, first_difference(there, wanted))
+    if there == wanted and list(there.get("levels", ())) == list(wanted["levels"]):
+        return None
+    return first_difference(there, wanted)
 
 
 def _finished(target: Path, identity: str) -> DatasetSummary:
@@ -162,19 +171,6 @@ def _taken(target: Path, difference: str) -> InvalidInput:
         "asked for (--force)",
         field=str(target),
     )
-
-
-@contextmanager
-def _explaining_a_full_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise LimitExceeded(
-            f"the disk of {folder} is full; what is finished stays: make room and build again",
-            field=str(folder),
-        ) from error
 
 
 class _Steps:

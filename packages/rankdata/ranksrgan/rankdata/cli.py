@@ -1,4 +1,4 @@
-"""``ranksrgan-rankdata``: build rank datasets and look into them."""
+"""``ranksrgan-rankdata``: build rank datasets, look into them, pack and serve them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from ranksrgan.contracts import console
-from ranksrgan.rankdata import cli_build, cli_inspect
+from ranksrgan.rankdata import cli_analysis, cli_build, cli_inspect, cli_remote, cli_serve
 
 # Each has `add_parser(commands)`, which adds a subcommand and sets its function as `command`.
-_SUBCOMMANDS = (cli_build, cli_inspect)
+_SUBCOMMANDS = (cli_build, cli_inspect, cli_serve, cli_remote)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for subcommand in _SUBCOMMANDS:
         subcommand.add_parser(commands)
+    cli_analysis.add_commands(commands)
     arguments = parser.parse_args(argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return console.run(lambda: command(arguments))

@@ -12,8 +12,12 @@ from typing import Any
 
 from ranksrgan.rankdata.build_assemble import describe_losses
 from ranksrgan.rankdata.dataset import RankDataset
+from ranksrgan.rankdata.duplicates import Leaks, leaks
 from ranksrgan.rankdata.inspect import DatasetReport, plot_histogram, summarise
 from ranksrgan.rankdata.manifest import scorer_facts
+
+# Of the orders in which levels come, the most frequent ones.
+_ORDERS = 6
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,6 +27,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--histogram", metavar="FILE.png", type=Path)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--check", action="store_true", help="compare the hash of every image")
+    parser.add_argument(
+        "--leaks", action="store_true", help="look for near-duplicates in two splits"
+    )
     parser.set_defaults(command=_inspect)
 
 
@@ -31,11 +38,13 @@ def _inspect(arguments: argparse.Namespace) -> int:
     report = summarise(dataset)
     if arguments.histogram is not None:
         plot_histogram(dataset, arguments.histogram)
+    found = leaks(dataset) if arguments.leaks else None
     if arguments.format == "json":
-        print(json.dumps(_as_json(report), indent=2, allow_nan=False))
+        content = _as_json(report) | ({} if found is None else {"leaks": _leaks_json(found)})
+        print(json.dumps(content, indent=2, allow_nan=False))
     else:
-        print("\n".join(_as_table(report)))
-    return 0
+        print("\n".join([*_as_table(report), *(() if found is None else _leaks_table(found))]))
+    return 1 if found else 0
 
 
 def _as_json(report: DatasetReport) -> dict[str, Any]:
@@ -48,6 +57,7 @@ def _as_json(report: DatasetReport) -> dict[str, Any]:
         "splits": {name: asdict(split) for name, split in report.splits.items()},
         "levels": levels,
         "ties": report.ties,
+        "orders": {str(order): order.crops for order in report.orders},
         "counts": report.counts.model_dump(),
     }
 
@@ -63,6 +73,24 @@ def _as_table(report: DatasetReport) -> Iterator[str]:
         yield f"{name:<16}{level.crops:>8}{level.mean:>10.4f}{level.wins:>8.1%}"
     if report.ties:
         yield f"ties for best: {report.ties:.1%} of the crops, shared equally"
+    for order in report.orders[:_ORDERS]:
+        yield f"order {order}: {order.share:.1%} of the crops"
+    if len(report.orders) > _ORDERS:
+        yield f"and {len(report.orders) - _ORDERS} other orders"
     losses = describe_losses(report.counts)
     if losses:
         yield f"dropped: {losses}"
+
+
+def _leaks_json(found: Leaks) -> dict[str, Any]:
+    return {"sources": found.sources, "duplicates": [dict(group) for group in found.duplicates]}
+
+
+def _leaks_table(found: Leaks) -> Iterator[str]:
+    for source in found.sources:
+        yield f"leak: {source} is in two splits"
+    for group in found.duplicates:
+        where = ", ".join(f"{source} ({split})" for source, split in group.items())
+        yield f"leak: these look alike: {where}"
+    if not found:
+        yield "no leak between the splits"

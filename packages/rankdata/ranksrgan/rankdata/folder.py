@@ -11,9 +11,11 @@ NAME                          the dataset; it appears whole or not at all
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
 from ranksrgan.rankdata.manifest import RECORD
 
 _LOCK = "lock"
@@ -163,6 +165,42 @@ def locked_building_folder(target: Path) -> Iterator[BuildingFolder]:
     finally:
         folder.remove_if_empty()
         os.close(lock)
+
+
+@contextmanager
+def replacing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an empty folder, which takes the place of ``target`` when the block succeeds.
+
+    For what is made in one go: a failure leaves nothing of it, and ``target`` as it was.
+
+    Raises:
+        InvalidInput: see `check_target`; or ``target`` is being built, or its build is unfinished.
+        LimitExceeded: the disk is full.
+    """
+    check_target(target, overwrite=overwrite)
+    with locked_building_folder(target) as building:
+        # Like no other, so that nothing is taken over from a process that was killed.
+        building.claim({"once": secrets.token_hex(8)}, discard=overwrite)
+        with telling_of_a_full_disk(target, "nothing was kept"):
+            yield building.dataset
+        building.publish(overwrite=overwrite)
+
+
+@contextmanager
+def telling_of_a_full_disk(folder: Path, what_now: str) -> Iterator[None]:
+    """Make a full disk, or a full quota, an error of ours within the block.
+
+    Raises:
+        LimitExceeded: names the folder and says what now.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise LimitExceeded(
+            f"the disk of {folder} is full; {what_now}", field=str(folder)
+        ) from error
 
 
 def _lock(folder: BuildingFolder) -> int:

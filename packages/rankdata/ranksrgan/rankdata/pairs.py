@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
-from ranksrgan.contracts.images import read_image, to_tensor
-from ranksrgan.rankdata.dataset import Content, RankDataset
-
-Ties = Literal["drop", "keep"]
-
-DEFAULT_CACHE_BYTES = 512 * 2**20
+from ranksrgan.contracts.pairs import PairSelection, Ties
+from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES
+from ranksrgan.rankdata.dataset import RankDataset
+from ranksrgan.rankdata.packed_images import Images, open_crops
 
 
 class _Order(NamedTuple):
@@ -47,11 +43,13 @@ class PairDataset(Dataset[Pair]):
         ties: ``"drop"``, or ``"keep"`` with label 0.
         min_gap: values have to differ by more than this to have an order. The published code wants
             0.1 (of NIQE) between its two most perceptual levels.
-        cache_bytes: of decoded level images kept in memory.
+        images: ``"png"``, ``"pack"``, or ``"auto"``: the pack if there is one of this state of the
+            dataset. What is read is the same.
+        cache_bytes: of decoded level images kept in memory, if they are what is read.
 
     Raises:
-        InvalidInput: an unknown tie policy, a negative gap.
-        InvalidDataset: no such split.
+        InvalidInput: an unknown tie policy, a negative gap, no such kind of images.
+        InvalidDataset: no such split; or no pack that can be used, where one is asked for.
     """
 
     def __init__(
@@ -61,18 +59,16 @@ class PairDataset(Dataset[Pair]):
         *,
         ties: Ties = "drop",
         min_gap: float = 0.0,
+        images: Images = "auto",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        if ties not in get_args(Ties):
-            raise InvalidInput(f"ties={ties}: drop or keep is wanted", field="ties")
-        if not min_gap >= 0:
-            raise InvalidInput(f"min_gap={min_gap}: 0 or more is wanted", field="min_gap")
+        PairSelection(split, ties, min_gap)  # checks them
         self.dataset = dataset
         self.split = split
         self.ties = ties
         self.min_gap = min_gap
         self.contents = dataset.select(split)
-        self._images = LevelImages(dataset, cache_bytes)
+        self._crops = open_crops(dataset, images, cache_bytes)
         self._orders = [
             _Order(index, a, b, label)
             for index, content in enumerate(self.contents)
@@ -88,8 +84,8 @@ class PairDataset(Dataset[Pair]):
         which = self._orders[index]
         content = self.contents[which.content]
         return Pair(
-            self._images.crop(content.levels[which.a], content),
-            self._images.crop(content.levels[which.b], content),
+            self._crops.crop(content.levels[which.a], content),
+            self._crops.crop(content.levels[which.b], content),
             which.label,
         )
 
@@ -105,7 +101,7 @@ class PairDataset(Dataset[Pair]):
         return RankedContent(
             content.name,
             content.levels,
-            torch.stack([self._images.crop(level, content) for level in content.levels]),
+            torch.stack([self._crops.crop(level, content) for level in content.levels]),
             torch.tensor(content.scores, dtype=torch.float64),
             {info.name: torch.tensor(values, dtype=torch.float64) for info, values in further},
         )
@@ -199,54 +195,6 @@ def _shuffled(count: int, seed: int, start: int, step: int) -> Iterator[tuple[in
         yield int(indices[place]), bool(swaps[place])
 
 
-class LevelImages:
-    """Crops of level images; the images are decoded once and kept while there is room.
-
-    Args:
-        dataset: whose images.
-        capacity: bytes of decoded images; the one that was used longest ago goes first.
-    """
-
-    def __init__(self, dataset: RankDataset, capacity: int = DEFAULT_CACHE_BYTES) -> None:
-        self._dataset = dataset
-        self._capacity = capacity
-        self._bytes = 0
-        self._images: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
-
-    def crop(self, level: str, content: Content) -> Tensor:
-        """``(3, height, width)`` float32 in [0, 1].
-
-        Raises:
-            InvalidImage: the level image is missing or damaged.
-            InvalidDataset: the box lies outside of it.
-        """
-        image = self._image(level, content.source)
-        bottom, right = content.top + content.height, content.left + content.width
-        if bottom > image.shape[1] or right > image.shape[2]:
-            raise InvalidDataset(
-                f"{content.name}, {content.height} x {content.width} pixels, lies outside of "
-                f"{self._dataset.image_path(level, content.source)}",
-                field=content.source,
-            )
-        return image[:, content.top : bottom, content.left : right].float() / 255
-
-    def _image(self, level: str, source: str) -> Tensor:
-        key = (level, source)
-        image = self._images.get(key)
-        if image is not None:
-            self._images.move_to_end(key)
-            return image
-        path = self._dataset.image_path(level, source)
-        image = to_tensor(read_image(path))[0]
-        if image.dtype != torch.uint8 or image.shape[0] != 3:
-            raise InvalidDataset(f"{path} is not RGB with 8 bits", field=str(path))
-        self._images[key] = image
-        self._bytes += image.numel()
-        while self._bytes > self._capacity:
-            self._bytes -= self._images.popitem(last=False)[1].numel()
-        return image
-
-
 def order(a: float, b: float, min_gap: float = 0.0) -> float:
     """+1 if ``a`` is larger than ``b`` by more than ``min_gap``, -1 the other way, 0 for a tie."""
     if a == b or abs(a - b) <= min_gap:
@@ -259,31 +207,21 @@ def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSour
 
     Args:
         folder: of the dataset.
-        options: ``split`` (all without it), ``ties`` (drop or keep), ``min_gap``.
+        options: ``split`` (all without it), ``ties`` (drop or keep), ``min_gap``, ``images`` (png,
+            pack or auto).
 
     Raises:
         InvalidInput: an unknown option or a value it cannot have.
-        InvalidDataset: see `RankDataset.open`.
+        InvalidDataset: see `RankDataset.open` and `PairDataset`.
     """
-    known = {"split", "ties", "min_gap"}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InvalidInput(
-            f"unknown option {unknown[0]}; a rank dataset takes {', '.join(sorted(known))}",
-            field=unknown[0],
-        )
-    try:
-        min_gap = float(options.get("min_gap", "0"))
-    except ValueError as error:
-        raise InvalidInput(
-            f"min_gap={options['min_gap']}: a number is wanted", field="min_gap"
-        ) from error
+    selection = PairSelection.from_options(options, beside={"images"})
     return FolderPairSource(
         PairDataset(
             RankDataset.open(Path(folder)),
-            options.get("split"),
-            ties=cast(Ties, options.get("ties", "drop")),
-            min_gap=min_gap,
+            selection.split,
+            ties=selection.ties,
+            min_gap=selection.min_gap,
+            images=cast(Images, options.get("images", "auto")),
         )
     )
 

@@ -1,24 +1,37 @@
 """The Siamese Ranker: a differentiable stand-in for a metric."""
 
 from ranksrgan.ranker.catalog import RankerCatalog
-from ranksrgan.ranker.config import TrainConfig
+from ranksrgan.ranker.compare import Comparison, compare
+from ranksrgan.ranker.config import TrainConfig, load_recipe
+from ranksrgan.ranker.ensemble import RankerEnsemble, open_ensemble
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
-from ranksrgan.ranker.loss import margin_ranking_loss
+from ranksrgan.ranker.loss import margin_ranking
+from ranksrgan.ranker.predictions import Predictions, predict
 from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
 from ranksrgan.ranker.train import TrainResult, train
-from ranksrgan.ranker.vgg12 import VGG12
+from ranksrgan.ranker.vgg import VGG, VGG8, VGG12, VGG16
 
 __all__ = [
+    "VGG",
+    "VGG8",
     "VGG12",
+    "VGG16",
+    "Comparison",
+    "Predictions",
     "RankEvaluation",
     "Ranker",
     "RankerCatalog",
+    "RankerEnsemble",
     "TrainConfig",
     "TrainResult",
+    "compare",
     "evaluate",
     "load_network",
     "load_ranker",
-    "margin_ranking_loss",
+    "load_recipe",
+    "margin_ranking",
+    "open_ensemble",
     "open_ranker",
+    "predict",
     "train",
 ]

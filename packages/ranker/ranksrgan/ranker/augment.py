@@ -1,4 +1,4 @@
-"""What a pair is seen through in training. Both members are always seen through the same."""
+"""What a content is seen through in training: all of its versions through the same."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from torch import Tensor
 from ranksrgan.metrics import random_views
 
 
-def pair_views(images: Tensor, jitter: int, random: torch.Generator) -> Tensor:
-    """One random window and orientation for each pair; see `random_views`.
+def content_views(images: Tensor, group: Tensor, jitter: int, random: torch.Generator) -> Tensor:
+    """One random window and orientation for each content; see `random_views`.
 
     Args:
-        images: ``(2B, 3, H, W)``: all first members, then all second ones.
+        images: ``(N, 3, H, W)``.
+        group: ``(N,)`` int64: which content, from 0 on.
         jitter: how many pixels the window is smaller.
         random: decides.
 
@@ -21,13 +22,19 @@ def pair_views(images: Tensor, jitter: int, random: torch.Generator) -> Tensor:
     """
     if jitter == 0:
         return images
-    a, b = images.chunk(2)
-    seen = torch.cat(random_views(torch.cat([a, b], dim=1), jitter, random).chunk(2, dim=1))
+    seen = random_views(images, jitter, random, group)
     return seen.contiguous(memory_format=torch.channels_last)
 
 
-def noise(shape: torch.Size, largest: float, random: torch.Generator) -> Tensor:
-    """White noise for ``(2B, 3, H, W)``, of one strength a pair from 0 to ``largest``."""
-    strength = torch.rand(shape[0] // 2, 1, 1, 1, generator=random).repeat(2, 1, 1, 1)
-    drawn = torch.randn(shape, generator=random) * strength * largest
+def noise(group: Tensor, size: torch.Size, largest: float, random: torch.Generator) -> Tensor:
+    """White noise for images of ``size``, of one strength a content from 0 to ``largest``.
+
+    Args:
+        group: ``(N,)`` int64: which content, from 0 on.
+        size: ``(N, 3, H, W)``.
+        largest: standard deviation.
+        random: decides.
+    """
+    strength = torch.rand(int(group.max()) + 1, 1, 1, 1, generator=random)[group]
+    drawn = torch.randn(size, generator=random) * strength * largest
     return drawn.contiguous(memory_format=torch.channels_last)

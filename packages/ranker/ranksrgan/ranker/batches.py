@@ -1,45 +1,79 @@
-"""From a source of labelled pairs to batches, decoded while the network computes."""
+"""From ranked images to batches, decoded while the network computes."""
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import NamedTuple
+from itertools import count, islice
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.errors import InvalidDataset
-from ranksrgan.contracts.pairs import Pair, PairSource
+from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset
+from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
+from ranksrgan.ranker.config import TrainConfig
 
 #: Batches that may lie ready.
 AHEAD = 4
 
+Item = TypeVar("Item", Pair, RankedContent)
+
 
 class Batch(NamedTuple):
-    """Labelled pairs in the form that one forward pass takes."""
+    """Versions of several contents in the form that one forward pass takes."""
 
-    images: Tensor  # (2B, 3, H, W) float32: all first members, then all second ones
-    labels: Tensor  # (B,) float32: +1, -1 or 0
+    images: Tensor  # (N, 3, H, W) float32, channels last
+    values: Tensor  # (N, heads) float32, of the metrics; of pairs half their label, and minus it
+    group: Tensor  # (N,) int64: which content, from 0 on
 
 
-def read_batches(source: PairSource, *, size: int, seed: int, start: int) -> Iterator[Batch]:
-    """Endless batches of ``size`` pairs, from batch ``start`` on.
+def read_batches(
+    source: PairSource, config: TrainConfig, *, start: int, rank: int = 0, processes: int = 1
+) -> Iterator[Batch]:
+    """Endless batches, from batch ``start`` on.
+
+    Args:
+        source: what to learn from.
+        config: its ``sample``, ``batch``, ``seed``, ``further`` and ``as_published``.
+        start: how many batches to leave out.
+        rank: which process this is.
+        processes: how many share each batch; ``config.batch`` is a multiple of it.
+
+    Returns:
+        This process's share of every batch. Of pairs, and as published, all first members come
+        before all second ones; otherwise the versions of one content stand together.
 
     Raises:
-        InvalidDataset: the source has no pairs, a label is none, or sizes differ in a batch.
+        InvalidDataset: the source has no pairs, ends, lacks a metric, or contradicts itself.
+        InvalidConfig: the batch does not divide by the processes.
     """
+    if config.batch % processes:
+        raise InvalidConfig(
+            f"batch: {config.batch} does not divide by {processes} processes", field="batch"
+        )
     if source.info.pairs < 1:
         raise InvalidDataset("the rank dataset has no pairs to learn from", field="pairs")
-    pairs = source.pairs(seed, start=start * size)
-    while batch := list(islice(pairs, size)):
-        if len(batch) < size:
-            break
-        yield _collate(batch)
-    raise InvalidDataset("the source of pairs ended; it should go on with another epoch")
+    missing = [name for name in config.further if name not in source.info.further]
+    if missing:
+        raise InvalidDataset(
+            f"the rank dataset has no values of {missing[0]}; beside {source.info.metric} it has "
+            f"{', '.join(source.info.further) or 'none'}",
+            field="further",
+        )
+    size, first = config.batch // processes, start * config.batch + rank
+    if config.sample == "pairs":
+        pairs = source.pairs(config.seed, first, processes)
+        return map(_of_pairs, _lists(pairs, size))
+    contents = source.shuffled_contents(config.seed, first, processes)
+    if config.as_published:
+        numbered = zip(count(first, processes), contents)
+        drawn = (_draw_pair(content, config.seed, number) for number, content in numbered)
+        return map(_of_pairs, _lists(drawn, size))
+    return (_of_contents(batch, config.further) for batch in _lists(contents, size))
 
 
 @contextmanager
@@ -87,18 +121,55 @@ def prefetched(batches: Iterator[Batch], *, pin: bool) -> Iterator[Iterator[Batc
         reader.join()
 
 
-def _collate(pairs: list[Pair]) -> Batch:
+def _lists(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while len(batch := list(islice(items, size))) == size:
+        yield batch
+    raise InvalidDataset("the source of ranked images ended; it should go on with another epoch")
+
+
+def _of_pairs(pairs: list[Pair]) -> Batch:
     labels = [float(pair.label) for pair in pairs]
     wrong = [label for label in labels if label not in (-1.0, 0.0, 1.0)]
     if wrong:
         raise InvalidDataset(f"a pair has label {wrong[0]}; -1, 0 and +1 are right", field="label")
-    images = [pair.a for pair in pairs] + [pair.b for pair in pairs]
-    shapes = sorted({tuple(image.shape) for image in images})
+    images = [pair.a[None] for pair in pairs] + [pair.b[None] for pair in pairs]
+    half = torch.tensor(labels)[:, None] / 2
+    return Batch(_joined(images), torch.cat([half, -half]), torch.arange(len(pairs)).repeat(2))
+
+
+def _of_contents(contents: list[RankedContent], further: tuple[str, ...]) -> Batch:
+    values = [
+        torch.stack([content.scores, *(content.further[name] for name in further)], dim=1)
+        for content in contents
+    ]
+    for content, of_content in zip(contents, values, strict=True):
+        if not bool(of_content.isfinite().all()):
+            raise InvalidDataset(
+                f"{content.content} has a score that is not finite", field=content.content
+            )
+    sizes = torch.tensor([len(of_content) for of_content in values])
+    return Batch(
+        _joined([content.images for content in contents]),
+        torch.cat(values).float(),
+        torch.arange(len(contents)).repeat_interleave(sizes),
+    )
+
+
+def _draw_pair(content: RankedContent, seed: int, number: int) -> Pair:
+    """One pair of a content's versions, in the order of the levels, as the published code draws."""
+    digest = hashlib.sha256(f"pair {seed} {number}".encode()).digest()
+    pairs = torch.combinations(torch.arange(len(content.levels)), 2).tolist()
+    a, b = pairs[int.from_bytes(digest[:7], "big") % len(pairs)]
+    label = torch.sign(content.scores[a] - content.scores[b])
+    return Pair(content.images[a], content.images[b], float(label))
+
+
+def _joined(images: list[Tensor]) -> Tensor:
+    shapes = sorted({tuple(some.shape[1:]) for some in images})
     if len(shapes) > 1 or len(shapes[0]) != 3 or shapes[0][0] != 3:
         raise InvalidDataset(
             f"the images of a batch have shapes {', '.join(map(str, shapes))}; all should have "
             "the same (3, H, W)",
             field="images",
         )
-    stacked = torch.stack(images).contiguous(memory_format=torch.channels_last)
-    return Batch(stacked, torch.tensor(labels))
+    return torch.cat(images).contiguous(memory_format=torch.channels_last)

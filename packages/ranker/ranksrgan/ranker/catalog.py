@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ranksrgan.contracts.errors import UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.ranker.ensemble import RankerEnsemble
 from ranksrgan.ranker.scorer import Ranker
 
 
@@ -13,10 +14,10 @@ class RankerCatalog:
     """Rankers by the names under which they are served.
 
     Args:
-        rankers: each is offered under its key, whatever its own name was.
+        rankers: or ensembles of them; each is offered under its key, whatever its own name was.
     """
 
-    def __init__(self, rankers: Mapping[str, Ranker]) -> None:
+    def __init__(self, rankers: Mapping[str, Ranker | RankerEnsemble]) -> None:
         self._rankers = {name: ranker.named(name) for name, ranker in rankers.items()}
 
     def infos(self) -> list[ScorerInfo]:

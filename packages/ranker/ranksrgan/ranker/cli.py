@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ranksrgan.contracts import console
-from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
-from ranksrgan.metrics.report import FORMATS, score_files
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.metrics.report import FORMATS, Report, score_files
+from ranksrgan.ranker import cli_eval, cli_remote
+from ranksrgan.ranker.ensemble import RankerEnsemble
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,12 +32,22 @@ def _parser() -> argparse.ArgumentParser:
         description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
         "and has a gradient.",
     )
-    commands = parser.add_subparsers(required=True, metavar="train|eval|score|serve")
+    commands = parser.add_subparsers(required=True, metavar="train|eval|operation|score|serve")
 
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
     train.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="of the run")
-    train.add_argument("--config", metavar="FILE", type=Path, help="YAML; see config.yaml of a run")
+    train.add_argument(
+        "--at",
+        metavar="ADDRESS",
+        help="train at the service there: --data is datasets/NAME, and --output rankers/NAME",
+    )
+    train.add_argument(
+        "--recipe",
+        metavar="NAME|FILE.yaml",
+        help="paper, as_published or small, or a file as config.yaml of a run "
+        "(default: the paper's, with a penalty on the scores' magnitude)",
+    )
     train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(
         "--val-split",
@@ -48,31 +62,43 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("eval", help="agreement with the metric of a rank dataset")
-    evaluate.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
-    _add_ranker(evaluate)
-    evaluate.add_argument("--split", default="val", help="to evaluate on (default: val)")
-    evaluate.add_argument("--format", choices=("table", "json"), default="table")
-    evaluate.set_defaults(command=_evaluate)
+    cli_eval.add_commands(commands)
+    cli_remote.add_commands(commands)
 
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
-    _add_ranker(score)
+    _add_ranker(score, several=True)
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
-    serve = commands.add_parser("serve", help="answer Score and ScoreGradient over gRPC")
-    console.add_named_paths(serve, "--ranker", "weights, and the name that clients use")
+    serve = commands.add_parser("serve", help="score, differentiate and train over gRPC")
+    meaning = "weights (PATH?head=ma for one of several heads), and the name that clients use"
+    console.add_named_paths(serve, "--ranker", meaning, required=False)
+    serve.add_argument(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="train Rankers into DIR/rankers/NAME, from DIR/datasets/NAME",
+    )
+    serve.add_argument(
+        "--trainings",
+        metavar="N",
+        type=console.whole_number(1),
+        default=1,
+        help="Rankers trained at a time (default: 1)",
+    )
     console.add_serve_flags(serve)
     serve.set_defaults(command=_serve)
     return parser
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from ranksrgan.ranker.config import TrainConfig
+    from ranksrgan.ranker.config import load_recipe
     from ranksrgan.ranker.train import train
 
-    config = load_config(TrainConfig, arguments.config, arguments.overrides)
+    if arguments.at:
+        return cli_remote.train(arguments)
+    config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
     validate = None
     if arguments.val_split != "none":
@@ -84,40 +110,57 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from ranksrgan.ranker.evaluate import evaluate
-
-    source = open_pair_source(arguments.data, split=arguments.split)
-    found = evaluate(open_scorer(arguments.ranker), source)
-    if arguments.format == "json":
-        print(json.dumps({"metric": source.info.metric, **asdict(found)}, indent=2))
-    else:
-        print(_table(_shown({"metric": source.info.metric, **asdict(found)})))
-    return 0
-
-
 def _score(arguments: argparse.Namespace) -> int:
-    scorer = open_scorer(arguments.ranker)
-    report = score_files(arguments.images, {"ranker": scorer})
+    specs: list[str] = arguments.ranker
+    rankers = {spec: open_scorer(spec) for spec in specs}
+    if len(rankers) < len(specs):
+        raise InvalidInput("one Ranker given twice is no ensemble", field="ranker")
+    if len(rankers) > 1:
+        ensemble = RankerEnsemble(list(rankers.values()))
+        scorer: Scorer = ensemble
+        report = _with_spread(score_files(arguments.images, rankers), ensemble)
+    else:
+        (scorer,) = rankers.values()
+        report = score_files(arguments.images, {"ranker": scorer})
     print(FORMATS[arguments.format](report), end="")
     if arguments.format == "table":
         print(f"{'higher' if scorer.info.higher_is_better else 'lower'} is better")
     return 1 if report.failed else 0
 
 
+def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:
+    """From a column for each member of an ensemble to its score and spread."""
+    combined = Report(["ranker", "spread"])
+    combined.failed = report.failed
+    for image, scores in report.results:
+        if len(scores) == len(report.metrics):
+            column = torch.tensor([list(scores.values())], dtype=torch.float64).T
+            score, spread = ensemble.combine(column)
+            combined.results.append((image, {"ranker": float(score), "spread": float(spread)}))
+    return combined
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.server import serve
 
-    return serve(arguments.listen, arguments.ranker, **console.serve_options(arguments))
+    return serve(
+        arguments.listen,
+        arguments.ranker,
+        arguments.data_root,
+        trainings=arguments.trainings,
+        **console.serve_options(arguments),
+    )
 
 
-def _add_ranker(parser: argparse.ArgumentParser) -> None:
+def _add_ranker(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    more = "; several of these flags are an ensemble, whose spread is printed too"
     parser.add_argument(
         "--ranker",
         required=True,
+        action="append" if several else "store",
         metavar="SPEC",
         help="weights (runs/ranker.safetensors?device=cpu) or a service "
-        "(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME)",
+        f"(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME){more if several else ''}",
     )
 
 

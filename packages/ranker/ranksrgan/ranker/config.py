@@ -2,43 +2,89 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.config import Config, load_config
 from ranksrgan.contracts.device import Precision
+from ranksrgan.contracts.errors import UnknownName
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Architecture = Literal["vgg8", "vgg12", "vgg16"]
+LossName = Literal[
+    "margin",
+    "ranknet",
+    "listwise",
+    "bradley_terry",
+    "regression",
+    "plcc",
+    "srocc",
+    "magnitude",
+]
+
+#: Losses that see nothing but the order within a content: all that a labelled pair says.
+ORDER_LOSSES: frozenset[LossName] = frozenset({"margin", "ranknet", "magnitude"})
 
 #: Keys that a resumed training may change: they move no weight, or say only how far to go.
-FREE_ON_RESUME = frozenset({"steps", "validate_every", "save_every", "log_every", "device"})
+FREE_ON_RESUME = frozenset(
+    {"steps", "patience", "validate_every", "save_every", "log_every", "device"}
+)
+
+_LOSSES: dict[LossName, float] = {"margin": 1.0, "magnitude": 0.01}
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainConfig(Config):
-    """Training of a Ranker; the defaults are the paper's run.
+    """Training of a Ranker; the defaults are the paper's run, ``recipes/`` holds others.
 
     Attributes:
-        width: of the network, see `VGG12`.
-        margin: of the loss.
-        magnitude: weight of the penalty on the scores' magnitude, see `magnitude_penalty`. 0 is the
-            paper's.
-        noise: largest standard deviation, on the 0..255 scale, of the white noise that the images
-            of a pair are seen through; each pair draws its own from 0 up. A Ranker that relies on
-            what survives noise gives a generator fewer faint patterns to please it with. 0 is the
-            paper's, whose hundred thousand crops do as much.
-        jitter: the images of a pair are seen through one window that is smaller by so many pixels,
-            at a random place, mirrored and turned at random. All crops of a dataset lie on the grid
-            of the LR pixels otherwise, and what the Ranker learns of artefacts holds for one
-            position of its strides only. 0 is the paper's.
+        architecture: see `VGG`.
+        width: of the network, see `VGG`.
+        start: how the initial weights are drawn, see `Start`.
+        further: further metrics of the rank dataset to learn, each with a head of its own on the
+            one trunk; the loss is the mean over the heads.
+        sample: what a batch is made of: ``contents`` with all of their versions, so that every pair
+            of them is learnt from one forward pass, or ``pairs``, which the paper draws. Pairs say
+            an order and no value, so they go with `ORDER_LOSSES` alone.
+        batch: contents or pairs a step, over all processes. (16 pairs as published; the paper does
+            not say.)
+        losses: weight of each loss, see ``loss.py`` and ``loss_correlation.py``. ``magnitude`` is
+            no part of the paper.
+        margin: of the margin-ranking loss.
+        min_gap: values of one content that differ by no more have no order for ``margin`` and
+            ``ranknet``. (Of pairs, the rank dataset decides.)
+        scale: of ``bradley_terry``, in units of the metric: the gap at which the odds are e to one.
+            173.7 (400 / ln 10) for Elo ratings.
+        across: ``bradley_terry`` compares all images of a batch, not only those of one content.
+        as_published: the released code instead of the paper: its loss (scores clamped to [-5, 5], a
+            tie is an order), one pair of each content, its members in the order of the levels and
+            in a forward pass of their own, PyTorch's initial weights. ``recipes/as_published.yaml``
+            has the numbers that go with it.
+        noise: largest standard deviation, on the 0..255 scale, of the white noise that the versions
+            of a content are seen through; each content draws its own from 0 up. A Ranker that
+            relies on what survives noise gives a generator fewer faint patterns to please it with.
+            0 is the paper's, whose hundred thousand crops do as much.
+        jitter: the versions of a content are seen through one window that is smaller by so many
+            pixels, at a random place, mirrored and turned at random. All crops of a dataset lie on
+            the grid of the LR pixels otherwise, and what the Ranker learns of artefacts holds for
+            one position of its strides only. 0 is the paper's.
         lr: Adam's step size before the first halving. (The published YAML says 1e-4, the paper and
             the published README 1e-3.)
+        warm_up: over so many steps the step size rises to ``lr``. 0 is the paper's.
         weight_decay: L2, on all parameters.
         betas: of Adam.
-        batch: pairs a step; the network sees twice as many images. (16 as published; the paper
-            does not say.)
         steps: updates of the weights.
         halve_at: after so many steps the step size halves.
-        seed: of the initial weights and of the order of the pairs.
+        seed: of the initial weights and of the order of the data.
         validate_every: steps between two evaluations on the held-out source.
+        patience: the training ends after so many validations in a row without a better one. 0 goes
+            on to the end.
         save_every: steps between two training states on disk.
         log_every: steps between two rows of the curves.
         precision: of the convolutions; weights, scores and loss are always float32. ``auto`` is
@@ -46,22 +92,29 @@ class TrainConfig(Config):
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
     """
 
+    architecture: Architecture = "vgg12"
     width: int = Field(default=64, ge=1)
+    start: Literal["he", "zero_mean"] = "he"
+    further: tuple[str, ...] = ()
+    sample: Literal["contents", "pairs"] = "contents"
+    batch: int = Field(default=16, ge=1)
+    losses: dict[LossName, Weight] = Field(default_factory=lambda: dict(_LOSSES))
     margin: float = Field(default=0.5, gt=0)
-    magnitude: float = Field(default=0.01, ge=0)
+    min_gap: float = Field(default=0.0, ge=0)
+    scale: float = Field(default=1.0, gt=0)
+    across: bool = False
+    as_published: bool = False
     noise: float = Field(default=0.0, ge=0)
     jitter: int = Field(default=0, ge=0)
     lr: float = Field(default=1e-3, gt=0)
+    warm_up: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    betas: tuple[
-        Annotated[float, Field(ge=0, lt=1)],
-        Annotated[float, Field(ge=0, lt=1)],
-    ] = (0.9, 0.999)
-    batch: int = Field(default=16, ge=1)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     steps: int = Field(default=300_000, ge=1)
     halve_at: tuple[Annotated[int, Field(ge=1)], ...] = (100_000, 200_000)
     seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=5_000, ge=1)
+    patience: int = Field(default=0, ge=0)
     save_every: int = Field(default=5_000, ge=1)
     log_every: int = Field(default=100, ge=1)
     precision: Precision = "auto"
@@ -69,4 +122,47 @@ class TrainConfig(Config):
 
     def lr_at(self, step: int) -> float:
         """The step size of the update that follows ``step`` finished ones."""
-        return float(self.lr * 0.5 ** sum(step >= halving for halving in self.halve_at))
+        warm = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
+        return float(self.lr * warm * 0.5 ** sum(step >= halving for halving in self.halve_at))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not any(self.losses[name] for name in self.losses if name != "magnitude"):
+            raise ValueError("losses: none but magnitude has a weight, so nothing would be learnt")
+        if self.as_published:
+            if set(self.losses) != {"margin"} or self.further or self.sample != "contents":
+                raise ValueError(
+                    "as_published: the released code has losses={margin: 1}, one metric and draws "
+                    "its pairs from contents (sample=contents)"
+                )
+        elif self.sample == "pairs":
+            beyond = sorted(set(self.losses) - ORDER_LOSSES)
+            if beyond or self.further:
+                what = f"losses.{beyond[0]}" if beyond else "further"
+                raise ValueError(
+                    f"{what}: pairs say an order and no value of a metric; with sample=pairs there "
+                    f"are {', '.join(sorted(ORDER_LOSSES))}, and one head"
+                )
+        return self
+
+
+def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a packaged recipe by name (``paper``, ``as_published``, ``small``) or a YAML file.
+
+    Args:
+        name: of a recipe, or the path of a file that ends in ``.yaml`` or ``.yml``; None for the
+            defaults.
+        overrides: ``key=value`` each.
+
+    Raises:
+        UnknownName: no such recipe.
+        InvalidConfig: unknown key, wrong type or impossible combination.
+    """
+    if name is None or Path(name).suffix in {".yaml", ".yml"}:
+        return load_config(TrainConfig, None if name is None else Path(name), overrides)
+    offered = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
+    if str(name) not in offered:
+        raise UnknownName(
+            f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file", field=str(name)
+        )
+    return load_config(TrainConfig, RECIPES / f"{name}.yaml", overrides)

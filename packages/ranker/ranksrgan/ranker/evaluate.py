@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.errors import InvalidDataset, UndefinedScore
+from ranksrgan.contracts.errors import InvalidInput, UndefinedScore
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.metrics import srocc
+from ranksrgan.metrics import krocc, plcc, srocc
+from ranksrgan.ranker.agreement import add_up, content_correlations, count_pairs, mean_gap
+from ranksrgan.ranker.predictions import Predictions, predict
+from ranksrgan.ranker.usual_order import usual_order
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,43 @@ class RankEvaluation:
     """Agreement of predicted scores with the metric. All correlations are in [-1, 1] and grow with
     the agreement, whether the metric's larger values are the better ones or not.
 
+    A pair is two versions of one content whose true scores have an order; it is reversed if that
+    order contradicts the usual one of its two levels, see `usual_order`.
+
     Attributes:
         srocc: Spearman's rank correlation over all images of all contents.
         srocc_per_content: mean over the contents of the correlation among the versions of each;
             None if no content has two different true scores.
-        pair_accuracy: share of the pairs of versions of one content, with different true scores,
-            that come out in the right order. A predicted tie is a wrong order.
+        usual_srocc_per_content: the same of the usual order, which looks at no image: what a
+            Ranker that has learned the metric and not the levels has to exceed.
+        krocc: Kendall's rank correlation (tau-b) over all images.
+        plcc: Pearson's linear correlation over all images, without a fit.
+        pair_accuracy: share of the pairs that come out in the right order, None if there are none.
+            A predicted tie is a wrong order.
+        reversed_accuracy: share of the reversed pairs that come out in the right order; the usual
+            order has 0. None if there are none.
+        gap: mean of |s1 - s2| over the pairs, in units of the scores; None if there are none.
+        normalised_gap: the same in standard deviations of all scores, so that Rankers of other
+            scales compare; 0 if all scores are equal.
+        pairs: how many there are.
+        reversed_pairs: how many of them are reversed.
         images: how many were scored.
         contents: how many they belong to.
-        skipped: contents whose true scores are all equal, which have a part in ``srocc`` only.
+        skipped: contents whose true scores are all equal, which have a part only in what is over
+            all images.
     """
 
     srocc: float
     srocc_per_content: float | None
+    usual_srocc_per_content: float | None
+    krocc: float
+    plcc: float
     pair_accuracy: float | None
+    reversed_accuracy: float | None
+    gap: float | None
+    normalised_gap: float | None
+    pairs: int
+    reversed_pairs: int
     images: int
     contents: int
     skipped: int
@@ -43,58 +67,76 @@ class RankEvaluation:
         per_content = self.srocc if self.srocc_per_content is None else self.srocc_per_content
         return per_content, self.srocc
 
+    @classmethod
+    def of(cls, predictions: Predictions, *, min_gap: float = 0.0) -> RankEvaluation:
+        """Compute all figures.
 
-def evaluate(scorer: Scorer, source: PairSource) -> RankEvaluation:
+        Where all predictions are equal a correlation is undefined; it counts as 0, since a scorer
+        that cannot tell images apart has ordered nothing.
+
+        Args:
+            predictions: what to judge.
+            min_gap: true scores that differ by no more have no order: such a pair does not count.
+                Correlations do not know it.
+
+        Raises:
+            InvalidInput: ``min_gap`` is negative or NaN.
+            UndefinedScore: all true scores are equal.
+        """
+        if not min_gap >= 0:
+            raise InvalidInput(f"min_gap={min_gap}: 0 or more is wanted", field="min_gap")
+        predicted, truth = predictions.by_image
+        if _all_equal(truth):
+            raise UndefinedScore("all true scores are equal, so there is no order to agree with")
+        places = usual_order(predictions.truth)
+        usual = predictions.of(places.expand_as(predictions.truth)).predicted
+        counts = add_up(count_pairs(predictions, places, min_gap=min_gap))
+        gap = mean_gap(predictions.predicted, predictions.truth, min_gap=min_gap)
+        constant = _all_equal(predicted)
+        deviation = float(predicted.std(correction=0))
+        normalised = None if gap is None else 0.0 if constant else gap / deviation
+        correlations = content_correlations(predictions.predicted, predictions.truth)
+        return cls(
+            srocc=0.0 if constant else srocc(predicted, truth),
+            srocc_per_content=_mean(correlations),
+            usual_srocc_per_content=_mean(content_correlations(usual, predictions.truth)),
+            krocc=0.0 if constant else krocc(predicted, truth),
+            plcc=0.0 if constant else plcc(predicted, truth, fit="none"),
+            pair_accuracy=counts.accuracy,
+            reversed_accuracy=counts.reversed_accuracy,
+            gap=gap,
+            normalised_gap=normalised,
+            pairs=counts.pairs,
+            reversed_pairs=counts.reversed,
+            images=len(truth),
+            contents=len(predictions.contents),
+            skipped=int(correlations.isnan().sum()),
+        )
+
+
+def evaluate(
+    scorer: Scorer, source: PairSource, *, metric: str | None = None, min_gap: float = 0.0
+) -> RankEvaluation:
     """Score every image of ``source.contents()`` and compare with the true scores.
 
-    Where all predictions are equal a correlation is undefined; it counts as 0, since a scorer that
-    cannot tell images apart has ordered nothing.
+    Args:
+        scorer: of any scale; if its direction is not that of the metric, its scores are negated.
+        source: the ranked images.
+        metric: what to compare with; see `predict`.
+        min_gap: see `RankEvaluation.of`.
 
     Raises:
-        InvalidDataset: no contents, or a true score that is not finite.
+        UnknownName, NotSupported, InvalidDataset, InvalidInput: as `predict` and
+            `RankEvaluation.of`.
         UndefinedScore: a prediction is not finite, or all true scores are equal.
     """
-    truths: list[Tensor] = []
-    predictions: list[Tensor] = []
-    correlations: list[float] = []
-    right = pairs = skipped = 0
-    for content in source.contents():
-        cancellation.check()
-        truth = content.scores.double().cpu()
-        if not bool(truth.isfinite().all()):
-            raise InvalidDataset(f"{content.content} has a score that is not finite", field="score")
-        with torch.no_grad():
-            predicted = scorer.score(content.images).double().cpu()
-        if not bool(predicted.isfinite().all()):
-            raise UndefinedScore(f"the scorer gives {content.content} a score that is not finite")
-        truths.append(truth)
-        predictions.append(predicted)
-        if _all_equal(truth):
-            skipped += 1
-            continue
-        correlations.append(_correlation(predicted, truth))
-        first, second = torch.triu_indices(len(truth), len(truth), offset=1)
-        order = torch.sign(truth[first] - truth[second])
-        found = torch.sign(predicted[first] - predicted[second])
-        pairs += int((order != 0).sum())
-        right += int(((order != 0) & (found == order)).sum())
-    if not truths:
-        raise InvalidDataset("there are no contents to evaluate on", field="contents")
-    truth, predicted = torch.cat(truths), torch.cat(predictions)
-    if _all_equal(truth):
-        raise UndefinedScore("all true scores are equal, so there is no order to agree with")
-    return RankEvaluation(
-        srocc=_correlation(predicted, truth),
-        srocc_per_content=sum(correlations) / len(correlations) if correlations else None,
-        pair_accuracy=right / pairs if pairs else None,
-        images=len(truth),
-        contents=len(truths),
-        skipped=skipped,
-    )
+    predictions = predict({scorer.info.name: scorer}, source, metric=metric)[scorer.info.name]
+    return RankEvaluation.of(predictions, min_gap=min_gap)
 
 
-def _correlation(predicted: Tensor, truth: Tensor) -> float:
-    return 0.0 if _all_equal(predicted) else float(srocc(predicted, truth))
+def _mean(correlations: Tensor) -> float | None:
+    defined = correlations[~correlations.isnan()]
+    return float(defined.mean()) if len(defined) else None
 
 
 def _all_equal(values: Tensor) -> bool:

@@ -9,17 +9,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import Weights, load_into, load_weights
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_into, load_weights
 from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
-from ranksrgan.ranker.vgg12 import MIN_SIDE, VGG12, rename_old_keys
+from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
+from ranksrgan.ranker.vgg import (
+    ARCHITECTURES,
+    MIN_SIDE,
+    VGG,
+    layout_of,
+    rename_old_keys,
+    state_of_head,
+)
 
 VERSION = "1"
 KIND = "ranker"
-ARCHITECTURE = "vgg12"
 
 #: Pixels of one image: at width 64 each takes 256 bytes in the first layer alone, and the mean
 #: over all positions forbids tiling.
@@ -40,25 +47,33 @@ class Ranker:
     Args:
         network: whose weights to copy.
         higher_is_better: the direction of the metric that it has learnt, which its score follows.
+        head: which of the network's outputs is the score; no other is kept.
+        scale: of the scores, if it is known.
         name: for `ScorerInfo.name`.
         parameters_hash: for `ScorerInfo.parameters_hash`.
         device: see `choose_device`. Images may lie elsewhere.
+
+    Raises:
+        InvalidInput: the network has no such head; no such device.
     """
 
     def __init__(
         self,
-        network: VGG12,
+        network: VGG,
         *,
         higher_is_better: bool,
+        head: int = 0,
+        scale: ScoreScale | None = None,
         name: str = "ranker",
         parameters_hash: str = "",
         device: str | torch.device = "auto",
     ) -> None:
         self._device = choose_device(device) if isinstance(device, str) else device
-        frozen = _FrozenVGG12(network.width)
-        frozen.load_state_dict(network.state_dict())
+        frozen = _FrozenVGG(network.depth, network.width)
+        frozen.load_state_dict(state_of_head(network, head))
         frozen.requires_grad_(False).eval()
         self._network = frozen.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._scale = scale
         self._info = ScorerInfo(
             name=name,
             version=VERSION,
@@ -72,6 +87,11 @@ class Ranker:
     @property
     def info(self) -> ScorerInfo:
         return self._info
+
+    @property
+    def scale(self) -> ScoreScale | None:
+        """Where the scores lay on the validation images; None if nobody measured it."""
+        return self._scale
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """Score each image; see `Scorer.score`.
@@ -106,7 +126,7 @@ class Ranker:
     def named(self, name: str) -> Ranker:
         """The same Ranker, weights shared, under another name."""
         twin = object.__new__(Ranker)
-        twin._device, twin._network = self._device, self._network
+        twin._device, twin._network, twin._scale = self._device, self._network, self._scale
         twin._info = replace(self._info, name=name)
         return twin
 
@@ -116,6 +136,7 @@ def load_ranker(
     *,
     name: str = "ranker",
     device: str = "auto",
+    head: str | None = None,
     higher_is_better: bool | None = None,
 ) -> Ranker:
     """Load a Ranker from our ``.safetensors`` or an official ``.pth`` of either generation.
@@ -124,59 +145,70 @@ def load_ranker(
         path: the weights.
         name: for `ScorerInfo.name`.
         device: see `choose_device`.
+        head: the metric whose head gives the score; the first head if it is left out.
         higher_is_better: for a file that does not say. The default there is False: the official
             Rankers follow NIQE, PI and, since their labels have to fall with quality, 10 - Ma.
 
     Raises:
         InvalidCheckpoint: damaged, unsafe, or not the weights of a Ranker.
         InvalidInput: ``higher_is_better`` contradicts the file; no such device.
+        UnknownName: no such head.
     """
     weights = load_weights(Path(path))
-    stated = weights.about.get("higher_is_better")
-    if isinstance(stated, bool) and higher_is_better not in (None, stated):
+    network = load_network(weights)
+    heads = read_heads(weights, network.heads)
+    index = 0 if head is None else find_head(heads, head, str(path))
+    stated = heads[index].higher_is_better
+    if stated is not None and higher_is_better not in (None, stated):
         raise InvalidInput(
             f"{path} says higher_is_better={str(stated).lower()}; leave the option out",
             field="higher_is_better",
         )
     return Ranker(
-        load_network(weights),
-        higher_is_better=stated if isinstance(stated, bool) else bool(higher_is_better),
+        network,
+        higher_is_better=bool(higher_is_better) if stated is None else stated,
+        head=index,
+        scale=heads[index].scale,
         name=name,
-        parameters_hash=weights.sha256,
+        parameters_hash=_hash(weights, network, index),
         device=device,
     )
 
 
-def load_network(weights: Weights) -> VGG12:
-    """The network that the weights belong to, ready to be trained further.
+def load_network(weights: Weights) -> VGG:
+    """The network that the weights belong to, all heads included, ready to be trained further.
 
     Raises:
         InvalidCheckpoint: they belong to something else.
     """
     where = str(weights.path)
-    if weights.kind not in (None, KIND) or weights.architecture not in (None, ARCHITECTURE):
+    if weights.kind not in (None, KIND) or weights.architecture not in (None, *ARCHITECTURES):
         raise InvalidCheckpoint(
             f"{where} holds a {weights.kind} of architecture {weights.architecture}; a {KIND} of "
-            f"architecture {ARCHITECTURE} is wanted here",
+            f"architecture {', '.join(ARCHITECTURES)} is wanted here",
             field=where,
         )
     named = replace(weights, tensors=rename_old_keys(weights.tensors))
-    first = named.tensors.get("conv0_0.weight")
-    if first is None or first.ndim != 4:
-        raise InvalidCheckpoint(f"{where} is no {ARCHITECTURE}: it has no conv0_0", field=where)
-    width = weights.options.get("width", first.shape[0])
-    if width != first.shape[0]:
-        raise InvalidCheckpoint(
-            f"{where}: its options say width {width} and its first layer has {first.shape[0]}",
-            field=where,
-        )
-    network = VGG12(first.shape[0])
+    depth, width, heads = layout_of(named)
+    network = VGG(depth, width, heads=heads)
+    found = {"architecture": network.architecture, **network.options}
+    for key, value in {**weights.options, "architecture": weights.architecture}.items():
+        if key not in found:
+            raise InvalidCheckpoint(
+                f"{where} has the option {key}; a Ranker has {' and '.join(network.options)}",
+                field=where,
+            )
+        if value not in (None, found[key]):
+            raise InvalidCheckpoint(
+                f"{where} says {key} {value} and its tensors are of {key} {found[key]}",
+                field=where,
+            )
     load_into(network, named)
     return network
 
 
 def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
-    """Entry point ``ranker``: ``PATH.safetensors?device=cuda&higher_is_better=false``.
+    """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
 
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
@@ -185,10 +217,11 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
         raise InvalidInput(
             "ranker: name the weights file, as in runs/ranker/ranker.safetensors", field="ranker"
         )
-    unknown = sorted(set(options) - {"device", "higher_is_better"})
+    unknown = sorted(set(options) - {"device", "head", "higher_is_better"})
     if unknown:
         raise InvalidInput(
-            f"{argument}: unknown option {unknown[0]}; a ranker takes device and higher_is_better",
+            f"{argument}: unknown option {unknown[0]}; a ranker takes device, head and "
+            "higher_is_better",
             field=unknown[0],
         )
     direction = options.get("higher_is_better")
@@ -200,15 +233,21 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     return load_ranker(
         Path(argument),
         device=options.get("device", "auto"),
+        head=options.get("head"),
         higher_is_better=None if direction is None else direction == "true",
     )
 
 
-class _FrozenVGG12(VGG12):
-    def train(self, mode: bool = True) -> _FrozenVGG12:
+class _FrozenVGG(VGG):
+    def train(self, mode: bool = True) -> _FrozenVGG:
         """Stay in eval(): batch statistics would make a score depend on its neighbours."""
         super().train(False)
         return self
+
+
+def _hash(weights: Weights, network: VGG, head: int) -> str:
+    """Of the parameters behind the score: of the whole file, unless it holds other heads too."""
+    return weights.sha256 if network.heads == 1 else hash_tensors(state_of_head(network, head))
 
 
 def _check(images: Tensor, references: Tensor | None) -> None:

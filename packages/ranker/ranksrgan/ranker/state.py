@@ -13,11 +13,14 @@ from ranksrgan.ranker.config import FREE_ON_RESUME, TrainConfig
 
 STATE_FILE = "last.state.pt"
 
-_FORMAT = "ranker-state-1"
+_FORMAT = "ranker-state-2"
 
 
 def identity(
-    config: TrainConfig, train_source: PairSource, val_source: PairSource | None
+    config: TrainConfig,
+    train_source: PairSource,
+    val_source: PairSource | None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Everything that decides the course of a training, as plain values.
 
@@ -25,10 +28,12 @@ def identity(
         config: with device and precision resolved.
         train_source: the pairs that it learns.
         val_source: the contents by which the best weights are chosen.
+        processes: how many train together.
     """
     decisive = config.model_dump(mode="json", exclude=set(FREE_ON_RESUME))
     return {
         **decisive,
+        "processes": processes,
         "training data": train_source.info.fingerprint,
         "validation data": val_source.info.fingerprint if val_source else "none",
     }

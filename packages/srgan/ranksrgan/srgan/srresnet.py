@@ -13,15 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.contracts.checkpoint import Weights, load_into, load_weights, save_weights
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
-
-ARCHITECTURE = "srresnet"
+from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.srgan.generator import Generator, count_keys, outputs_of
+from ranksrgan.srgan.tiling import bytes_per_pixel
 
 #: Factors of the pixel shuffles that make up each scale.
 SHUFFLES: dict[int, tuple[int, ...]] = {2: (2,), 3: (3,), 4: (2, 2)}
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class SRResNet(nn.Module):
+class SRResNet(Generator):
     """``(N, 3, H, W)`` RGB in [0, 1] to ``(N, 3, scale * H, scale * W)``, not clamped.
 
     1,554,499 parameters at 64 features, 16 blocks and scale 4. Convolutions start from He's normal
@@ -69,6 +69,8 @@ class SRResNet(nn.Module):
     Raises:
         InvalidInput: no such scale, or a size below 1.
     """
+
+    architecture = "srresnet"
 
     def __init__(
         self, features: int = 64, blocks: int = 16, scale: int = 4, *, as_published: bool = False
@@ -102,12 +104,55 @@ class SRResNet(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """How many LR pixels to each side of a pixel its enlargement depends on.
+        """Two a block and one each for conv_first, LRconv and upconv1.
 
-        Two a block and one each for conv_first, LRconv and upconv1; what follows at the higher
-        resolutions reaches one more at every scale. Tiles that overlap by this much are exact.
+        What follows at the higher resolutions reaches one more at every scale.
         """
         return 2 * self.options.blocks + 4
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        return bytes_per_pixel(self.options.features, self.scale)
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+        features, up = outputs_of(tensors, "conv_first"), outputs_of(tensors, "upconv1")
+        blocks = count_keys(tensors, r"recon_trunk\.\d+\.conv1\.weight")
+        if not (features and up and blocks and outputs_of(tensors, "LRconv")):
+            return None
+        scale = 4 if "upconv2.weight" in tensors else {4.0: 2, 9.0: 3}.get(up / features)
+        return cls(features, blocks, scale) if scale else None
+
+    @classmethod
+    def modern_keys(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the keys of the official repository's first generation; others stay as they are.
+
+        ``model.1.sub`` holds the blocks and, last, LRconv. Behind it come convolutions with
+        shuffles and activations between them, so that their numbers tell the order and nothing
+        else.
+        """
+        trunk = re.compile(r"model\.1\.sub\.(\d+)\.(?:res\.(\d)\.)?(weight|bias)")
+        tail = sorted(
+            int(match[1])
+            for key in tensors
+            if (match := re.fullmatch(r"model\.(\d+)\.weight", key)) and match[1] != "0"
+        )
+        names = {3: ["upconv1"], 4: ["upconv1", "upconv2"]}.get(len(tail))
+        if "model.0.weight" not in tensors or names is None:
+            return dict(tensors)
+        places = dict(zip(tail, [*names, "HRconv", "conv_last"], strict=True))
+        renamed = {}
+        for key, value in tensors.items():
+            if match := trunk.fullmatch(key):
+                block, conv, part = match.groups()
+                conv_name = {"0": "conv1", "2": "conv2"}.get(conv or "", "")
+                new = f"recon_trunk.{block}.{conv_name}.{part}" if conv else f"LRconv.{part}"
+            elif match := re.fullmatch(r"model\.(\d+)\.(weight|bias)", key):
+                new = f"{places.get(int(match[1]), 'conv_first')}.{match[2]}"
+            else:
+                new = key
+            renamed[new] = value
+        return renamed
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.conv_first(x)
@@ -128,89 +173,10 @@ def save_generator(path: Path, network: SRResNet, about: Mapping[str, Any]) -> N
         path,
         network.state_dict(),
         kind="generator",
-        architecture=ARCHITECTURE,
+        architecture=network.architecture,
         options=network.options._asdict(),
         about=about,
     )
-
-
-def load_generator(path: Path) -> SRResNet:
-    """Read a generator from ``.safetensors``, or from an official ``.pth`` of either generation.
-
-    Raises:
-        InvalidCheckpoint: damaged, unsafe, not a generator or of another architecture.
-    """
-    return generator_from_weights(load_weights(path))
-
-
-def generator_from_weights(weights: Weights) -> SRResNet:
-    """The network that a weights file describes; raises as `load_generator`."""
-    if weights.kind not in (None, "generator"):
-        raise InvalidCheckpoint(
-            f"{weights.path} holds a {weights.kind}; a generator is wanted here",
-            field=str(weights.path),
-        )
-    if weights.architecture not in (None, ARCHITECTURE):
-        raise InvalidCheckpoint(
-            f"{weights.path} holds the architecture {weights.architecture}; "
-            f"{ARCHITECTURE} is wanted here",
-            field=str(weights.path),
-        )
-    tensors = modern_keys(weights.tensors)
-    options = infer_options(tensors)
-    if options is None:
-        raise InvalidCheckpoint(
-            f"{weights.path} is not an SRResNet: its keys begin with "
-            f"{', '.join(sorted(weights.tensors)[:3])}",
-            field=str(weights.path),
-        )
-    network = SRResNet(*options)
-    load_into(network, Weights(weights.path, tensors, weights.kind, weights.architecture))
-    return network
-
-
-def infer_options(tensors: Mapping[str, Tensor]) -> GeneratorOptions | None:
-    """Features, blocks and scale from a state dict's keys and shapes; None if it is no SRResNet."""
-    first, up = tensors.get("conv_first.weight"), tensors.get("upconv1.weight")
-    if first is None or up is None or "LRconv.weight" not in tensors:
-        return None
-    if first.ndim != 4 or up.ndim != 4:
-        return None
-    features = first.shape[0]
-    blocks = sum(bool(re.fullmatch(r"recon_trunk\.\d+\.conv1\.weight", key)) for key in tensors)
-    shuffles = up.shape[0] / features
-    scale = 4 if "upconv2.weight" in tensors else {4.0: 2, 9.0: 3}.get(shuffles)
-    return GeneratorOptions(features, blocks, scale) if scale and blocks and features else None
-
-
-def modern_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of the official repository's first generation; others stay as they are.
-
-    ``model.1.sub`` holds the blocks and, last, LRconv. Behind it come convolutions with shuffles
-    and activations between them, so that their numbers tell the order and nothing else.
-    """
-    trunk = re.compile(r"model\.1\.sub\.(\d+)\.(?:res\.(\d)\.)?(weight|bias)")
-    tail = sorted(
-        int(match[1])
-        for key in tensors
-        if (match := re.fullmatch(r"model\.(\d+)\.weight", key)) and match[1] != "0"
-    )
-    names = {3: ["upconv1"], 4: ["upconv1", "upconv2"]}.get(len(tail))
-    if "model.0.weight" not in tensors or names is None:
-        return dict(tensors)
-    places = dict(zip(tail, [*names, "HRconv", "conv_last"], strict=True))
-    renamed = {}
-    for key, value in tensors.items():
-        if match := trunk.fullmatch(key):
-            block, conv, part = match.groups()
-            conv_name = {"0": "conv1", "2": "conv2"}.get(conv or "", "")
-            new = f"recon_trunk.{block}.{conv_name}.{part}" if conv else f"LRconv.{part}"
-        elif match := re.fullmatch(r"model\.(\d+)\.(weight|bias)", key):
-            new = f"{places.get(int(match[1]), 'conv_first')}.{match[2]}"
-        else:
-            new = key
-        renamed[new] = value
-    return renamed
 
 
 def _conv3(inputs: int, outputs: int) -> nn.Conv2d:

@@ -20,9 +20,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ranksrgan.contracts.checkpoint import load_state, save_state
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, TrainingDiverged
+from ranksrgan.srgan.architectures import load_generator
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.discriminator import VGGDiscriminator, load_discriminator, save_discriminator
-from ranksrgan.srgan.srresnet import SRResNet, load_generator, save_generator
+from ranksrgan.srgan.srresnet import SRResNet, save_generator
 
 STATE_FILE = "last.state.pt"
 GENERATOR_FILE = "generator.safetensors"
@@ -231,6 +232,12 @@ def _generator(config: TrainConfig) -> SRResNet:
             wanted.features, wanted.blocks, wanted.scale, as_published=wanted.as_published
         )
     network = load_generator(wanted.weights)
+    if not isinstance(network, SRResNet):
+        raise InvalidConfig(
+            f"{wanted.weights} holds the architecture {network.architecture}; only "
+            f"{SRResNet.architecture} can be trained",
+            field="generator.weights",
+        )
     size = (wanted.features, wanted.blocks, wanted.scale)
     if network.options != size:
         raise InvalidConfig(

@@ -19,8 +19,9 @@ from torch import Tensor
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
 
-# How many feature maps of the output's resolution SRResNet holds at its peak, around the last
-# shuffle. Measured on the CPU at scales 2, 3 and 4: 2.2 to 2.9, convolution scratch included.
+# How many feature maps of the output's resolution a network holds at its peak, around the last
+# shuffle. Measured on the CPU with SRResNet at scales 2, 3 and 4: 2.2 to 2.9, convolution scratch
+# included.
 _MAPS_AT_PEAK = 3
 
 
@@ -103,16 +104,25 @@ def tile_for_memory(memory: int, pixel_bytes: int, overlap: int) -> int:
 
 
 def upscale_tiled(
-    network: Callable[[Tensor], Tensor], images: Tensor, *, scale: int, overlap: int, tile: int
+    network: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    scale: int,
+    overlap: int,
+    tile: int,
+    trunk: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Enlarge images tile by tile, one image after the other.
 
     Args:
-        network: ``(1, 3, h, w)`` to ``(1, 3, scale * h, scale * w)``, of any device and type.
+        network: ``(1, C, h, w)`` to ``(1, 3, scale * h, scale * w)``, of any device and type; C is
+            3, or what ``trunk`` makes.
         images: ``(N, 3, H, W)``.
         scale: of the network.
         overlap: at least the network's receptive field in input pixels, for an exact result.
         tile: longest side of a tile without its halo; an image that is no larger stays whole.
+        trunk: ``(1, 3, H, W)`` to ``(1, C, H, W)``, the part that must see each image as a whole;
+            what it makes is cut into tiles then.
 
     Returns:
         ``(N, 3, scale * H, scale * W)`` of the type and on the device of ``images``. The result of
@@ -126,9 +136,11 @@ def upscale_tiled(
     tiles = plan(height, width, tile, overlap)
     enlarged = images.new_empty((count, channels, scale * height, scale * width))
     for image, result in zip(images, enlarged, strict=True):
+        cancellation.check()
+        whole = image[None] if trunk is None else trunk(image[None])
         for read, keep in tiles:
             cancellation.check()
-            piece = network(image[None, :, read.top : read.bottom, read.left : read.right])
+            piece = network(whole[:, :, read.top : read.bottom, read.left : read.right])
             top, left = scale * (keep.top - read.top), scale * (keep.left - read.left)
             bottom = top + scale * (keep.bottom - keep.top)
             right = left + scale * (keep.right - keep.left)

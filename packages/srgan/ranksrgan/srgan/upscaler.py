@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import hash_tensors
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.srgan.srresnet import ARCHITECTURE, SRResNet, load_generator
-from ranksrgan.srgan.tiling import bytes_per_pixel, tile_for_memory, upscale_tiled
+from ranksrgan.srgan.architectures import load_generator
+from ranksrgan.srgan.generator import Generator, WholeImageGenerator
+from ranksrgan.srgan.tiling import tile_for_memory, upscale_tiled
 
 DEFAULT_MEMORY = 2**30
 
@@ -23,17 +25,18 @@ class GeneratorUpscaler:
     """Enlarges with a generator in float32, whatever the image's size.
 
     An image whose activations fit into ``memory`` goes through the network as a whole; a larger one
-    is tiled, with the same result (see `ranksrgan.srgan.tiling`). Calls share nothing that changes,
+    is tiled, with the same result (see `ranksrgan.srgan.tiling`). Of a `WholeImageGenerator` only
+    the second part is tiled; the first bounds the image's size. Calls share nothing that changes,
     so threads may share an upscaler.
 
     Args:
         network: is moved to ``device``, set to evaluation and owned from here on; pass a copy of
             one that is being trained.
-        name: what the upscaler calls itself.
+        name: what the upscaler calls itself; the network's architecture by default.
         device: where the network runs. Images may lie elsewhere: only tiles travel.
         memory: bytes for the activations of one tile. Weights, input and output come on top.
         tile: longest side of a tile in input pixels, without its halo; decides instead of
-            ``memory``.
+            ``memory`` (what must be whole stays whole, within ``memory``).
 
     Raises:
         InvalidInput: a device that is not there, or room for less than one tile.
@@ -41,9 +44,9 @@ class GeneratorUpscaler:
 
     def __init__(
         self,
-        network: SRResNet,
+        network: Generator,
         *,
-        name: str = ARCHITECTURE,
+        name: str | None = None,
         device: str | torch.device = "cpu",
         memory: int = DEFAULT_MEMORY,
         tile: int | None = None,
@@ -54,16 +57,17 @@ class GeneratorUpscaler:
         self._overlap = network.receptive_field
         self._scale = network.scale
         self._tile = tile
-        pixel_bytes = bytes_per_pixel(network.options.features, network.scale)
+        self._memory = memory
+        pixel_bytes = network.bytes_per_pixel
         self._whole = memory // pixel_bytes  # pixels of an image that is not tiled
         self._largest = (
             tile_for_memory(memory, pixel_bytes, self._overlap) if tile is None else tile
         )
         self._info = UpscalerInfo(
-            name=name,
+            name=name or network.architecture,
             version="1",
             scale=network.scale,
-            architecture=ARCHITECTURE,
+            architecture=network.architecture,
             parameters_hash=hash_tensors(network.state_dict()),
         )
         self._network = network.eval().requires_grad_(False)
@@ -87,11 +91,14 @@ class GeneratorUpscaler:
 
         Raises:
             InvalidInput: another shape, type or range, or a value that is not finite.
+            ImageTooLarge: the network must see the image as a whole, and ``memory`` does not hold
+                what it makes of it.
             InvalidCheckpoint: the network overflowed; there is no picture to be had from it.
             RequestCancelled: nobody waits for the result any more.
         """
         _check(images)
         height, width = images.shape[2:]
+        trunk = self._trunk(height, width)
         fits = self._tile is None and height * width <= self._whole
         with torch.no_grad():
             return upscale_tiled(
@@ -100,12 +107,28 @@ class GeneratorUpscaler:
                 scale=self._scale,
                 overlap=self._overlap,
                 tile=max(height, width) if fits else self._largest,
+                trunk=trunk,
             )
 
+    def _trunk(self, height: int, width: int) -> Callable[[Tensor], Tensor] | None:
+        """What the network does with a whole image before there can be tiles, if anything."""
+        network = self._network
+        if not isinstance(network, WholeImageGenerator):
+            return None
+        needed = height * width * network.trunk_bytes_per_pixel
+        if needed > self._memory:
+            raise ImageTooLarge(
+                f"{network.architecture} must see an image as a whole and cannot be tiled: "
+                f"{height} x {width} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
+                f"{self._memory / 2**20:g} are allowed",
+                field="images",
+            )
+        return lambda image: self._compute(network.trunk, image)
+
     def _enlarge(self, piece: Tensor) -> Tensor:
-        piece = piece.to(self._device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, enabled=False):  # the caller may be inside of one
-            enlarged: Tensor = self._network(piece)
+        network = self._network
+        part = network.enlarge if isinstance(network, WholeImageGenerator) else network
+        enlarged = self._compute(part, piece)
         # One sum sees every NaN and infinity and needs no mask of the output's size; a sum that
         # overflows on its own would take values that are no picture either.
         if not bool(enlarged.sum().isfinite()):
@@ -115,6 +138,11 @@ class GeneratorUpscaler:
                 field=self._info.name,
             )
         return enlarged.clamp_(0, 1)
+
+    def _compute(self, part: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        x = x.to(self._device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device.type, enabled=False):  # the caller may be inside of one
+            return part(x)
 
 
 def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscaler:

@@ -1,0 +1,122 @@
+"""``ranksrgan-rankdata remote``: have a server build datasets, and see what it has."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from ranksrgan.contracts.pairs import RankDatasetInfo
+from ranksrgan.rankdata.config import load_recipe, recipe_names
+
+if TYPE_CHECKING:  # gRPC is loaded by the commands that need it
+    from ranksrgan.contracts.operations_client import RemoteOperation
+
+# Seconds that a server may be away, restarting, before a command gives up.
+_PATIENCE = 30.0
+
+_BUILD_EPILOG = """folders and models are names of the server's:
+  hr=images/NAME, levels.LEVEL=images/NAME, levels.LEVEL=models/NAME, or what its operator named
+
+The build needs this command no longer than it takes to ask for it."""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("remote", help="have a server build datasets, see what it has")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    def add(name: str, function: Any, meaning: str, **more: Any) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=meaning, **more)
+        action.add_argument("address", metavar="HOST:PORT|unix:PATH")
+        action.set_defaults(command=function)
+        return action
+
+    build = add(
+        "build",
+        _build,
+        "ask for a dataset and watch it",
+        epilog=_BUILD_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    build.add_argument("dataset", metavar="NAME", help="of the dataset")
+    build.add_argument(
+        "--config", metavar="NAME|FILE", help=f"a recipe ({', '.join(recipe_names())}) or a file"
+    )
+    build.add_argument("overrides", metavar="key=value", nargs="*", help="as in crop=200")
+    for name, function, meaning in (
+        ("watch", _watch, "come back to a build"),
+        ("cancel", _cancel, "end a build"),
+    ):
+        add(name, function, meaning).add_argument("operation", metavar="operations/ID")
+    add("list", _list, "the complete datasets")
+    add("get", _get, "the facts of one").add_argument("dataset", metavar="NAME")
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.rank_data_client import RemoteRankData
+
+    # The output is the server's matter; the configuration cannot be without one.
+    overrides = [*arguments.overrides, f"output={arguments.dataset}"]
+    config = load_recipe(arguments.config, overrides)
+    wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
+    wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
+    client = RemoteRankData(arguments.address, retry_for=_PATIENCE)
+    return _follow(client.build(arguments.dataset, wanted, request_id=uuid.uuid4().hex))
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.operations_client import connect_operation
+
+    return _follow(connect_operation(arguments.address, arguments.operation, retry_for=_PATIENCE))
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.operations_client import connect_operation
+
+    connect_operation(arguments.address, arguments.operation).cancel()
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.rank_data_client import RemoteRankData
+
+    for info in RemoteRankData(arguments.address).infos():
+        print(f"{info.name:<32}  {_crops(info)}, {info.metric}")
+    return 0
+
+
+def _get(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.rank_data_client import RemoteRankData
+
+    info = RemoteRankData(arguments.address).info(arguments.dataset)
+    for key, value in info.model_dump(mode="json").items():
+        print(f"{key}: {_text(value)}")
+    return 0
+
+
+def _follow(operation: RemoteOperation) -> int:
+    """Show the name to come back with, then how far it is, then the result."""
+    print(operation.name, flush=True)
+    with tqdm(unit="level", file=sys.stderr, disable=None) as bar:
+        while not operation.wait(1.0):
+            progress = operation.progress()
+            bar.total = progress.steps_total or None
+            bar.set_postfix_str(progress.source, refresh=False)
+            bar.update(progress.steps_done - bar.n)
+    made = operation.result()
+    print(f"{made.name}: {sum(made.contents.values())} crops, {', '.join(made.levels)}")
+    return 0
+
+
+def _crops(info: RankDatasetInfo) -> str:
+    return ", ".join(f"{count} crops in {split}" for split, count in info.contents.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items()) or "none"
+    return ", ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,64 @@
+"""``ranksrgan-rankdata serve``: rank datasets over gRPC."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ranksrgan.contracts import console
+
+_EPILOG = """the data root holds
+  datasets/NAME    rank datasets; what clients have built is put there
+  images/NAME      folders of images to build from, and of finished results
+  models/NAME      generators: NAME.safetensors, NAME.pth or NAME.pt
+  operations/      builds, running and done"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "serve",
+        help="build datasets and stream their pairs over gRPC",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data-root", required=True, metavar="DIR", type=Path)
+    parser.add_argument(
+        "--upscaler",
+        metavar="NAME=SPEC",
+        action="append",
+        default=[],
+        type=_named,
+        help="a level that clients may ask for by name: weights or a service "
+        "(grpc://HOST:PORT/MODEL)",
+    )
+    parser.add_argument(
+        "--builds",
+        metavar="N",
+        type=console.whole_number(1),
+        default=1,
+        help="datasets built at a time (default: 1)",
+    )
+    console.add_serve_flags(parser, images=False)
+    parser.set_defaults(command=_serve)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, separator, spec = text.partition("=")
+    if not (name and separator and spec):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=SPEC")
+    return name, spec
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from ranksrgan.rankdata.server import serve
+
+    return serve(
+        arguments.listen,
+        arguments.data_root,
+        dict(arguments.upscaler),
+        builds=arguments.builds,
+        workers=arguments.workers,
+        queue=arguments.queue,
+        max_message_bytes=arguments.max_message_mib * 2**20,
+    )

@@ -1,0 +1,394 @@
+"""Rank datasets of people's judgement: PIPAL, or a list of votes on one's own images.
+
+Both are a folder of references and a folder of versions named ``REFERENCE_LEVEL``; the versions may
+lie one folder deeper, as in PIPAL's four parts::
+
+    Train_Ref/A0001.bmp                          reference A0001
+    Train_Dist/Distortion_1/A0001_00_03.bmp      its version of level 00_03
+
+J. Gu, H. Cai, H. Chen, X. Ye, J. S. Ren, C. Dong, "PIPAL: a large-scale image quality assessment
+dataset for perceptual image restoration", ECCV 2020.
+
+People judge whole images. Crops inherit the score of their image.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field
+from torch import Tensor
+
+from ranksrgan.contracts import ScorerInfo, cancellation
+from ranksrgan.contracts.config import Config, load_config
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UndefinedScore
+from ranksrgan.contracts.images import SUFFIXES
+from ranksrgan.metrics import Vote, bradley_terry, elo, read_scores, read_votes
+from ranksrgan.metrics.score_table import image_name
+from ranksrgan.rankdata.dataset import RankDataset
+from ranksrgan.rankdata.degradation import read_rgb
+from ranksrgan.rankdata.duplicates import near_duplicates, phash
+from ranksrgan.rankdata.folder import replacing_folder
+from ranksrgan.rankdata.given_scores import (
+    CropSize,
+    ScoredSource,
+    SplitConfig,
+    complete_dataset,
+    crops_of,
+    store_level_image,
+)
+from ranksrgan.rankdata.levels import by_stem
+from ranksrgan.rankdata.manifest import Counts, LevelRecord
+
+if TYPE_CHECKING:
+    from ranksrgan.rankdata.build import Progress
+
+#: The level of the reference itself, where people judged it too.
+ORIGINAL = "hr"
+
+# What the first number in the name of a level of PIPAL says.
+_CATEGORIES = {
+    "00": "traditional distortion",
+    "01": "traditional super-resolution",
+    "02": "PSNR-oriented super-resolution",
+    "03": "super-resolution with a mismatched kernel",
+    "04": "GAN-based super-resolution",
+    "05": "denoising",
+    "06": "super-resolution and denoising",
+    "10": "GAN-based restoration or compression",
+}
+
+
+class EloRating(Config):
+    """Parameters of `elo`, its defaults those of that function."""
+
+    method: Literal["elo"]
+    k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16.0
+    initial: Annotated[float, Field(allow_inf_nan=False)] = 1400.0
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+    tail: Annotated[float, Field(gt=0, le=1)] = 0.3
+
+    def rate(self, votes: Iterable[Vote]) -> dict[str, float]:
+        """Scores of items; the order of the votes matters."""
+        return elo(votes, k=self.k, initial=self.initial, scale=self.scale, tail=self.tail).scores
+
+
+class BradleyTerryRating(Config):
+    """Parameters of `bradley_terry`, and the scale of its scores.
+
+    Half a vote as prior, unlike there: among a few people's votes there often is a version that
+    never lost, which has no finite strength without one.
+    """
+
+    method: Literal["bradley-terry"] = "bradley-terry"
+    prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    initial: Annotated[float, Field(allow_inf_nan=False)] = 1400.0
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+
+    def rate(self, votes: Iterable[Vote]) -> dict[str, float]:
+        """Scores of items.
+
+        Raises:
+            UndefinedScore: see `bradley_terry`.
+        """
+        return bradley_terry(votes, prior=self.prior).scores(self.initial, self.scale)
+
+
+class _JudgedConfig(SplitConfig):
+    references: Path
+    distorted: Path
+    crop: CropSize = "whole"
+    stride: Annotated[int, Field(ge=1)] = 200
+
+
+class PipalConfig(_JudgedConfig):
+    """A folder of PIPAL's form. Its scores are Elo ratings; higher is better.
+
+    Attributes:
+        references: folder of the references (``Train_Ref``).
+        distorted: folder of the versions (``Train_Dist``), or of folders with them.
+        labels: folder of text files, or one file, with a line ``A0001_00_00.bmp,1400.5`` for each
+            version (``Train_Label``). Versions without one are dropped and counted.
+        crop: side of a crop in pixels, or ``whole``.
+        stride: step between crops.
+    """
+
+    kind: Literal["pipal"] = "pipal"
+    labels: Path
+
+
+class VotesConfig(_JudgedConfig):
+    """References, versions, and people's votes on pairs of versions of one reference.
+
+    Attributes:
+        references: folder of the references.
+        distorted: folder of the versions, or of folders with them.
+        votes: CSV file: see ``ranksrgan.metrics.votes``. Items are versions; the bare name of a
+            reference is the reference itself. Versions without a vote are dropped and counted.
+        rating: how the votes on the versions of a reference become scores.
+        crop: side of a crop in pixels, or ``whole``.
+        stride: step between crops.
+    """
+
+    kind: Literal["votes"] = "votes"
+    votes: Path
+    rating: Annotated[EloRating | BradleyTerryRating, Field(discriminator="method")] = (
+        BradleyTerryRating()
+    )
+
+
+HumanConfig = PipalConfig | VotesConfig
+
+
+class _Kind(Config):
+    model_config = ConfigDict(extra="ignore")
+
+    kind: Literal["pipal", "votes"]
+
+
+_KINDS: dict[str, type[PipalConfig] | type[VotesConfig]] = {
+    "pipal": PipalConfig,
+    "votes": VotesConfig,
+}
+
+
+def load_human_config(path: Path, overrides: Sequence[str] = ()) -> HumanConfig:
+    """Read a YAML file whose ``kind`` is pipal or votes.
+
+    Raises:
+        InvalidConfig: see `load_config`.
+    """
+    return load_config(_KINDS[load_config(_Kind, path, overrides).kind], path, overrides)
+
+
+def build_from_judgements(
+    config: HumanConfig, *, overwrite: bool = False, progress: Progress | None = None
+) -> RankDataset:
+    """Make a rank dataset in ``config.output``, whole or not at all.
+
+    Sources are the references, split so that those that look alike stay together. A content holds
+    the versions that people judged, so contents may lack levels.
+
+    Args:
+        config: every parameter.
+        overwrite: replace a dataset that is already there.
+        progress: called with the references done, all references, and a name.
+
+    Raises:
+        InvalidInput: the output folder is taken, or a folder holds no image.
+        InvalidDataset: a version without a reference, a score or vote without an image, votes
+            between versions of two references, a version of another size than its reference, or
+            nothing left. The message names it.
+        UndefinedScore: the votes on a reference cannot be rated; names it.
+        LimitExceeded: the disk is full.
+    """
+    references = by_stem(config.references)
+    versions = _find_versions(config.distorted, references)
+    if isinstance(config, PipalConfig):
+        scores = _opinion_scores(config, versions)
+        metric, reason = _people("mos"), "image_without_label"
+    else:
+        scores = _ratings(config, versions, references)
+        metric, reason = _people(f"votes:{config.rating.method}"), "image_without_vote"
+    dropped = Counter({reason: len(versions.keys() - scores.keys())})
+    judged = _by_reference(scores, versions, dropped)
+
+    sources: list[ScoredSource] = []
+    hashes: dict[str, int] = {}
+    with replacing_folder(config.output, overwrite=overwrite) as folder:
+        for done, (name, levels) in enumerate(judged.items(), start=1):
+            cancellation.check()
+            original = read_rgb(references[name])
+            source = _store(folder, name, original, levels, config)
+            if source.crops:
+                sources.append(source)
+                hashes[name] = phash(original)
+            if progress is not None:
+                progress(done, len(judged), name)
+        counts = Counts(
+            sources=len(references),
+            sources_smaller_than_crop=len(judged) - len(sources),
+            sources_without_kept_crop=len(references) - len(judged),
+            crops_kept=sum(len(source.crops) for source in sources),
+            crops_dropped=dict(sorted((+dropped).items())),
+        )
+        if not sources:
+            raise InvalidDataset(
+                f"nothing is left of {len(references)} reference(s): {len(judged)} have two "
+                f"versions or more that people judged, and these are smaller than a crop",
+                field="references",
+            )
+        duplicates = near_duplicates(hashes)
+        complete_dataset(
+            folder,
+            config,
+            sources,
+            metric=metric,
+            label="votes",
+            levels=_level_records(config, sources),
+            counts=counts,
+            together=duplicates,
+            duplicates=duplicates,
+        )
+    return RankDataset.open(config.output)
+
+
+class _Version(NamedTuple):
+    reference: str
+    level: str
+    path: Path
+
+
+def _find_versions(folder: Path, references: Mapping[str, Path]) -> dict[str, _Version]:
+    """The versions by their names without suffix."""
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder", field="distorted")
+    versions: dict[str, _Version] = {}
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.is_dir():
+            continue
+        parts = path.stem.split("_")
+        # The longest reference goes first: the name of another one may be its beginning.
+        cuts = range(len(parts) - 1, 0, -1)
+        cut = next((cut for cut in cuts if "_".join(parts[:cut]) in references), None)
+        if cut is None or not parts[-1]:
+            raise InvalidDataset(
+                f"{path}: no reference of this version; the name should begin with that of an "
+                "image among the references, and go on with _ and a level",
+                field=str(path),
+            )
+        if path.stem in versions:
+            raise InvalidDataset(
+                f"{path}: this version is there already ({versions[path.stem].path})",
+                field=str(path),
+            )
+        versions[path.stem] = _Version("_".join(parts[:cut]), "_".join(parts[cut:]), path)
+    if not versions:
+        raise InvalidInput(f"{folder} and its folders hold no image", field="distorted")
+    return versions
+
+
+def _opinion_scores(config: PipalConfig, versions: Mapping[str, _Version]) -> dict[str, float]:
+    scores = read_scores(config.labels)
+    for name in scores:
+        if name not in versions:
+            raise InvalidDataset(
+                f"{config.labels} scores {name}, and {config.distorted} has no such image",
+                field=str(config.labels),
+            )
+    return scores
+
+
+def _ratings(
+    config: VotesConfig, versions: dict[str, _Version], references: Mapping[str, Path]
+) -> dict[str, float]:
+    """Scores of the versions that votes name; adds originals among them to ``versions``."""
+    by_reference: dict[str, list[Vote]] = defaultdict(list)
+    for left, right, outcome in read_votes(config.votes):
+        items = [image_name(left), image_name(right)]
+        for item in items:
+            if item in versions:
+                continue
+            if item not in references:
+                raise InvalidDataset(
+                    f"{config.votes} has votes on {item}, of which there is no image",
+                    field=str(config.votes),
+                )
+            if f"{item}_{ORIGINAL}" in versions:
+                raise InvalidDataset(
+                    f"{config.votes} has votes on {item}, whose level would be {ORIGINAL}; "
+                    f"{item}_{ORIGINAL} has taken that name",
+                    field=str(config.votes),
+                )
+            versions[item] = _Version(item, ORIGINAL, references[item])
+        of = {versions[item].reference for item in items}
+        if len(of) > 1:
+            raise InvalidDataset(
+                f"{config.votes} has a vote between {items[0]} and {items[1]}, which are versions "
+                "of two references",
+                field=str(config.votes),
+            )
+        by_reference[of.pop()].append(Vote(items[0], items[1], outcome))
+    scores: dict[str, float] = {}
+    for reference, votes in by_reference.items():
+        try:
+            scores |= config.rating.rate(votes)
+        except UndefinedScore as error:
+            raise UndefinedScore(f"{reference}: {error}", field="votes") from error
+    return scores
+
+
+def _by_reference(
+    scores: Mapping[str, float], versions: Mapping[str, _Version], dropped: Counter[str]
+) -> dict[str, dict[str, tuple[Path, float]]]:
+    """File and score of each level by reference, in the order of their names."""
+    judged: dict[str, dict[str, tuple[Path, float]]] = defaultdict(dict)
+    for version, score in sorted((versions[name], score) for name, score in scores.items()):
+        judged[version.reference][version.level] = (version.path, score)
+    alone = [reference for reference, levels in judged.items() if len(levels) < 2]
+    for reference in alone:  # only PIPAL's form can do this: a vote names two
+        del judged[reference]
+    dropped["image_without_another"] = len(alone)
+    return judged
+
+
+def _store(
+    folder: Path,
+    name: str,
+    original: Tensor,
+    levels: Mapping[str, tuple[Path, float]],
+    config: HumanConfig,
+) -> ScoredSource:
+    """Store the versions of a reference that has room for crops."""
+    crops = crops_of(original, config.crop, config.stride)
+    hashes = {
+        level: store_level_image(folder, level, name, _read_version(path, original))
+        for level, (path, _) in levels.items()
+        if crops
+    }
+    scores = {level: score for level, (_, score) in levels.items()}
+    return ScoredSource(name, crops, scores, hashes)
+
+
+def _read_version(path: Path, original: Tensor) -> Tensor:
+    image = read_rgb(path)
+    if image.shape != original.shape:
+        raise InvalidDataset(
+            f"{path} is {image.shape[-1]} x {image.shape[-2]} pixels, its reference "
+            f"{original.shape[-1]} x {original.shape[-2]}",
+            field=str(path),
+        )
+    return image
+
+
+def _level_records(config: HumanConfig, sources: Iterable[ScoredSource]) -> list[LevelRecord]:
+    records = []
+    for level in sorted({level for source in sources for level in source.scores}):
+        facts: dict[str, Any] = {}
+        if isinstance(config, PipalConfig) and level.partition("_")[0] in _CATEGORIES:
+            facts["category"] = _CATEGORIES[level.partition("_")[0]]
+        original = level == ORIGINAL and isinstance(config, VotesConfig)
+        records.append(
+            LevelRecord(
+                name=level,
+                spec=str(config.references if original else config.distorted),
+                kind="hr" if original else "judged",
+                facts=facts,
+            )
+        )
+    return records
+
+
+def _people(name: str) -> ScorerInfo:
+    """People as a scorer, whom nobody can call: higher is better."""
+    return ScorerInfo(
+        name=name,
+        version="1",
+        higher_is_better=True,
+        needs_reference=False,
+        differentiable=False,
+        min_side=1,
+    )

@@ -1,0 +1,111 @@
+"""The rank data service: ``RankDataService`` and its operations, over a data root.
+
+ROOT/datasets/NAME                       rank datasets, read and built
+ROOT/images/NAME                         high-resolution images, finished results
+ROOT/models/NAME.safetensors|.pth|.pt    generators
+ROOT/operations/                         builds, running and done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ranksrgan.contracts import rpc
+from ranksrgan.contracts.data_root import DataRoot, check_id
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.operations import OperationsServicer
+from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataServicer
+from ranksrgan.contracts.supervisor import JobLimits, Supervisor
+from ranksrgan.contracts.watched_job import JobReport
+from ranksrgan.rankdata.build import other_parameters
+from ranksrgan.rankdata.build_request import check_metrics, read_config
+from ranksrgan.rankdata.catalog import DATASETS, DatasetCatalog
+from ranksrgan.rankdata.folder import holds_dataset
+from ranksrgan.rankdata.level_specs import BICUBIC, HR
+from ranksrgan.rankdata.levels import by_stem
+
+SERVICE = "rankdata"
+BUILD = "BuildRankDataset"
+#: Readers at a time: a few trainings, each of a few processes.
+STREAMS = 64
+
+
+class Builds:
+    """`DatasetBuilds`: each is a job of the supervisor's, in a process of its own."""
+
+    def __init__(self, root: DataRoot, upscalers: Mapping[str, str], jobs: Supervisor) -> None:
+        self._root = root
+        self._upscalers = upscalers
+        self._jobs = jobs
+
+    def submit(self, dataset_id: str, config: dict[str, Any], request_id: str) -> JobReport:
+        """See `DatasetBuilds.submit`. The job gets names, and looks them up when it begins."""
+        name = f"{DATASETS}/{dataset_id}"
+        target = self._root.place(name, DATASETS, "dataset_id")
+        with self._root.hiding_paths():
+            wanted = read_config(config, self._root, self._upscalers, target)
+            check_metrics(wanted)
+            by_stem(wanted.hr)  # that there is no image is found out now
+            difference = other_parameters(target, wanted) if holds_dataset(target) else None
+            if difference is not None:
+                raise InvalidInput(
+                    f"dataset_id: {name} is there, and is another dataset ({difference}); choose "
+                    "another name",
+                    field="dataset_id",
+                )
+        specs = {level.partition("=")[2] for level in config["levels"]}
+        given = {name: spec for name, spec in self._upscalers.items() if name in specs}
+        request = {"config": config, "upscalers": given}
+        return self._jobs.submit(BUILD, name, request, request_id)
+
+
+def serve(
+    listen: str,
+    data_root: Path,
+    upscalers: Mapping[str, str],
+    *,
+    builds: int,
+    workers: int,
+    queue: int,
+    max_message_bytes: int,
+) -> int:
+    """Serve rank datasets at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+
+    A build that SIGTERM interrupts goes on when the next server of this root is started.
+
+    Args:
+        listen: the address.
+        data_root: see the module's head; its folders are made when they are needed.
+        upscalers: specs for `open_upscaler` by the names that clients may use as levels.
+        builds: datasets built at a time; more wait.
+        workers: requests worked on at a time.
+        queue: requests that may wait.
+        max_message_bytes: of one request.
+
+    Raises:
+        InvalidInput: ``data_root`` is no folder, or an upscaler has an impossible name.
+        AddressInUse: another server has the address, or the builds of this root.
+    """
+    root = DataRoot(data_root)
+    jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, JobLimits(running=builds))
+    operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
+    specs = {_checked(name): _from_anywhere(spec) for name, spec in upscalers.items()}
+    servicer = RankDataServicer(DatasetCatalog(root), Builds(root, specs, jobs), operations)
+    limits = rpc.ServerLimits(
+        workers=workers, queue=queue, streams=STREAMS, max_message_bytes=max_message_bytes
+    )
+    return rpc.serve(listen, [servicer, operations], limits, background=jobs)
+
+
+def _checked(name: str) -> str:
+    if name in (HR, BICUBIC):
+        raise InvalidInput(f"{name} is a level of every dataset; choose another name", field=name)
+    return check_id(name, "upscaler")
+
+
+def _from_anywhere(spec: str) -> str:
+    """A local file with its whole path: a build may go on under a server started elsewhere."""
+    file, separator, options = spec.partition("?")
+    return f"{Path(file).absolute()}{separator}{options}" if Path(file).exists() else spec

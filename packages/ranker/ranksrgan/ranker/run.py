@@ -1,0 +1,254 @@
+"""A training between two of its steps: network, optimiser, and the best weights so far."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.device import mixed, place
+from ranksrgan.contracts.errors import TrainingDiverged
+from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.ranker.augment import content_views, noise
+from ranksrgan.ranker.batches import Batch
+from ranksrgan.ranker.config import TrainConfig
+from ranksrgan.ranker.evaluate import RankEvaluation
+from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
+from ranksrgan.ranker.objective import objective
+from ranksrgan.ranker.predictions import predict
+from ranksrgan.ranker.processes import Processes
+from ranksrgan.ranker.scorer import KIND, Ranker
+from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
+from ranksrgan.ranker.vgg import VGG
+
+WEIGHTS_FILE = "ranker.safetensors"
+SCORES = ("srocc", "srocc_per_content", "pair_accuracy")
+
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """What `train` steps through.
+
+    Args:
+        config: with device and precision resolved.
+        train_source: its facts go into the weights' file.
+        val_source: chooses the best weights; None keeps the last.
+        folder: of the run.
+        here: this process among those that train together.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train_source: PairSource,
+        val_source: PairSource | None,
+        folder: Path,
+        here: Processes,
+    ) -> None:
+        self.step = 0
+        self.best: RankEvaluation | None = None
+        self.best_step = 0
+        self._without_better = 0
+        self._config = config
+        self._folder = folder
+        self._here = here
+        self._info = train_source.info
+        self._validated = val_source is not None
+        self._identity = identity(config, train_source, val_source, here.count)
+        network = VGG(
+            int(config.architecture.removeprefix("vgg")),
+            config.width,
+            torch.Generator().manual_seed(config.seed),
+            heads=1 + len(config.further),
+            start="pytorch" if config.as_published else config.start,
+        )
+        self._network = place(network, here.device)
+        self._shared = here.share(self._network)
+        self._optimiser = torch.optim.Adam(
+            self._network.parameters(),
+            lr=config.lr,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        # Since the last row of the curves: loss, pairs in the right order, pairs with an order.
+        self._pending: list[tuple[float, int, int]] = []
+
+    @property
+    def patience_ended(self) -> bool:
+        """Whether as many validations as wanted brought nothing better."""
+        return 0 < self._config.patience <= self._without_better
+
+    def update(self, batch: Batch) -> float:
+        """One step of Adam; the loss before it."""
+        config = self._config
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.lr_at(self.step)
+        if self.step == 0 and "regression" in config.losses:
+            self._start_at_mean(batch)
+        self._network.train()
+        own = self._scores(batch)
+        scores, values, contents = self._here.gather(
+            own,
+            batch.values.to(own.device, non_blocking=True),
+            batch.group.to(own.device, non_blocking=True),
+        )
+        loss = objective(config, scores, values, contents)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the loss is {value} at step {self.step + 1}; the last good state is kept in "
+                f"{self._folder / STATE_FILE} if one was saved. Try a smaller lr, or look for NaN "
+                "in the images",
+                field="lr",
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        (loss * self._here.count).backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self._pending.append((value, *_in_order(scores[:, 0].detach(), values[:, 0], contents)))
+        self.step += 1
+        return value
+
+    def row_if_due(self) -> dict[str, float]:
+        """Means since the last row, every ``log_every`` steps and after the last; else nothing."""
+        if self.step % self._config.log_every and self.step != self._config.steps:
+            return {}
+        losses, right, decided = zip(*self._pending, strict=True)
+        self._pending = []
+        row = {"lr": self._config.lr_at(self.step - 1), "loss": sum(losses) / len(losses)}
+        return row | ({"accuracy": sum(right) / sum(decided)} if sum(decided) else {})
+
+    def validate(self, source: PairSource) -> dict[str, float | None]:
+        """Evaluate, and keep the weights if none were better. The first process does it."""
+        self._check_finite()
+        found, scales = self._here.from_first(lambda: self._evaluate(source))
+        if self.best is None or found.selection > self.best.selection:
+            self.best, self.best_step, self._without_better = found, self.step, 0
+            self._save_weights(scales)
+        else:
+            self._without_better += 1
+        values = {name: getattr(found, name) for name in SCORES}
+        shown = ", ".join(
+            f"{key} {value:.4f}" for key, value in values.items() if value is not None
+        )
+        logger.info("step %d: %s (best so far: step %d)", self.step, shown, self.best_step)
+        return values
+
+    def save(self) -> None:
+        """Write the training state, and the weights if no validation chooses them."""
+        self._check_finite()
+        if not self._validated:
+            self.best_step = self.step
+            self._save_weights()
+        content = {
+            "step": self.step,
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "pending": self._pending,
+            "best": asdict(self.best) if self.best else None,
+            "best_step": self.best_step,
+            "without_better": self._without_better,
+        }
+        if self._here.first:
+            write_state(self._folder, self._identity, content)
+
+    def restore(self) -> None:
+        """Go on from the folder's training state, if there is one."""
+        state = read_state(self._folder, self._identity)
+        if state is None:
+            return
+        self._network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        self._pending = [tuple(row) for row in state["pending"]]
+        self.best = RankEvaluation(**state["best"]) if state["best"] else None
+        self.best_step = state["best_step"]
+        self._without_better = state["without_better"]
+
+    def _scores(self, batch: Batch) -> Tensor:
+        """``(N, heads)`` of this process's share, with their graph."""
+        config, device = self._config, self._here.device
+        images = batch.images.to(device, non_blocking=True)
+        # Processes see their contents through views of their own.
+        draw = torch.Generator().manual_seed(
+            1_000_003 * config.seed + self.step + 7_919 * self._here.rank
+        )
+        images = content_views(images, batch.group, config.jitter, draw)
+        if config.noise > 0:
+            images = images + noise(batch.group, images.shape, config.noise / 255, draw).to(device)
+        with mixed(config.precision == "bfloat16", device):
+            # The published code's two passes: first members, then second ones.
+            parts = images.chunk(2) if config.as_published else (images,)
+            scores = torch.cat([self._shared(part) for part in parts])
+        return scores.reshape(len(images), -1)
+
+    def _evaluate(self, source: PairSource) -> tuple[RankEvaluation, list[ScoreScale | None]]:
+        """Agreement of the first head, and where the scores of each head lie."""
+        evaluations, scales = [], []
+        for index, head in enumerate(self._heads()):
+            ranker = Ranker(
+                self._network,
+                head=index,
+                higher_is_better=bool(head.higher_is_better),
+                device=self._here.device,
+            )
+            predictions = predict({"ranker": ranker}, source, metric=head.metric)["ranker"]
+            evaluations.append(RankEvaluation.of(predictions, min_gap=self._config.min_gap))
+            scores, _ = predictions.by_image
+            mean, std = float(scores.mean()), float(scores.std())
+            scales.append(ScoreScale(mean, std) if std > 0 else None)
+        return evaluations[0], scales
+
+    def _heads(self) -> list[Head]:
+        further = [Head(name, self._info.further[name]) for name in self._config.further]
+        return [Head(self._info.metric, self._info.higher_is_better), *further]
+
+    def _start_at_mean(self, batch: Batch) -> None:
+        """A metric's mean is thousands of Adam's steps away from a bias of 0."""
+        values = self._here.gather(batch.values, batch.values, batch.group)[1]
+        with torch.no_grad():
+            self._network.get_parameter("classifier.2.bias").copy_(values.mean(0))
+
+    def _save_weights(self, scales: Sequence[ScoreScale | None] = ()) -> None:
+        if not self._here.first:
+            return
+        pairs = zip_longest(self._heads(), scales)
+        heads = [replace(head, scale=scale) for head, scale in pairs]
+        save_weights(
+            self._folder / WEIGHTS_FILE,
+            self._network.state_dict(),
+            kind=KIND,
+            architecture=self._network.architecture,
+            options=self._network.options,
+            about={
+                **heads_about(heads),
+                "levels": list(self._info.levels),
+                "validation": asdict(self.best) if self.best else None,
+                "steps": self.step,
+            },
+        )
+
+    def _check_finite(self) -> None:
+        for key, value in self._network.state_dict().items():
+            if not bool(torch.isfinite(value).all()):
+                raise TrainingDiverged(
+                    f"{key} is not finite after step {self.step}; the last good state is kept in "
+                    f"{self._folder / STATE_FILE} if one was saved. Try a smaller lr",
+                    field="lr",
+                )
+
+
+def _in_order(scores: Tensor, values: Tensor, contents: Tensor) -> tuple[int, int]:
+    """Pairs of one content that come out in the right order, and pairs that have an order."""
+    larger = values[:, None] > values[None, :]
+    ordered = larger & (contents[:, None] == contents[None, :])
+    right = ordered & (scores[:, None] > scores[None, :])
+    return int(right.sum()), int(ordered.sum())

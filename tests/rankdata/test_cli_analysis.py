@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ranksrgan.contracts import console
+from ranksrgan.contracts.images import Picture, write_image
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.rankdata import RankDataset
+from ranksrgan.rankdata.cli_analysis import add_commands
+from ranksrgan.rankdata.pack import read_index
+
+
+def run(*argv: str | Path) -> int:
+    """As ``main`` does it."""
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    arguments = parser.parse_args([str(word) for word in argv])
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    return console.run(lambda: command(arguments))
+
+
+def test_bound(by_hand: RankDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bound", by_hand.folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "metric: niqe (lower is better)"
+    assert lines[2:8] == [
+        "low / mid: 6 contents",
+        "                              mean   better",
+        "low                         4.5000    16.7%",
+        "mid                         4.0000    66.7%",
+        "best of each content        3.6667",
+        "gain over mid               0.3333",
+    ]
+    assert "low / mid / high: 6 contents" in lines
+    assert lines[-1] == "gain over high              0.2500"
+
+
+def test_bound_as_json(by_hand: RankDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bound", by_hand.folder, "--split", "val", "--format", "json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["metric"]["name"] == "niqe"
+    assert [list(bound["levels"]) for bound in content["bounds"]] == [
+        ["low", "mid"],
+        ["low", "high"],
+        ["mid", "high"],
+        ["low", "mid", "high"],
+    ]
+    assert content["bounds"][0] == {
+        "contents": 2,
+        "levels": {
+            "low": {"mean": 6.0, "better": 0.0},
+            "mid": {"mean": 4.5, "better": 1.0},
+        },
+        "best": "mid",
+        "bound": 4.5,
+        "gain": 0.0,
+    }
+
+
+def test_bound_of_psnr_is_json(
+    write_dataset: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    psnr = ScorerInfo("psnr", "1", True, True, False, 1)
+    folder = write_dataset({("one", "train", 0): (30.0, math.inf)}, metric=psnr)
+    assert run("bound", folder, "--format", "json") == 0
+    (bound,) = json.loads(capsys.readouterr().out)["bounds"]
+    assert (bound["best"], bound["bound"], bound["gain"]) == ("high", None, None)
+    assert bound["levels"]["high"] == {"mean": None, "better": 1.0}
+
+
+def test_pack(hashed: RankDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("pack", hashed.folder, "--shard-mib", "2") == 0
+    index = read_index(hashed)
+    expected = f"6 contents in 1 file(s), {index.bytes / 1e6:.1f} MB, in {hashed.folder}/pack\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_export_and_import(
+    by_hand: RankDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    official, ranks = tmp_path / "official", tmp_path / "ranks"
+    assert run("export-labels", by_hand.folder, "-o", official, "--levels", "low", "high") == 0
+    assert capsys.readouterr().out == f"6 contents at 2 levels in {official}\n"
+    common = (
+        "import-labels",
+        "--level",
+        f"low={official}/low",
+        f"high={official}/high",
+        "--labels",
+        official / "labels.txt",
+        "-o",
+        ranks,
+        "--val",
+        "0.5",
+    )
+    assert run(*common) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "train: 3 crops of 3 images",
+        "val: 3 crops of 3 images",
+        f"2 levels labelled by niqe?border=4 in {ranks}",
+        "split by patch: crops of one image may be in two splits (--sources prevents it)",
+    ]
+    assert run(*common) == 1
+    assert "already holds a dataset" in capsys.readouterr().err
+    more = ("--force", "--metric", "pi", "--higher-is-better", "--sources")
+    assert run(*common, *more, official / "sources.csv") == 0
+    assert "split by patch" not in capsys.readouterr().out
+    dataset = RankDataset.open(ranks)
+    assert (dataset.metric.name, dataset.metric.higher_is_better) == ("pi", True)
+    assert dataset.levels == ("low", "high")
+
+
+def test_human(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    lines = ["left,right,winner"]
+    for reference in "abc":
+        for path in (
+            f"references/{reference}",
+            f"versions/{reference}_x",
+            f"versions/{reference}_y",
+        ):
+            pixels = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            write_image(tmp_path / f"{path}.png", Picture(pixels))
+        lines.append(f"{reference}_x,{reference}_y,left")
+    (tmp_path / "votes.csv").write_text("\n".join(lines))
+    config = tmp_path / "human.yaml"
+    config.write_text(
+        f"kind: votes\nreferences: {tmp_path}/references\ndistorted: {tmp_path}/versions\n"
+        f"votes: {tmp_path}/votes.csv\noutput: {tmp_path}/ranks\n"
+    )
+    assert run("human", "--config", config, "val=0.4") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "train: 2 crops of 2 images",
+        "val: 1 crops of 1 images",
+        f"2 levels labelled by votes:bradley-terry in {tmp_path}/ranks",
+    ]
+    assert run("human", "--config", config, "--force", "rating.method=elo") == 0
+    assert "votes:elo" in capsys.readouterr().out
+
+
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bound", tmp_path) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} is no rank dataset")
+    with pytest.raises(SystemExit):
+        run("pack", tmp_path, "--shard-mib", "0")
+    assert "not a whole number of 1 or more" in capsys.readouterr().err

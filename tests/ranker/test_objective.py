@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.ranker import TrainConfig, loss, loss_correlation
+from ranksrgan.ranker.config import LossName, load_recipe
+from ranksrgan.ranker.objective import objective
+
+GROUP = torch.tensor([0, 0, 0, 1, 1, 1])
+
+
+def batch(heads: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    scores = 8 * torch.randn(6, heads, generator=draw)
+    return scores, torch.rand(6, heads, generator=draw).double() * 5
+
+
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_every_name_is_the_loss_of_that_name(name: LossName) -> None:
+    scores, values = batch()
+    config = TrainConfig(
+        losses={"margin": 1.0, name: 0.5}, margin=0.7, min_gap=0.4, scale=3.0, across=True
+    )
+    given = (scores[:, 0], values[:, 0], GROUP)
+    margin = loss.margin_ranking(*given, 0.7, 0.4)
+    terms = {
+        "ranknet": loss.ranknet(*given, 0.4),
+        "listwise": loss.listwise(*given),
+        "bradley_terry": loss.bradley_terry(*given, 3.0, True),
+        "regression": loss.regression(*given),
+        "plcc": loss_correlation.plcc(*given),
+        "srocc": loss_correlation.soft_srocc(*given),
+        "magnitude": loss.magnitude(scores[:, 0]),
+    }
+    expected = margin / 2 if name == "margin" else margin + terms[name] / 2
+    torch.testing.assert_close(objective(config, scores, values, GROUP), expected)
+
+
+def test_heads_count_alike() -> None:
+    scores, values = batch(heads=2)
+    config = TrainConfig(further=("ma",))
+    one = [objective(config, scores[:, h : h + 1], values[:, h : h + 1], GROUP) for h in (0, 1)]
+    torch.testing.assert_close(objective(config, scores, values, GROUP), (one[0] + one[1]) / 2)
+
+
+def test_as_published_is_the_published_loss() -> None:
+    scores, values = batch()
+    config = TrainConfig(as_published=True, losses={"margin": 1.0})
+    expected = loss.margin_ranking_as_published(scores[:, 0], values[:, 0], GROUP, 0.5)
+    torch.testing.assert_close(objective(config, scores, values, GROUP), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["losses={magnitude: 1}"], "nothing would be learnt"),
+        (["losses={margin: 0}"], "nothing would be learnt"),
+        (["losses={margni: 1}"], "losses.margni"),
+        (["losses={margin: -1}"], "losses.margin"),
+        (["sample=pairs", "losses={margin: 1, plcc: 1}"], "losses.plcc: pairs say an order"),
+        (["sample=pairs", "further=[ma]"], "further: pairs say an order"),
+        (["as_published=true"], "as_published: the released code has losses"),
+        (["as_published=true", "losses={margin: 1}", "sample=pairs"], "draws its pairs from"),
+    ],
+)
+def test_what_does_not_go_together(given: list[str], message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        load_config(TrainConfig, overrides=given)
+
+
+def test_recipes() -> None:
+    assert load_recipe(None) == TrainConfig()
+    assert load_recipe("paper") == TrainConfig(losses={"margin": 1.0})
+    published = load_recipe("as_published", ["width=8"])
+    assert published.as_published
+    assert (published.lr, published.steps, published.seed, published.width) == (
+        1e-4,
+        400_000,
+        10,
+        8,
+    )
+    small = load_recipe("small")
+    assert (small.start, small.losses["plcc"]) == ("zero_mean", 1.0)
+    with pytest.raises(UnknownName, match=r"tiny is .* recipe \(as_published, paper, small\)"):
+        load_recipe("tiny")
+
+
+def test_warm_up_rises_to_the_step_size() -> None:
+    config = TrainConfig(lr=1e-3, warm_up=4, halve_at=(6,))
+    rates = [config.lr_at(step) for step in range(8)]
+    assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4])

@@ -1,0 +1,139 @@
+"""Several processes train as one does on the joint batch."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ranksrgan.contracts.checkpoint import load_state, load_weights
+from ranksrgan.contracts.curves import read_curve
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.pairs import PairSource, RankedContent
+from ranksrgan.ranker import TrainConfig, train
+from tests.ranker.conftest import MemorySource
+
+WORKER = """
+import pickle, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[1])
+from tests.ranker.conftest import MemorySource
+from ranksrgan.ranker import TrainConfig, train
+
+torch.set_num_threads(1)
+contents, config, folder = pickle.loads(Path(sys.argv[2]).read_bytes())
+half = len(contents) // 2
+train(TrainConfig(**config), MemorySource(contents[half:]), MemorySource(contents[:half]),
+      Path(folder))
+"""
+
+
+def train_in_two(config: TrainConfig, contents: list[RankedContent], folder: Path) -> None:
+    given = folder.with_suffix(".pickle")
+    given.write_bytes(pickle.dumps((contents, config.model_dump(), str(folder))))
+    script = folder.with_suffix(".py")
+    script.write_text(WORKER)
+    run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", *run, str(script), root, str(given)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture
+def config(small: TrainConfig) -> TrainConfig:
+    """Losses within the contents and over the batch. Adam divides each gradient by its own size,
+    and so makes steps of rounding errors where a gradient is 0; a small lr keeps them small."""
+    losses = {"margin": 1.0, "plcc": 1.0, "bradley_terry": 1.0, "magnitude": 0.01}
+    given = {"losses": losses, "across": True, "lr": 1e-5, "weight_decay": 0.0}
+    return small.model_copy(update=given)
+
+
+def test_two_processes_give_the_weights_of_one(
+    config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
+) -> None:
+    contents = training_contents[:8] + training_contents[20:28]
+    train(config, MemorySource(contents[8:]), MemorySource(contents[:8]), tmp_path / "one")
+    train_in_two(config, contents, tmp_path / "two")
+    one, two = (load_state(tmp_path / name / "last.state.pt") for name in ("one", "two"))
+    assert one["network"].keys() == two["network"].keys()
+    for key, value in one["network"].items():
+        torch.testing.assert_close(two["network"][key], value, rtol=1e-3, atol=2e-4, msg=key)
+    # A mean of the gradients of all six steps.
+    for index, moments in one["optimiser"]["state"].items():
+        found, wanted = two["optimiser"]["state"][index]["exp_avg"], moments["exp_avg"]
+        assert (found - wanted).norm() < 1e-2 * wanted.norm() + 1e-5, index
+    losses = [
+        [float(row["loss"]) for row in read_curve(tmp_path / name / "curves.csv")]
+        for name in ("one", "two")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert len(losses[0]) == 3
+    scores = [read_curve(tmp_path / name / "validation.csv") for name in ("one", "two")]
+    assert [row["step"] for row in scores[1]] == [row["step"] for row in scores[0]] == ["3", "6"]
+
+
+def test_two_processes_resume(
+    config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
+) -> None:
+    contents = training_contents[:8] + training_contents[20:28]
+    half = config.model_copy(update={"steps": 3})
+    train_in_two(half, contents, tmp_path / "parts")
+    train_in_two(config, contents, tmp_path / "parts")
+    train_in_two(config, contents, tmp_path / "whole")
+    weights = [load_weights(tmp_path / n / "ranker.safetensors") for n in ("parts", "whole")]
+    assert weights[0].sha256 == weights[1].sha256
+
+
+def test_a_batch_that_does_not_divide(
+    small: TrainConfig,
+    blur_set: PairSource,
+    tmp_path: Path,
+) -> None:
+    from ranksrgan.ranker.batches import read_batches
+
+    with pytest.raises(InvalidConfig, match="4 does not divide by 3"):
+        read_batches(blur_set, small, start=0, processes=3)
+
+
+def test_synced_norm_alone_is_batch_norm(tmp_path: Path) -> None:
+    """In a group of one process: values, gradients and running statistics."""
+    from torch import distributed
+
+    from ranksrgan.ranker.synced_norm import sync_norms
+
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double()
+    synced = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double()
+    synced.load_state_dict(plain.state_dict())
+    sync_norms(synced)
+    assert type(synced[1]) is not nn.BatchNorm2d
+    images = torch.randn(5, 3, 8, 9, dtype=torch.float64) * 3 + 7
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1
+    )
+    try:
+        outputs = [network(images) for network in (plain, synced)]
+        torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+        for output in outputs:
+            (output * torch.linspace(0, 1, output.numel()).view_as(output)).sum().backward()
+    finally:
+        distributed.destroy_process_group()
+    for a, b in zip(plain.parameters(), synced.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4)
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(synced.state_dict()[key], value, rtol=1e-5, atol=1e-6)
+    plain.eval(), synced.eval()
+    torch.testing.assert_close(plain(images), synced(images), rtol=1e-5, atol=1e-6)
