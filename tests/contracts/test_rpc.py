@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
 from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.client import connect_scorer
+from ranksrgan.contracts.client import Connection, connect_scorer
 from ranksrgan.contracts.errors import (
     AddressInUse,
     DeadlineExceeded,
@@ -206,3 +206,29 @@ def test_a_gradient_is_asked_only_of_those_who_have_one(start: StartServer) -> N
         with pytest.raises(grpc.RpcError) as caught:
             stub.ScoreGradient(scoring_pb2.ScoreGradientRequest(scorer="slow"), timeout=5)
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+class Ended(grpc.RpcError):
+    """What a client sees when a server's grace is over: a bare CANCELLED."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.CANCELLED
+
+    def details(self) -> str:
+        return "CANCELLED"
+
+
+def test_a_call_that_a_stopping_server_cancels_is_tried_again() -> None:
+    calls = 0
+
+    def work() -> str:
+        nonlocal calls
+        calls += 1
+        if calls != 2:
+            raise Ended
+        return "done"
+
+    assert Connection("host:1", timeout=1, retry_for=30).attempt(work) == "done"
+    assert calls == 2
+    with pytest.raises(ServiceUnavailable, match="the service at host:1 ended the call"):
+        Connection("host:1", timeout=1, retry_for=0).attempt(work)

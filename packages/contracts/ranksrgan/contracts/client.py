@@ -21,6 +21,8 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     NotSupported,
     RankSRGANError,
+    RequestCancelled,
+    ServiceUnavailable,
 )
 from ranksrgan.contracts.rpc import open_channel
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -76,10 +78,14 @@ class Connection:
             try:
                 return work()
             except grpc.RpcError as failure:
+                error = codec.error_from_proto(failure, self.address)
+                # Nobody here cancels these calls: it is what a server that stops does to them.
+                if isinstance(error, RequestCancelled):
+                    error = ServiceUnavailable(f"the service at {self.address} ended the call")
                 now = time.monotonic()
                 give_up = now + self._retry_for if give_up is None else give_up
-                if failure.code() != grpc.StatusCode.UNAVAILABLE or now + pause > give_up:
-                    raise codec.error_from_proto(failure, self.address) from failure
+                if not isinstance(error, ServiceUnavailable) or now + pause > give_up:
+                    raise error from failure
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
 
