@@ -101,17 +101,22 @@ def ties_to_proto(ties: Ties) -> rank_data_pb2.TiePolicy:
     return _TIES[ties]
 
 
+def ties_from_proto(number: int) -> Ties:
+    """Raises InvalidInput: a tie policy that is not known."""
+    policy = number or rank_data_pb2.TIE_POLICY_DROP
+    for ties, known in _TIES.items():
+        if policy == known:
+            return ties
+    raise InvalidInput(f"ties: policy {policy} is not known", field="ties")
+
+
 def selection_from_proto(
     request: rank_data_pb2.DescribePairsRequest
     | rank_data_pb2.StreamPairsRequest
     | rank_data_pb2.StreamContentsRequest,
 ) -> PairSelection:
     """Raises InvalidInput: a tie policy that is not known, a negative gap."""
-    number = request.ties or rank_data_pb2.TIE_POLICY_DROP
-    for ties, known in _TIES.items():
-        if number == known:
-            return PairSelection(request.split or None, ties, request.min_gap)
-    raise InvalidInput(f"ties: policy {number} is not known", field="ties")
+    return PairSelection(request.split or None, ties_from_proto(request.ties), request.min_gap)
 
 
 def ranked_info_to_proto(info: RankedInfo) -> rank_data_pb2.DescribePairsResponse:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.operations_client import RemoteOperation
+from ranksrgan.contracts.pairs_codec import ties_to_proto
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.v1 import rank_data_pb2, ranker_training_pb2, ranker_training_pb2_grpc
-
-_TIES = {"drop": rank_data_pb2.TIE_POLICY_DROP, "keep": rank_data_pb2.TIE_POLICY_KEEP}
+from ranksrgan.contracts.v1 import ranker_training_pb2, ranker_training_pb2_grpc
 
 
 class RemoteRankerTraining:
@@ -45,7 +44,7 @@ class RemoteRankerTraining:
             split=request.split,
             validation_split=request.validation_split,
             validation_dataset=request.validation_dataset,
-            ties=_TIES[request.ties],
+            ties=ties_to_proto(request.ties),
             min_gap=request.min_gap,
             request_id=request_id,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import grpc
 from google.longrunning import operations_pb2
@@ -12,6 +12,7 @@ from google.protobuf import duration_pb2, json_format
 from ranksrgan.contracts.data_root import check_id
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.operations import OperationKind, OperationsServicer
+from ranksrgan.contracts.pairs_codec import ties_from_proto
 from ranksrgan.contracts.ranker_training import (
     RankerValidation,
     TrainedRankerInfo,
@@ -19,7 +20,6 @@ from ranksrgan.contracts.ranker_training import (
 )
 from ranksrgan.contracts.v1 import (
     job_pb2,
-    rank_data_pb2,
     ranker_training_pb2,
     ranker_training_pb2_grpc,
 )
@@ -27,11 +27,6 @@ from ranksrgan.contracts.watched_job import JobReport
 
 # A configuration is a page of text.
 _MAX_REQUEST_BYTES = 2**20
-_TIES: dict[int, Literal["drop", "keep"]] = {
-    rank_data_pb2.TIE_POLICY_UNSPECIFIED: "drop",
-    rank_data_pb2.TIE_POLICY_DROP: "drop",
-    rank_data_pb2.TIE_POLICY_KEEP: "keep",
-}
 
 
 class RankerTrainings(Protocol):
@@ -75,8 +70,7 @@ class RankerTrainingServicer(ranker_training_pb2_grpc.RankerTrainingServiceServi
 def _request_from_proto(request: ranker_training_pb2.TrainRankerRequest) -> TrainingRequest:
     if request.ByteSize() > _MAX_REQUEST_BYTES:
         raise InvalidInput(f"the request has over {_MAX_REQUEST_BYTES} bytes", field="config")
-    if request.ties not in _TIES:
-        raise InvalidInput(f"ties: there is no tie policy {request.ties}", field="ties")
+    ties = ties_from_proto(request.ties)
     if not 0 <= request.min_gap < math.inf:
         raise InvalidInput(f"min_gap: {request.min_gap} is no gap; 0 or more is", field="min_gap")
     try:
@@ -88,7 +82,7 @@ def _request_from_proto(request: ranker_training_pb2.TrainRankerRequest) -> Trai
         split=request.split,
         validation_split=request.validation_split,
         validation_dataset=request.validation_dataset,
-        ties=_TIES[request.ties],
+        ties=ties,
         min_gap=request.min_gap,
         config=config,
     )
