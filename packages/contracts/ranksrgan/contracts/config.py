@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.errors import InvalidConfig, UnknownName
 
 
 class Config(BaseModel):
@@ -41,6 +41,37 @@ def load_config(model: type[C], path: Path | None = None, overrides: Sequence[st
     for override in overrides:
         _apply(content, override)
     return make_config(model, content, "configuration" if path is None else str(path))
+
+
+def recipe_names(recipes: Path) -> list[str]:
+    """The YAML files of a folder of configurations that come with a package, by stem."""
+    return sorted(path.stem for path in recipes.glob("*.yaml"))
+
+
+def load_recipe(
+    model: type[C], recipes: Path, name: str | Path | None, overrides: Sequence[str] = ()
+) -> C:
+    """Build a configuration from one that comes with a package, or from a YAML file.
+
+    Args:
+        model: the configuration's class.
+        recipes: the package's folder of them.
+        name: of a recipe; the path of a file that ends in ``.yaml`` or ``.yml``; None for the
+            defaults.
+        overrides: see `load_config`.
+
+    Raises:
+        UnknownName: no such recipe; lists those there are.
+        InvalidConfig: see `load_config`.
+    """
+    if name is None or Path(name).suffix in {".yaml", ".yml"}:
+        return load_config(model, None if name is None else Path(name), overrides)
+    offered = recipe_names(recipes)
+    if str(name) not in offered:
+        raise UnknownName(
+            f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file", field=str(name)
+        )
+    return load_config(model, recipes / f"{name}.yaml", overrides)
 
 
 def make_config(model: type[C], content: Mapping[str, Any], where: str = "configuration") -> C:

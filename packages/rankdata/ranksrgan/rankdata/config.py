@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from ranksrgan.contracts.config import Config, load_config
-from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts import config
+from ranksrgan.contracts.config import Config
 from ranksrgan.rankdata.level_specs import HR, check_order, making_order
 
 Split = Literal["train", "val", "test"]
@@ -37,7 +37,35 @@ _RECIPES = Path(__file__).parent / "recipes"
 _LEVEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-class BuildConfig(Config):
+class SplitConfig(Config):
+    """How sources are shared out, and where the dataset goes.
+
+    Attributes:
+        output: folder of the dataset.
+        val: share of the sources for validation.
+        test: share of the sources for testing; the rest is for training.
+        seed: of the split.
+    """
+
+    output: Path
+    val: Annotated[float, Field(ge=0, le=1)] = 0.1
+    test: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: int = 0
+
+    @property
+    def fractions(self) -> dict[Split, float]:
+        """The share of the sources of each split, 0 where none is wanted."""
+        train = round(1 - self.val - self.test, 9)  # 1 - 0.9 - 0.1 is not quite 0
+        return {"train": train, "val": self.val, "test": self.test}
+
+    @model_validator(mode="after")
+    def _check_fractions(self) -> Self:
+        if self.fractions["train"] < 0:
+            raise ValueError(f"val + test is {self.val + self.test:g}; at most 1 is possible")
+        return self
+
+
+class BuildConfig(SplitConfig):
     """Parameters of `build`.
 
     Attributes:
@@ -74,7 +102,6 @@ class BuildConfig(Config):
     """
 
     hr: Path
-    output: Path
     levels: dict[str, str] = Field(min_length=2)
     label: Literal["metric", "order"] = "metric"
     metric: str = "niqe?border=4"
@@ -89,9 +116,6 @@ class BuildConfig(Config):
     min_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     min_gap_levels: tuple[str, str] | None = None
     max_crops: Annotated[int, Field(ge=1)] | None = None
-    val: Annotated[float, Field(ge=0, le=1)] = 0.1
-    test: Annotated[float, Field(ge=0, le=1)] = 0.0
-    seed: int = 0
 
     @classmethod
     def as_published(cls, *, most_perceptual: str, second: str, **settings: Any) -> Self:
@@ -109,12 +133,6 @@ class BuildConfig(Config):
         chosen = {"sharpness_of": most_perceptual, "min_gap_levels": (second, most_perceptual)}
         return cls.model_validate({**PUBLISHED, **chosen, **settings})
 
-    @property
-    def fractions(self) -> dict[Split, float]:
-        """The share of the source images of each split, 0 where none is wanted."""
-        train = round(1 - self.val - self.test, 9)  # 1 - 0.9 - 0.1 is not quite 0
-        return {"train": train, "val": self.val, "test": self.test}
-
     @field_validator("levels")
     @classmethod
     def _check_levels(cls, levels: dict[str, str]) -> dict[str, str]:
@@ -126,8 +144,6 @@ class BuildConfig(Config):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.fractions["train"] < 0:
-            raise ValueError(f"val + test is {self.val + self.test:g}; at most 1 is possible")
         if self.label == "order":
             check_order(self.levels)
         self._check_filters()
@@ -152,7 +168,7 @@ class BuildConfig(Config):
 
 def recipe_names() -> list[str]:
     """The configurations that come with this package, each a way of the paper to make rank data."""
-    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+    return config.recipe_names(_RECIPES)
 
 
 def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> BuildConfig:
@@ -166,11 +182,4 @@ def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> Build
         UnknownName: no such recipe.
         InvalidConfig: unknown key, wrong type or impossible combination.
     """
-    if name is None or Path(name).suffix in {".yaml", ".yml"}:
-        return load_config(BuildConfig, None if name is None else Path(name), overrides)
-    if str(name) not in recipe_names():
-        raise UnknownName(
-            f"{name} is neither a recipe ({', '.join(recipe_names())}) nor a .yaml file",
-            field=str(name),
-        )
-    return load_config(BuildConfig, _RECIPES / f"{name}.yaml", overrides)
+    return config.load_recipe(BuildConfig, _RECIPES, name, overrides)

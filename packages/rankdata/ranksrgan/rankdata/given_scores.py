@@ -6,19 +6,19 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from ranksrgan.contracts import ScorerInfo, atomic
-from ranksrgan.contracts.config import Config, dump_yaml
+from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.images import encode_image, from_tensor
 from ranksrgan.contracts.provenance import run_record
 from ranksrgan.metrics import patch_crops
 from ranksrgan.metrics.reference import sharpness
-from ranksrgan.rankdata.config import WHOLE, Split
+from ranksrgan.rankdata.config import WHOLE, Split, SplitConfig
 from ranksrgan.rankdata.manifest import (
     FORMAT,
     Counts,
@@ -33,34 +33,6 @@ from ranksrgan.rankdata.manifest import (
 from ranksrgan.rankdata.split import split_sources
 
 CropSize = Annotated[int, Field(ge=1)] | Literal["whole"]
-
-
-class SplitConfig(Config):
-    """How sources are shared out, and where the dataset goes.
-
-    Attributes:
-        output: folder of the dataset.
-        val: share of the sources for validation.
-        test: share of the sources for testing; the rest is for training.
-        seed: of the split.
-    """
-
-    output: Path
-    val: Annotated[float, Field(ge=0, le=1)] = 0.1
-    test: Annotated[float, Field(ge=0, le=1)] = 0.0
-    seed: int = 0
-
-    @property
-    def fractions(self) -> dict[Split, float]:
-        """The share of each split."""
-        train = round(1 - self.val - self.test, 9)  # 1 - 0.9 - 0.1 is not quite 0
-        return {"train": train, "val": self.val, "test": self.test}
-
-    @model_validator(mode="after")
-    def _check_fractions(self) -> Self:
-        if self.fractions["train"] < 0:
-            raise ValueError(f"val + test is {self.val + self.test:g}; at most 1 is possible")
-        return self
 
 
 class ScoredBox(NamedTuple):

@@ -28,6 +28,7 @@ from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UndefinedSc
 from ranksrgan.contracts.images import SUFFIXES
 from ranksrgan.metrics import Vote, bradley_terry, elo, read_scores, read_votes
 from ranksrgan.metrics.score_table import image_name
+from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
 from ranksrgan.rankdata.duplicates import near_duplicates, phash
@@ -35,7 +36,6 @@ from ranksrgan.rankdata.folder import replacing_folder
 from ranksrgan.rankdata.given_scores import (
     CropSize,
     ScoredSource,
-    SplitConfig,
     complete_dataset,
     crops_of,
     store_level_image,

@@ -30,13 +30,12 @@ from ranksrgan.contracts import ScorerInfo, atomic, cancellation
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
 from ranksrgan.metrics.score_table import image_name, read_column
-from ranksrgan.rankdata.config import WHOLE
+from ranksrgan.rankdata.config import WHOLE, SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
 from ranksrgan.rankdata.folder import replacing_folder
 from ranksrgan.rankdata.given_scores import (
     ScoredSource,
-    SplitConfig,
     complete_dataset,
     crops_of,
     store_level_image,

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ranksrgan.contracts.config import Config, load_config
+from ranksrgan.contracts import config
+from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
-from ranksrgan.contracts.errors import UnknownName
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -158,11 +158,4 @@ def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> Train
         UnknownName: no such recipe.
         InvalidConfig: unknown key, wrong type or impossible combination.
     """
-    if name is None or Path(name).suffix in {".yaml", ".yml"}:
-        return load_config(TrainConfig, None if name is None else Path(name), overrides)
-    offered = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
-    if str(name) not in offered:
-        raise UnknownName(
-            f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file", field=str(name)
-        )
-    return load_config(TrainConfig, RECIPES / f"{name}.yaml", overrides)
+    return config.load_recipe(TrainConfig, RECIPES, name, overrides)

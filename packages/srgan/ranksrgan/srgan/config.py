@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from ranksrgan.contracts.config import Config, load_config
+from ranksrgan.contracts import config
+from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
-from ranksrgan.contracts.errors import UnknownName
 from ranksrgan.srgan.discriminator import MIN_SIDE
 from ranksrgan.srgan.losses import Criterion
 
@@ -192,13 +192,4 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
         UnknownName: no such recipe.
         InvalidConfig: unknown key, wrong type or impossible combination.
     """
-    path = Path(name)
-    if path.suffix not in {".yaml", ".yml"}:
-        path = RECIPES / f"{name}.yaml"
-        offered = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
-        if str(name) not in offered:
-            raise UnknownName(
-                f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file",
-                field=str(name),
-            )
-    return load_config(TrainConfig, path, overrides)
+    return config.load_recipe(TrainConfig, RECIPES, name, overrides)
