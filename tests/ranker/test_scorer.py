@@ -21,7 +21,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.ranker import VGG, VGG12, Ranker, RankerCatalog, load_ranker, open_ranker
 from ranksrgan.ranker import scorer as scorer_module
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
-from ranksrgan.ranker.vgg import KERNELS, state_of_head
+from ranksrgan.ranker.vgg import KERNELS
 
 
 @pytest.fixture
@@ -331,7 +331,7 @@ def test_one_head_of_several(two_heads: tuple[VGG, Path], images: Tensor) -> Non
     assert (first.scale, second.scale) == ((0.5, 2.0), None)
     assert first.named("other").scale == (0.5, 2.0)
     assert first.info.parameters_hash == named.info.parameters_hash
-    assert second.info.parameters_hash == hash_tensors(state_of_head(network, 1))
+    assert second.info.parameters_hash == hash_tensors(network.of_head(1).state_dict())
     assert first.info.parameters_hash != second.info.parameters_hash
     with pytest.raises(InvalidInput, match="says higher_is_better=true"):
         load_ranker(path, head="ma?border=4", higher_is_better=False)
@@ -388,7 +388,7 @@ def test_another_architecture(network: VGG, tmp_path: Path) -> None:
         InvalidCheckpoint, match="says architecture vgg16 and its tensors are of architecture vgg12"
     ):
         load_ranker(saved(state, "ranker", "vgg16"))
-    with pytest.raises(InvalidCheckpoint, match="vgg8, vgg12, vgg16 is wanted"):
+    with pytest.raises(InvalidCheckpoint, match="vgg8, vgg12, vgg16, nss is wanted"):
         load_ranker(saved(state, "ranker", "vgg19"))
     with pytest.raises(InvalidCheckpoint, match="no conv0_0"):
         load_ranker(saved({"conv_first.weight": torch.zeros(64, 3, 3, 3)}))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ranksrgan.contracts.checkpoint import Weights
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidCheckpoint, InvalidInput
 from ranksrgan.ranker import VGG, VGG8, VGG12, VGG16
-from ranksrgan.ranker.vgg import ARCHITECTURES, layout_of, rename_old_keys, state_of_head
+from ranksrgan.ranker.vgg import ARCHITECTURES, layout_of, rename_old_keys
 
 # Kernels of each stage, and output channels at width 64, as the specification has them.
 TABLES = {
@@ -128,12 +128,11 @@ def test_several_heads() -> None:
     assert scores.shape == (2, 3)
     torch.testing.assert_close(scores, reference(network, images)[1], rtol=1e-10, atol=1e-12)
     for head in range(3):
-        alone = VGG12(4).double().eval()
-        alone.load_state_dict(state_of_head(network, head))
+        alone = network.of_head(head).double().eval()
         torch.testing.assert_close(alone(images), scores[:, head], rtol=1e-12, atol=1e-12)
     for head in (-1, 3):
         with pytest.raises(InvalidInput, match=f"no head {head}: the Ranker has 3"):
-            state_of_head(network, head)
+            network.of_head(head)
 
 
 def test_features_carry_a_gradient_to_the_image() -> None:

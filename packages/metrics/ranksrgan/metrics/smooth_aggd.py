@@ -25,14 +25,15 @@ def fit_smooth_aggd(samples: Tensor) -> Aggd:
     Args:
         samples: ``(..., n)`` float64.
     """
-    squares = samples.square()
-    below, above = samples < 0, samples > 0
-    left, has_left = _deviation(squares, below)
-    right, has_right = _deviation(squares, above)
+    below, above = samples.clamp(max=0), samples.clamp(min=0)
+    squares_below, squares_above = _squares(below), _squares(above)
+    left, has_left = _deviation(squares_below, below)
+    right, has_right = _deviation(squares_above, above)
     both = has_left & has_right
     skew = left / right
-    energy = squares.mean(-1)
-    ratio = samples.abs().mean(-1).square() / torch.where(both, energy, 1.0)
+    energy = (squares_below + squares_above) / samples.shape[-1]
+    size = (above.sum(-1) - below.sum(-1)) / samples.shape[-1]
+    ratio = size.square() / torch.where(both, energy, 1.0)
     ratio = ratio * (skew**3 + 1) * (skew + 1) / (skew.square() + 1).square()
     first = aggd_table(samples.device)[0, 0]
     alpha = torch.where(both, shape_of_ratio(torch.where(both, ratio, 0.5)), first)
@@ -88,9 +89,14 @@ def _log_ratio(shape: Tensor) -> tuple[Tensor, Tensor]:
     return value, slope / shape.square()
 
 
+def _squares(side: Tensor) -> Tensor:
+    squares: Tensor = torch.linalg.vecdot(side, side)
+    return squares
+
+
 def _deviation(squares: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
-    """Root mean square of the samples on one side, and where there are any; 1 where not."""
-    many = side.sum(-1)
+    """Root mean square of the values on one side, 0 elsewhere, and whether there are any; or 1."""
+    many = side.count_nonzero(-1)
     exists = many > 0
-    mean = squares.where(side, 0).sum(-1) / many.clamp(min=1)
+    mean = squares / many.clamp(min=1)
     return torch.where(exists, mean, 1.0).sqrt(), exists

@@ -127,7 +127,7 @@ def _in_processes(names: Sequence[str], config: BuildConfig, workers: int) -> It
                 name = busy.pop(pipe)
                 try:
                     error = pipe.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):
                     processes[pipe].join()
                     raise InternalError(
                         f"the process that worked on {name} died (exit code "

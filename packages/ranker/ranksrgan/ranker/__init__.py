@@ -6,12 +6,15 @@ from ranksrgan.ranker.config import TrainConfig, load_recipe
 from ranksrgan.ranker.ensemble import RankerEnsemble, open_ensemble
 from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
 from ranksrgan.ranker.loss import margin_ranking
+from ranksrgan.ranker.networks import load_network
+from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.predictions import Predictions, predict
-from ranksrgan.ranker.scorer import Ranker, load_network, load_ranker, open_ranker
+from ranksrgan.ranker.scorer import Ranker, load_ranker, open_ranker
 from ranksrgan.ranker.train import TrainResult, train
 from ranksrgan.ranker.vgg import VGG, VGG8, VGG12, VGG16
 
 __all__ = [
+    "NSS",
     "VGG",
     "VGG8",
     "VGG12",

@@ -14,7 +14,7 @@ from ranksrgan.contracts.device import Precision
 
 RECIPES = Path(__file__).parent / "recipes"
 
-Architecture = Literal["vgg8", "vgg12", "vgg16"]
+Architecture = Literal["vgg8", "vgg12", "vgg16", "nss"]
 LossName = Literal[
     "margin",
     "ranknet",
@@ -44,9 +44,10 @@ class TrainConfig(Config):
     """Training of a Ranker; the defaults are the paper's run, ``recipes/`` holds others.
 
     Attributes:
-        architecture: see `VGG`.
-        width: of the network, see `VGG`.
-        start: how the initial weights are drawn, see `Start`.
+        architecture: of the paper (see `VGG`), or ``nss``, which is ours (see `NSS`).
+        width: of the network, see there.
+        border: of ``nss``: the metric's, see there.
+        start: how the initial weights of a VGG are drawn, see `Start`.
         further: further metrics of the rank dataset to learn, each with a head of its own on the
             one trunk; the loss is the mean over the heads.
         sample: what a batch is made of: ``contents`` with all of their versions, so that every pair
@@ -94,6 +95,7 @@ class TrainConfig(Config):
 
     architecture: Architecture = "vgg12"
     width: int = Field(default=64, ge=1)
+    border: int = Field(default=4, ge=0)
     start: Literal["he", "zero_mean"] = "he"
     further: tuple[str, ...] = ()
     sample: Literal["contents", "pairs"] = "contents"
@@ -129,6 +131,9 @@ class TrainConfig(Config):
     def _check(self) -> Self:
         if not any(self.losses[name] for name in self.losses if name != "magnitude"):
             raise ValueError("losses: none but magnitude has a weight, so nothing would be learnt")
+        if self.architecture == "nss" and (self.start != "he" or self.as_published):
+            key = "as_published" if self.as_published else "start"
+            raise ValueError(f"{key}: it says how a VGG starts; leave it out for architecture=nss")
         if self.as_published:
             if set(self.losses) != {"margin"} or self.further or self.sample != "contents":
                 raise ValueError(

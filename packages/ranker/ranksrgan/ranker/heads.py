@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ranksrgan.contracts.checkpoint import Weights
-from ranksrgan.contracts.errors import InvalidCheckpoint, UnknownName
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
 
 
 class ScoreScale(NamedTuple):
@@ -97,6 +97,14 @@ def find_head(heads: Sequence[Head], metric: str, where: str) -> int:
             f"{where} has no head {metric!r}; it has {known or 'none with a name'}", field="head"
         )
     return names.index(metric)
+
+
+def check_head(head: int, heads: int) -> None:
+    """Raise `InvalidInput` unless a network of so many outputs has this one, counted from 0."""
+    if not 0 <= head < heads:
+        raise InvalidInput(
+            f"there is no head {head}: the Ranker has {heads}, counted from 0", field="head"
+        )
 
 
 def _read_head(entry: Any, where: str) -> Head:

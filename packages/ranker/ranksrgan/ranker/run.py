@@ -21,12 +21,13 @@ from ranksrgan.ranker.batches import Batch
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
+from ranksrgan.ranker.networks import KIND, make_network
+from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.objective import objective
 from ranksrgan.ranker.predictions import predict
 from ranksrgan.ranker.processes import Processes
-from ranksrgan.ranker.scorer import KIND, Ranker
+from ranksrgan.ranker.scorer import Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
-from ranksrgan.ranker.vgg import VGG
 
 WEIGHTS_FILE = "ranker.safetensors"
 SCORES = ("srocc", "srocc_per_content", "pair_accuracy")
@@ -63,12 +64,13 @@ class Run:
         self._info = train_source.info
         self._validated = val_source is not None
         self._identity = identity(config, train_source, val_source, here.count)
-        network = VGG(
-            int(config.architecture.removeprefix("vgg")),
+        network = make_network(
+            config.architecture,
             config.width,
             torch.Generator().manual_seed(config.seed),
             heads=1 + len(config.further),
             start="pytorch" if config.as_published else config.start,
+            border=config.border,
         )
         self._network = place(network, here.device)
         self._shared = here.share(self._network)
@@ -92,8 +94,8 @@ class Run:
         config = self._config
         for group in self._optimiser.param_groups:
             group["lr"] = config.lr_at(self.step)
-        if self.step == 0 and "regression" in config.losses:
-            self._start_at_mean(batch)
+        if self.step == 0:
+            self._begin(batch)
         self._network.train()
         own = self._scores(batch)
         scores, values, contents = self._here.gather(
@@ -175,6 +177,15 @@ class Run:
 
     def _scores(self, batch: Batch) -> Tensor:
         """``(N, heads)`` of this process's share, with their graph."""
+        config, images = self._config, self._seen(batch)
+        with mixed(config.precision == "bfloat16", images.device):
+            # The published code's two passes: first members, then second ones.
+            parts = images.chunk(2) if config.as_published else (images,)
+            scores = torch.cat([self._shared(part) for part in parts])
+        return scores.reshape(len(images), -1)
+
+    def _seen(self, batch: Batch) -> Tensor:
+        """This process's share of the images as the network is to see them in this step."""
         config, device = self._config, self._here.device
         images = batch.images.to(device, non_blocking=True)
         # Processes see their contents through views of their own.
@@ -184,11 +195,7 @@ class Run:
         images = content_views(images, batch.group, config.jitter, draw)
         if config.noise > 0:
             images = images + noise(batch.group, images.shape, config.noise / 255, draw).to(device)
-        with mixed(config.precision == "bfloat16", device):
-            # The published code's two passes: first members, then second ones.
-            parts = images.chunk(2) if config.as_published else (images,)
-            scores = torch.cat([self._shared(part) for part in parts])
-        return scores.reshape(len(images), -1)
+        return images
 
     def _evaluate(self, source: PairSource) -> tuple[RankEvaluation, list[ScoreScale | None]]:
         """Agreement of the first head, and where the scores of each head lie."""
@@ -211,11 +218,16 @@ class Run:
         further = [Head(name, self._info.further[name]) for name in self._config.further]
         return [Head(self._info.metric, self._info.higher_is_better), *further]
 
-    def _start_at_mean(self, batch: Batch) -> None:
-        """A metric's mean is thousands of Adam's steps away from a bias of 0."""
-        values = self._here.gather(batch.values, batch.values, batch.group)[1]
-        with torch.no_grad():
-            self._network.get_parameter("classifier.2.bias").copy_(values.mean(0))
+    def _begin(self, batch: Batch) -> None:
+        """Set what the first batch decides and would take thousands of steps to learn."""
+        network = self._network
+        if isinstance(network, NSS):
+            own = network.statistics(self._seen(batch))
+            network.standardise(self._here.gather(own, batch.values, batch.group)[0])
+        elif "regression" in self._config.losses:
+            values = self._here.gather(batch.values, batch.values, batch.group)[1]
+            with torch.no_grad():
+                network.get_parameter("classifier.2.bias").copy_(values.mean(0))
 
     def _save_weights(self, scales: Sequence[ScoreScale | None] = ()) -> None:
         if not self._here.first:

@@ -9,24 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_into, load_weights
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import choose_device
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
-from ranksrgan.ranker.vgg import (
-    ARCHITECTURES,
-    MIN_SIDE,
-    VGG,
-    layout_of,
-    rename_old_keys,
-    state_of_head,
-)
+from ranksrgan.ranker.networks import Frozen, Network, load_network
 
 VERSION = "1"
-KIND = "ranker"
 
 #: Pixels of one image: at width 64 each takes 256 bytes in the first layer alone, and the mean
 #: over all positions forbids tiling.
@@ -59,7 +51,7 @@ class Ranker:
 
     def __init__(
         self,
-        network: VGG,
+        network: Network,
         *,
         higher_is_better: bool,
         head: int = 0,
@@ -69,9 +61,7 @@ class Ranker:
         device: str | torch.device = "auto",
     ) -> None:
         self._device = choose_device(device) if isinstance(device, str) else device
-        frozen = _FrozenVGG(network.depth, network.width)
-        frozen.load_state_dict(state_of_head(network, head))
-        frozen.requires_grad_(False).eval()
+        frozen = Frozen(network.of_head(head))
         self._network = frozen.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._scale = scale
         self._info = ScorerInfo(
@@ -80,7 +70,7 @@ class Ranker:
             higher_is_better=higher_is_better,
             needs_reference=False,
             differentiable=True,
-            min_side=MIN_SIDE,
+            min_side=network.min_side,
             parameters_hash=parameters_hash,
         )
 
@@ -106,7 +96,7 @@ class Ranker:
 
         Raises:
             InvalidInput: another shape or type, NaN, values far outside [0, 1], references.
-            ImageTooSmall: a side is below 32 pixels.
+            ImageTooSmall: a side is below ``info.min_side``.
             ImageTooLarge: more than `MAX_PIXELS`.
         """
         _check(images, references)
@@ -175,38 +165,6 @@ def load_ranker(
     )
 
 
-def load_network(weights: Weights) -> VGG:
-    """The network that the weights belong to, all heads included, ready to be trained further.
-
-    Raises:
-        InvalidCheckpoint: they belong to something else.
-    """
-    where = str(weights.path)
-    if weights.kind not in (None, KIND) or weights.architecture not in (None, *ARCHITECTURES):
-        raise InvalidCheckpoint(
-            f"{where} holds a {weights.kind} of architecture {weights.architecture}; a {KIND} of "
-            f"architecture {', '.join(ARCHITECTURES)} is wanted here",
-            field=where,
-        )
-    named = replace(weights, tensors=rename_old_keys(weights.tensors))
-    depth, width, heads = layout_of(named)
-    network = VGG(depth, width, heads=heads)
-    found = {"architecture": network.architecture, **network.options}
-    for key, value in {**weights.options, "architecture": weights.architecture}.items():
-        if key not in found:
-            raise InvalidCheckpoint(
-                f"{where} has the option {key}; a Ranker has {' and '.join(network.options)}",
-                field=where,
-            )
-        if value not in (None, found[key]):
-            raise InvalidCheckpoint(
-                f"{where} says {key} {value} and its tensors are of {key} {found[key]}",
-                field=where,
-            )
-    load_into(network, named)
-    return network
-
-
 def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
 
@@ -238,16 +196,11 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     )
 
 
-class _FrozenVGG(VGG):
-    def train(self, mode: bool = True) -> _FrozenVGG:
-        """Stay in eval(): batch statistics would make a score depend on its neighbours."""
-        super().train(False)
-        return self
-
-
-def _hash(weights: Weights, network: VGG, head: int) -> str:
+def _hash(weights: Weights, network: Network, head: int) -> str:
     """Of the parameters behind the score: of the whole file, unless it holds other heads too."""
-    return weights.sha256 if network.heads == 1 else hash_tensors(state_of_head(network, head))
+    if network.heads == 1:
+        return weights.sha256
+    return hash_tensors(network.of_head(head).state_dict())
 
 
 def _check(images: Tensor, references: Tensor | None) -> None:

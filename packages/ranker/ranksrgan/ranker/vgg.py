@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from ranksrgan.contracts.checkpoint import Weights
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidCheckpoint, InvalidInput
+from ranksrgan.ranker.heads import check_head
 
 #: Five convolutions of stride 2 leave one position of 32 pixels, and none of 31.
 MIN_SIDE = 32
@@ -121,6 +122,25 @@ class VGG(nn.Module):
         """What a weights file says beside the name to build the network again."""
         return {"width": self.width, "heads": self.heads}
 
+    @property
+    def min_side(self) -> int:
+        """Below it an image leaves no position to pool."""
+        return MIN_SIDE
+
+    def of_head(self, head: int) -> VGG:
+        """A network with copies of these weights that has no other head than this one.
+
+        Raises:
+            InvalidInput: ``head`` is not one of 0 to heads - 1.
+        """
+        check_head(head, self.heads)
+        state = dict(self.state_dict())
+        for key in ("classifier.2.weight", "classifier.2.bias"):
+            state[key] = state[key][head : head + 1]
+        alone = VGG(self.depth, self.width).to(state["conv0_0.weight"].dtype)
+        alone.load_state_dict(state)
+        return alone
+
     def forward(self, images: Tensor) -> Tensor:
         """Score a batch.
 
@@ -211,22 +231,6 @@ def layout_of(weights: Weights) -> Layout:
         return len(own ^ found)
 
     return Layout(min(KERNELS, key=differences), width, heads)
-
-
-def state_of_head(network: VGG, head: int) -> dict[str, Tensor]:
-    """The state dict of the network that has no other head than this one.
-
-    Raises:
-        InvalidInput: ``head`` is not one of 0 to heads - 1.
-    """
-    if not 0 <= head < network.heads:
-        raise InvalidInput(
-            f"there is no head {head}: the Ranker has {network.heads}, counted from 0", field="head"
-        )
-    state: dict[str, Tensor] = dict(network.state_dict())
-    for key in ("classifier.2.weight", "classifier.2.bias"):
-        state[key] = state[key][head : head + 1]
-    return state
 
 
 def rename_old_keys(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
