@@ -15,9 +15,10 @@ from ranksrgan.contracts.errors import ImageTooSmall, InvalidCheckpoint, Invalid
 from ranksrgan.metrics.niqe import niqe
 from ranksrgan.metrics.niqe_model import NiqeModel
 from ranksrgan.metrics.nss_features import nss_features
-from ranksrgan.ranker import NSS, Ranker, load_ranker, load_recipe
+from ranksrgan.ranker import NSS, Ranker, load_ranker, load_recipe, train
 from ranksrgan.ranker.heads import Head, heads_about
 from ranksrgan.ranker.networks import Frozen, make_network
+from tests.ranker.conftest import MemorySource, blurred
 
 
 @pytest.fixture
@@ -161,6 +162,20 @@ def test_a_frozen_network_stays_as_it_is(images: Tensor) -> None:
     assert not frozen.network.training
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
     assert torch.equal(frozen(images), frozen.network(images))
+
+
+def test_it_learns_an_order_that_is_not_niqe(tmp_path: Path) -> None:
+    """The width of a blur, of contents that it has not seen."""
+    photographs = ("astronaut.png", "coffee.png", "rocket.jpg")
+    learn = MemorySource([c for name in photographs for c in blurred(name, crops=16, side=208)])
+    others = ("chelsea.png", "gravel.png")
+    judge = MemorySource([c for name in others for c in blurred(name, crops=12, side=208)])
+    settings = ["width=8", "steps=300", "halve_at=[200]", "batch=6", "validate_every=100"]
+    result = train(load_recipe("nss", settings), learn, judge, tmp_path)
+    assert result.evaluation is not None
+    assert result.evaluation.srocc_per_content is not None
+    assert result.evaluation.srocc_per_content > 0.85
+    assert result.evaluation.srocc > 0.7
 
 
 def test_impossible_networks() -> None:

@@ -17,7 +17,7 @@ from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.ranker import TrainConfig, train
-from tests.ranker.conftest import MemorySource
+from tests.ranker.conftest import MemorySource, blurred
 
 WORKER = """
 import pickle, sys
@@ -61,10 +61,17 @@ def config(small: TrainConfig) -> TrainConfig:
     return small.model_copy(update=given)
 
 
+@pytest.mark.parametrize("architecture", ["vgg12", "nss"])
 def test_two_processes_give_the_weights_of_one(
-    config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
+    architecture: str,
+    config: TrainConfig,
+    training_contents: list[RankedContent],
+    tmp_path: Path,
 ) -> None:
     contents = training_contents[:8] + training_contents[20:28]
+    if architecture == "nss":
+        config = config.model_copy(update={"architecture": "nss"})
+        contents = blurred("astronaut.png", crops=16, side=208)
     train(config, MemorySource(contents[8:]), MemorySource(contents[:8]), tmp_path / "one")
     train_in_two(config, contents, tmp_path / "two")
     one, two = (load_state(tmp_path / name / "last.state.pt") for name in ("one", "two"))
