@@ -6,7 +6,8 @@ is right on most pairs; so the table has that fixed order beside the Rankers, an
 that reverse it. A Ranker by regression, otherwise trained alike, is there for the gap of scores.
 
     python benchmarks/ranker_bsds.py --train DIR --train DIR --held-out DIR --out DIR \\
-        --level imdn=FILE --level srgan=FILE --level fast=FILE --seed 0 --seed 1 --seed 2
+        --level imdn=FILE --level srgan=FILE --level fast=FILE --seed 0 --seed 1 --seed 2 \\
+        --recipe nss --recipe small
 
 Every stage goes on where an earlier run stopped. Figures go to ``OUT/figures.csv`` as well.
 """
@@ -16,8 +17,10 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 from ranksrgan.contracts import atomic
@@ -40,7 +43,7 @@ def main() -> None:
     parser.add_argument("--level", action="append", required=True, metavar="NAME=SPEC")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--seed", action="append", type=int, dest="seeds")
-    parser.add_argument("--recipe", default="small")
+    parser.add_argument("--recipe", action="append", dest="recipes", help="nss by default")
     parser.add_argument("--stride", type=int, default=16, help="between crops to learn from")
     parser.add_argument("--held-out-stride", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
@@ -64,13 +67,15 @@ def main() -> None:
         workers=given.workers,
     )
     weights = {}
-    for seed in given.seeds or [0]:
+    for recipe, seed in product(given.recipes or ["nss"], given.seeds or [0]):
         for variant, settings in VARIANTS.items():
-            name = f"{variant} {seed}"
-            config = load_recipe(given.recipe, [*given.settings, *settings, f"seed={seed}"])
+            name = f"{recipe} {variant} {seed}"
+            config = load_recipe(recipe, [*given.settings, *settings, f"seed={seed}"])
             folder = given.out / name.replace(" ", "-")
             sources = [open_pair_source(str(learn), split=split) for split in ("train", "val")]
+            began = time.process_time()
             weights[name] = train(config, sources[0], sources[1], folder).weights
+            print(f"{name}: {(time.process_time() - began) / 60:.1f} minutes of a core", flush=True)
     scorers = {name: open_scorer(str(path)) for name, path in weights.items()}
     found = compare(scorers, open_pair_source(str(judge), split="test"))
     print(as_table(found), end="")

@@ -175,7 +175,7 @@ def test_it_learns_an_order_that_is_not_niqe(tmp_path: Path) -> None:
     assert result.evaluation is not None
     assert result.evaluation.srocc_per_content is not None
     assert result.evaluation.srocc_per_content > 0.85
-    assert result.evaluation.srocc > 0.7
+    assert result.evaluation.srocc > 0.6
 
 
 def test_impossible_networks() -> None:
