@@ -13,8 +13,8 @@ from PIL import Image
 
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.architectures import save_generator
+from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.srresnet import SRResNet
 
 MakeGenerator = Callable[..., SRResNet]

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.discriminators import (
     VGGDiscriminator,
     load_discriminator,
     save_discriminator,
 )
-from ranksrgan.srgan.architectures import save_generator
 
 
 def test_parameters_are_the_published_ones_with_a_pooled_head() -> None:
@@ -78,5 +78,5 @@ def test_round_trip_and_refusal(tmp_path: Path, lively) -> None:
     for key, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
     save_generator(tmp_path / "g.safetensors", lively(), {})
-    with pytest.raises(InvalidCheckpoint, match="holds generator"):
+    with pytest.raises(InvalidCheckpoint, match="holds a generator; a discriminator is wanted"):
         load_discriminator(tmp_path / "g.safetensors")

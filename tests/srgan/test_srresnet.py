@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.architectures import load_generator
-from ranksrgan.srgan.architectures import save_generator
+from ranksrgan.srgan.architectures import load_generator, save_generator
 from ranksrgan.srgan.srresnet import SRResNet
 
 

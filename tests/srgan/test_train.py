@@ -279,11 +279,13 @@ def test_a_gan_continues_from_another_runs_generator_and_discriminator(
                 if "running" not in key and "tracked" not in key:
                     torch.testing.assert_close(after[key], value, rtol=0, atol=1e-9)
     with pytest.raises(
-        InvalidConfig, match=r"'blocks': 2, .* the configuration says .*'blocks': 3"
+        InvalidConfig, match=r"blocks 2, scale 4\); the configuration says .*blocks 3"
     ):
         train(gan(generator={"weights": str(first.generator), "blocks": 3}), tmp_path / "other")
     save_discriminator(tmp_path / "d.safetensors", VGGDiscriminator(3), {})
-    with pytest.raises(InvalidConfig, match="has width 3; the configuration says 4"):
+    with pytest.raises(
+        InvalidConfig, match=r"vgg \(width 3\); the configuration says vgg \(width 4\)"
+    ):
         train(
             gan(discriminator={"width": 4, "weights": str(tmp_path / "d.safetensors")}),
             tmp_path / "other",

@@ -59,8 +59,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.conversion import convert
 
     network = convert(arguments.input, arguments.output, arguments.to, arguments.scale)
-    shown = ", ".join(f"{name} {value}" for name, value in network.options.items())
-    print(f"{arguments.output}: {network.architecture}, {shown}")
+    print(f"{arguments.output}: {network}")
     return 0
 
 
@@ -68,5 +67,5 @@ def _interpolate(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.conversion import interpolate_files
 
     network = interpolate_files(arguments.a, arguments.b, arguments.alpha, arguments.output)
-    print(f"{arguments.output}: {network.architecture}, {arguments.alpha:g} of the way")
+    print(f"{arguments.output}: {network}, {arguments.alpha:g} of the way from A to B")
     return 0

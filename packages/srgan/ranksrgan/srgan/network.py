@@ -26,6 +26,11 @@ class Network(nn.Module, ABC):
     architecture: ClassVar[str]
     options: dict[str, Any]
 
+    def __str__(self) -> str:
+        """Architecture and options in a line, for messages."""
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        return f"{self.architecture} ({options})"
+
     @classmethod
     @abstractmethod
     def fitting(
@@ -73,8 +78,7 @@ class Network(nn.Module, ABC):
         forms = self.original_names()
         if form not in forms:
             raise NotSupported(
-                f"no original code loads this {self.architecture} ({self.options}) as {form}; "
-                f"there is: {', '.join(forms) or 'none'}",
+                f"no original code loads {self} as {form}; there is: {', '.join(forms) or 'none'}",
                 field="to",
             )
         state = rename_layers(self.state_dict(), forms[form])

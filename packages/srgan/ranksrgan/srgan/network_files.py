@@ -89,7 +89,7 @@ def network_of(
         if weights.options and weights.options != network.options:
             raise InvalidCheckpoint(
                 f"{path} says that its options are {weights.options}; its tensors are those of "
-                f"{network.options}",
+                f"{network}",
                 field=str(path),
             )
         load_into(network, replace(weights, tensors=tensors))

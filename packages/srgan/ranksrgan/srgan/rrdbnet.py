@@ -236,7 +236,8 @@ class RRDBNet(WholeImageGenerator):
     def _step(self, number: int, features: Tensor) -> Tensor:
         larger = F.interpolate(features, scale_factor=self._steps[number], mode="nearest")
         upconv = self.get_submodule(f"upconv{number + 1}")
-        return _leaky(upconv(larger))
+        enlarged: Tensor = upconv(larger)
+        return _leaky(enlarged)
 
 
 def _first_generation(blocks: str, tail: Sequence[int]) -> dict[str, str]:

@@ -263,9 +263,8 @@ def _require_alike(network: Network, make: Callable[[], Network], path: Path) ->
     """A network that was read is to be what the configuration would make."""
     with torch.device("meta"):  # without memory, and without drawing random numbers
         wanted = make()
-    if (network.architecture, network.options) != (wanted.architecture, wanted.options):
+    if str(network) != str(wanted):
         raise InvalidConfig(
-            f"{path} holds {network.architecture} with {network.options}; the configuration says "
-            f"{wanted.architecture} with {wanted.options}",
+            f"{path} holds {network}; the configuration says {wanted}",
             field=f"{network.kind}.weights",
         )
