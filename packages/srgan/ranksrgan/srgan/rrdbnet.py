@@ -168,7 +168,7 @@ class RRDBNet(WholeImageGenerator):
     def trunk_bytes_per_pixel(self) -> int:
         # Measured on the CPU: 3.4 kB at 64 features and a growth of 32, 3.1 kB at one of 16.
         blocks = 4 * (9 * self._features + 12 * self._growth) // self._unshuffle**2
-        return max(blocks, 4 * 4 * self._features if self._unshuffle > 1 else 0)
+        return max(blocks, 4 * 5 * self._features if self._unshuffle > 1 else 0)
 
     @classmethod
     def fitting(
@@ -218,7 +218,7 @@ class RRDBNet(WholeImageGenerator):
             x = F.pad(x, (0, -width % side, 0, -height % side), mode="replicate")
             x = F.pixel_unshuffle(x, side)
         shallow: Tensor = self.conv_first(x)
-        features = shallow + self.trunk_conv(self.RRDB_trunk(shallow))
+        features: Tensor = shallow + self.trunk_conv(self.RRDB_trunk(shallow))
         for step in range(self._steps_in_trunk):
             features = self._step(step, features)
         return features[:, :, :height, :width]
