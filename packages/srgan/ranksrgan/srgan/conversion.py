@@ -79,5 +79,5 @@ def interpolate_files(a: Path, b: Path, alpha: float, target: Path) -> Generator
         raise InvalidInput(f"{target}: it is written as .safetensors", field=str(target))
     network, other = load_generator(a), load_generator(b)
     network.load_state_dict(interpolate(network, other, alpha))
-    save_generator(target, network, {"between": [str(a), str(b)], "alpha": alpha})
+    save_generator(target, network, {"between": [a.name, b.name], "alpha": alpha})
     return network
