@@ -6,6 +6,7 @@ import pytest
 
 from ranksrgan.contracts.config import dump_yaml, load_config
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.srgan.architectures import TRAINABLE
 from ranksrgan.srgan.config import (
     Constant,
     Cosine,
@@ -110,3 +111,55 @@ def test_learning_rates_by_hand() -> None:
     rates = [learning_rate(cosine, 1.0, step) for step in (1, 2, 3, 4, 5)]
     assert rates == pytest.approx([1.0, 0.6 + 0.4 * 0.5**0.5, 0.6, 0.6 - 0.4 * 0.5**0.5, 1.0])
     assert learning_rate(Constant(), 0.3, 10**6) == 0.3
+
+
+def test_sizes_that_are_not_given_are_the_architectures_published_ones() -> None:
+    published = {
+        "srresnet": {"features": 64, "blocks": 16, "scale": 4},
+        "msrresnet": {"features": 64, "blocks": 16, "scale": 4},
+        "rrdbnet": {"features": 64, "blocks": 23, "growth": 32, "scale": 4},
+        "edsr": {"features": 64, "blocks": 16, "scale": 4},
+        "fsrcnn": {"features": 56, "blocks": 4, "bottleneck": 12, "scale": 4},
+    }
+    assert set(published) == set(TRAINABLE)
+    for architecture, options in published.items():
+        config = GeneratorConfig(architecture=architecture)
+        assert config.options() == options
+        assert TRAINABLE[architecture](**config.options()).options.items() >= options.items()
+        assert GeneratorConfig.model_validate(config.model_dump()) == config
+    smaller = GeneratorConfig(architecture="rrdbnet", blocks=6, scale=2)
+    assert smaller.options() == {"features": 64, "blocks": 6, "growth": 32, "scale": 2}
+    config = load_recipe("srresnet", ["generator={architecture: fsrcnn, scale: 2}"])
+    assert config.generator.options() == {
+        "features": 56,
+        "blocks": 4,
+        "bottleneck": 12,
+        "scale": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("generator.architecture=swinir", "generator.architecture"),
+        ("generator.growth=16", "growth is for rrdbnet alone"),
+        ("generator={architecture: rrdbnet, bottleneck: 3}", "bottleneck is for fsrcnn alone"),
+        ("generator={architecture: rrdbnet, growth: null}", "growth is for rrdbnet alone"),
+        ("generator={architecture: edsr, as_published: true}", "edsr starts as published"),
+        ("discriminator.architecture=vgg_296", "crop is 128; .* vgg_296 takes 288 to 319 pixels"),
+        ("discriminator={architecture: unet}", "crop is 100; .* unet takes .* a multiple of 8"),
+        ("discriminator={architecture: patch}", "crop is 20; .* patch takes 24 pixels or more"),
+    ],
+)
+def test_impossible_networks_are_refused(override: str, message: str) -> None:
+    crop = {"unet": 100, "patch": 20}.get(override[29:-1], 128)
+    with pytest.raises(InvalidConfig, match=message):
+        load_recipe("srgan", [override, f"data.crop={crop}"])
+
+
+def test_crops_that_the_discriminators_take() -> None:
+    for architecture, crop in (("vgg_128", 128), ("vgg_296", 296), ("unet", 64), ("patch", 24)):
+        overrides = [f"discriminator.architecture={architecture}", f"data.crop={crop}"]
+        config = load_recipe("srgan", overrides)
+        assert config.discriminator is not None
+        assert config.discriminator.architecture == architecture
