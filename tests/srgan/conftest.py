@@ -15,8 +15,9 @@ from ranksrgan.contracts.assets import get_asset
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.srgan import encoders
+from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.srresnet import SRResNet, save_generator
+from ranksrgan.srgan.srresnet import SRResNet
 
 MakeGenerator = Callable[..., SRResNet]
 

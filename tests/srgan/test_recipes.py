@@ -179,7 +179,6 @@ def test_fifty_steps_lower_the_loss_and_leave_the_rankers_as_they_were(
     assert result.finished
     assert len(losses) == 50
     assert np.isfinite(losses).all()
-    print(name, np.mean(losses[:10]), np.mean(losses[-10:]))
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
     for ranker, state in zip(opened, states, strict=True):
         assert hash_tensors(ranker._network.state_dict()) == state
