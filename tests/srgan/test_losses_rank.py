@@ -62,9 +62,7 @@ def test_what_the_published_code_minimises_to_the_letter() -> None:
 
 @pytest.mark.parametrize("higher_is_better", [False, True])
 @pytest.mark.parametrize("function", ["sigmoid", "identity", "exp"])
-def test_functions_of_the_score_by_numpy(
-    function: RankFunction, higher_is_better: bool
-) -> None:
+def test_functions_of_the_score_by_numpy(function: RankFunction, higher_is_better: bool) -> None:
     images = torch.rand(5, 3, 4, 4)
     scores = images.numpy().astype(np.float64).mean((1, 2, 3)) * 2
     signed = -scores if higher_is_better else scores

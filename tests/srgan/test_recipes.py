@@ -112,13 +112,17 @@ def write_tiny_ranker(path: Path, seed: int, higher_is_better: bool) -> None:
     for _ in range(10):
         network(torch.rand(4, 3, 32, 32, generator=random))
     path.parent.mkdir(parents=True)
+    metric = "ma" if higher_is_better else "niqe"
     save_weights(
         path,
         network.state_dict(),
         kind="ranker",
         architecture="vgg8",
         options=network.options,
-        about={"metric": "ma" if higher_is_better else "niqe", "higher_is_better": higher_is_better},
+        about={
+            "metric": "ma" if higher_is_better else "niqe",
+            "higher_is_better": higher_is_better,
+        },
     )
 
 
@@ -148,7 +152,10 @@ def small(name: str, folder: Path, shared_data: Path) -> TrainConfig:
         overrides.append("discriminator.width=4")
     if full.losses.perceptual.weight:
         weights = shared_data / "weights" / "perceptual" / "vgg19_distilled16x_relu5_1.pth"
-        overrides += [f"losses.perceptual.network={weights}", "losses.perceptual.layers={relu2_2: 1.0}"]
+        overrides += [
+            f"losses.perceptual.network={weights}",
+            "losses.perceptual.layers={relu2_2: 1.0}",
+        ]
     if full.losses.rank.weight and not full.losses.rank.rankers:
         overrides.append("losses.rank.rankers=[{spec: runs/ranker_niqe/ranker.safetensors}]")
     return load_recipe(name, overrides)

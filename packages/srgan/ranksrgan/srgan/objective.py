@@ -89,8 +89,8 @@ class Objective:
     ) -> dict[str, Tensor]:
         """All terms but the adversarial one.
 
-        A remote Ranker or scorer may fail here, before any network has changed, its running statistics
-        included: the state is then still that of the last completed step.
+        A remote Ranker or scorer may fail here, before any network has changed, its running
+        statistics included: the state is then still that of the last completed step.
         """
         if not bool(sr.detach().sum().isfinite()):
             raise TrainingDiverged(
@@ -135,9 +135,7 @@ def _open(
     for one in wanted:
         scorer = open_scorer(one.spec, timeout=remote.timeout, retry_for=remote.retry_for)
         if not isinstance(scorer, DifferentiableScorer):
-            raise InvalidConfig(
-                f"{one.spec} cannot be {purpose}: it has no gradient", field=field
-            )
+            raise InvalidConfig(f"{one.spec} cannot be {purpose}: it has no gradient", field=field)
         opened.append((scorer, one.weight))
     return opened
 
