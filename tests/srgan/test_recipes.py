@@ -119,10 +119,7 @@ def write_tiny_ranker(path: Path, seed: int, higher_is_better: bool) -> None:
         kind="ranker",
         architecture="vgg8",
         options=network.options,
-        about={
-            "metric": "ma" if higher_is_better else "niqe",
-            "higher_is_better": higher_is_better,
-        },
+        about={"metric": metric, "higher_is_better": higher_is_better},
     )
 
 
