@@ -139,8 +139,11 @@ def _merged(above: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
     merged = dict(above)
     for key, value in content.items():
         old = above.get(key)
-        same = isinstance(old, dict) and isinstance(value, dict)
-        if same and value.get("kind", old.get("kind")) == old.get("kind"):
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        ):
             merged[key] = _merged(old, value)
         else:
             merged[key] = value

@@ -107,7 +107,7 @@ class Objective:
                     sr, hr, self.features, perceptual.criterion, perceptual.layers
                 )
         if self.rank is not None:
-            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed)
+            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed, bfloat16=bfloat16)
         for name, loss in self.scorers.items():
             terms[name] = loss(sr, hr)
         return terms
