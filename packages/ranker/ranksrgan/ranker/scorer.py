@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import choose_device
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, NotSupported
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
 from ranksrgan.ranker.networks import Frozen, Network, load_network
+from ranksrgan.ranker.vgg import MIN_SIDE, VGG
 
 VERSION = "1"
 
@@ -44,6 +45,9 @@ class Ranker:
         name: for `ScorerInfo.name`.
         parameters_hash: for `ScorerInfo.parameters_hash`.
         device: see `choose_device`. Images may lie elsewhere.
+        batch_statistics: BatchNorm normalises by the images at hand, as the released code does when
+            its Ranker serves as a loss. A score then hangs on its neighbours, and only `score`
+            carries gradients.
 
     Raises:
         InvalidInput: the network has no such head; no such device.
@@ -59,9 +63,23 @@ class Ranker:
         name: str = "ranker",
         parameters_hash: str = "",
         device: str | torch.device = "auto",
+        batch_statistics: bool = False,
     ) -> None:
         self._device = choose_device(device) if isinstance(device, str) else device
         frozen = Frozen(network.of_head(head))
+        self._batch_statistics = batch_statistics
+        if batch_statistics:
+            norms = [module for module in frozen.modules() if isinstance(module, nn.BatchNorm2d)]
+            if not norms:
+                raise InvalidInput(
+                    f"{network.architecture} normalises nothing by statistics of a batch; leave "
+                    "statistics=batch out",
+                    field="statistics",
+                )
+            for norm in norms:
+                # Without running statistics it takes those of the batch, and keeps none.
+                norm.running_mean = norm.running_var = None
+            parameters_hash = hash_tensors(frozen.network.state_dict())
         self._network = frozen.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._scale = scale
         self._info = ScorerInfo(
@@ -100,25 +118,64 @@ class Ranker:
             ImageTooLarge: more than `MAX_PIXELS`.
         """
         _check(images, references)
-        # One layout, whatever that of the caller: it decides the kernels and so the last bits.
-        prepared = as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
-        scores: Tensor = self._network(prepared)
+        scores: Tensor = self._network(self._prepare(images))
         return scores.double().to(images.device)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
 
         Raises:
-            InvalidInput: uint8, and whatever `score` refuses.
+            InvalidInput: uint8, whatever `score` refuses, and any image with batch statistics.
         """
+        if self._batch_statistics:
+            raise InvalidInput(
+                "with statistics=batch the score of one image changes with all others: there is no "
+                "gradient by image, only that of score()",
+                field="statistics",
+            )
         return image_gradient(self.score, images, references)
+
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps of the five stages, for a perceptual loss; see `FeatureExtractor`.
+
+        Args:
+            images: as for `score`.
+
+        Returns:
+            ``stage0`` to ``stage4``, ``(N, C, H // 2, W // 2)`` to ``(N, 8C, H // 32, W // 32)`` on
+            the device of ``images``, after each stage's last activation, with a gradient to the
+            images if they want one.
+
+        Raises:
+            InvalidInput, ImageTooSmall, ImageTooLarge: as `score`.
+            NotSupported: the network has no feature maps.
+        """
+        _check(images, None)
+        network = self._network.network
+        if not isinstance(network, VGG):
+            raise NotSupported(
+                f"a Ranker of architecture {network.architecture} has no feature maps; a VGG has",
+                field="architecture",
+            )
+        maps = network.features(self._prepare(images))
+        return {f"stage{stage}": found.to(images.device) for stage, found in enumerate(maps)}
 
     def named(self, name: str) -> Ranker:
         """The same Ranker, weights shared, under another name."""
         twin = object.__new__(Ranker)
-        twin._device, twin._network, twin._scale = self._device, self._network, self._scale
-        twin._info = replace(self._info, name=name)
+        twin.__dict__ = {**self.__dict__, "_info": replace(self._info, name=name)}
         return twin
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """One layout, whatever that of the caller: it decides the kernels and so the last bits."""
+        height, width = images.shape[2:]
+        deepest = len(images) * (height // MIN_SIDE) * (width // MIN_SIDE)
+        if self._batch_statistics and deepest == 1:
+            raise InvalidInput(
+                "statistics=batch would normalise a single value: give more or larger images",
+                field="images",
+            )
+        return as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
 
 
 def load_ranker(
@@ -128,6 +185,7 @@ def load_ranker(
     device: str = "auto",
     head: str | None = None,
     higher_is_better: bool | None = None,
+    batch_statistics: bool = False,
 ) -> Ranker:
     """Load a Ranker from our ``.safetensors`` or an official ``.pth`` of either generation.
 
@@ -138,6 +196,7 @@ def load_ranker(
         head: the metric whose head gives the score; the first head if it is left out.
         higher_is_better: for a file that does not say. The default there is False: the official
             Rankers follow NIQE, PI and, since their labels have to fall with quality, 10 - Ma.
+        batch_statistics: see `Ranker`.
 
     Raises:
         InvalidCheckpoint: damaged, unsafe, or not the weights of a Ranker.
@@ -162,11 +221,14 @@ def load_ranker(
         name=name,
         parameters_hash=_hash(weights, network, index),
         device=device,
+        batch_statistics=batch_statistics,
     )
 
 
 def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
+
+    ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default.
 
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
@@ -175,11 +237,11 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
         raise InvalidInput(
             "ranker: name the weights file, as in runs/ranker/ranker.safetensors", field="ranker"
         )
-    unknown = sorted(set(options) - {"device", "head", "higher_is_better"})
+    unknown = sorted(set(options) - {"device", "head", "higher_is_better", "statistics"})
     if unknown:
         raise InvalidInput(
-            f"{argument}: unknown option {unknown[0]}; a ranker takes device, head and "
-            "higher_is_better",
+            f"{argument}: unknown option {unknown[0]}; a ranker takes device, head, "
+            "higher_is_better and statistics",
             field=unknown[0],
         )
     direction = options.get("higher_is_better")
@@ -188,11 +250,17 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
             f"{argument}: higher_is_better is true or false, not {direction!r}",
             field="higher_is_better",
         )
+    statistics = options.get("statistics", "running")
+    if statistics not in ("running", "batch"):
+        raise InvalidInput(
+            f"{argument}: statistics is running or batch, not {statistics!r}", field="statistics"
+        )
     return load_ranker(
         Path(argument),
         device=options.get("device", "auto"),
         head=options.get("head"),
         higher_is_better=None if direction is None else direction == "true",
+        batch_statistics=statistics == "batch",
     )
 
 

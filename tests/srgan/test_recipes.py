@@ -1,0 +1,192 @@
+"""Every recipe: what it differs in, and fifty steps on photographs that lower its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ranksrgan.contracts import open_scorer
+from ranksrgan.contracts.checkpoint import hash_tensors, save_weights
+from ranksrgan.contracts.config import recipe_names
+from ranksrgan.contracts.images import Picture, read_image, write_image
+from ranksrgan.ranker.scorer import Ranker
+from ranksrgan.ranker.vgg import VGG8
+from ranksrgan.srgan import train
+from ranksrgan.srgan.config import RECIPES, TrainConfig, load_recipe
+
+NAMES = recipe_names(RECIPES)
+ABLATIONS = [name for name in NAMES if name.startswith("ranksrgan_")]
+
+
+def flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def differences(name: str, base: str) -> dict[str, object]:
+    """What a recipe has another value for."""
+    ours, theirs = (flat(load_recipe(one).model_dump()) for one in (name, base))
+    return {key: ours.get(key) for key in ours.keys() | theirs if ours.get(key) != theirs.get(key)}
+
+
+def rankers_of(config: TrainConfig) -> dict[str, float]:
+    return {
+        ranker.spec.removeprefix("runs/ranker_").removesuffix("/ranker.safetensors"): ranker.weight
+        for ranker in config.losses.rank.rankers
+    }
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_differs_in_what_it_is_about_alone(name: str) -> None:
+    about = differences(name, "ranksrgan")
+    rankers = rankers_of(load_recipe(name))
+    kind = name.removeprefix("ranksrgan_")
+    if kind == "as_published":
+        assert about == {
+            "generator.as_published": True,
+            "discriminator.architecture": "vgg_296",
+            "losses.rank.weight": 0.03,
+            "losses.rank.reduction": "sum",
+            "run.precision": "float32",
+        }
+        return
+    del about["losses.rank.rankers"]
+    if kind in {"identity", "exp"}:
+        assert about == {"losses.rank.function": kind}
+    elif kind in {"mse1", "mse5"}:
+        assert about.pop("losses.pixel.criterion") == "mse"
+        assert about == {"losses.pixel.weight": float(kind[-1])}
+    else:
+        assert about == {}
+        assert rankers == dict.fromkeys(
+            ["blur", "interpolation"] if kind == "blur_interpolation" else [kind], 1.0
+        )
+        return
+    assert rankers == {"niqe": 1.0}
+
+
+def test_the_control_is_ranksrgan_without_its_rank_loss() -> None:
+    assert differences("srgan_control", "ranksrgan") == {"losses.rank.weight": 0.0}
+
+
+def test_esrgan_is_srgan_with_another_generator_and_loss() -> None:
+    about = differences("esrgan", "srgan")
+    assert about == {
+        "generator.architecture": "rrdbnet",
+        "generator.blocks": 23,
+        "generator.growth": 32,
+        "losses.adversarial.criterion": "relativistic",
+    }
+    esrgan = load_recipe("esrgan")
+    assert (esrgan.losses.pixel.weight, esrgan.losses.adversarial.weight) == (0.01, 0.005)
+
+
+def cut(shared_data: Path, folder: Path, side: int) -> Path:
+    """The middles of four of the training photographs of BSDS500.
+
+    As large as the crops of the training, so that every step sees the same and its loss can be
+    compared with that of another step.
+    """
+    folder.mkdir()
+    for path in sorted((shared_data / "images" / "bsds500_train").iterdir())[::50]:
+        colour = read_image(path).colour
+        top, left = ((length - side) // 2 for length in colour.shape[:2])
+        middle = colour[top : top + side, left : left + side]
+        write_image(folder / f"{path.stem}.png", Picture(np.ascontiguousarray(middle)))
+    return folder
+
+
+def write_tiny_ranker(path: Path, seed: int, higher_is_better: bool) -> None:
+    """A Ranker with statistics of its own, whose scores lie where a sigmoid has a slope."""
+    random = torch.Generator().manual_seed(seed)
+    network = VGG8(2, random)
+    for _ in range(10):
+        network(torch.rand(4, 3, 32, 32, generator=random))
+    path.parent.mkdir(parents=True)
+    metric = "ma" if higher_is_better else "niqe"
+    save_weights(
+        path,
+        network.state_dict(),
+        kind="ranker",
+        architecture="vgg8",
+        options=network.options,
+        about={"metric": metric, "higher_is_better": higher_is_better},
+    )
+
+
+def small(name: str, folder: Path, shared_data: Path) -> TrainConfig:
+    """The recipe with a tiny network, tiny crops and what else makes fifty steps take seconds."""
+    full = load_recipe(name)
+    published = name == "ranksrgan_as_published"  # its discriminator takes no smaller crops
+    side, batch = (288, 1) if published else (32, 4)
+    overrides = [
+        f"data.hr={cut(shared_data, folder, side)}",
+        f"data.crop={side}",
+        f"data.batch={batch}",
+        "data.flip=false",
+        "data.rotate=false",
+        "data.workers=1",
+        "generator.features=8",
+        "generator.blocks=1",
+        "optimiser.generator_lr=5e-3",
+        "run.steps=50",
+        "run.device=cpu",
+        "run.precision=float32",
+        "run.tensorboard=false",
+    ]
+    if full.generator.architecture == "rrdbnet":
+        overrides.append("generator.growth=4")
+    if full.discriminator is not None:
+        overrides.append("discriminator.width=4")
+    if full.losses.perceptual.weight:
+        weights = shared_data / "weights" / "perceptual" / "vgg19_distilled16x_relu5_1.pth"
+        overrides += [
+            f"losses.perceptual.network={weights}",
+            "losses.perceptual.layers={relu2_2: 1.0}",
+        ]
+    if full.losses.rank.weight and not full.losses.rank.rankers:
+        overrides.append("losses.rank.rankers=[{spec: runs/ranker_niqe/ranker.safetensors}]")
+    return load_recipe(name, overrides)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fifty_steps_lower_the_loss_and_leave_the_rankers_as_they_were(
+    name: str,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = small(name, tmp_path / "hr", shared_data)
+    opened: list[Ranker] = []
+    for seed, one in enumerate(config.losses.rank.rankers):
+        write_tiny_ranker(Path(one.spec), seed, higher_is_better="_ma" in one.spec)
+        ranker = open_scorer(one.spec + "?device=cpu")
+        assert isinstance(ranker, Ranker)
+        opened.append(ranker)
+    states = [hash_tensors(ranker._network.state_dict()) for ranker in opened]
+
+    losses: list[float] = []
+    used = [1.0 for _ in opened]
+    result = train(
+        config,
+        tmp_path / "run",
+        rankers=list(zip(opened, used, strict=True)),
+        on_step=lambda _, values: losses.append(values["generator"]),
+    )
+    assert result.finished
+    assert len(losses) == 50
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+    for ranker, state in zip(opened, states, strict=True):
+        assert hash_tensors(ranker._network.state_dict()) == state
+        assert all(parameter.grad is None for parameter in ranker._network.parameters())
