@@ -23,7 +23,7 @@ from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
 from ranksrgan.srgan.discriminator import MIN_SIDE
-from ranksrgan.srgan.losses import Criterion
+from ranksrgan.srgan.losses import AdversarialCriterion, Criterion, RankFunction
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -60,20 +60,25 @@ class PerceptualConfig(Config):
     weight: NonNegativeFloat = 0.0
     criterion: Criterion = "l1"
     network: str | None = None
+    layers: dict[str, PositiveFloat] = {}
 
 
 class AdversarialConfig(Config):
     weight: NonNegativeFloat = 0.0
+    criterion: AdversarialCriterion = "vanilla"
 
 
-class RankerConfig(Config):
+class ScorerConfig(Config):
     spec: str
     weight: PositiveFloat = 1.0
 
 
 class RankConfig(Config):
     weight: NonNegativeFloat = 0.0
-    rankers: tuple[RankerConfig, ...] = ()
+    rankers: tuple[ScorerConfig, ...] = ()
+    function: RankFunction = "sigmoid"
+    bias: float = 0.0
+    reduction: Literal["mean", "sum"] = "mean"
     jitter: NonNegativeInt = 0
     timeout: PositiveFloat = 120.0
     retry_for: NonNegativeFloat = 60.0
@@ -84,6 +89,7 @@ class LossesConfig(Config):
     perceptual: PerceptualConfig = PerceptualConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
     rank: RankConfig = RankConfig()
+    scorers: tuple[ScorerConfig, ...] = ()
 
 
 class Constant(Config):
@@ -161,7 +167,7 @@ class TrainConfig(Config):
             losses.adversarial.weight,
             losses.rank.weight,
         )
-        if not any(weights):
+        if not any(weights) and not losses.scorers:
             raise ValueError("losses: every weight is 0, so there is nothing to learn")
         if (self.discriminator is None) != (losses.adversarial.weight == 0):
             raise ValueError(
@@ -182,7 +188,7 @@ class TrainConfig(Config):
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a packaged recipe by name (``srresnet``, ``srgan``, ``ranksrgan``) or a YAML file.
+    """Read a packaged recipe by name (``srresnet``, ``srgan``, ``ranksrgan``...) or a YAML file.
 
     Args:
         name: a recipe's name, or the path of a file that ends in ``.yaml`` or ``.yml``.

@@ -30,7 +30,7 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data import Batch, CropSource
 from ranksrgan.srgan.features import FeatureNetwork
-from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss
+from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss, is_relativistic
 from ranksrgan.srgan.objective import Objective, Rankers, choose_features, open_rankers
 from ranksrgan.srgan.schedule import learning_rate
 from ranksrgan.srgan.state import (
@@ -195,11 +195,17 @@ def _step(
     with mixed(bfloat16, device):
         sr = generator(lr)
     terms = objective.before_discriminator(sr, hr, bfloat16, training.step)
+    criterion = training.config.losses.adversarial.criterion
+    real: Tensor | None = None
     if discriminator is not None:
+        if is_relativistic(criterion):
+            # The generator's update does not change the discriminator: one pass serves both.
+            with mixed(bfloat16, device):
+                real = discriminator(hr).float()
         discriminator.requires_grad_(False)
         with mixed(bfloat16, device):
-            fake = discriminator(sr)
-        terms["adversarial"] = adversarial_loss(fake.float())
+            fake = discriminator(sr).float()
+        terms["adversarial"] = adversarial_loss(fake, real, criterion)
     total = objective.total(terms)
     values = _finite({**terms, "generator": total}, step)
     _descend(
@@ -216,8 +222,9 @@ def _step(
         # Two passes, as published: each batch is normalised by its own statistics, and those of
         # the generated one are then the same here as in the generator's step above.
         with mixed(bfloat16, device):
-            real, fake = discriminator(hr), discriminator(sr.detach())
-        loss = discriminator_loss(real.float(), fake.float())
+            real = discriminator(hr).float() if real is None else real
+            fake = discriminator(sr.detach()).float()
+        loss = discriminator_loss(real, fake, criterion)
         values |= _finite({"discriminator": loss}, step)
         _descend(
             training.discriminator_optimiser,
