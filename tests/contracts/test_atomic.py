@@ -126,7 +126,9 @@ def test_a_full_disk_is_said_and_the_old_file_stays(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DiskFull, match=r"a\.txt cannot be written: .* MiB are free there") as caught:
+    with pytest.raises(
+        DiskFull, match=r"a\.txt cannot be written: .* MiB are free there"
+    ) as caught:
         atomic.write_text(path, "new")
     assert caught.value.field == str(path)
     assert path.read_text() == "old"

@@ -45,10 +45,10 @@ def room_for(path: Path) -> Iterator[None]:
         if cause is None or isinstance(error, DiskFull):
             raise
         there = next(folder for folder in path.absolute().parents if folder.is_dir())
-        free = shutil.disk_usage(there).free
+        why, free = getattr(cause, "strerror", cause), shutil.disk_usage(there).free / 2**20
         raise DiskFull(
-            f"{path} cannot be written: {getattr(cause, 'strerror', cause)} ({free / 2**20:.0f} MiB "
-            "are free there); what stood there before is unchanged",
+            f"{path} cannot be written: {why} ({free:.0f} MiB are free there); what stood there "
+            "before is unchanged",
             field=str(path),
         ) from error
 

@@ -116,7 +116,17 @@ class OptimiserConfig(Config):
     discriminator_lr: PositiveFloat = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     ema: float = Field(default=0.0, ge=0, lt=1)
+    warmup: NonNegativeInt = 0
+    accumulate: PositiveInt = 1
     schedule: Annotated[Schedule, Field(discriminator="kind")] = Constant()
+
+
+class DriftConfig(Config):
+    optimised: tuple[str, ...] = Field(min_length=1)
+    held_out: tuple[str, ...] = Field(min_length=1)
+    over: int = Field(default=5, ge=3)
+    agreement: float = Field(default=0.8, gt=0, le=1)
+    stop: bool = False
 
 
 class ValidationConfig(Config):
@@ -124,7 +134,9 @@ class ValidationConfig(Config):
     every: PositiveInt = 5000
     border: NonNegativeInt = 4
     scorers: tuple[str, ...] = ()
-    best: str = "psnr"
+    if_available: tuple[str, ...] = ()
+    best: str | Annotated[dict[str, PositiveFloat], Field(min_length=1)] = "psnr"
+    drift: DriftConfig | None = None
 
 
 class RunConfig(Config):
@@ -132,6 +144,7 @@ class RunConfig(Config):
     seed: NonNegativeInt = 10
     device: str = "auto"
     precision: Precision = "auto"
+    compile: bool = False
     save_every: PositiveInt = 5000
     log_every: PositiveInt = 100
     tensorboard: bool = True
@@ -150,7 +163,12 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
-        data, losses = self.data, self.losses
+        data, losses, accumulate = self.data, self.losses, self.optimiser.accumulate
+        if data.batch % accumulate:
+            raise ValueError(
+                f"data.batch is {data.batch}; optimiser.accumulate={accumulate} cannot divide it "
+                "into equal parts"
+            )
         if data.crop % self.generator.scale:
             raise ValueError(
                 f"data.crop is {data.crop}; it has to be a multiple of the scale, "
@@ -179,10 +197,10 @@ class TrainConfig(Config):
                 raise ValueError(
                     f"data.crop is {data.crop}; the discriminator needs {MIN_SIDE} pixels or more"
                 )
-            if data.batch * (data.crop // MIN_SIDE) ** 2 < 2:
+            if data.batch // accumulate * (data.crop // MIN_SIDE) ** 2 < 2:
                 raise ValueError(
-                    "data.batch is 1 and data.crop below 64: the discriminator would normalise "
-                    "over a single value; enlarge one of them"
+                    "data.batch over optimiser.accumulate is 1 and data.crop below 64: the "
+                    "discriminator would normalise over a single value; enlarge one of them"
                 )
         return self
 

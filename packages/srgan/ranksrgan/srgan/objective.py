@@ -85,12 +85,19 @@ class Objective:
             self.names.append("discriminator")
 
     def before_discriminator(
-        self, sr: Tensor, hr: Tensor, bfloat16: bool, completed: int
+        self,
+        sr: Tensor,
+        hr: Tensor,
+        bfloat16: bool,
+        completed: int,
+        part: int = 0,
+        parts: int = 1,
     ) -> dict[str, Tensor]:
-        """All terms but the adversarial one.
+        """All terms but the adversarial one, of one of the equal ``parts`` of a batch.
 
-        A remote Ranker or scorer may fail here, before any network has changed, its running statistics
-        included: the state is then still that of the last completed step.
+        Their mean over the parts is the joint batch's; with a jitter each part has windows of its
+        own. A remote Ranker or scorer may fail here, before any network has changed, its running
+        statistics included: the state is then still that of the last completed step.
         """
         if not bool(sr.detach().sum().isfinite()):
             raise TrainingDiverged(
@@ -107,7 +114,9 @@ class Objective:
                     sr, hr, self.features, perceptual.criterion, perceptual.layers
                 )
         if self.rank is not None:
-            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed)
+            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed + 7_919 * part)
+            if self.config.rank.reduction == "sum":
+                terms["rank"] = terms["rank"] * parts
         for name, loss in self.scorers.items():
             terms[name] = loss(sr, hr)
         return terms
@@ -135,9 +144,7 @@ def _open(
     for one in wanted:
         scorer = open_scorer(one.spec, timeout=remote.timeout, retry_for=remote.retry_for)
         if not isinstance(scorer, DifferentiableScorer):
-            raise InvalidConfig(
-                f"{one.spec} cannot be {purpose}: it has no gradient", field=field
-            )
+            raise InvalidConfig(f"{one.spec} cannot be {purpose}: it has no gradient", field=field)
         opened.append((scorer, one.weight))
     return opened
 
