@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import yaml
 from pydantic import Field
 
-from ranksrgan.contracts.config import Config, dump_yaml, load_config
-from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.config import Config, dump_yaml, load_config, load_recipe
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
 
 
 class Train(Config):
@@ -146,3 +147,76 @@ def test_dump_and_load_agree(tmp_path: Path) -> None:
 def test_a_configuration_does_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Recipe().seed = 3  # type: ignore[misc]
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    """A folder of packaged recipes, the second on top of the first."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "base.yaml").write_text(
+        "train: {lr: 5e-4, steps: 9, milestones: [10, 20]}\n"
+        "seed: 7\n"
+        "data: hr\n"
+        "schedule: {kind: cosine, period: 3}\n"
+    )
+    (folder / "child.yaml").write_text(
+        "extends: base\ntrain: {steps: 8, milestones: [5]}\ndata: null\n"
+    )
+    return folder
+
+
+class Constant(Config):
+    kind: Literal["constant"] = "constant"
+
+
+class Cosine(Config):
+    kind: Literal["cosine"] = "cosine"
+    period: int
+
+
+class Scheduled(Recipe):
+    schedule: Annotated[Constant | Cosine, Field(discriminator="kind")] = Constant()
+
+
+def test_a_recipe_states_what_differs_from_the_one_that_it_extends(
+    recipes: Path, tmp_path: Path
+) -> None:
+    child = load_recipe(Scheduled, recipes, "child", ["seed=8"])
+    train = Train(lr=5e-4, steps=8, milestones=(5,))
+    assert child == Scheduled(train=train, seed=8, data=None, schedule=Cosine(period=3))
+    assert load_recipe(Scheduled, recipes, "base").data == "hr"
+    assert load_recipe(Scheduled, recipes, None) == Scheduled()
+
+    # A user's file on a packaged recipe, and a file on that, beside it.
+    (tmp_path / "mine.yaml").write_text("extends: child\nschedule: {period: 4}\n")
+    (tmp_path / "other.yaml").write_text("extends: mine.yaml\nschedule: {kind: constant}\n")
+    mine = load_recipe(Scheduled, recipes, tmp_path / "mine.yaml")
+    assert mine == Scheduled(train=train, seed=7, schedule=Cosine(period=4))
+    other = load_recipe(Scheduled, recipes, tmp_path / "other.yaml")
+    assert other == Scheduled(train=train, seed=7, schedule=Constant())
+    # What is written down is resolved.
+    (tmp_path / "written.yaml").write_text(dump_yaml(other))
+    assert load_config(Scheduled, tmp_path / "written.yaml") == other
+
+
+def test_recipes_that_extend_nothing_or_themselves_are_refused(
+    recipes: Path, tmp_path: Path
+) -> None:
+    def extending(name: str, parent: str) -> Path:
+        (tmp_path / name).write_text(f"extends: {parent}\n")
+        return tmp_path / name
+
+    with pytest.raises(UnknownName, match=r"nothing is neither a recipe \(base, child\)"):
+        load_recipe(Recipe, recipes, extending("a.yaml", "nothing"))
+    with pytest.raises(InvalidConfig, match=r"gone\.yaml: No such file"):
+        load_recipe(Recipe, recipes, extending("b.yaml", "gone.yaml"))
+    with pytest.raises(InvalidConfig, match="extends: name a recipe or a .yaml file") as refused:
+        load_recipe(Recipe, recipes, extending("c.yaml", "[base]"))
+    assert refused.value.field == "extends"
+    extending("d.yaml", f"../{tmp_path.name}/e.yaml")
+    circle = r"itself: e\.yaml extends d\.yaml extends e\.yaml"
+    with pytest.raises(InvalidConfig, match=circle):
+        load_recipe(Recipe, recipes, extending("e.yaml", "d.yaml"))
+    with pytest.raises(InvalidConfig, match=r"schedule: unknown key"):
+        load_recipe(Recipe, recipes, "child")

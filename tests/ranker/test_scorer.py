@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.contracts import DifferentiableScorer, open_scorer
+from ranksrgan.contracts import DifferentiableScorer, FeatureExtractor, open_scorer
 from ranksrgan.contracts.checkpoint import hash_tensors, save_weights
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -217,7 +217,7 @@ def test_open_scorer(weights_file: Path, network: VGG, images: Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"border": "4"}, "border; a ranker takes device, head and"),
+        ({"border": "4"}, "border; a ranker takes device, head, higher"),
         ({"higher_is_better": "no"}, "true or false"),
         ({"higher_is_better": "false"}, "says higher_is_better=true"),
         ({"device": "tpu9"}, "tpu9"),
@@ -228,6 +228,50 @@ def test_open_scorer(weights_file: Path, network: VGG, images: Tensor) -> None:
 def test_wrong_options(weights_file: Path, options: dict[str, str], match: str) -> None:
     with pytest.raises(InvalidInput, match=match):
         open_ranker(str(weights_file), options)
+
+
+def test_it_shows_its_features(ranker: Ranker, network: VGG, images: Tensor) -> None:
+    assert isinstance(ranker, FeatureExtractor)
+    leaf = images.clone().requires_grad_()
+    found = ranker.extract(leaf)
+    expected = network.features(leaf)
+    assert list(found) == [f"stage{stage}" for stage in range(5)]
+    for value, wanted in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
+    ours, theirs = (
+        torch.autograd.grad(maps.square().sum(), leaf)[0] for maps in (found["stage3"], expected[3])
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ImageTooSmall):
+        ranker.extract(torch.rand(1, 3, 31, 40))
+
+
+def test_statistics_of_the_batch_as_the_released_code_has_them(
+    weights_file: Path, network: VGG, images: Tensor
+) -> None:
+    """The scores and gradients of the network in training mode; but nothing is kept of them."""
+    plain = open_scorer(f"{weights_file}?device=cpu")
+    ranker = open_scorer(f"{weights_file}?device=cpu&statistics=batch")
+    before = plain.score(images)
+    leaf, other = images.clone().requires_grad_(), images.clone().requires_grad_()
+    scores = ranker.score(leaf)
+    expected = network.train()(other)
+    torch.testing.assert_close(scores, expected.double(), rtol=1e-4, atol=1e-5)
+    assert (scores - before).abs().max() > 1e-3
+    ours = torch.autograd.grad(scores.sigmoid().sum(), leaf)[0]
+    theirs = torch.autograd.grad(expected.sigmoid().sum(), other)[0]
+    torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2 * float(theirs.abs().max()))
+    assert torch.equal(ranker.score(images), scores)
+    assert torch.equal(plain.score(images), before)
+    assert ranker.info.parameters_hash != plain.info.parameters_hash
+    assert isinstance(ranker, DifferentiableScorer)
+    with pytest.raises(InvalidInput, match="changes with all others"):
+        ranker.gradient(images)
+    with pytest.raises(InvalidInput, match="a single value"):
+        ranker.score(torch.rand(1, 3, 63, 40))
+    assert ranker.score(torch.rand(2, 3, 63, 40)).shape == (2,)
+    with pytest.raises(InvalidInput, match="statistics is running or batch, not 'own'"):
+        open_scorer(f"{weights_file}?statistics=own")
 
 
 def test_no_file_named() -> None:

@@ -11,10 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from ranksrgan.contracts.assets import get_asset
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.srgan import encoders
+from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.srresnet import SRResNet, save_generator
+from ranksrgan.srgan.srresnet import SRResNet
 
 MakeGenerator = Callable[..., SRResNet]
 
@@ -156,3 +159,39 @@ class ToyRanker(torch.nn.Module):
 @pytest.fixture
 def toy_ranker() -> type[ToyRanker]:
     return ToyRanker
+
+
+@pytest.fixture
+def encoder_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random_weights: Path
+) -> dict[str, Path]:
+    """Weights with random numbers for each encoder of the perceptual loss, in its published form.
+
+    VGG19 has a sixteenth of the channels, and its file the classifier; the distilled one's has a
+    layer that nothing but the distillation needs.
+    """
+    blocks = tuple(tuple(width // 16 for width in widths) for widths in encoders.VGG19_BLOCKS)
+    monkeypatch.setattr(encoders, "VGG19_BLOCKS", blocks)
+    vgg19 = dict(encoders.Vgg19().state_dict())
+    distilled = {"conv0.weight": torch.eye(3).view(3, 3, 1, 1), "conv0.bias": torch.zeros(3)}
+    inputs = 3
+    for block, widths in enumerate(encoders.DISTILLED_BLOCKS, 1):
+        for number, outputs in enumerate(widths, 1):
+            distilled[f"conv{block}{number}.weight"] = torch.zeros(outputs, inputs, 3, 3)
+            distilled[f"conv{block}{number}.bias"] = torch.zeros(outputs)
+            inputs = outputs
+    for tensors in (vgg19, distilled):
+        for key, value in tensors.items():
+            if not key.startswith("conv0"):
+                spread = (2 / value[0].numel()) ** 0.5 if value.ndim == 4 else 0.1
+                value.copy_(torch.randn(value.shape) * spread)
+    vgg19["classifier.0.weight"] = torch.zeros(2, 2)
+    distilled["conv11_aux.weight"] = torch.zeros(64, 16, 1, 1)
+    files = {
+        "vgg19": tmp_path / get_asset("vgg19").file,
+        "vgg19_distilled": tmp_path / get_asset("vgg19_distilled").file,
+        "alexnet": random_weights / get_asset("alexnet").file,
+    }
+    torch.save(vgg19, files["vgg19"])
+    torch.save({"model": distilled}, files["vgg19_distilled"])
+    return files

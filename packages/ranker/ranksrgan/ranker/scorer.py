@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_into, load_weights
 from ranksrgan.contracts.device import choose_device
@@ -52,6 +52,9 @@ class Ranker:
         name: for `ScorerInfo.name`.
         parameters_hash: for `ScorerInfo.parameters_hash`.
         device: see `choose_device`. Images may lie elsewhere.
+        batch_statistics: BatchNorm normalises by the images at hand, as the released code does when
+            its Ranker serves as a loss. A score then hangs on its neighbours, and only `score`
+            carries gradients.
 
     Raises:
         InvalidInput: the network has no such head; no such device.
@@ -67,11 +70,19 @@ class Ranker:
         name: str = "ranker",
         parameters_hash: str = "",
         device: str | torch.device = "auto",
+        batch_statistics: bool = False,
     ) -> None:
         self._device = choose_device(device) if isinstance(device, str) else device
         frozen = _FrozenVGG(network.depth, network.width)
         frozen.load_state_dict(state_of_head(network, head))
         frozen.requires_grad_(False).eval()
+        self._batch_statistics = batch_statistics
+        if batch_statistics:
+            for module in frozen.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    # Without running statistics it takes those of the batch, and keeps none.
+                    module.running_mean = module.running_var = None
+            parameters_hash = hash_tensors(frozen.state_dict())
         self._network = frozen.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._scale = scale
         self._info = ScorerInfo(
@@ -110,17 +121,21 @@ class Ranker:
             ImageTooLarge: more than `MAX_PIXELS`.
         """
         _check(images, references)
-        # One layout, whatever that of the caller: it decides the kernels and so the last bits.
-        prepared = as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
-        scores: Tensor = self._network(prepared)
+        scores: Tensor = self._network(self._prepare(images))
         return scores.double().to(images.device)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
 
         Raises:
-            InvalidInput: uint8, and whatever `score` refuses.
+            InvalidInput: uint8, whatever `score` refuses, and any image with batch statistics.
         """
+        if self._batch_statistics:
+            raise InvalidInput(
+                "with statistics=batch the score of one image changes with all others: there is no "
+                "gradient by image, only that of score()",
+                field="statistics",
+            )
         return image_gradient(self.score, images, references)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
@@ -138,16 +153,25 @@ class Ranker:
             InvalidInput, ImageTooSmall, ImageTooLarge: as `score`.
         """
         _check(images, None)
-        prepared = as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
-        maps = self._network.features(prepared)
+        maps = self._network.features(self._prepare(images))
         return {f"stage{stage}": found.to(images.device) for stage, found in enumerate(maps)}
 
     def named(self, name: str) -> Ranker:
         """The same Ranker, weights shared, under another name."""
         twin = object.__new__(Ranker)
-        twin._device, twin._network, twin._scale = self._device, self._network, self._scale
-        twin._info = replace(self._info, name=name)
+        twin.__dict__ = {**self.__dict__, "_info": replace(self._info, name=name)}
         return twin
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """One layout, whatever that of the caller: it decides the kernels and so the last bits."""
+        height, width = images.shape[2:]
+        deepest = len(images) * (height // MIN_SIDE) * (width // MIN_SIDE)
+        if self._batch_statistics and deepest == 1:
+            raise InvalidInput(
+                "statistics=batch would normalise a single value: give more or larger images",
+                field="images",
+            )
+        return as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
 
 
 def load_ranker(
@@ -157,6 +181,7 @@ def load_ranker(
     device: str = "auto",
     head: str | None = None,
     higher_is_better: bool | None = None,
+    batch_statistics: bool = False,
 ) -> Ranker:
     """Load a Ranker from our ``.safetensors`` or an official ``.pth`` of either generation.
 
@@ -167,6 +192,7 @@ def load_ranker(
         head: the metric whose head gives the score; the first head if it is left out.
         higher_is_better: for a file that does not say. The default there is False: the official
             Rankers follow NIQE, PI and, since their labels have to fall with quality, 10 - Ma.
+        batch_statistics: see `Ranker`.
 
     Raises:
         InvalidCheckpoint: damaged, unsafe, or not the weights of a Ranker.
@@ -191,6 +217,7 @@ def load_ranker(
         name=name,
         parameters_hash=_hash(weights, network, index),
         device=device,
+        batch_statistics=batch_statistics,
     )
 
 
@@ -229,6 +256,8 @@ def load_network(weights: Weights) -> VGG:
 def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
 
+    ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default.
+
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
     """
@@ -236,11 +265,11 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
         raise InvalidInput(
             "ranker: name the weights file, as in runs/ranker/ranker.safetensors", field="ranker"
         )
-    unknown = sorted(set(options) - {"device", "head", "higher_is_better"})
+    unknown = sorted(set(options) - {"device", "head", "higher_is_better", "statistics"})
     if unknown:
         raise InvalidInput(
-            f"{argument}: unknown option {unknown[0]}; a ranker takes device, head and "
-            "higher_is_better",
+            f"{argument}: unknown option {unknown[0]}; a ranker takes device, head, "
+            "higher_is_better and statistics",
             field=unknown[0],
         )
     direction = options.get("higher_is_better")
@@ -249,11 +278,17 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
             f"{argument}: higher_is_better is true or false, not {direction!r}",
             field="higher_is_better",
         )
+    statistics = options.get("statistics", "running")
+    if statistics not in ("running", "batch"):
+        raise InvalidInput(
+            f"{argument}: statistics is running or batch, not {statistics!r}", field="statistics"
+        )
     return load_ranker(
         Path(argument),
         device=options.get("device", "auto"),
         head=options.get("head"),
         higher_is_better=None if direction is None else direction == "true",
+        batch_statistics=statistics == "batch",
     )
 
 

@@ -129,7 +129,7 @@ class DistilledVGG19Features(Encoder):
     default_layers = ("relu4_4",)
 
     def __init__(self, weights: Weights, layers: Sequence[str] = ()) -> None:
-        convolutions = nn.ModuleDict({"conv0": nn.Conv2d(3, 3, 1)})
+        convolutions = DistilledVgg19({"conv0": nn.Conv2d(3, 3, 1)})
         chain: dict[str, nn.Module] = {"to_bgr": convolutions["conv0"]}
         names = _vgg_names(DISTILLED_BLOCKS)
         inputs = 3
@@ -141,7 +141,9 @@ class DistilledVGG19Features(Encoder):
                 inputs = outputs
             else:
                 chain[name] = nn.ReLU() if name.startswith("relu") else nn.MaxPool2d(2)
-        load_into(convolutions, weights)
+        # The published file also has the layers that only the distillation needed.
+        tensors = {key: value for key, value in weights.tensors.items() if "_aux" not in key}
+        load_into(convolutions, replace(weights, tensors=tensors))
         super().__init__(chain, layers, weights.sha256)
 
 
@@ -184,6 +186,10 @@ class Vgg19(Backbone):
                 layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
                 inputs = width
         self.features = nn.Sequential(*layers)
+
+
+class DistilledVgg19(nn.ModuleDict):
+    """The convolutions of the distilled network under the names of its file."""
 
 
 class Normalise(nn.Module):

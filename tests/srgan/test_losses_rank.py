@@ -3,18 +3,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.srgan.losses import (
-    RankLoss,
-    adversarial_loss,
-    discriminator_loss,
-    perceptual_loss,
-    pixel_loss,
-)
+from ranksrgan.srgan.losses import RankFunction, RankLoss
 
 
 class MeanScorer:
@@ -37,41 +32,8 @@ class MeanScorer:
         return self.score(images), torch.full_like(images, self.gain / size)
 
 
-class TwoLayers:
-    name = "two"
-
-    def extract(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"sum": images.sum(1), "double": 2 * images}
-
-
 def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
-
-
-def test_pixel_losses_by_hand() -> None:
-    sr, hr = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[[0.5, 0.0]]]])
-    assert pixel_loss(sr, hr, "l1").item() == 0.75
-    assert pixel_loss(sr, hr, "mse").item() == 0.625
-
-
-def test_perceptual_loss_sums_its_layers_and_holds_hr_fixed() -> None:
-    sr = torch.full((1, 3, 2, 2), 0.5, requires_grad=True)
-    hr = torch.full((1, 3, 2, 2), 0.25, requires_grad=True)
-    assert perceptual_loss(sr, hr, TwoLayers(), "l1").item() == pytest.approx(0.75 + 0.5)
-    loss = perceptual_loss(sr, hr, TwoLayers(), "mse")
-    assert loss.item() == pytest.approx(0.75**2 + 0.5**2)
-    loss.backward()
-    assert sr.grad is not None
-    assert hr.grad is None
-
-
-def test_adversarial_losses_by_hand() -> None:
-    real, fake = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.5], [-3.0]])
-    generator = -(math.log(sigmoid(0.5)) + math.log(sigmoid(-3))) / 2
-    assert adversarial_loss(fake).item() == pytest.approx(generator, rel=1e-6)
-    on_real = -(math.log(sigmoid(2)) + math.log(sigmoid(-1))) / 2
-    on_fake = -(math.log(1 - sigmoid(0.5)) + math.log(1 - sigmoid(-3))) / 2
-    assert discriminator_loss(real, fake).item() == pytest.approx(on_real + on_fake, rel=1e-6)
 
 
 def test_rank_loss_is_the_mean_sigmoid_whatever_the_batch() -> None:
@@ -88,6 +50,38 @@ def test_the_published_sum_over_eight_is_the_documented_weight() -> None:
     published = 0.03 * torch.sigmoid(images.mean((1, 2, 3))).sum()
     ours = 0.24 * RankLoss([(MeanScorer(), 1.0)])(images)
     assert ours.item() == pytest.approx(published.item(), rel=1e-6)
+
+
+def test_what_the_published_code_minimises_to_the_letter() -> None:
+    """A sum over the batch, and a bias of the scores."""
+    images = torch.rand(8, 3, 4, 4)
+    published = 0.03 * torch.sigmoid(3 * images.mean((1, 2, 3)) - 0.4).sum()
+    loss = RankLoss([(MeanScorer(gain=3), 1.0)], bias=0.4, reduction="sum")
+    assert 0.03 * loss(images).item() == pytest.approx(published.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("higher_is_better", [False, True])
+@pytest.mark.parametrize("function", ["sigmoid", "identity", "exp"])
+def test_functions_of_the_score_by_numpy(
+    function: RankFunction, higher_is_better: bool
+) -> None:
+    images = torch.rand(5, 3, 4, 4)
+    scores = images.numpy().astype(np.float64).mean((1, 2, 3)) * 2
+    signed = -scores if higher_is_better else scores
+    values = {
+        "sigmoid": 1 / (1 + np.exp(-signed)),
+        "identity": signed,
+        "exp": np.exp(signed),
+    }
+    loss = RankLoss([(MeanScorer(higher_is_better, gain=2), 0.5)], function=function)
+    assert loss(images).item() == pytest.approx(0.5 * values[function].mean(), rel=1e-5)
+    images.requires_grad_()
+    loss(images).backward()
+    slopes = {"sigmoid": values["sigmoid"] * (1 - values["sigmoid"]), "exp": values["exp"]}
+    slope = slopes.get(function, np.ones(5)) * (-1 if higher_is_better else 1)
+    expected = torch.from_numpy(0.5 * slope * 2 / 48 / 5).float()
+    assert images.grad is not None
+    torch.testing.assert_close(images.grad, expected[:, None, None, None].expand(5, 3, 4, 4))
 
 
 @pytest.mark.parametrize("higher_is_better", [False, True])
