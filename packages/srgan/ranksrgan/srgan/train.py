@@ -19,7 +19,6 @@ from ranksrgan.contracts.curves import Curves
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
-    InvalidConfig,
     RequestCancelled,
     ServiceUnavailable,
     TrainingDiverged,
@@ -28,7 +27,7 @@ from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.data import Batch, CropSource
+from ranksrgan.srgan.data import Batch, CropSource, open_crops
 from ranksrgan.srgan.features import FeatureNetwork
 from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss
 from ranksrgan.srgan.objective import Objective, Rankers, choose_features, open_rankers
@@ -105,7 +104,7 @@ def train(
     validation = None
     if config.validation.hr is not None:
         validation = Validation(config, rankers, validation_scorers or {})
-    crops = _crops(config)
+    crops = open_crops(config)
     inputs = _fingerprints(crops, rankers, features)
 
     training = Training.start(config, device)
@@ -280,20 +279,3 @@ def _fingerprints(
         ),
         "losses.perceptual.network": features.name if features else "",
     }
-
-
-def _crops(config: TrainConfig) -> CropSource:
-    data = config.data
-    if data.hr is None:
-        raise InvalidConfig("data.hr names no folder of HR images (--hr)", field="data.hr")
-    return CropSource(
-        data.hr,
-        scale=config.generator.scale,
-        crop=data.crop,
-        batch=data.batch,
-        flip=data.flip,
-        rotate=data.rotate,
-        seed=config.run.seed,
-        memory_mib=data.memory_mib,
-        workers=data.workers,
-    )
