@@ -31,6 +31,7 @@ from ranksrgan.srgan.degradation_steps import (
     jpeg,
     poisson_noise,
     resize,
+    to_float,
     to_uint8,
 )
 
@@ -217,7 +218,7 @@ def degrade(hr: Tensor, scale: int, plan: Plan, random: np.random.Generator) -> 
         ``scale * y + scale - 1`` do, like a bicubic LR.
     """
     height, width = hr.shape[1] // scale, hr.shape[2] // scale
-    image = np.ascontiguousarray(hr.permute(1, 2, 0).numpy()) / np.float32(255)
+    image = to_float(np.ascontiguousarray(hr.permute(1, 2, 0).numpy()))
 
     first, second = plan.first, plan.second
     image = _blur_resize_noise(image, first, hr.shape[1], hr.shape[2], random)

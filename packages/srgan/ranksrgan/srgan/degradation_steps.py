@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ranksrgan.contracts.images import Picture, decode_image, encode_image
+from ranksrgan.contracts.images import Picture, Pixels, decode_image, encode_image
 from ranksrgan.srgan.degradation_kernels import Weights
 
 Array = npt.NDArray[np.float32]
@@ -46,7 +46,7 @@ def resize(image: Array, height: int, width: int, mode: ResizeMode) -> Array:
 
 
 def gaussian_noise(image: Array, sigma: float, grey: bool, random: np.random.Generator) -> Array:
-    """Add white noise of standard deviation ``sigma`` on 0..255; ``grey``: alike in all channels."""
+    """Add white noise of deviation ``sigma`` on 0..255; ``grey``: the same in all channels."""
     shape = (*image.shape[:2], 1 if grey else 3)
     noise = random.standard_normal(shape, dtype=np.float32)
     return _clipped(image + np.float32(sigma / 255) * noise)
@@ -69,7 +69,7 @@ def poisson_noise(image: Array, scale: float, grey: bool, random: np.random.Gene
         expected = (expected @ _LUMA)[..., None]
     levels = np.rint(expected * 255).astype(np.uint8)
     white = 2 ** math.ceil(math.log2(np.count_nonzero(np.bincount(levels.ravel()))))
-    expected = levels / np.float32(255)
+    expected = to_float(levels)
     counts = random.poisson(expected * white).astype(np.float32)
     return _clipped(image + np.float32(scale) * (counts / np.float32(white) - expected))
 
@@ -77,7 +77,12 @@ def poisson_noise(image: Array, scale: float, grey: bool, random: np.random.Gene
 def jpeg(image: Array, quality: int) -> Array:
     """Compress as JPEG, 1 (worst) to 100, with the colours at half resolution (4:2:0)."""
     data = encode_image(Picture(to_uint8(image)), suffix=".jpg", quality=quality)
-    return decode_image(data, name="a compressed crop").colour / np.float32(255)
+    return to_float(decode_image(data, name="a compressed crop").colour)
+
+
+def to_float(pixels: Pixels) -> Array:
+    """[0, 1] from 8 bits."""
+    return np.asarray(pixels, np.float32) / np.float32(255)
 
 
 def to_uint8(image: Array) -> npt.NDArray[np.uint8]:
