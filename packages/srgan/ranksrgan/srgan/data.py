@@ -36,9 +36,9 @@ from ranksrgan.srgan.paired_images import match_pairs
 # sums in a part of the image are those in the whole.
 _BICUBIC_HALO = 2
 
-# The same for the second order, whose filters reach ten pixels, of images that may be shrunk by
-# then: what lies beyond is mirrored, one more degradation. A block's surplus is shared out by chance
-# between the two sides, so that a crop lies anywhere in the grid of JPEG's blocks.
+# The same for the second order, whose filters reach ten pixels of images that may be shrunk by
+# then: what lies beyond is mirrored, one more degradation. A JPEG block's side comes on top, shared
+# out at random between the two sides, so that a crop lies anywhere in the grid of blocks.
 _SECOND_ORDER_HALO = 6
 _JPEG_BLOCK = 8
 
