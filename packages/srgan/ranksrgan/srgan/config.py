@@ -22,6 +22,7 @@ from pydantic import (
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
+from ranksrgan.srgan.degradation import Bicubic, Degradation
 from ranksrgan.srgan.discriminators import DISCRIMINATORS
 from ranksrgan.srgan.losses import AdversarialCriterion, Criterion, RankFunction
 
@@ -85,12 +86,22 @@ class DiscriminatorConfig(Config):
 
 class DataConfig(Config):
     hr: Path | None = None
+    lr: Path | None = None
+    degradation: Degradation = Bicubic()
     crop: PositiveInt = 128
     batch: PositiveInt = 16
     flip: bool = True
     rotate: bool = True
     memory_mib: NonNegativeInt = 4096
     workers: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _one_origin_of_lr(self) -> DataConfig:
+        if self.lr is not None and self.degradation != Bicubic():
+            raise ValueError(
+                "data.lr gives the LR images and data.degradation makes them: leave one of them out"
+            )
+        return self
 
 
 class PixelConfig(Config):
