@@ -10,6 +10,7 @@ from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
+from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.best import BestRule
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data import Photograph, read_photograph
@@ -32,6 +33,7 @@ class Validation:
 
     Raises:
         InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
+        UnknownName: ``validation.if_available`` names no metric.
         InvalidInput, InvalidImage: the folder or one of its images.
     """
 
@@ -53,9 +55,9 @@ class Validation:
             **{spec: open_scorer(spec) for spec in config.validation.scorers},
             **scorers,
         }
-        for spec in config.validation.if_available:
-            if self._can_score(scorer := open_scorer(spec)):
-                self._scorers[spec] = scorer
+        for name in config.validation.if_available:
+            if self._can_score(scorer := create_scorer(name, border=config.validation.border)):
+                self._scorers[name] = scorer
         directions = {name: scorer.info.higher_is_better for name, scorer in self._scorers.items()}
         self.best = BestRule(config.validation.best, directions)
         self.drift: DriftAlarm | None = None
