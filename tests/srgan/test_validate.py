@@ -16,11 +16,9 @@ MakeConfig = Callable[..., TrainConfig]
 
 
 @pytest.fixture
-def assets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, random_weights: Path) -> None:
+def assets(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:
     """LPIPS has its files, with random numbers; Ma's model is nowhere."""
-    monkeypatch.setenv("RANKSRGAN_ASSETS", str(random_weights))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("ranksrgan.contracts.assets.asset_folders", lambda: [random_weights])
 
 
 @pytest.mark.usefixtures("assets")
