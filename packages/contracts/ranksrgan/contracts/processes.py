@@ -79,7 +79,7 @@ class Processes:
         cut = [part[: int(length)] for part, length in zip(parts, lengths, strict=True)]
         cut[self.rank] = own.view_as(own)
         if own.requires_grad:
-            cut[self.rank].register_hook(lambda gradient: gradient * self.count)
+            cut[self.rank].register_hook(lambda own: own * self.count)  # type: ignore[no-untyped-call]
         return torch.cat(cut)
 
     def mean(self, values: Tensor) -> Tensor:
