@@ -16,6 +16,8 @@ from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.device import mixed, place
 from ranksrgan.contracts.errors import TrainingDiverged
 from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.processes import Processes
+from ranksrgan.metrics.synced_norm import sync_norms
 from ranksrgan.ranker.augment import content_views, noise
 from ranksrgan.ranker.batches import Batch
 from ranksrgan.ranker.config import TrainConfig
@@ -25,7 +27,6 @@ from ranksrgan.ranker.networks import KIND, make_network
 from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.objective import objective
 from ranksrgan.ranker.predictions import predict
-from ranksrgan.ranker.processes import Processes
 from ranksrgan.ranker.scorer import Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
 
@@ -73,6 +74,8 @@ class Run:
             border=config.border,
         )
         self._network = place(network, here.device)
+        if here.count > 1:
+            sync_norms(self._network)
         self._shared = here.share(self._network)
         self._optimiser = torch.optim.Adam(
             self._network.parameters(),
@@ -98,11 +101,9 @@ class Run:
             self._begin(batch)
         self._network.train()
         own = self._scores(batch)
-        scores, values, contents = self._here.gather(
-            own,
-            batch.values.to(own.device, non_blocking=True),
-            batch.group.to(own.device, non_blocking=True),
-        )
+        scores = self._here.joint(own)
+        values = self._here.joint(batch.values.to(own.device, non_blocking=True))
+        contents = self._contents(batch.group.to(own.device, non_blocking=True))
         loss = objective(config, scores, values, contents)
         value = loss.item()
         if not math.isfinite(value):
@@ -113,7 +114,7 @@ class Run:
                 field="lr",
             )
         self._optimiser.zero_grad(set_to_none=True)
-        (loss * self._here.count).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self._pending.append((value, *_in_order(scores[:, 0].detach(), values[:, 0], contents)))
         self.step += 1
@@ -197,6 +198,10 @@ class Run:
             images = images + noise(batch.group, images.shape, config.noise / 255, draw).to(device)
         return images
 
+    def _contents(self, group: Tensor) -> Tensor:
+        """Which content each image of the joint batch shows: no number is in two processes."""
+        return self._here.joint(group * self._here.count + self._here.rank)
+
     def _evaluate(self, source: PairSource) -> tuple[RankEvaluation, list[ScoreScale | None]]:
         """Agreement of the first head, and where the scores of each head lie."""
         evaluations, scales = [], []
@@ -222,10 +227,9 @@ class Run:
         """Set what the first batch decides and would take thousands of steps to learn."""
         network = self._network
         if isinstance(network, NSS):
-            own = network.statistics(self._seen(batch))
-            network.standardise(self._here.gather(own, batch.values, batch.group)[0])
+            network.standardise(self._here.joint(network.statistics(self._seen(batch))))
         elif "regression" in self._config.losses:
-            values = self._here.gather(batch.values, batch.values, batch.group)[1]
+            values = self._here.joint(batch.values.to(self._here.device))
             with torch.no_grad():
                 network.get_parameter("classifier.2.bias").copy_(values.mean(0))
 

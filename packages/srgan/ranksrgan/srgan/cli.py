@@ -17,7 +17,7 @@ from ranksrgan.contracts.console import (
     serve_options,
     whole_number,
 )
-from ranksrgan.srgan import cli_convert, cli_upscale
+from ranksrgan.srgan import cli_convert, cli_pack, cli_upscale
 
 if TYPE_CHECKING:
     from ranksrgan.srgan.evaluate import Evaluation
@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         "overrides", nargs="*", metavar="KEY=VALUE", help="such as run.steps=1000 data.crop=96"
     )
     train.set_defaults(command=_train)
+
+    cli_pack.add_parser(commands)
 
     evaluate = commands.add_parser("eval", help="score generators on HR images")
     evaluate.add_argument(

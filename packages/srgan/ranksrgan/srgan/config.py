@@ -22,6 +22,7 @@ from pydantic import (
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
+from ranksrgan.srgan.degradation import Bicubic, Degradation
 from ranksrgan.srgan.discriminators import DISCRIMINATORS
 from ranksrgan.srgan.losses import AdversarialCriterion, Criterion, RankFunction
 
@@ -85,12 +86,22 @@ class DiscriminatorConfig(Config):
 
 class DataConfig(Config):
     hr: Path | None = None
+    lr: Path | None = None
+    degradation: Degradation = Bicubic()
     crop: PositiveInt = 128
     batch: PositiveInt = 16
     flip: bool = True
     rotate: bool = True
     memory_mib: NonNegativeInt = 4096
     workers: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _one_origin_of_lr(self) -> DataConfig:
+        if self.lr is not None and self.degradation != Bicubic():
+            raise ValueError(
+                "data.lr gives the LR images and data.degradation makes them: leave one of them out"
+            )
+        return self
 
 
 class PixelConfig(Config):
@@ -158,7 +169,17 @@ class OptimiserConfig(Config):
     discriminator_lr: PositiveFloat = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     ema: float = Field(default=0.0, ge=0, lt=1)
+    warmup: NonNegativeInt = 0
+    accumulate: PositiveInt = 1
     schedule: Annotated[Schedule, Field(discriminator="kind")] = Constant()
+
+
+class DriftConfig(Config):
+    optimised: tuple[str, ...] = Field(min_length=1)
+    held_out: tuple[str, ...] = Field(min_length=1)
+    over: int = Field(default=5, ge=3)
+    agreement: float = Field(default=0.8, gt=0, le=1)
+    stop: bool = False
 
 
 class ValidationConfig(Config):
@@ -166,7 +187,9 @@ class ValidationConfig(Config):
     every: PositiveInt = 5000
     border: NonNegativeInt = 4
     scorers: tuple[str, ...] = ()
-    best: str = "psnr"
+    if_available: tuple[str, ...] = ()
+    best: str | Annotated[dict[str, PositiveFloat], Field(min_length=1)] = "psnr"
+    drift: DriftConfig | None = None
 
 
 class RunConfig(Config):
@@ -174,6 +197,7 @@ class RunConfig(Config):
     seed: NonNegativeInt = 10
     device: str = "auto"
     precision: Precision = "auto"
+    compile: bool = False
     save_every: PositiveInt = 5000
     log_every: PositiveInt = 100
     tensorboard: bool = True
@@ -192,7 +216,12 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
-        data, losses = self.data, self.losses
+        data, losses, accumulate = self.data, self.losses, self.optimiser.accumulate
+        if data.batch % accumulate:
+            raise ValueError(
+                f"data.batch is {data.batch}; optimiser.accumulate={accumulate} cannot divide it "
+                "into equal parts"
+            )
         if data.crop % self.generator.scale:
             raise ValueError(
                 f"data.crop is {data.crop}; it has to be a multiple of the scale, "
@@ -223,10 +252,11 @@ class TrainConfig(Config):
                 raise ValueError(
                     f"data.crop is {data.crop}; the discriminator {architecture} takes {sides}"
                 )
-            if architecture == "vgg" and data.batch * (data.crop // sides.least) ** 2 < 2:
+            fewest = data.batch // accumulate * (data.crop // sides.least) ** 2
+            if architecture == "vgg" and fewest < 2:
                 raise ValueError(
-                    "data.batch is 1 and data.crop below 64: the discriminator would normalise "
-                    "over a single value; enlarge one of them"
+                    "data.batch over optimiser.accumulate is 1 and data.crop below 64: the "
+                    "discriminator would normalise over a single value; enlarge one of them"
                 )
         return self
 

@@ -85,11 +85,18 @@ class Objective:
             self.names.append("discriminator")
 
     def before_discriminator(
-        self, sr: Tensor, hr: Tensor, bfloat16: bool, completed: int
+        self,
+        sr: Tensor,
+        hr: Tensor,
+        bfloat16: bool,
+        completed: int,
+        part: int = 0,
+        parts: int = 1,
     ) -> dict[str, Tensor]:
-        """All terms but the adversarial one.
+        """All terms but the adversarial one, of one of the equal ``parts`` of a batch.
 
-        A remote Ranker or scorer may fail here, before any network has changed, its running
+        Their mean over the parts is the joint batch's; with a jitter each part has windows of its
+        own. A remote Ranker or scorer may fail here, before any network has changed, its running
         statistics included: the state is then still that of the last completed step.
         """
         if not bool(sr.detach().sum().isfinite()):
@@ -107,7 +114,10 @@ class Objective:
                     sr, hr, self.features, perceptual.criterion, perceptual.layers
                 )
         if self.rank is not None:
-            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed, bfloat16=bfloat16)
+            draw = 1_000_003 * self.seed + completed + 7_919 * part
+            terms["rank"] = self.rank(sr, draw, bfloat16=bfloat16)
+            if self.config.rank.reduction == "sum":
+                terms["rank"] = terms["rank"] * parts
         for name, loss in self.scorers.items():
             terms[name] = loss(sr, hr)
         return terms
