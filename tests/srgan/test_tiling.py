@@ -49,7 +49,9 @@ def test_plan_by_hand() -> None:
     assert [t.read for t in tiles] == [Box(0, 0, 3, 3), Box(1, 0, 5, 3)]
 
 
-@pytest.mark.parametrize("bad", [(0, 3, 4, 4, 1), (3, 0, 4, 4, 1), (3, 3, 0, 1, 1), (3, 3, 4, 4, -1)])
+@pytest.mark.parametrize(
+    "bad", [(0, 3, 4, 4, 1), (3, 0, 4, 4, 1), (3, 3, 0, 1, 1), (3, 3, 4, 4, -1)]
+)
 def test_impossible_plans_are_refused(bad: tuple[int, int, int, int, int]) -> None:
     height, width, rows, columns, overlap = bad
     box = Box(0, 0, height, width)

@@ -162,7 +162,13 @@ def test_what_overflows_in_bfloat16_is_computed_again(
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512", 2**29), ("2GiB", 2**31), ("1.5GiB", 3 * 2**29), ("300MiB", 300 * 2**20), ("9KiB", 9216)],
+    [
+        ("512", 2**29),
+        ("2GiB", 2**31),
+        ("1.5GiB", 3 * 2**29),
+        ("300MiB", 300 * 2**20),
+        ("9KiB", 9216),
+    ],
 )
 def test_memory_is_read_with_its_unit(text: str, size: int) -> None:
     assert parse_memory(text) == size
