@@ -17,7 +17,7 @@ from ranksrgan.contracts.console import (
     serve_options,
     whole_number,
 )
-from ranksrgan.srgan import cli_convert, cli_pack, cli_upscale
+from ranksrgan.srgan import cli_convert, cli_export, cli_pack, cli_upscale
 
 if TYPE_CHECKING:
     from ranksrgan.srgan.evaluate import Evaluation
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["upscale"].set_defaults(command=cli_upscale.run)
 
     cli_convert.add_parsers(commands)
+    cli_export.add_parser(commands)
 
     serve = commands.add_parser("serve", help="answer SuperResolutionService over gRPC")
     add_named_paths(serve, "--model", "weights, and the name that clients use")

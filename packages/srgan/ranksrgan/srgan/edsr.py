@@ -28,7 +28,8 @@ from ranksrgan.srgan.network import (
     rename_layers,
     said_number,
 )
-from ranksrgan.srgan.srresnet import check_size, scale_of_shuffles
+from ranksrgan.srgan.parts import Part, Parts
+from ranksrgan.srgan.srresnet import check_size, residual_parts, scale_of_shuffles
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
 _MEAN = (0.4488, 0.4371, 0.4040)
@@ -118,6 +119,10 @@ class EDSR(Generator):
     def bytes_per_pixel(self) -> int:
         return bytes_per_pixel(self._features, self._scale)
 
+    def parts(self) -> Parts:
+        enlarge = Part(self.enlarge, 2, 3, self.bytes_per_pixel, self._scale)
+        return residual_parts(self.shallow, self.body, self.conv_after_body, enlarge)
+
     @classmethod
     def fitting(
         cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
@@ -151,9 +156,17 @@ class EDSR(Generator):
         return {**_mean_shifts(), **state} if form == "official" else state
 
     def forward(self, x: Tensor) -> Tensor:
-        shallow = self.conv_first((x - self.mean) * _RANGE)
-        deep = self.upsample(shallow + self.conv_after_body(self.body(shallow)))
-        return picture(self.conv_last, deep) / _RANGE + self.mean
+        shallow = self.shallow(x)
+        return self.enlarge(shallow + self.conv_after_body(self.body(shallow)))
+
+    def shallow(self, x: Tensor) -> Tensor:
+        """The picture in the network's numbers, and what the first convolution makes of it."""
+        features: Tensor = self.conv_first((x - self.mean) * _RANGE)
+        return features
+
+    def enlarge(self, deep: Tensor) -> Tensor:
+        """The body's feature maps ``(N, features, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
+        return picture(self.conv_last, self.upsample(deep)) / _RANGE + self.mean
 
 
 def _official(blocks: str) -> dict[str, str]:

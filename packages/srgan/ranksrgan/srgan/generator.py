@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.srgan.network import Network
+from ranksrgan.srgan.parts import Part, Parts
 
 #: Factors of the steps by which a generator reaches each scale.
 STEPS: dict[int, tuple[int, ...]] = {2: (2,), 3: (3,), 4: (2, 2)}
@@ -43,6 +44,14 @@ class Generator(Network):
     def bytes_per_pixel(self) -> int:
         """What float32 inference holds at its peak for each LR pixel."""
 
+    def parts(self) -> Parts:
+        """The generator as steps that see a few pixels each, for images of any size.
+
+        Without knowledge of its inside it is one step.
+        """
+        whole = Part(self, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
+        return Parts((), whole)
+
 
 class WholeImageGenerator(Generator):
     """A generator that no tile of an image is enough for.
@@ -65,6 +74,12 @@ class WholeImageGenerator(Generator):
     @abstractmethod
     def enlarge(self, features: Tensor) -> Tensor:
         """The trunk's feature maps to ``(N, 3, scale * H, scale * W)``."""
+
+    def parts(self) -> Parts:
+        # The width of the trunk's maps is not known here; what they cost is in its bytes.
+        trunk = Part(self.trunk, None, 0, self.trunk_bytes_per_pixel)
+        enlarge = Part(self.enlarge, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
+        return Parts((trunk,), enlarge)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.enlarge(self.trunk(x))

@@ -33,6 +33,7 @@ from ranksrgan.srgan.network import (
     said_number,
     start_he,
 )
+from ranksrgan.srgan.parts import Part, Parts, Residual
 from ranksrgan.srgan.srresnet import tail_numbers
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
@@ -61,7 +62,8 @@ class ResidualDenseBlock(nn.Module):
         self.conv5 = convolution(features + 4 * growth, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
+        # In bfloat16 the sum stays float32, and what the convolutions share need not be.
+        seen = x.bfloat16() if self.conv1.weight.dtype == torch.bfloat16 else x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             seen = torch.cat((seen, _leaky(conv(seen))), dim=1)
         residual: Tensor = self.conv5(seen)
@@ -169,6 +171,21 @@ class RRDBNet(WholeImageGenerator):
         # Measured on the CPU: 3.4 kB at 64 features and a growth of 32, 3.1 kB at one of 16.
         blocks = 4 * (9 * self._features + 12 * self._growth) // self._unshuffle**2
         return max(blocks, 4 * 5 * self._features if self._unshuffle > 1 else 0)
+
+    def parts(self) -> Parts:
+        if self._unshuffle > 1:  # a halo would have to keep to its squares
+            return super().parts()
+
+        def part(module: nn.Module, reach: int) -> Part:
+            return Part(module, reach, self._features, self.trunk_bytes_per_pixel)
+
+        blocks = [
+            Residual(tuple(part(dense, 5) for dense in block.children()), _RESIDUAL_SCALING)
+            for block in self.RRDB_trunk
+        ]
+        trunk = (part(self.conv_first, 1), Residual((*blocks, part(self.trunk_conv, 1))))
+        reach = self.receptive_field
+        return Parts(trunk, Part(self.enlarge, reach, 3, self.bytes_per_pixel, self._scale))
 
     @classmethod
     def fitting(

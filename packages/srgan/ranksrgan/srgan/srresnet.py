@@ -11,7 +11,7 @@ first generation are renamed while they are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from ranksrgan.srgan.network import (
     rename_layers,
     start_he,
 )
+from ranksrgan.srgan.parts import Part, Parts, Residual
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
 
@@ -104,6 +105,10 @@ class SRResNet(Generator):
     def bytes_per_pixel(self) -> int:
         return bytes_per_pixel(self._features, self._scale)
 
+    def parts(self) -> Parts:
+        enlarge = Part(self.enlarge, 2, 3, self.bytes_per_pixel, self._scale)
+        return residual_parts(self.conv_first, self.recon_trunk, self.LRconv, enlarge)
+
     @classmethod
     def fitting(
         cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
@@ -129,12 +134,26 @@ class SRResNet(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.conv_first(x)
-        deep = shallow + self.LRconv(self.recon_trunk(shallow))
+        return self.enlarge(shallow + self.LRconv(self.recon_trunk(shallow)))
+
+    def enlarge(self, deep: Tensor) -> Tensor:
+        """The trunk's feature maps ``(N, features, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
         deep = self.relu(self.shuffle(self.upconv1(deep)))
         if self.upconv2 is not None:
             deep = self.relu(self.shuffle(self.upconv2(deep)))
         deep = self.relu(self.HRconv(deep))
         return picture(self.conv_last, deep)
+
+
+def residual_parts(
+    first: Callable[[Tensor], Tensor], blocks: nn.Sequential, after: nn.Conv2d, enlarge: Part
+) -> Parts:
+    """Two convolutions a block, and a sum around all of them and ``after``, as parts."""
+    features = after.out_channels
+    maps = 4 * 5 * features
+    body = [Part(block, 2, features, maps) for block in blocks]
+    trunk = Residual((*body, Part(after, 1, features, maps)))
+    return Parts((Part(first, 1, features, maps), trunk), enlarge)
 
 
 def check_size(features: int, blocks: int, scale: int) -> None:
