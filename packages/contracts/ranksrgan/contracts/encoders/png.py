@@ -53,7 +53,7 @@ class PngWriter:
         np.subtract(rows[0], self._above, out=filtered[0, 1:])
         np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
         self._above = rows[-1].copy()
-        self._data(self._stream.compress(filtered))
+        self._data(self._stream.compress(filtered.tobytes()))
 
     def close(self) -> None:
         self._data(self._stream.flush())

@@ -1,7 +1,7 @@
 """TIFF in deflated strips, and BigTIFF where 4 GiB may not be enough.
 
-TIFF 6.0 with Adobe's deflate, little-endian; the directory is written last, when the lengths of all strips are
-known.
+TIFF 6.0 with Adobe's deflate, little-endian; the directory is written last, when the lengths of
+all strips are known.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ class TiffWriter:
         self, file: BinaryIO, layout: Layout, *, classic_limit: int = _CLASSIC_LIMIT
     ) -> None:
         if layout.channels == 1 and layout.alpha and layout.depth > 255:
-            layout = replace(
-                layout, channels=3
-            )  # OpenCV drops the alpha of grey, Pillow reads none
+            # OpenCV loses the alpha of such a file, and Pillow does not read it.
+            layout = replace(layout, channels=3)
         self._file, self._layout = file, layout
         row_bytes = layout.width * layout.samples * (1 if layout.depth == 255 else 2)
         self._rows = min(max(_STRIP_BYTES // row_bytes, 1), layout.height)
@@ -80,7 +79,7 @@ class TiffWriter:
         differences = np.empty(pixels.shape, pixels.dtype.newbyteorder("<"))
         differences[:, 0] = pixels[:, 0]
         np.subtract(pixels[:, 1:], pixels[:, :-1], out=differences[:, 1:])
-        compressed = zlib.compress(differences, _LEVEL)
+        compressed = zlib.compress(differences.tobytes(), _LEVEL)
         self._at.append(self._file.tell())
         self._lengths.append(len(compressed))
         self._file.write(compressed)
