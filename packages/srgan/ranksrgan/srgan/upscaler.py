@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +20,35 @@ from ranksrgan.srgan.tiling import tile_for_memory, upscale_tiled
 DEFAULT_MEMORY = 2**30
 
 _OPTIONS = ("device", "memory", "tile")
+
+#: ``(top, bottom)`` to rows ``top`` to ``bottom`` of an image, ``(1, 3, bottom - top, W)``, floating
+#: point in [0, 1].
+ReadRows = Callable[[int, int], Tensor]
+
+
+@runtime_checkable
+class StripUpscaler(Protocol):
+    """An upscaler that never holds a whole image: rows go in, enlarged rows come out."""
+
+    def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
+        """Enlarge one image from top to bottom.
+
+        Args:
+            read_rows: is asked for every row once, in order: (0, a), (a, b), ... (z, height).
+                How many at a time is the upscaler's choice.
+            height: of the image.
+            width: of the image.
+
+        Yields:
+            ``(1, 3, n, scale * width)`` float32 in [0, 1] on the CPU: the rows of the result from
+            the top, n as it comes; ``scale * height`` in all. What `Upscaler.upscale` makes of the
+            whole image, cut into strips.
+
+        Raises:
+            InvalidInput, ImageTooLarge, InvalidCheckpoint, RequestCancelled: as
+                `Upscaler.upscale`; between two strips as well.
+        """
+        ...
 
 
 class GeneratorUpscaler:
@@ -109,6 +139,10 @@ class GeneratorUpscaler:
                 tile=max(height, width) if fits else self._largest,
                 trunk=trunk,
             )
+
+    def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
+        """See `StripUpscaler`."""
+        yield self.upscale(read_rows(0, height)).cpu()
 
     def _trunk(self, height: int, width: int) -> Callable[[Tensor], Tensor] | None:
         """What the network does with a whole image before there can be tiles, if anything."""
