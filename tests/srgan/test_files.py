@@ -14,7 +14,8 @@ from ranksrgan.contracts import UpscalerInfo, cancellation
 from ranksrgan.contracts.errors import InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import Picture, encode_image, read_image, write_image
 from ranksrgan.metrics import Bicubic
-from ranksrgan.srgan.files import Entry, Job, plan_files, upscale_files
+from ranksrgan.srgan.batch import Entry, Storage, upscale_files
+from ranksrgan.srgan.files import Job, Unplanned, plan_files
 
 MakePng = Callable[..., bytes]
 
@@ -58,7 +59,12 @@ def test_a_folder(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "deeper"
     report = upscale_files([photos], out, Bicubic(2))
     assert names(out) == ["a.png", "b.png", "Überblick 1.png"]
-    assert report.entries[0] == Entry(str(photos / "a.png"), str(out / "a.png"))
+    first = report.entries[0]
+    assert (first.input, first.output) == (str(photos / "a.png"), str(out / "a.png"))
+    assert (first.input_size, first.output_size) == ((8, 6), (16, 12))
+    assert first.input_bytes == (photos / "a.png").stat().st_size
+    assert first.output_bytes == (out / "a.png").stat().st_size
+    assert first.seconds is not None
     assert report.to_json()["done"] == 3
     assert not report.failed
     for name in names(out):
@@ -161,7 +167,7 @@ def test_skipping_what_is_there(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.png").write_bytes(b"from an earlier run")
-    report = upscale_files([photos], out, Bicubic(2), skip_existing=True)
+    report = upscale_files([photos], out, Bicubic(2), storage=Storage(skip_existing=True))
     assert (out / "a.png").read_bytes() == b"from an earlier run"
     assert report.entries[0] == Entry(str(photos / "a.png"), str(out / "a.png"), skipped=True)
     assert report.to_json()["skipped"] == 1
@@ -213,7 +219,12 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
 
 def test_quality_counts(photos: Path, tmp_path: Path) -> None:
     for quality in (20, 95):
-        upscale_files([photos / "a.png"], tmp_path / f"{quality}.jpg", Bicubic(4), quality=quality)
+        upscale_files(
+            [photos / "a.png"],
+            tmp_path / f"{quality}.jpg",
+            Bicubic(4),
+            storage=Storage(quality=quality),
+        )
     assert (tmp_path / "20.jpg").stat().st_size < (tmp_path / "95.jpg").stat().st_size
 
 
@@ -224,7 +235,7 @@ def test_inputs_that_cannot_be_planned_are_entries(photos: Path, tmp_path: Path)
     gif.write_bytes(b"GIF89a")
     plan = plan_files([empty, gif, photos / "a.png"], tmp_path / "out")
     assert plan.jobs == [Job(photos / "a.png", tmp_path / "out" / "a.png")]
-    assert [entry.input for entry in plan.failed] == [str(empty), str(gif)]
+    assert [failure.input for failure in plan.failed] == [empty, gif]
     assert "holds no image" in str(plan.failed[0].message)
     assert "cannot keep the format of .gif" in str(plan.failed[1].message)
 
