@@ -9,6 +9,8 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
+from ranksrgan.srgan.parts import Part, Parts
+
 
 class Generator(nn.Module, ABC):
     """A network from ``(N, 3, H, W)`` RGB in [0, 1] to ``(N, 3, scale * H, scale * W)``.
@@ -39,6 +41,14 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def bytes_per_pixel(self) -> int:
         """What float32 inference holds at its peak for each LR pixel."""
+
+    def parts(self) -> Parts:
+        """The generator as steps that see a few pixels each, for images of any size.
+
+        Without knowledge of its inside it is one step.
+        """
+        whole = Part(self, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
+        return Parts((), whole)
 
     @classmethod
     @abstractmethod
@@ -80,6 +90,12 @@ class WholeImageGenerator(Generator):
     @abstractmethod
     def enlarge(self, features: Tensor) -> Tensor:
         """The trunk's feature maps to ``(N, 3, scale * H, scale * W)``."""
+
+    def parts(self) -> Parts:
+        # The width of the trunk's maps is not known here; what they cost is in its bytes.
+        trunk = Part(self.trunk, None, 0, self.trunk_bytes_per_pixel)
+        enlarge = Part(self.enlarge, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
+        return Parts((trunk,), enlarge)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.enlarge(self.trunk(x))

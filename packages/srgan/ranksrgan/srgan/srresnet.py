@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.srgan.generator import Generator, count_keys, outputs_of
+from ranksrgan.srgan.parts import Part, Parts, Residual
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
 #: Factors of the pixel shuffles that make up each scale.
@@ -114,6 +115,14 @@ class SRResNet(Generator):
     def bytes_per_pixel(self) -> int:
         return bytes_per_pixel(self.options.features, self.scale)
 
+    def parts(self) -> Parts:
+        features = self.options.features
+        block_bytes = 4 * 5 * features
+        blocks = (Part(block, 2, features, block_bytes) for block in self.recon_trunk)
+        body = Residual((*blocks, Part(self.LRconv, 1, features, block_bytes)))
+        first = Part(self.conv_first, 1, features, block_bytes)
+        return Parts((first, body), Part(self.enlarge, 2, 3, self.bytes_per_pixel, self.scale))
+
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
         features, up = outputs_of(tensors, "conv_first"), outputs_of(tensors, "upconv1")
@@ -156,13 +165,16 @@ class SRResNet(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.conv_first(x)
-        deep = shallow + self.LRconv(self.recon_trunk(shallow))
+        return self.enlarge(shallow + self.LRconv(self.recon_trunk(shallow)))
+
+    def enlarge(self, deep: Tensor) -> Tensor:
+        """The trunk's feature maps ``(N, features, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
         deep = self.relu(self.shuffle(self.upconv1(deep)))
         if self.upconv2 is not None:
             deep = self.relu(self.shuffle(self.upconv2(deep)))
         deep = self.relu(self.HRconv(deep))
         # bfloat16 has one step of 1/256 near white: the picture itself is never made in it.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(deep.device.type, enabled=False):
             enlarged: Tensor = self.conv_last(deep.to(self.conv_last.weight.dtype))
         return enlarged
 

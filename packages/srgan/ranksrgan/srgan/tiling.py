@@ -1,22 +1,20 @@
-"""Exact tiling: a large image goes through a network in pieces, and nobody can tell.
+"""Cutting an image into tiles that overlap, so that nobody can tell.
 
-An output pixel of a convolutional network depends on the input up to its receptive field away. A
-tile therefore carries a halo of that many real pixels on every side, which is cropped from its
-result; at the border of the image, where there are none, the tile ends with the image, so that the
-network pads it with the same zeros as it pads the whole. What is left equals the whole-image result
-but for the order of floating-point sums.
+An output pixel of a convolutional network depends on the input up to its reach away. A tile
+therefore carries a halo of that many real pixels on every side, which is cropped from its result;
+at the border of the image, where there are none, the tile ends with the image, so that the network
+pads it with the same zeros as it pads the whole. What is left equals the whole-image result but for
+the order of floating-point sums.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
 
 # How many feature maps of the output's resolution a network holds at its peak, around the last
@@ -33,6 +31,21 @@ class Box(NamedTuple):
     bottom: int
     right: int
 
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    def within(self, outer: Box, scale: int = 1) -> tuple[slice, slice]:
+        """The rows and columns that hold this box in an array that holds ``outer``."""
+        return (
+            slice(scale * (self.top - outer.top), scale * (self.bottom - outer.top)),
+            slice(scale * (self.left - outer.left), scale * (self.right - outer.left)),
+        )
+
 
 class Tile(NamedTuple):
     """One piece of the work, in input pixels.
@@ -46,40 +59,77 @@ class Tile(NamedTuple):
     keep: Box
 
 
-def plan(height: int, width: int, tile: int, overlap: int) -> list[Tile]:
-    """Cut an image into tiles, row by row.
+def around(box: Box, reach: int | None, image: Box) -> Box:
+    """A box and ``reach`` pixels on every side of it, as far as the image has them.
 
-    The kept boxes cover every pixel once. They are as even as whole pixels allow, none larger than
-    ``tile``, so that there is no sliver at the right and the bottom.
+    A reach of None is the whole image.
+    """
+    if reach is None:
+        return image
+    return Box(
+        max(box.top - reach, image.top),
+        max(box.left - reach, image.left),
+        min(box.bottom + reach, image.bottom),
+        min(box.right + reach, image.right),
+    )
+
+
+def plan(area: Box, image: Box, rows: int, columns: int, overlap: int) -> list[Tile]:
+    """Cut an area of an image into tiles, row by row.
+
+    The kept boxes cover every pixel of the area once. They are as even as whole pixels allow, so
+    that there is no sliver at the right and the bottom.
 
     Args:
-        height: of the image.
-        width: of the image.
-        tile: longest side of a kept box.
+        area: what is cut.
+        image: what the halos end with.
+        rows: most rows of a kept box.
+        columns: most columns of a kept box.
         overlap: width of the halo, cut off at the image's border.
 
     Raises:
-        InvalidInput: an image or tile without pixels, or a negative overlap.
+        InvalidInput: an area or tile without pixels, or a negative overlap.
     """
-    if min(height, width, tile) < 1 or overlap < 0:
+    if min(area.height, area.width, rows, columns) < 1 or overlap < 0:
         raise InvalidInput(
-            f"an image of {height} x {width} cannot be cut into tiles of {tile} with an overlap of "
-            f"{overlap}",
+            f"{area.height} x {area.width} pixels cannot be cut into tiles of {rows} x {columns} "
+            f"with an overlap of {overlap}",
             field="tile",
         )
     return [
-        Tile(
-            read=Box(
-                max(top - overlap, 0),
-                max(left - overlap, 0),
-                min(bottom + overlap, height),
-                min(right + overlap, width),
-            ),
-            keep=Box(top, left, bottom, right),
-        )
-        for top, bottom in pairwise(_cuts(height, tile))
-        for left, right in pairwise(_cuts(width, tile))
+        Tile(read=around(keep, overlap, image), keep=keep)
+        for top, bottom in pairwise(_cuts(area.top, area.bottom, rows))
+        for left, right in pairwise(_cuts(area.left, area.right, columns))
+        for keep in (Box(top, left, bottom, right),)
     ]
+
+
+def shape_of_tiles(area: Box, image: Box, pixels: int, overlap: int) -> tuple[int, int]:
+    """Most rows and columns of a tile that has few pixels and little halo.
+
+    Of the whole area, strips as wide as the area, and squares, it is the one of which the halos
+    add least.
+
+    Args:
+        area: what is cut.
+        image: what the halos end with.
+        pixels: most that a tile may have, its halo included.
+        overlap: width of the halo.
+
+    Returns:
+        Rows and columns of the kept boxes; 0 and 0 if ``pixels`` do not hold one pixel with its
+        halo.
+    """
+    whole = around(area, overlap, image)
+    if whole.height * whole.width <= pixels:
+        return area.height, area.width
+    side = math.isqrt(pixels) - 2 * overlap
+    rows = pixels // whole.width - 2 * overlap
+    of_squares = ((side + 2 * overlap) / side) ** 2 if side > 0 else math.inf
+    of_strips = (rows + 2 * overlap) / rows * whole.width / area.width if rows > 0 else math.inf
+    if of_strips <= of_squares and rows > 0:
+        return rows, area.width
+    return (side, side) if side > 0 else (0, 0)
 
 
 def bytes_per_pixel(features: int, scale: int) -> int:
@@ -87,71 +137,14 @@ def bytes_per_pixel(features: int, scale: int) -> int:
     return (_MAPS_AT_PEAK * scale * scale + 1) * features * 4
 
 
-def tile_for_memory(memory: int, pixel_bytes: int, overlap: int) -> int:
-    """The largest tile whose activations, halo included, stay below ``memory`` bytes.
-
-    Raises:
-        InvalidInput: the halo alone takes more; names the least that works.
-    """
-    side = math.isqrt(memory // pixel_bytes) - 2 * overlap
-    if side < 1:
-        least = math.ceil((2 * overlap + 1) ** 2 * pixel_bytes / 2**20)
-        raise InvalidInput(
-            f"{memory / 2**20:g} MiB do not hold one tile of this network; it needs {least} MiB",
-            field="memory",
-        )
-    return side
+def crop(x: Tensor, have: Box, wanted: Box, scale: int = 1) -> Tensor:
+    """The part of ``(N, C, scale * H, scale * W)``, which holds a box, that holds another."""
+    if have == wanted:
+        return x
+    rows, columns = wanted.within(have, scale)
+    return x[:, :, rows, columns]
 
 
-def upscale_tiled(
-    network: Callable[[Tensor], Tensor],
-    images: Tensor,
-    *,
-    scale: int,
-    overlap: int,
-    tile: int,
-    trunk: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Enlarge images tile by tile, one image after the other.
-
-    Args:
-        network: ``(1, C, h, w)`` to ``(1, 3, scale * h, scale * w)``, of any device and type; C is
-            3, or what ``trunk`` makes.
-        images: ``(N, 3, H, W)``.
-        scale: of the network.
-        overlap: at least the network's receptive field in input pixels, for an exact result.
-        tile: longest side of a tile without its halo; an image that is no larger stays whole.
-        trunk: ``(1, 3, H, W)`` to ``(1, C, H, W)``, the part that must see each image as a whole;
-            what it makes is cut into tiles then.
-
-    Returns:
-        ``(N, 3, scale * H, scale * W)`` of the type and on the device of ``images``. The result of
-        an image does not depend on the others of the batch.
-
-    Raises:
-        InvalidInput: see `plan`.
-        RequestCancelled: between two tiles, if nobody waits for the result any more.
-    """
-    count, channels, height, width = images.shape
-    tiles = plan(height, width, tile, overlap)
-    enlarged = images.new_empty((count, channels, scale * height, scale * width))
-    for image, result in zip(images, enlarged, strict=True):
-        cancellation.check()
-        whole = image[None] if trunk is None else trunk(image[None])
-        for read, keep in tiles:
-            cancellation.check()
-            piece = network(whole[:, :, read.top : read.bottom, read.left : read.right])
-            top, left = scale * (keep.top - read.top), scale * (keep.left - read.left)
-            bottom = top + scale * (keep.bottom - keep.top)
-            right = left + scale * (keep.right - keep.left)
-            result[
-                :,
-                scale * keep.top : scale * keep.bottom,
-                scale * keep.left : scale * keep.right,
-            ] = piece[0, :, top:bottom, left:right]
-    return enlarged
-
-
-def _cuts(length: int, tile: int) -> list[int]:
-    pieces = math.ceil(length / tile)
-    return [i * length // pieces for i in range(pieces + 1)]
+def _cuts(begin: int, end: int, longest: int) -> list[int]:
+    pieces = math.ceil((end - begin) / longest)
+    return [begin + i * (end - begin) // pieces for i in range(pieces + 1)]

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import hash_tensors
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.device import Precision, computes_in_bfloat16, place
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.srgan.architectures import load_generator
-from ranksrgan.srgan.generator import Generator, WholeImageGenerator
-from ranksrgan.srgan.tiling import tile_for_memory, upscale_tiled
+from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.layout import Layout
+from ranksrgan.srgan.precision import LEAST_AGREEMENT, agreement, in_bfloat16
+from ranksrgan.srgan.tiling import Box, Tile, crop
+
+log = logging.getLogger(__name__)
 
 DEFAULT_MEMORY = 2**30
 
-_OPTIONS = ("device", "memory", "tile")
+_OPTIONS = ("device", "memory", "precision", "tile")
+
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 #: ``(top, bottom)`` to rows ``top`` to ``bottom`` of an image, ``(1, 3, bottom - top, W)``, floating
 #: point in [0, 1].
@@ -52,24 +61,30 @@ class StripUpscaler(Protocol):
 
 
 class GeneratorUpscaler:
-    """Enlarges with a generator in float32, whatever the image's size.
+    """Enlarges with a generator, whatever the image's size.
 
-    An image whose activations fit into ``memory`` goes through the network as a whole; a larger one
-    is tiled, with the same result (see `ranksrgan.srgan.tiling`). Of a `WholeImageGenerator` only
-    the second part is tiled; the first bounds the image's size. Calls share nothing that changes,
-    so threads may share an upscaler.
+    The generator's parts go over the image in pieces (see `ranksrgan.srgan.parts`), with the result
+    that the whole image would have. What a part must see as a whole bounds the image's size. Calls
+    share nothing that changes, so threads may share an upscaler.
 
     Args:
         network: is moved to ``device``, set to evaluation and owned from here on; pass a copy of
             one that is being trained.
         name: what the upscaler calls itself; the network's architecture by default.
         device: where the network runs. Images may lie elsewhere: only tiles travel.
-        memory: bytes for the activations of one tile. Weights, input and output come on top.
-        tile: longest side of a tile in input pixels, without its halo; decides instead of
-            ``memory`` (what must be whole stays whole, within ``memory``).
+        memory: bytes for feature maps and activations. Weights, input and output come on top.
+        tile: longest side of a tile in input pixels, without its halo; no piece is larger then.
+        precision: ``bfloat16`` computes most convolutions in it (see `ranksrgan.srgan.precision`)
+            where that gives the picture that float32 gives, to 60 dB on a probe; ``auto`` does
+            so where the hardware multiplies bfloat16, and else, or if the probe differs, computes
+            in float32.
+
+    Attributes:
+        precision: what is computed in, ``float32`` or ``bfloat16``.
 
     Raises:
         InvalidInput: a device that is not there, or room for less than one tile.
+        NotSupported: ``precision`` is ``bfloat16``, and this network makes another picture in it.
     """
 
     def __init__(
@@ -80,19 +95,12 @@ class GeneratorUpscaler:
         device: str | torch.device = "cpu",
         memory: int = DEFAULT_MEMORY,
         tile: int | None = None,
+        precision: Precision = "float32",
     ) -> None:
         if tile is not None and tile < 1:
             raise InvalidInput(f"a tile of {tile} pixels holds nothing", field="tile")
         self._device = _usable(device)
-        self._overlap = network.receptive_field
         self._scale = network.scale
-        self._tile = tile
-        self._memory = memory
-        pixel_bytes = network.bytes_per_pixel
-        self._whole = memory // pixel_bytes  # pixels of an image that is not tiled
-        self._largest = (
-            tile_for_memory(memory, pixel_bytes, self._overlap) if tile is None else tile
-        )
         self._info = UpscalerInfo(
             name=name or network.architecture,
             version="1",
@@ -100,10 +108,15 @@ class GeneratorUpscaler:
             architecture=network.architecture,
             parameters_hash=hash_tensors(network.state_dict()),
         )
-        self._network = network.eval().requires_grad_(False)
-        self._network.to(device=self._device, dtype=torch.float32)
-        # mypy knows no `to` of a module with a memory format alone.
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        exact = place(network.eval().requires_grad_(False).float(), self._device)
+        self._layout = Layout(exact.parts(), memory=memory, tile=tile, name=network.architecture)
+        # From the one to use first to the one that never fails.
+        self._attempts = [exact.parts()]
+        self.precision: Literal["float32", "bfloat16"] = "float32"
+        fast = _fast_twin(exact, precision, self._device, self._info.name)
+        if fast is not None:
+            self._attempts.insert(0, fast.parts())
+            self.precision = "bfloat16"
 
     @property
     def info(self) -> UpscalerInfo:
@@ -127,56 +140,55 @@ class GeneratorUpscaler:
             RequestCancelled: nobody waits for the result any more.
         """
         _check(images)
-        height, width = images.shape[2:]
-        trunk = self._trunk(height, width)
-        fits = self._tile is None and height * width <= self._whole
-        with torch.no_grad():
-            return upscale_tiled(
-                self._enlarge,
-                images.detach().float(),
-                scale=self._scale,
-                overlap=self._overlap,
-                tile=max(height, width) if fits else self._largest,
-                trunk=trunk,
-            )
+        count, _, height, width = images.shape
+        area = Box(0, 0, height, width)
+        tiles = self._layout.tiles(height, width)
+        size = (count, 3, self._scale * height, self._scale * width)
+        enlarged = torch.empty(size, device=images.device)
+        for image, result in zip(images.detach(), enlarged, strict=True):
+            for tile in tiles:
+                self._enlarge(crop(image[None], area, tile.read), tile, area, result[None], area)
+        return enlarged
 
     def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
-        """See `StripUpscaler`."""
-        yield self.upscale(read_rows(0, height)).cpu()
+        """See `StripUpscaler`. The strips take up to a quarter of ``memory`` besides."""
+        area = Box(0, 0, height, width)
+        rows, above = None, 0  # the rows that are held, and how many came before them
+        for _, row in groupby(self._layout.tiles(height, width, strips=True), _kept_rows):
+            tiles = list(row)
+            read, keep = tiles[0].read, tiles[0].keep
+            rows, above = _move(rows, above, read.top, read.bottom, read_rows, width)
+            held = Box(above, 0, above + rows.shape[2], width)
+            band = Box(keep.top, 0, keep.bottom, width)
+            strip = torch.empty((1, 3, self._scale * band.height, self._scale * width))
+            for tile in tiles:
+                self._enlarge(crop(rows, held, tile.read), tile, area, strip, band)
+            yield strip
 
-    def _trunk(self, height: int, width: int) -> Callable[[Tensor], Tensor] | None:
-        """What the network does with a whole image before there can be tiles, if anything."""
-        network = self._network
-        if not isinstance(network, WholeImageGenerator):
-            return None
-        needed = height * width * network.trunk_bytes_per_pixel
-        if needed > self._memory:
-            raise ImageTooLarge(
-                f"{network.architecture} must see an image as a whole and cannot be tiled: "
-                f"{height} x {width} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
-                f"{self._memory / 2**20:g} are allowed",
-                field="images",
-            )
-        return lambda image: self._compute(network.trunk, image)
-
-    def _enlarge(self, piece: Tensor) -> Tensor:
-        network = self._network
-        part = network.enlarge if isinstance(network, WholeImageGenerator) else network
-        enlarged = self._compute(part, piece)
-        # One sum sees every NaN and infinity and needs no mask of the output's size; a sum that
-        # overflows on its own would take values that are no picture either.
-        if not bool(enlarged.sum().isfinite()):
-            raise InvalidCheckpoint(
-                f"the generator {self._info.name} makes NaN or infinite pixels of this image: its "
-                "weights have diverged",
-                field=self._info.name,
-            )
-        return enlarged.clamp_(0, 1)
-
-    def _compute(self, part: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        x = x.to(self._device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, enabled=False):  # the caller may be inside of one
-            return part(x)
+    def _enlarge(self, x: Tensor, tile: Tile, image: Box, result: Tensor, area: Box) -> None:
+        """Write what becomes of a tile into ``result``, which holds ``area`` enlarged."""
+        x = x.to(self._device, torch.float32).contiguous(memory_format=torch.channels_last)
+        for number, parts in enumerate(self._attempts, start=1):
+            run = self._layout.run(parts, image)
+            # The caller may be inside of an autocast.
+            with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+                finite = True
+                for box, piece in run.pieces(x, tile.read, tile.keep):
+                    # One sum sees every NaN and infinity and needs no mask of the output's size; a
+                    # sum that overflows on its own would take values that are no picture either.
+                    finite = bool(piece.sum().isfinite())
+                    if not finite:
+                        break
+                    crop(result, area, box, self._scale).copy_(piece).clamp_(0, 1)
+            if finite:
+                return
+            if number < len(self._attempts):
+                log.warning("%s overflows in bfloat16; once more in float32", self._info.name)
+        raise InvalidCheckpoint(
+            f"the generator {self._info.name} makes NaN or infinite pixels of this image: its "
+            "weights have diverged",
+            field=self._info.name,
+        )
 
 
 def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscaler:
@@ -184,12 +196,14 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
 
     Args:
         argument: path of the weights.
-        options: ``device`` (as torch names it), ``memory`` (MiB for the activations of a tile) and
-            ``tile`` (its longest side in input pixels), of which the latter decides.
+        options: ``device`` (as torch names it), ``memory`` (``2GiB``, or a number of MiB), ``tile``
+            (longest side in input pixels) and ``precision`` (``auto``, ``float32``, ``bfloat16``);
+            see `GeneratorUpscaler`.
 
     Raises:
         InvalidInput: an unknown option, or a value that it cannot have.
         InvalidCheckpoint: see `load_generator`.
+        NotSupported: see `GeneratorUpscaler`.
     """
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
@@ -197,14 +211,83 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
             f"a generator has no option {', '.join(unknown)}; it has: {', '.join(_OPTIONS)}",
             field=unknown[0],
         )
-    memory = _whole_number(options, "memory")
     return GeneratorUpscaler(
         load_generator(Path(argument)),
         name=argument,
         device=options.get("device", "cpu"),
-        memory=DEFAULT_MEMORY if memory is None else memory * 2**20,
+        memory=parse_memory(options["memory"]) if "memory" in options else DEFAULT_MEMORY,
         tile=_whole_number(options, "tile"),
+        precision=_precision(options.get("precision", "float32")),
     )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of ``2GiB``, ``1.5GiB``, ``512MiB`` or ``512``, which is in MiB.
+
+    Raises:
+        InvalidInput: anything else, or nothing.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(KiB|MiB|GiB)?", text, re.ASCII)
+    size = int(float(match[1]) * _UNITS[match[2] or "MiB"]) if match else 0
+    if size < 1:
+        raise InvalidInput(
+            f"memory={text} is no size; 2GiB, 512MiB or 512 (MiB) would be", field="memory"
+        )
+    return size
+
+
+def _precision(text: str) -> Precision:
+    for precision in get_args(Precision):
+        if text == precision:
+            return precision
+    raise InvalidInput(
+        f"precision={text} is none of {', '.join(get_args(Precision))}", field="precision"
+    )
+
+
+def _fast_twin(
+    exact: Generator, precision: Precision, device: torch.device, name: str
+) -> Generator | None:
+    """The network in bfloat16 if that is wanted and gives the same picture."""
+    if not computes_in_bfloat16(precision, device):
+        return None
+    fast = in_bfloat16(exact)
+    found = agreement(exact, fast, device)
+    if found >= LEAST_AGREEMENT:
+        log.info("%s computes in bfloat16, %.1f dB from float32", name, found)
+        return fast
+    problem = (
+        f"in bfloat16 {name} makes a picture {found:.1f} dB from that of float32, and "
+        f"{LEAST_AGREEMENT:g} are wanted"
+    )
+    if precision == "bfloat16":
+        raise NotSupported(f"{problem}; use precision=float32", field="precision")
+    log.info("%s: it computes in float32", problem)
+    return None
+
+
+def _kept_rows(tile: Tile) -> tuple[int, int]:
+    return tile.keep.top, tile.keep.bottom
+
+
+def _move(
+    rows: Tensor | None, above: int, top: int, bottom: int, read_rows: ReadRows, width: int
+) -> tuple[Tensor, int]:
+    """Hold rows ``top`` to ``bottom``: drop those above, read those below."""
+    held = above + (0 if rows is None else rows.shape[2])
+    if rows is not None and held >= bottom:
+        return rows[:, :, top - above :], top
+    new = read_rows(held, bottom)
+    _check(new)
+    if new.shape != (1, 3, bottom - held, width):
+        raise InvalidInput(
+            f"rows {held} to {bottom} have the shape {tuple(new.shape)}; "
+            f"{(1, 3, bottom - held, width)} is wanted",
+            field="images",
+        )
+    if rows is None:
+        return new, top
+    return torch.cat((rows[:, :, top - above :], new), dim=2), top
 
 
 def _usable(name: str | torch.device) -> torch.device:

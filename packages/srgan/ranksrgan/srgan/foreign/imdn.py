@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.srgan.generator import Generator, convolution, count_keys, outputs_of
+from ranksrgan.srgan.parts import Part, Parts, Residual
 
 _SLOPE = 0.05
 
@@ -86,6 +87,25 @@ class IMDN(Generator):
     def bytes_per_pixel(self) -> int:
         # Nothing is larger than the input until the last shuffle. Measured on the CPU: 2.6 kB.
         return 4 * (10 * self._features + 6 * self._scale**2)
+
+    def parts(self) -> Parts:
+        features, block_bytes = self._features, 4 * 6 * self._features
+        first, body, last, _ = self.model
+        *blocks, joining = body.get_submodule("sub").children()
+
+        def enlarge(x: Tensor) -> Tensor:
+            return nn.functional.pixel_shuffle(last(x), self._scale)
+
+        trunk = (
+            Part(first, 1, features, block_bytes),
+            Residual(
+                (
+                    *(Part(block, 4, features, block_bytes) for block in blocks),
+                    Part(joining, 1, features, block_bytes),
+                )
+            ),
+        )
+        return Parts(trunk, Part(enlarge, 1, 3, self.bytes_per_pixel, self._scale))
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:

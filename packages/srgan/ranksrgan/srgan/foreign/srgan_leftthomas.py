@@ -16,6 +16,7 @@ from typing import Self
 from torch import Tensor, nn
 
 from ranksrgan.srgan.generator import Generator, convolution, count_keys, outputs_of
+from ranksrgan.srgan.parts import Part, Parts, Residual
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
 
@@ -82,6 +83,20 @@ class LeftThomasSRGAN(Generator):
     def bytes_per_pixel(self) -> int:
         return bytes_per_pixel(self._features, self.scale)
 
+    def parts(self) -> Parts:
+        features, block_bytes = self._features, 4 * 6 * self._features
+        blocks = (self.block2, self.block3, self.block4, self.block5, self.block6)
+        trunk = (
+            Part(self.block1, 4, features, block_bytes),
+            Residual(
+                (
+                    *(Part(block, 2, features, block_bytes) for block in blocks),
+                    Part(self.block7, 1, features, block_bytes),
+                )
+            ),
+        )
+        return Parts(trunk, Part(self.enlarge, 3, 3, self.bytes_per_pixel, self.scale))
+
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
         features = outputs_of(tensors, "block1.0")
@@ -94,5 +109,9 @@ class LeftThomasSRGAN(Generator):
         first = y = self.block1(x)
         for block in (self.block2, self.block3, self.block4, self.block5, self.block6, self.block7):
             y = block(y)
-        enlarged: Tensor = self.block8(first + y)
+        return self.enlarge(first + y)
+
+    def enlarge(self, features: Tensor) -> Tensor:
+        """The trunk's feature maps to ``(N, 3, scale * H, scale * W)``."""
+        enlarged: Tensor = self.block8(features)
         return (enlarged.tanh() + 1) / 2
