@@ -13,8 +13,9 @@ from PIL import Image
 
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.srresnet import SRResNet, save_generator
+from ranksrgan.srgan.srresnet import SRResNet
 
 MakeGenerator = Callable[..., SRResNet]
 

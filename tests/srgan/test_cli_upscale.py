@@ -198,7 +198,11 @@ def test_bad_models_are_refused_before_anything_is_written(
         tmp_path / "vgg.safetensors", weights, kind="ranker", architecture="vgg12", options={}
     )
     save_weights(
-        tmp_path / "edsr.safetensors", weights, kind="generator", architecture="edsr", options={}
+        tmp_path / "swinir.safetensors",
+        weights,
+        kind="generator",
+        architecture="swinir",
+        options={},
     )
     cut = SRResNet(4, 1).state_dict()
     del cut["HRconv.bias"]
@@ -209,7 +213,7 @@ def test_bad_models_are_refused_before_anything_is_written(
         "evil2.pth": "loading it could run code",
         "rrdb.pth": "is no generator that is known here",
         "vgg.safetensors": "holds a ranker",
-        "edsr.safetensors": "holds the architecture edsr; known are srresnet",
+        "swinir.safetensors": "holds the architecture swinir; known are srresnet",
         "incomplete.pth": "misses HRconv.bias",
         "noise.safetensors": "is damaged",
         "absent.safetensors": "no such file",

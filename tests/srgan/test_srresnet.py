@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.architectures import load_generator
-from ranksrgan.srgan.srresnet import SRResNet, save_generator
+from ranksrgan.srgan.architectures import load_generator, save_generator
+from ranksrgan.srgan.srresnet import SRResNet
 
 
 @pytest.mark.parametrize(("scale", "count"), [(2, 1_406_787), (3, 1_591_427), (4, 1_554_499)])
@@ -91,7 +91,7 @@ def test_round_trip_through_safetensors_and_pth(scale: int, tmp_path: Path, live
     for name in ("g.safetensors", "g.pth"):
         loaded = load_generator(tmp_path / name)
         assert isinstance(loaded, SRResNet)
-        assert loaded.options == (6, 3, scale)
+        assert loaded.options == {"features": 6, "blocks": 3, "scale": scale}
         for key, value in network.state_dict().items():
             assert torch.equal(loaded.state_dict()[key], value)
 
@@ -119,7 +119,7 @@ def test_keys_of_the_first_generation_are_renamed(
     assert SRResNet.modern_keys(state) == state
     fitting = SRResNet.fitting(renamed)
     assert fitting is not None
-    assert fitting.options == (4, 3, scale)
+    assert fitting.options == {"features": 4, "blocks": 3, "scale": scale}
 
 
 def test_impossible_sizes_are_refused() -> None:

@@ -13,13 +13,21 @@ from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidInput,
+    NotSupported,
     RequestCancelled,
     UnknownName,
 )
 from ranksrgan.metrics import Bicubic
+from ranksrgan.srgan import upscaler as upscaler_module
 from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.precision import LEAST_AGREEMENT
 from ranksrgan.srgan.srresnet import SRResNet
-from ranksrgan.srgan.upscaler import GeneratorUpscaler, open_generator
+from ranksrgan.srgan.upscaler import (
+    GeneratorUpscaler,
+    StripUpscaler,
+    open_generator,
+    parse_memory,
+)
 
 MakeGenerator = Callable[..., SRResNet]
 
@@ -55,25 +63,122 @@ def test_tiles_memory_and_whole_agree(lively: MakeGenerator, scale: int) -> None
     torch.testing.assert_close(frugal.upscale(images), expected, rtol=0, atol=1e-6)
 
 
-def test_memory_decides_when_to_tile(
-    lively: MakeGenerator, monkeypatch: pytest.MonkeyPatch
+def rows_of(images: Tensor, asked: list[tuple[int, int]]) -> Callable[[int, int], Tensor]:
+    def read(top: int, bottom: int) -> Tensor:
+        asked.append((top, bottom))
+        return images[:, :, top:bottom]
+
+    return read
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (150, 1), (141, 83)])
+@pytest.mark.parametrize("memory", [2**19, 2**30])
+def test_strips_are_the_image(lively: MakeGenerator, size: tuple[int, int], memory: int) -> None:
+    images = torch.rand(1, 3, *size)
+    upscaler = GeneratorUpscaler(lively(blocks=2), memory=memory)
+    assert isinstance(upscaler, StripUpscaler)
+    asked: list[tuple[int, int]] = []
+    strips = list(upscaler.upscale_strips(rows_of(images, asked), *size))
+    torch.testing.assert_close(torch.cat(strips, 2), upscaler.upscale(images), rtol=0, atol=1e-6)
+    # Every row is asked for once, in order, and in small memory no strip is large.
+    assert [top for top, _ in asked] == [0, *(bottom for _, bottom in asked[:-1])]
+    assert asked[-1][1] == size[0]
+    if memory == 2**19:
+        assert max(strip.numel() * 4 for strip in strips) <= max(memory // 4, 3 * 4 * 16 * size[1])
+
+
+def test_rows_are_read_no_earlier_than_they_are_needed(lively: MakeGenerator) -> None:
+    images = torch.rand(1, 3, 200, 40)
+    asked: list[tuple[int, int]] = []
+    strips = GeneratorUpscaler(lively(), memory=2**18).upscale_strips(
+        rows_of(images, asked), 200, 40
+    )
+    next(strips)
+    assert asked[-1][1] < 100
+
+
+def test_wrong_rows_are_refused(lively: MakeGenerator) -> None:
+    upscaler = GeneratorUpscaler(lively())
+    with pytest.raises(InvalidInput, match=r"rows 0 to 9 have the shape \(1, 3, 9, 8\)"):
+        next(upscaler.upscale_strips(lambda top, bottom: torch.rand(1, 3, 9, 8), 9, 7))
+    with pytest.raises(InvalidInput, match="from 2 to 2"):
+        next(upscaler.upscale_strips(lambda top, bottom: torch.full((1, 3, 9, 7), 2.0), 9, 7))
+
+
+def test_bfloat16_is_close_and_not_equal(lively: MakeGenerator) -> None:
+    images = torch.rand(1, 3, 30, 25)
+    exact = GeneratorUpscaler(lively(16, 2)).upscale(images)
+    upscaler = GeneratorUpscaler(lively(16, 2), precision="bfloat16")
+    assert upscaler.precision == "bfloat16"
+    fast = upscaler.upscale(images)
+    assert fast.dtype == torch.float32
+    assert not torch.equal(fast, exact)
+    assert -10 * (fast - exact).square().mean().log10() > LEAST_AGREEMENT
+    # The picture itself is not made in bfloat16, where values near 1 are 1/256 apart.
+    assert len(fast.unique()) > 1000
+    tiled = GeneratorUpscaler(lively(16, 2), precision="bfloat16", tile=11).upscale(images)
+    assert -10 * (tiled - exact).square().mean().log10() > LEAST_AGREEMENT
+
+
+def test_a_network_that_bfloat16_spoils_stays_in_float32(
+    lively: MakeGenerator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[int] = []
-    forward = SRResNet.forward
+    """One whose result is the small difference of large numbers."""
 
-    def watched(self: SRResNet, x: Tensor) -> Tensor:
-        sizes.append(x.shape[2] * x.shape[3])
-        return forward(self, x)
+    def touchy() -> SRResNet:
+        network = lively(16, 1)
+        with torch.no_grad():
+            network.HRconv.bias.add_(100)
+            network.conv_last.bias.sub_(100 * network.conv_last.weight.sum((1, 2, 3)))
+        return network
 
-    monkeypatch.setattr(SRResNet, "forward", watched)
-    frugal = GeneratorUpscaler(lively(), memory=2**20)  # 784 bytes a pixel: 1337 pixels
-    sizes.clear()
-    frugal.upscale(torch.rand(1, 3, 36, 37))
-    assert sizes == [36 * 37]
-    sizes.clear()
-    frugal.upscale(torch.rand(1, 3, 37, 37))
-    assert len(sizes) == 4
-    assert max(sizes) <= 1337
+    with pytest.raises(NotSupported, match=r"dB from that of float32.*precision=float32"):
+        GeneratorUpscaler(touchy(), precision="bfloat16")
+    monkeypatch.setattr(upscaler_module, "computes_in_bfloat16", lambda *_: True)
+    with caplog.at_level("INFO"):
+        upscaler = GeneratorUpscaler(touchy(), precision="auto")
+    assert upscaler.precision == "float32"
+    assert "it computes in float32" in caplog.text
+    images = torch.rand(1, 3, 9, 9)
+    assert torch.equal(upscaler.upscale(images), GeneratorUpscaler(touchy()).upscale(images))
+
+
+def test_what_overflows_in_bfloat16_is_computed_again(
+    lively: MakeGenerator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = GeneratorUpscaler(lively(16, 2), precision="bfloat16", tile=12)
+    convolution = torch.nn.Conv2d.forward
+
+    def overflowing(self: torch.nn.Conv2d, x: Tensor) -> Tensor:
+        y = convolution(self, x)
+        return y * torch.inf if y.dtype == torch.bfloat16 else y
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", overflowing)
+    images = torch.rand(1, 3, 20, 20)
+    exact = GeneratorUpscaler(lively(16, 2), tile=12).upscale(images)
+    assert torch.equal(upscaler.upscale(images), exact)
+    assert "once more in float32" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("512", 2**29),
+        ("2GiB", 2**31),
+        ("1.5GiB", 3 * 2**29),
+        ("300MiB", 300 * 2**20),
+        ("9KiB", 9216),
+    ],
+)
+def test_memory_is_read_with_its_unit(text: str, size: int) -> None:
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "0", "0.0GiB", "2GB", "-1", "1e3", "2 GiB", "٣"])
+def test_what_is_no_memory_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="2GiB, 512MiB or 512") as refused:
+        parse_memory(text)
+    assert refused.value.field == "memory"
 
 
 def test_an_image_does_not_depend_on_its_batch(upscaler: GeneratorUpscaler) -> None:
@@ -176,6 +281,7 @@ def test_options_change_the_work_and_not_the_result(weights_file: Path) -> None:
         ({"tile": "-8"}, "tile"),
         ({"tile": "1e2"}, "tile"),
         ({"memory": "lots"}, "memory"),
+        ({"precision": "half"}, "precision"),
         ({"device": "abacus"}, "device"),
         ({"device": "cuda:77"}, "device"),
     ],

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def load_into(network: torch.nn.Module, weights: Weights) -> None:
     """Load weights into a network whose keys and shapes they must match exactly.
 
     Raises:
-        InvalidCheckpoint: they belong to another architecture; names up to three keys of each kind.
+        InvalidCheckpoint: they belong to another architecture; lists the keys, see `list_keys`.
     """
     own = network.state_dict()
     # Files written before PyTorch 0.4.1 lack this counter; it affects nothing here.
@@ -134,7 +135,7 @@ def load_into(network: torch.nn.Module, weights: Weights) -> None:
         if key in own and value.shape != own[key].shape
     ]
     problems = [
-        f"{what} {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+        f"{what} {list_keys(names)}"
         for what, names in (("misses", missing), ("has unknown", unknown), ("size:", wrong))
         if names
     ]
@@ -144,6 +145,20 @@ def load_into(network: torch.nn.Module, weights: Weights) -> None:
             field=str(weights.path),
         )
     network.load_state_dict(weights.tensors, strict=False)
+
+
+def list_keys(keys: Iterable[str]) -> str:
+    """All keys in one line; of more than three, those that differ in indices alone are one."""
+    keys = list(keys)
+    if len(keys) <= 3:
+        return ", ".join(keys)
+    alike: dict[str, list[str]] = {}
+    for key in keys:
+        alike.setdefault(re.sub(r"(?<=\.)\d+(?=\.)", "N", key), []).append(key)
+    return ", ".join(
+        f"{pattern} ({len(group)})" if len(group) > 1 else group[0]
+        for pattern, group in alike.items()
+    )
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

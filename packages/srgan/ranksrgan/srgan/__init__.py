@@ -5,19 +5,27 @@
 train`` is always the function and ``from ranksrgan.srgan.train import TrainResult`` works too.
 """
 
-from ranksrgan.srgan.architectures import ARCHITECTURES, load_generator
+from ranksrgan.srgan.architectures import ARCHITECTURES, load_generator, save_generator
 from ranksrgan.srgan.config import TrainConfig, load_recipe
-from ranksrgan.srgan.discriminator import VGGDiscriminator, load_discriminator, save_discriminator
+from ranksrgan.srgan.discriminators import (
+    DISCRIMINATORS,
+    Discriminator,
+    VGGDiscriminator,
+    load_discriminator,
+    save_discriminator,
+)
 from ranksrgan.srgan.evaluate import Evaluation, ImageScores, evaluate, evaluate_photographs
 from ranksrgan.srgan.features import FeatureNetwork, VGG19Features, open_feature_network
 from ranksrgan.srgan.generator import Generator, WholeImageGenerator
 from ranksrgan.srgan.losses import RankLoss
-from ranksrgan.srgan.srresnet import SRResNet, save_generator
+from ranksrgan.srgan.srresnet import SRResNet
 from ranksrgan.srgan.train import TrainResult, train
 from ranksrgan.srgan.upscaler import GeneratorUpscaler, open_generator
 
 __all__ = [
     "ARCHITECTURES",
+    "DISCRIMINATORS",
+    "Discriminator",
     "Evaluation",
     "FeatureNetwork",
     "Generator",

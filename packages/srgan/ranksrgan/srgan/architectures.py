@@ -2,60 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ranksrgan.contracts.checkpoint import Weights, load_into, load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint
+from ranksrgan.srgan.edsr import EDSR
 from ranksrgan.srgan.foreign import FOREIGN
+from ranksrgan.srgan.fsrcnn import FSRCNN
 from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.msrresnet import MSRResNet
+from ranksrgan.srgan.network import Network
+from ranksrgan.srgan.network_files import load_network, save_network
 from ranksrgan.srgan.rrdbnet import RRDBNet
 from ranksrgan.srgan.srresnet import SRResNet
 
-#: By the name in our files' metadata. Other files are tried in this order; no two fit one file.
-ARCHITECTURES: dict[str, type[Generator]] = {
+#: Those that can be trained, by the name in recipes and in our files' metadata.
+TRAINABLE: dict[str, type[Generator]] = {
     "srresnet": SRResNet,
+    "msrresnet": MSRResNet,
     "rrdbnet": RRDBNet,
-    **FOREIGN,
+    "edsr": EDSR,
+    "fsrcnn": FSRCNN,
 }
 
+#: Those that can be read.
+ARCHITECTURES: dict[str, type[Generator]] = {**TRAINABLE, **FOREIGN}
 
-def load_generator(path: Path) -> Generator:
+
+def save_generator(path: Path, network: Generator, about: Mapping[str, Any]) -> None:
+    """Write a generator as ``.safetensors``; ``about`` holds JSON values worth keeping with it."""
+    save_network(path, network, about)
+
+
+def load_generator(path: Path, scale: int | None = None) -> Generator:
     """Read a generator of any architecture.
 
     Args:
         path: ``.safetensors`` of ours, or ``.pth``/``.pt`` of another project: the architecture is
             then told by its keys and shapes.
+        scale: of a ``.pth`` whose tensors leave it open (FSRCNN, RRDBNet with one upconv).
 
     Raises:
-        InvalidCheckpoint: damaged, unsafe, not a generator or of an unknown architecture.
+        InvalidCheckpoint: damaged, unsafe, not a generator, of an unknown architecture, with
+            unknown keys (which are listed), of another scale than ``scale``, or of one that nobody
+            says.
     """
-    weights = load_weights(path)
-    if weights.kind not in (None, "generator"):
-        raise InvalidCheckpoint(
-            f"{path} holds a {weights.kind}; a generator is wanted here", field=str(path)
-        )
-    if weights.architecture not in (None, *ARCHITECTURES):
-        raise InvalidCheckpoint(
-            f"{path} holds the architecture {weights.architecture}; known are "
-            f"{', '.join(ARCHITECTURES)}",
-            field=str(path),
-        )
-    for name, architecture in ARCHITECTURES.items():
-        if weights.architecture not in (None, name):
-            continue
-        tensors = architecture.modern_keys(weights.tensors)
-        network = architecture.fitting(tensors)
-        if network is not None:
-            load_into(network, replace(weights, tensors=tensors))
-            return network
-    raise InvalidCheckpoint(
-        f"{path} is no {weights.architecture or 'generator that is known here'} "
-        f"({', '.join(ARCHITECTURES)}): {_contents(weights)}",
-        field=str(path),
-    )
+    network = load_network(path, ARCHITECTURES, None if scale is None else {"scale": scale})
+    require_scale(network, scale, path)
+    return network
 
 
-def _contents(weights: Weights) -> str:
-    first = [f"{key} {tuple(value.shape)}" for key, value in sorted(weights.tensors.items())[:3]]
-    return f"it holds {len(weights.tensors)} tensors, beginning with {', '.join(first)}"
+def require_scale(network: Network, scale: int | None, path: Path) -> None:
+    """Refuse a network of another scale than is expected, if one is.
+
+    Raises:
+        InvalidCheckpoint: it is of another, or a discriminator.
+    """
+    found = network.scale if isinstance(network, Generator) else "none"
+    if scale not in (None, found):
+        raise InvalidCheckpoint(f"the scale of {path} is {found}, not {scale}", field=str(path))

@@ -1,4 +1,4 @@
-"""The command ``ranksrgan-srgan``: train generators, evaluate them, enlarge images, serve."""
+"""The command ``ranksrgan-srgan``: train, evaluate, convert, serve and enlarge with generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ranksrgan.contracts.console import (
     serve_options,
     whole_number,
 )
-from ranksrgan.srgan import cli_upscale
+from ranksrgan.srgan import cli_convert, cli_export, cli_upscale
 
 if TYPE_CHECKING:
     from ranksrgan.srgan.evaluate import Evaluation
@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_upscale.add_parser(commands)
     commands.choices["upscale"].set_defaults(command=cli_upscale.run)
+
+    cli_convert.add_parsers(commands)
+    cli_export.add_parser(commands)
 
     serve = commands.add_parser("serve", help="answer SuperResolutionService over gRPC")
     add_named_paths(serve, "--model", "weights, and the name that clients use")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -22,21 +22,63 @@ from pydantic import (
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
-from ranksrgan.srgan.discriminator import MIN_SIDE
+from ranksrgan.srgan.discriminators import DISCRIMINATORS
 from ranksrgan.srgan.losses import Criterion
 
 RECIPES = Path(__file__).parent / "recipes"
 
 
+# What each generator is made of, with its published size.
+_SIZES: dict[str, dict[str, int]] = {
+    "srresnet": {"features": 64, "blocks": 16},
+    "msrresnet": {"features": 64, "blocks": 16},
+    "rrdbnet": {"features": 64, "blocks": 23, "growth": 32},
+    "edsr": {"features": 64, "blocks": 16},
+    "fsrcnn": {"features": 56, "blocks": 4, "bottleneck": 12},
+}
+
+
 class GeneratorConfig(Config):
+    """Sizes that are not given are the published ones of the architecture."""
+
+    architecture: Literal["srresnet", "msrresnet", "rrdbnet", "edsr", "fsrcnn"] = "srresnet"
     features: PositiveInt = 64
     blocks: PositiveInt = 16
+    growth: PositiveInt | None = None
+    bottleneck: PositiveInt | None = None
     scale: Literal[2, 3, 4] = 4
     weights: Path | None = None
     as_published: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _published_size(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        return {**_SIZES.get(str(content.get("architecture", "srresnet")), {}), **content}
+
+    @model_validator(mode="after")
+    def _sizes_of_the_architecture(self) -> GeneratorConfig:
+        for name in ("growth", "bottleneck"):
+            if (getattr(self, name) is not None) != (name in _SIZES[self.architecture]):
+                owner = next(key for key, sizes in _SIZES.items() if name in sizes)
+                raise ValueError(f"{name} is for {owner} alone, and {owner} needs it")
+        if self.as_published and self.architecture not in {"srresnet", "msrresnet"}:
+            raise ValueError(
+                f"as_published is for srresnet and msrresnet; {self.architecture} starts as "
+                "published in any case"
+            )
+        return self
+
+    def options(self) -> dict[str, Any]:
+        """What the network's constructor is given."""
+        names = (*_SIZES[self.architecture], "scale")
+        options = {name: getattr(self, name) for name in names}
+        return {**options, "as_published": True} if self.as_published else options
+
 
 class DiscriminatorConfig(Config):
+    architecture: Literal["vgg", "vgg_128", "vgg_296", "patch", "unet"] = "vgg"
     width: PositiveInt = 64
     weights: Path | None = None
 
@@ -169,11 +211,13 @@ class TrainConfig(Config):
                 "discriminator with weight 0"
             )
         if self.discriminator is not None:
-            if data.crop < MIN_SIDE:
+            architecture = self.discriminator.architecture
+            sides = DISCRIMINATORS[architecture].sides
+            if not sides.allow(data.crop):
                 raise ValueError(
-                    f"data.crop is {data.crop}; the discriminator needs {MIN_SIDE} pixels or more"
+                    f"data.crop is {data.crop}; the discriminator {architecture} takes {sides}"
                 )
-            if data.batch * (data.crop // MIN_SIDE) ** 2 < 2:
+            if architecture == "vgg" and data.batch * (data.crop // sides.least) ** 2 < 2:
                 raise ValueError(
                     "data.batch is 1 and data.crop below 64: the discriminator would normalise "
                     "over a single value; enlarge one of them"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Self
+from abc import abstractmethod
 
+import torch
 from torch import Tensor, nn
 
+from ranksrgan.srgan.network import Network
 from ranksrgan.srgan.parts import Part, Parts
 
+#: Factors of the steps by which a generator reaches each scale.
+STEPS: dict[int, tuple[int, ...]] = {2: (2,), 3: (3,), 4: (2, 2)}
 
-class Generator(nn.Module, ABC):
+
+class Generator(Network):
     """A network from ``(N, 3, H, W)`` RGB in [0, 1] to ``(N, 3, scale * H, scale * W)``.
 
     What its weights want besides (other value ranges, say) happens inside. Its result need not be
@@ -22,7 +24,7 @@ class Generator(nn.Module, ABC):
         architecture: the name in files and in `UpscalerInfo`.
     """
 
-    architecture: ClassVar[str]
+    kind = "generator"
 
     @property
     @abstractmethod
@@ -49,24 +51,6 @@ class Generator(nn.Module, ABC):
         """
         whole = Part(self, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
         return Parts((), whole)
-
-    @classmethod
-    @abstractmethod
-    def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
-        """A network of the size of these weights, which are not loaded yet.
-
-        Args:
-            tensors: with the keys that `modern_keys` returns.
-
-        Returns:
-            None if they belong to another architecture. Whether all of them are there and of the
-            right shape is for loading to find out.
-        """
-
-    @classmethod
-    def modern_keys(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights under the names that this class uses; unknown ones stay as they are."""
-        return dict(tensors)
 
 
 class WholeImageGenerator(Generator):
@@ -101,17 +85,11 @@ class WholeImageGenerator(Generator):
         return self.enlarge(self.trunk(x))
 
 
-def convolution(inputs: int, outputs: int, side: int = 3, *, bias: bool = True) -> nn.Conv2d:
-    """A convolution that keeps the size of its input."""
-    return nn.Conv2d(inputs, outputs, side, padding=side // 2, bias=bias)
+def picture(last: nn.Conv2d | nn.ConvTranspose2d, features: Tensor) -> Tensor:
+    """What the last layer of a generator makes, in its own precision even under autocast.
 
-
-def outputs_of(tensors: Mapping[str, Tensor], name: str) -> int:
-    """How many channels a convolution makes; 0 if there is none of that name."""
-    weight = tensors.get(f"{name}.weight")
-    return weight.shape[0] if weight is not None and weight.ndim == 4 and weight.numel() else 0
-
-
-def count_keys(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """How many keys match a regular expression as a whole: how many blocks a network has."""
-    return sum(bool(re.fullmatch(pattern, key)) for key in tensors)
+    bfloat16 has one step of 1/256 near white: no picture is ever made in it.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        made: Tensor = last(features.to(last.weight.dtype))
+    return made

@@ -7,6 +7,7 @@ import math
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.srgan.parts import Part, Parts, Run
 from ranksrgan.srgan.tiling import Box, Tile, plan, shape_of_tiles
+from ranksrgan.srgan.workers import Workers
 
 # A strip of the result takes at most this share of the memory.
 _STRIP = 4
@@ -22,17 +23,28 @@ class Layout:
         memory: bytes for both.
         tile: longest side of a tile, without its halo; bounds what ``memory`` allows.
         name: of the generator, for messages.
+        workers: compute several chunks at a time where ``memory`` holds them.
 
     Raises:
         InvalidInput: ``memory`` does not hold the smallest tile; names the least that works.
     """
 
-    def __init__(self, parts: Parts, *, memory: int, tile: int | None, name: str) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        memory: int,
+        tile: int | None,
+        name: str,
+        workers: Workers | None = None,
+    ) -> None:
         self._parts = parts
         self._memory = memory
         self._tile = tile
         self._name = name
         least = max(map(self._least, parts.flat()))
+        enough = workers is not None and workers.count * least <= self._at_a_time
+        self._workers = workers if enough else None
         if parts.reach is not None:
             least = max(least, (2 * parts.reach + 1) ** 2 * parts.map_bytes)
         needed = least * (2 if parts.trunk else 1)
@@ -45,7 +57,7 @@ class Layout:
 
     def run(self, parts: Parts, image: Box) -> Run:
         """A way through the generator, or its twin of another precision."""
-        return Run(parts, image, memory=self._at_a_time, tile=self._tile)
+        return Run(parts, image, memory=self._at_a_time, tile=self._tile, workers=self._workers)
 
     def tiles(self, height: int, width: int, *, strips: bool = False) -> list[Tile]:
         """The tiles of an image, row by row.

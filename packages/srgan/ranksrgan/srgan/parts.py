@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.tiling import Box, around, crop, plan, shape_of_tiles
+from ranksrgan.srgan.tiling import Box, Tile, around, crop, plan, shape_of_tiles
+from ranksrgan.srgan.workers import Workers
 
 # A chunk of this size is worked on in the cache, and its maps stay below the 32 MiB from which on
 # the C library fetches fresh pages for every tensor. Larger chunks cost up to a fifth more.
@@ -94,12 +95,14 @@ class Run:
         image: the whole image, in whose coordinates all boxes are.
         memory: bytes that one part may hold at a time.
         tile: longest side of a chunk, if there is such a limit.
+        workers: compute several chunks at a time; None: one after the other.
     """
 
     parts: Parts
     image: Box
     memory: int
     tile: int | None = None
+    workers: Workers | None = None
     _free: list[Tensor] = field(default_factory=list, init=False)
 
     def pieces(self, x: Tensor, have: Box, keep: Box) -> Iterator[tuple[Box, Tensor]]:
@@ -160,16 +163,25 @@ class Run:
         rows, columns = shape_of_tiles(wanted, self.image, self._pixels(part), part.reach)
         if self.tile is not None:
             rows, columns = min(rows, self.tile), min(columns, self.tile)
-        for read, keep in plan(wanted, self.image, rows, columns, part.reach):
-            cancellation.check()
-            y = part.compute(crop(x, have, read))
-            yield keep, crop(y, read, keep, part.scale)
+        tiles = plan(wanted, self.image, rows, columns, part.reach)
+
+        def compute(tile: Tile) -> tuple[Box, Tensor]:
+            y = part.compute(crop(x, have, tile.read))
+            return tile.keep, crop(y, tile.read, tile.keep, part.scale)
+
+        if self.workers is None or len(tiles) == 1:
+            for tile in tiles:
+                cancellation.check()
+                yield compute(tile)
+        else:
+            yield from self.workers.map(compute, tiles)
 
     def _pixels(self, part: Part) -> int:
         """How many pixels a part is given at a time, halo included."""
         reach = part.reach or 0
         least, comfortable = (2 * reach + 1) ** 2, ((_LEAST_SIDE + 2) * reach) ** 2
-        allowed = self.memory // part.bytes_per_pixel
+        at_once = self.workers.count if self.workers else 1
+        allowed = self.memory // at_once // part.bytes_per_pixel
         if allowed < least:
             raise InvalidInput(
                 f"{self.memory / 2**20:g} MiB do not hold one tile of this network; it needs "

@@ -63,7 +63,6 @@ def probe_image(side: int = _PROBE_SIDE) -> Tensor:
     return (0.2 + 0.3 * y + colours * edge + waves + noise).clamp(0, 1)[None]
 
 
-
 def _as_weights(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
     """A convolution's input in the type of its weights."""
     weight = module.get_parameter("weight")

@@ -11,29 +11,23 @@ first generation are renamed while they are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
-from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.generator import Generator, count_keys, outputs_of
+from ranksrgan.srgan.generator import STEPS, Generator, picture
+from ranksrgan.srgan.network import (
+    convolution,
+    count_keys,
+    inverse,
+    outputs_of,
+    rename_layers,
+    start_he,
+)
 from ranksrgan.srgan.parts import Part, Parts, Residual
 from ranksrgan.srgan.tiling import bytes_per_pixel
-
-#: Factors of the pixel shuffles that make up each scale.
-SHUFFLES: dict[int, tuple[int, ...]] = {2: (2,), 3: (3,), 4: (2, 2)}
-
-
-class GeneratorOptions(NamedTuple):
-    """What distinguishes one SRResNet from another."""
-
-    features: int = 64
-    blocks: int = 16
-    scale: int = 4
 
 
 class ResidualBlock(nn.Module):
@@ -41,8 +35,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv1 = _conv3(features, features)
-        self.conv2 = _conv3(features, features)
+        self.conv1 = convolution(features, features)
+        self.conv2 = convolution(features, features)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,31 +71,27 @@ class SRResNet(Generator):
         self, features: int = 64, blocks: int = 16, scale: int = 4, *, as_published: bool = False
     ) -> None:
         super().__init__()
-        if scale not in SHUFFLES:
-            raise InvalidInput(f"scale is {scale}; SRResNet has 2, 3 and 4", field="scale")
-        if features < 1 or blocks < 1:
-            raise InvalidInput(
-                f"{features} features and {blocks} blocks: each is at least 1", field="features"
-            )
-        self.options = GeneratorOptions(features, blocks, scale)
-        self.conv_first = _conv3(3, features)
+        check_size(features, blocks, scale)
+        self.options = {"features": features, "blocks": blocks, "scale": scale}
+        self._features, self._blocks, self._scale = features, blocks, scale
+        self.conv_first = convolution(3, features)
         self.recon_trunk = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
-        self.LRconv = _conv3(features, features)
-        factors = SHUFFLES[scale]
-        self.upconv1 = _conv3(features, features * factors[0] ** 2)
-        self.upconv2 = _conv3(features, features * factors[1] ** 2) if len(factors) > 1 else None
+        self.LRconv = convolution(features, features)
+        factors = STEPS[scale]
+        self.upconv1 = convolution(features, features * factors[0] ** 2)
+        self.upconv2 = convolution(features, features * 4) if len(factors) > 1 else None
         self.shuffle = nn.PixelShuffle(factors[0])
-        self.HRconv = _conv3(features, features)
-        self.conv_last = _conv3(features, 3)
+        self.HRconv = convolution(features, features)
+        self.conv_last = convolution(features, 3)
         self.relu = nn.ReLU(inplace=True)
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not (as_published and name == "LRconv"):
                 small = as_published or name.startswith(("recon_trunk", "conv_last"))
-                _start(module, 0.1 if small else 1.0)
+                start_he(module, 0.1 if small else 1.0)
 
     @property
     def scale(self) -> int:
-        return self.options.scale
+        return self._scale
 
     @property
     def receptive_field(self) -> int:
@@ -109,59 +99,38 @@ class SRResNet(Generator):
 
         What follows at the higher resolutions reaches one more at every scale.
         """
-        return 2 * self.options.blocks + 4
+        return 2 * self._blocks + 4
 
     @property
     def bytes_per_pixel(self) -> int:
-        return bytes_per_pixel(self.options.features, self.scale)
+        return bytes_per_pixel(self._features, self._scale)
 
     def parts(self) -> Parts:
-        features = self.options.features
-        block_bytes = 4 * 5 * features
-        blocks = (Part(block, 2, features, block_bytes) for block in self.recon_trunk)
-        body = Residual((*blocks, Part(self.LRconv, 1, features, block_bytes)))
-        first = Part(self.conv_first, 1, features, block_bytes)
-        return Parts((first, body), Part(self.enlarge, 2, 3, self.bytes_per_pixel, self.scale))
+        enlarge = Part(self.enlarge, 2, 3, self.bytes_per_pixel, self._scale)
+        return residual_parts(self.conv_first, self.recon_trunk, self.LRconv, enlarge)
 
     @classmethod
-    def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def fitting(
+        cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
+    ) -> Self | None:
         features, up = outputs_of(tensors, "conv_first"), outputs_of(tensors, "upconv1")
         blocks = count_keys(tensors, r"recon_trunk\.\d+\.conv1\.weight")
         if not (features and up and blocks and outputs_of(tensors, "LRconv")):
             return None
-        scale = 4 if "upconv2.weight" in tensors else {4.0: 2, 9.0: 3}.get(up / features)
+        scale = scale_of_shuffles(features, up, "upconv2.weight" in tensors)
         return cls(features, blocks, scale) if scale else None
 
     @classmethod
     def modern_keys(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the keys of the official repository's first generation; others stay as they are.
-
-        ``model.1.sub`` holds the blocks and, last, LRconv. Behind it come convolutions with
-        shuffles and activations between them, so that their numbers tell the order and nothing
-        else.
-        """
-        trunk = re.compile(r"model\.1\.sub\.(\d+)\.(?:res\.(\d)\.)?(weight|bias)")
-        tail = sorted(
-            int(match[1])
-            for key in tensors
-            if (match := re.fullmatch(r"model\.(\d+)\.weight", key)) and match[1] != "0"
-        )
-        names = {3: ["upconv1"], 4: ["upconv1", "upconv2"]}.get(len(tail))
-        if "model.0.weight" not in tensors or names is None:
+        """Rename the keys of the official repository's first generation."""
+        numbers = tail_numbers(tensors)
+        if "model.0.weight" not in tensors or len(numbers) not in {3, 4}:
             return dict(tensors)
-        places = dict(zip(tail, [*names, "HRconv", "conv_last"], strict=True))
-        renamed = {}
-        for key, value in tensors.items():
-            if match := trunk.fullmatch(key):
-                block, conv, part = match.groups()
-                conv_name = {"0": "conv1", "2": "conv2"}.get(conv or "", "")
-                new = f"recon_trunk.{block}.{conv_name}.{part}" if conv else f"LRconv.{part}"
-            elif match := re.fullmatch(r"model\.(\d+)\.(weight|bias)", key):
-                new = f"{places.get(int(match[1]), 'conv_first')}.{match[2]}"
-            else:
-                new = key
-            renamed[new] = value
-        return renamed
+        return rename_layers(tensors, inverse(_first_generation("{}", numbers)))
+
+    def original_names(self) -> dict[str, dict[str, str]]:
+        tail = [2, 5, 8, 10] if self._scale == 4 else [2, 5, 7]
+        return {"official": {}, "official-old": _first_generation(str(self._blocks), tail)}
 
     def forward(self, x: Tensor) -> Tensor:
         shallow = self.conv_first(x)
@@ -173,32 +142,62 @@ class SRResNet(Generator):
         if self.upconv2 is not None:
             deep = self.relu(self.shuffle(self.upconv2(deep)))
         deep = self.relu(self.HRconv(deep))
-        # bfloat16 has one step of 1/256 near white: the picture itself is never made in it.
-        with torch.autocast(deep.device.type, enabled=False):
-            enlarged: Tensor = self.conv_last(deep.to(self.conv_last.weight.dtype))
-        return enlarged
+        return picture(self.conv_last, deep)
 
 
-def save_generator(path: Path, network: SRResNet, about: Mapping[str, Any]) -> None:
-    """Write a generator as ``.safetensors``; ``about`` holds JSON values worth keeping with it."""
-    save_weights(
-        path,
-        network.state_dict(),
-        kind="generator",
-        architecture=network.architecture,
-        options=network.options._asdict(),
-        about=about,
-    )
+def residual_parts(
+    first: Callable[[Tensor], Tensor], blocks: nn.Sequential, after: nn.Conv2d, enlarge: Part
+) -> Parts:
+    """Two convolutions a block, and a sum around all of them and ``after``, as parts."""
+    features = after.out_channels
+    maps = 4 * 5 * features
+    body = [Part(block, 2, features, maps) for block in blocks]
+    trunk = Residual((*body, Part(after, 1, features, maps)))
+    return Parts((Part(first, 1, features, maps), trunk), enlarge)
 
 
-def _conv3(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+def check_size(features: int, blocks: int, scale: int) -> None:
+    """Refuse what no network of residual blocks and pixel shuffles can have.
+
+    Raises:
+        InvalidInput: no such scale, or a size below 1.
+    """
+    if scale not in STEPS:
+        raise InvalidInput(f"scale is {scale}; there are 2, 3 and 4", field="scale")
+    if features < 1 or blocks < 1:
+        raise InvalidInput(
+            f"{features} features and {blocks} blocks: each is at least 1", field="features"
+        )
 
 
-def _start(convolution: nn.Conv2d, factor: float) -> None:
-    """He's normal distribution times ``factor``, bias 0."""
-    nn.init.kaiming_normal_(convolution.weight)
-    with torch.no_grad():
-        convolution.weight.mul_(factor)
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
+def scale_of_shuffles(features: int, first: int, second: bool) -> int | None:
+    """The scale that pixel shuffles make up.
+
+    Args:
+        features: channels before and after each shuffle.
+        first: channels that the first shuffle is given.
+        second: whether there is another one.
+    """
+    return 4 if second else {4.0: 2, 9.0: 3}.get(first / features)
+
+
+def tail_numbers(tensors: Mapping[str, Tensor]) -> list[int]:
+    """In files of the first generation: the numbers of what follows the trunk, in order.
+
+    Between those convolutions are shuffles and activations, which have no tensors: the numbers tell
+    the order and nothing else.
+    """
+    numbers = (re.fullmatch(r"model\.(\d+)\.weight", key) for key in tensors)
+    return sorted(int(match[1]) for match in numbers if match and match[1] != "0")
+
+
+def _first_generation(blocks: str, tail: Sequence[int]) -> dict[str, str]:
+    """Names of layers there: ``model.1.sub`` holds the blocks and, last, LRconv."""
+    last = ["upconv1", *(["upconv2"] if len(tail) == 4 else []), "HRconv", "conv_last"]
+    return {
+        "conv_first": "model.0",
+        "recon_trunk.{}.conv1": "model.1.sub.{}.res.0",
+        "recon_trunk.{}.conv2": "model.1.sub.{}.res.2",
+        "LRconv": f"model.1.sub.{blocks}",
+        **{name: f"model.{number}" for name, number in zip(last, tail, strict=True)},
+    }

@@ -7,7 +7,7 @@ beside it are for those who want the weights alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +20,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ranksrgan.contracts.checkpoint import load_state, save_state
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, TrainingDiverged
-from ranksrgan.srgan.architectures import load_generator
+from ranksrgan.srgan.architectures import TRAINABLE, load_generator, save_generator
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.discriminator import VGGDiscriminator, load_discriminator, save_discriminator
-from ranksrgan.srgan.srresnet import SRResNet, save_generator
+from ranksrgan.srgan.discriminators import (
+    DISCRIMINATORS,
+    Discriminator,
+    load_discriminator,
+    save_discriminator,
+)
+from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.network import Network
 
 STATE_FILE = "last.state.pt"
 GENERATOR_FILE = "generator.safetensors"
@@ -58,8 +64,8 @@ class Training:
     """
 
     config: TrainConfig
-    generator: SRResNet
-    discriminator: VGGDiscriminator | None
+    generator: Generator
+    discriminator: Discriminator | None
     generator_optimiser: Adam
     discriminator_optimiser: Adam | None
     average: AveragedModel | None = None
@@ -104,9 +110,9 @@ class Training:
         )
 
     @property
-    def result(self) -> SRResNet:
+    def result(self) -> Generator:
         """What is validated and written: the average of the generator if there is one."""
-        return cast(SRResNet, self.average.module) if self.average else self.generator
+        return cast(Generator, self.average.module) if self.average else self.generator
 
     def save(self, folder: Path, inputs: Mapping[str, str]) -> Path:
         """Write state and weights of the last completed step.
@@ -225,39 +231,40 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _generator(config: TrainConfig) -> SRResNet:
+def _generator(config: TrainConfig) -> Generator:
     wanted = config.generator
+
+    def make() -> Generator:
+        return TRAINABLE[wanted.architecture](**wanted.options())
+
     if wanted.weights is None:
-        return SRResNet(
-            wanted.features, wanted.blocks, wanted.scale, as_published=wanted.as_published
-        )
-    network = load_generator(wanted.weights)
-    if not isinstance(network, SRResNet):
-        raise InvalidConfig(
-            f"{wanted.weights} holds the architecture {network.architecture}; only "
-            f"{SRResNet.architecture} can be trained",
-            field="generator.weights",
-        )
-    size = (wanted.features, wanted.blocks, wanted.scale)
-    if network.options != size:
-        raise InvalidConfig(
-            f"{wanted.weights} has features, blocks and scale {tuple(network.options)}; the "
-            f"configuration says {size}",
-            field="generator.weights",
-        )
+        return make()
+    network = load_generator(wanted.weights, wanted.scale)
+    _require_alike(network, make, wanted.weights)
     return network
 
 
-def _discriminator(config: TrainConfig) -> VGGDiscriminator | None:
+def _discriminator(config: TrainConfig) -> Discriminator | None:
     wanted = config.discriminator
     if wanted is None:
         return None
+
+    def make() -> Discriminator:
+        return DISCRIMINATORS[wanted.architecture](wanted.width)
+
     if wanted.weights is None:
-        return VGGDiscriminator(wanted.width)
+        return make()
     network = load_discriminator(wanted.weights)
-    if network.width != wanted.width:
-        raise InvalidConfig(
-            f"{wanted.weights} has width {network.width}; the configuration says {wanted.width}",
-            field="discriminator.weights",
-        )
+    _require_alike(network, make, wanted.weights)
     return network
+
+
+def _require_alike(network: Network, make: Callable[[], Network], path: Path) -> None:
+    """A network that was read is to be what the configuration would make."""
+    with torch.device("meta"):  # without memory, and without drawing random numbers
+        wanted = make()
+    if str(network) != str(wanted):
+        raise InvalidConfig(
+            f"{path} holds {network}; the configuration says {wanted}",
+            field=f"{network.kind}.weights",
+        )

@@ -21,6 +21,7 @@ from ranksrgan.srgan.generator import Generator
 from ranksrgan.srgan.layout import Layout
 from ranksrgan.srgan.precision import LEAST_AGREEMENT, agreement, in_bfloat16
 from ranksrgan.srgan.tiling import Box, Tile, crop
+from ranksrgan.srgan.workers import workers
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,7 @@ _OPTIONS = ("device", "memory", "precision", "tile")
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
-#: ``(top, bottom)`` to rows ``top`` to ``bottom`` of an image, ``(1, 3, bottom - top, W)``, floating
-#: point in [0, 1].
+#: ``(top, bottom)`` to those rows of an image: ``(1, 3, bottom - top, W)``, values in [0, 1].
 ReadRows = Callable[[int, int], Tensor]
 
 
@@ -109,7 +109,13 @@ class GeneratorUpscaler:
             parameters_hash=hash_tensors(network.state_dict()),
         )
         exact = place(network.eval().requires_grad_(False).float(), self._device)
-        self._layout = Layout(exact.parts(), memory=memory, tile=tile, name=network.architecture)
+        self._layout = Layout(
+            exact.parts(),
+            memory=memory,
+            tile=tile,
+            name=network.architecture,
+            workers=workers() if self._device.type == "cpu" else None,
+        )
         # From the one to use first to the one that never fails.
         self._attempts = [exact.parts()]
         self.precision: Literal["float32", "bfloat16"] = "float32"

@@ -12,7 +12,7 @@ from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data import read_photograph
 from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
-from ranksrgan.srgan.srresnet import SRResNet
+from ranksrgan.srgan.generator import Generator
 from ranksrgan.srgan.upscaler import GeneratorUpscaler
 
 
@@ -64,7 +64,7 @@ class Validation:
             for column in ([name] if scorer.info.needs_reference else [name, f"{name}_dropped"])
         ]
 
-    def run(self, generator: SRResNet) -> dict[str, float | None]:
+    def run(self, generator: Generator) -> dict[str, float | None]:
         """Mean scores, and for each metric without a reference how many images it dropped.
 
         Raises:

@@ -10,12 +10,13 @@ pixel of the result depends on every pixel of the image: the trunk is never tile
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ranksrgan.srgan.generator import WholeImageGenerator, convolution, count_keys, outputs_of
+from ranksrgan.srgan.generator import WholeImageGenerator
+from ranksrgan.srgan.network import convolution, count_keys, outputs_of
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
 
@@ -66,6 +67,7 @@ class FastSRGAN(WholeImageGenerator):
 
     def __init__(self, features: int = 64, blocks: int = 8) -> None:
         super().__init__()
+        self.options = {"features": features, "blocks": blocks}
         self._features = features
         self.neck = nn.Sequential(convolution(3, features), nn.PReLU())
         self.stem = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
@@ -91,7 +93,9 @@ class FastSRGAN(WholeImageGenerator):
         return 4 * 7 * self._features  # measured on the CPU: 6.1
 
     @classmethod
-    def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def fitting(
+        cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
+    ) -> Self | None:
         features = outputs_of(tensors, "neck.0")
         blocks = count_keys(tensors, r"stem\.\d+\.conv1\.weight")
         if not (features and blocks and outputs_of(tensors, "bottleneck.0")):

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.srgan.generator import Generator, convolution, count_keys, outputs_of
+from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.network import convolution, count_keys, outputs_of
 from ranksrgan.srgan.parts import Part, Parts, Residual
 
 _SLOPE = 0.05
@@ -65,6 +66,7 @@ class IMDN(Generator):
 
     def __init__(self, features: int = 64, blocks: int = 8, scale: int = 4) -> None:
         super().__init__()
+        self.options = {"features": features, "blocks": blocks, "scale": scale}
         self._features, self._blocks, self._scale = features, blocks, scale
         trunk = [DistillationBlock(features) for _ in range(blocks)]
         self.model = nn.Sequential(
@@ -108,7 +110,9 @@ class IMDN(Generator):
         return Parts(trunk, Part(enlarge, 1, 3, self.bytes_per_pixel, self._scale))
 
     @classmethod
-    def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def fitting(
+        cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
+    ) -> Self | None:
         features = outputs_of(tensors, "model.0")
         blocks = count_keys(tensors, r"model\.1\.sub\.\d+\.conv1x1\.weight")
         scale = math.isqrt(outputs_of(tensors, "model.2") // 3)

@@ -11,11 +11,12 @@ PReLU.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
-from ranksrgan.srgan.generator import Generator, convolution, count_keys, outputs_of
+from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.network import convolution, count_keys, outputs_of
 from ranksrgan.srgan.parts import Part, Parts, Residual
 from ranksrgan.srgan.tiling import bytes_per_pixel
 
@@ -58,6 +59,7 @@ class LeftThomasSRGAN(Generator):
 
     def __init__(self, features: int = 64, doublings: int = 2) -> None:
         super().__init__()
+        self.options = {"features": features, "doublings": doublings}
         self._features, self._doublings = features, doublings
         self.block1 = nn.Sequential(convolution(3, features, 9), nn.PReLU())
         self.block2 = ResidualBlock(features)
@@ -98,7 +100,9 @@ class LeftThomasSRGAN(Generator):
         return Parts(trunk, Part(self.enlarge, 3, 3, self.bytes_per_pixel, self.scale))
 
     @classmethod
-    def fitting(cls, tensors: Mapping[str, Tensor]) -> Self | None:
+    def fitting(
+        cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
+    ) -> Self | None:
         features = outputs_of(tensors, "block1.0")
         doublings = count_keys(tensors, r"block8\.\d+\.conv\.weight")
         if not (features and doublings and outputs_of(tensors, "block7.0")):

@@ -1,0 +1,37 @@
+"""``ranksrgan-srgan export-onnx``: a weights file as an ONNX model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand; `run` does it."""
+    parser = subparsers.add_parser(
+        "export-onnx",
+        help="write a generator as an ONNX model",
+        description=(
+            "Write a generator as an ONNX model that takes images of any number and size, and "
+            "compare it with torch, if onnxruntime is installed."
+        ),
+    )
+    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help=".safetensors, .pth or .pt")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.onnx")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the parsed command line says."""
+    from ranksrgan.srgan.architectures import load_generator
+    from ranksrgan.srgan.onnx_export import export_onnx
+
+    network = load_generator(args.weights)
+    difference = export_onnx(network, args.output)
+    compared = (
+        "not compared, since onnxruntime is not installed"
+        if difference is None
+        else f"at most {difference:.1e} from torch"
+    )
+    print(f"{args.output}: {network.architecture} x{network.scale}, {compared}")
+    return 0

@@ -1,0 +1,83 @@
+"""Weights files made of weights files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ranksrgan.contracts import atomic
+from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.srgan.architectures import (
+    ARCHITECTURES,
+    load_generator,
+    require_scale,
+    save_generator,
+)
+from ranksrgan.srgan.discriminators import READABLE
+from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.interpolation import interpolate
+from ranksrgan.srgan.network import Network
+from ranksrgan.srgan.network_files import network_of, save_network
+
+
+def convert(
+    source: Path, target: Path, form: str | None = None, scale: int | None = None
+) -> Network:
+    """Write the weights of a file in another form; no number changes.
+
+    Args:
+        source: a generator or discriminator, see `load_generator` and `load_discriminator`.
+        target: ``.safetensors`` for ours, ``.pth`` or ``.pt`` for a file of the original project.
+        form: of the latter, see `Network.original_names`; the first that there is by default.
+        scale: of a generator whose tensors leave it open.
+
+    Returns:
+        The network that was read.
+
+    Raises:
+        InvalidCheckpoint: see `load_network`.
+        InvalidInput: ``target`` ends in something else, or a form is given for our own.
+        NotSupported: no original code loads this network in that form.
+    """
+    ours = target.suffix == ".safetensors"
+    if not ours and target.suffix not in {".pth", ".pt"}:
+        raise InvalidInput(f"{target}: weights end in .safetensors, .pth or .pt", field=str(target))
+    if ours and form is not None:
+        raise InvalidInput(
+            f"{target}: there is one form of .safetensors; {form} is for a .pth", field="to"
+        )
+    weights = load_weights(source)
+    said = None if scale is None else {"scale": scale}
+    network: Network = network_of(weights, {**ARCHITECTURES, **READABLE}, said)
+    require_scale(network, scale, source)
+    if ours:
+        save_network(target, network, weights.about)
+    else:
+        first = next(iter(network.original_names()), "official")
+        state = network.original_state(form or first)
+        with atomic.replacing(target) as temporary:
+            torch.save(state, temporary)
+    return network
+
+
+def interpolate_files(a: Path, b: Path, alpha: float, target: Path) -> Generator:
+    """Write the generator between two, see `interpolate`.
+
+    Args:
+        a: weights of a generator, the result at ``alpha`` 0.
+        b: likewise, at 1.
+        alpha: from 0 to 1.
+        target: a ``.safetensors`` file.
+
+    Raises:
+        InvalidCheckpoint: see `load_generator`.
+        InvalidInput: see `interpolate`; or ``target`` ends in something else.
+    """
+    if target.suffix != ".safetensors":
+        raise InvalidInput(f"{target}: it is written as .safetensors", field=str(target))
+    network, other = load_generator(a), load_generator(b)
+    network.load_state_dict(interpolate(network, other, alpha))
+    save_generator(target, network, {"between": [str(a), str(b)], "alpha": alpha})
+    return network
