@@ -104,10 +104,16 @@ def test_png_and_tiff_keep_everything(suffix: str) -> None:
 
 
 @pytest.mark.parametrize(("colour", "alpha"), [(RGB, ALPHA), (DEEP, DEEP_ALPHA)])
-def test_grey_with_alpha_is_kept_in_three_channels(colour: Pixels, alpha: Pixels) -> None:
+def test_grey_with_alpha_stays_grey(colour: Pixels, alpha: Pixels) -> None:
     grey = colour[..., :1]
-    decoded = decode_image(encode_image(Picture(grey, alpha)))
-    assert equal(decoded, grey.repeat(3, axis=2), alpha)
+    assert equal(decode_image(encode_image(Picture(grey, alpha))), grey, alpha)
+
+
+def test_grey_with_alpha_in_tiff_has_three_channels_where_readers_need_them() -> None:
+    decoded = decode_image(encode_image(Picture(RGB[..., :1], ALPHA), suffix=".tif"))
+    assert equal(decoded, RGB[..., :1], ALPHA)
+    decoded = decode_image(encode_image(Picture(DEEP[..., :1], DEEP_ALPHA), suffix=".tif"))
+    assert equal(decoded, DEEP[..., :1].repeat(3, axis=2), DEEP_ALPHA)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -19,16 +20,18 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ranksrgan.contracts import atomic
+from ranksrgan.contracts import atomic, exif
+from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
+from ranksrgan.contracts.encoders import Layout, open_writer
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
+from ranksrgan.contracts.picture import Metadata as Metadata
+from ranksrgan.contracts.picture import Picture as Picture
+from ranksrgan.contracts.picture import Pixels as Pixels
 
 #: Pixels (height times width) that a process decodes unless it is told otherwise.
 MAX_PIXELS = 2**26
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.
@@ -57,32 +60,6 @@ _UPRIGHT: dict[int, Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]] 
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded image.
-
-    Attributes:
-        colour: ``(H, W, C)``, C = 3 (RGB) or 1 (grey), uint8 or uint16.
-        alpha: ``(H, W)`` of the same type, not premultiplied; None if there is none.
-    """
-
-    colour: Pixels
-    alpha: Pixels | None = None
-
-    @property
-    def height(self) -> int:
-        return int(self.colour.shape[0])
-
-    @property
-    def width(self) -> int:
-        return int(self.colour.shape[1])
-
-    @property
-    def depth(self) -> int:
-        """The largest value a channel can hold: 255 or 65535."""
-        return int(np.iinfo(self.colour.dtype).max)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -124,6 +101,8 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode PNG, JPEG, WebP, TIFF or BMP bytes, 8 or 16 bits, with the EXIF orientation applied.
 
+    EXIF block and ICC profile come along as they are (see `Metadata`).
+
     Args:
         data: the file's content.
         name: what error messages call it.
@@ -144,8 +123,9 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     field=name,
                 )
             image.load()
+            metadata = _metadata(image, data)
             if _bits_per_sample(image, data) > 8:
-                return _decode_deep(data, image, name)
+                return replace(_decode_deep(data, image, name), metadata=metadata)
             transparent = "transparency" in image.info
             mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
             mode = mode or _MODES.get(image.mode)
@@ -155,13 +135,19 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     field=name,
                 )
             upright = ImageOps.exif_transpose(image)
-            return _split_alpha(np.asarray(upright.convert(mode)))
+            return replace(_split_alpha(np.asarray(upright.convert(mode))), metadata=metadata)
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ImageTooLarge(
             f"{name}: its header claims far more than the {max_pixels} pixels that are read",
             field=name,
         ) from error
     except UnidentifiedImageError as error:
+        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise InvalidImage(
+                f"{name} is a damaged TIFF file, or one of a kind that is not read (16-bit grey "
+                "with alpha is one); convert it to PNG first",
+                field=name,
+            ) from error
         raise InvalidImage(
             f"{name} is not a PNG, JPEG, WebP, TIFF or BMP image", field=name
         ) from error
@@ -172,7 +158,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
 
 
 def encode_image(picture: Picture, *, suffix: str = ".png", quality: int = 95) -> bytes:
-    """Encode a picture; PNG and TIFF keep 16 bits and alpha.
+    """Encode a picture: PNG and TIFF keep all of it, and every format but BMP its metadata.
 
     Args:
         picture: what to encode.
@@ -182,39 +168,22 @@ def encode_image(picture: Picture, *, suffix: str = ".png", quality: int = 95) -
     Raises:
         InvalidInput: the format is unknown or cannot hold this picture.
     """
-    suffix = suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InvalidInput(
-            f"cannot write {suffix or 'a file without suffix'}: use one of "
-            f"{', '.join(sorted(SUFFIXES))}",
-            field="suffix",
-        )
-    deep = picture.depth > 255
-    if deep and suffix not in {".png", ".tif", ".tiff"}:
-        raise InvalidInput(f"{suffix} cannot hold 16 bits: use .png or .tif", field="suffix")
-    if picture.alpha is not None and suffix in {".jpg", ".jpeg", ".bmp"}:
-        raise InvalidInput(f"{suffix} cannot hold transparency: use .png", field="suffix")
-    colour = picture.colour
-    if picture.alpha is None:
-        pixels = colour[..., 0] if colour.shape[2] == 1 else colour[..., ::-1]
-    else:
-        bgr = np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour[..., ::-1]
-        pixels = np.dstack([bgr, picture.alpha])
-    options: list[int] = []
-    if suffix in {".jpg", ".jpeg"}:
-        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    elif suffix == ".webp":
-        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
-    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
-    if not done:
-        raise InvalidInput(f"the encoder of {suffix} refused the picture", field="suffix")
-    return encoded.tobytes()
+    file = io.BytesIO()
+    _encode(file, picture, suffix, quality)
+    return file.getvalue()
 
 
 def write_image(path: Path, picture: Picture, *, quality: int = 95) -> None:
     """Write a picture to ``path``, whole or not at all, in the format of its suffix."""
     path = Path(path)
-    atomic.write_bytes(path, encode_image(picture, suffix=path.suffix, quality=quality))
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        _encode(file, picture, path.suffix, quality)
+
+
+def _encode(file: BinaryIO, picture: Picture, suffix: str, quality: int) -> None:
+    writer = open_writer(file, Layout.of(picture), suffix=suffix, quality=quality)
+    writer.write(picture)
+    writer.close()
 
 
 def to_tensor(picture: Picture) -> Tensor:
@@ -259,6 +228,19 @@ def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
     return 8
 
 
+def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
+    profile = image.info.get("icc_profile")
+    if image.format == "TIFF":
+        block = exif.from_tiff(data)
+    else:
+        block = image.info.get("exif")
+        block = block.removeprefix(b"Exif\0\0") if isinstance(block, bytes) else None
+    return Metadata(
+        exif=exif.upright(block) if block else None,
+        icc_profile=profile if isinstance(profile, bytes) and profile else None,
+    )
+
+
 def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
@@ -275,6 +257,8 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
         return Picture(deep[..., None], alpha)
     if deep.shape[2] == 3:
         return Picture(np.ascontiguousarray(deep[..., ::-1]))
+    if deep.shape[2] == 4 and image.format == "PNG" and data[25] == 4:  # grey, which OpenCV repeats
+        return Picture(np.ascontiguousarray(deep[..., :1]), np.ascontiguousarray(deep[..., 3]))
     if deep.shape[2] == 4:
         return Picture(np.ascontiguousarray(deep[..., 2::-1]), np.ascontiguousarray(deep[..., 3]))
     raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)

@@ -6,20 +6,28 @@ import argparse
 import json
 import logging
 import sys
+import time
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranksrgan.contracts import atomic
+from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.console import whole_number
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import MAX_PIXELS
+from ranksrgan.contracts.interruption import stop_requested
 
 if TYPE_CHECKING:
     from ranksrgan.contracts.upscaler import Upscaler
+    from ranksrgan.srgan.batch import Report
+    from ranksrgan.srgan.files import Plan
 
 log = logging.getLogger(__name__)
 
 _WEIGHTS = (".safetensors", ".pth", ".pt")
+
+# The options of weights that run here, as the command and as the model's spec call them.
+_MODEL_OPTIONS = ("device", "memory", "tile", "precision", "self_ensemble", "back_projection")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,9 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "upscale",
         help="enlarge images",
         description=(
-            "Enlarge image files, and the images directly in folders. Transparency and 16 bits are "
-            "kept, a large image is tiled without seams. A file that fails is reported and the "
-            "others go on; the exit code is 1 then."
+            "Enlarge image files, and the images in folders and the folders below. Transparency, "
+            "grey, 16 bits, EXIF and ICC profile are kept; a large image is tiled without seams "
+            "and written in strips. A file that fails is reported and the others go on; the exit "
+            "code is 1 then."
         ),
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="file or folder")
@@ -48,40 +57,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="SPEC",
         help="weights file, bicubic, or a service: grpc://HOST:PORT/NAME, unix:///PATH.sock/NAME",
     )
-    parser.add_argument("--device", help="where the weights run: cpu (default), cuda, cuda:1")
+    _add_model_options(parser.add_argument_group("weights that run here"))
+    _add_result_options(parser.add_argument_group("results"))
     parser.add_argument(
-        "--tile",
-        type=whole_number(1),
-        metavar="N",
-        help="longest side of a tile in input pixels (default: as large as --memory allows)",
-    )
-    parser.add_argument(
-        "--memory",
-        type=whole_number(1),
-        metavar="MIB",
-        help="for the activations of one tile (default 1024)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("keep", "png", "jpg", "webp", "tif"),
-        default="keep",
-        help="of the results (default: that of each input)",
-    )
-    parser.add_argument(
-        "--quality",
-        type=_quality,
-        default=95,
-        metavar="1..100",
-        help="of JPEG and WebP (default %(default)s)",
-    )
-    parser.add_argument(
-        "--suffix", default="", metavar="TEXT", help="added to each name: _x4 makes a_x4.png"
-    )
-    parser.add_argument(
-        "--skip-existing", action="store_true", help="leave results alone that are there already"
-    )
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="write what became of each input, as JSON"
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write what became of each input, sizes and seconds, as JSON",
     )
     parser.add_argument(
         "--max-pixels",
@@ -92,61 +74,167 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
+def _add_model_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--device", help="cpu (default), cuda, cuda:1")
+    group.add_argument(
+        "--tile",
+        type=whole_number(1),
+        metavar="N",
+        help="longest side of a tile in input pixels (default: as large as --memory allows)",
+    )
+    group.add_argument(
+        "--memory",
+        type=_memory,
+        metavar="SIZE",
+        help="for feature maps and activations: 2GiB, 512MiB, or a number of MiB (default 1GiB)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        help="auto: bfloat16 where it is fast and gives the same picture (default: float32)",
+    )
+
+
+def _add_result_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--out-scale",
+        type=_scale,
+        metavar="S",
+        help="side of a result over that of its input, up to two decimals; what the model makes "
+        "is resized to it (default: the model's scale)",
+    )
+    group.add_argument(
+        "--format",
+        choices=("keep", "png", "jpg", "webp", "tif"),
+        default="keep",
+        help="of the results (default: that of each input)",
+    )
+    group.add_argument(
+        "--quality",
+        type=_quality,
+        default=95,
+        metavar="1..100",
+        help="of JPEG and WebP (default %(default)s)",
+    )
+    group.add_argument(
+        "--suffix", default="", metavar="TEXT", help="added to each name: _x4 makes a_x4.png"
+    )
+    group.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave results alone that are there already: continues a run that was stopped",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says; 0 if every input has its result, else 1.
+
+    The first SIGTERM or Ctrl-C stops the work between two tiles; what is written stays, and the
+    report is written too.
 
     Raises:
         InvalidInput: the inputs, output and options do not go together; nothing was done.
         UnknownName, InvalidCheckpoint, ServiceUnavailable: the model cannot be opened.
     """
     # Heavy imports wait until here, so that --help does not.
+    from ranksrgan.srgan.batch import Report, entry_of
+    from ranksrgan.srgan.files import plan_files
+
+    started = time.perf_counter()
+    plan = plan_files(args.inputs, args.output, suffix=args.suffix, format=args.format)
+    report = Report([entry_of(failed) for failed in plan.failed])
+    stopped = _enlarge(args, plan, _open(args), report)
+    content = report.to_json()
+    if args.report:
+        facts = {
+            "model": args.model,
+            "stopped": stopped,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        atomic.write_text(args.report, json.dumps({**facts, **content}, indent=2) + "\n")
+    log.info("%(done)d enlarged, %(skipped)d skipped, %(failed)d failed", content)
+    if stopped:
+        left = len(plan.jobs) + len(plan.failed) - len(report.entries)
+        log.error("stopped with %d to do; --skip-existing continues", left)
+    return 1 if report.failed or stopped else 0
+
+
+def _enlarge(args: argparse.Namespace, plan: Plan, upscaler: Upscaler, report: Report) -> bool:
+    """Add an entry for each job; True if the user stopped it before the last."""
     from tqdm import tqdm
 
-    from ranksrgan.srgan.files import Report, plan_files, run_jobs
+    from ranksrgan.srgan.batch import Storage, run_jobs
 
-    plan = plan_files(args.inputs, args.output, suffix=args.suffix, format=args.format)
-    entries = run_jobs(
-        plan.jobs,
-        _open(args),
+    storage = Storage(
         quality=args.quality,
         skip_existing=args.skip_existing,
         max_pixels=args.max_pixels,
+        out_scale=args.out_scale,
     )
-    report = Report(list(plan.failed))
-    with tqdm(total=len(plan.jobs), unit="image", disable=not sys.stderr.isatty()) as bar:
-        for failed in plan.failed:
+    bar = tqdm(
+        total=len(plan.jobs),
+        unit="image",
+        disable=not sys.stderr.isatty(),
+        bar_format="{percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
+    )
+    with bar, stop_requested() as stopping, cancellation.scope(lambda: not stopping()):
+        for failed in report.failed:
             bar.write(f"failed: {failed.message}", file=sys.stderr)
-        for entry in entries:
-            report.entries.append(entry)
-            bar.update()
-            if entry.error is not None:
-                bar.write(f"failed: {entry.message}", file=sys.stderr)
-    content = report.to_json()
-    if args.report:
-        atomic.write_text(
-            args.report, json.dumps({"model": args.model, **content}, indent=2) + "\n"
-        )
-    log.info("%(done)d enlarged, %(skipped)d skipped, %(failed)d failed", content)
-    return 1 if report.failed else 0
+        try:
+            for entry in run_jobs(plan.jobs, upscaler, storage, progress=bar.update):
+                report.entries.append(entry)
+                if entry.skipped:
+                    bar.total -= 1  # no time went into it: the estimate is about the others
+                    bar.refresh()
+                if entry.error is not None:
+                    bar.write(f"failed: {entry.message}", file=sys.stderr)
+        except RequestCancelled:
+            if not stopping():
+                raise
+            return True
+    return False
 
 
 def _open(args: argparse.Namespace) -> Upscaler:
     from ranksrgan.contracts import open_upscaler
 
-    options = {"device": args.device, "tile": args.tile, "memory": args.memory}
-    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    options = {name: getattr(args, name, None) for name in _MODEL_OPTIONS}
+    given = [f"{name}={value}" for name, value in options.items() if value]
     spec: str = args.model
     name, _, query = spec.partition("?")
     if given and Path(name).suffix not in _WEIGHTS:
+        flags = (option.partition("=")[0].replace("_", "-") for option in given)
         raise InvalidInput(
-            f"--{', --'.join(option.partition('=')[0] for option in given)}: only weights that run "
-            f"here have that choice; {name} decides by itself",
+            f"--{', --'.join(flags)}: only weights that run here have that choice; {name} decides "
+            "by itself",
             field="model",
         )
     return open_upscaler(f"{name}?{'&'.join(filter(None, [query, *given]))}" if given else spec)
+
+
+def _memory(text: str) -> str:
+    from ranksrgan.srgan.upscaler import parse_memory
+
+    try:
+        parse_memory(text)
+    except InvalidInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _quality(text: str) -> int:
     if whole_number(1)(text) > 100:
         raise argparse.ArgumentTypeError(f"{text} is above 100")
     return int(text)
+
+
+def _scale(text: str) -> Fraction:
+    try:
+        scale = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        scale = Fraction(0)
+    if not 0 < scale <= 32 or 100 % scale.denominator:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a number above 0, at most 32, with at most two decimals"
+        )
+    return scale

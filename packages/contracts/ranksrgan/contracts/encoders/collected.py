@@ -1,0 +1,47 @@
+"""Formats whose encoders want the whole picture: WebP and BMP, by Pillow."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from ranksrgan.contracts.encoders.layout import Layout, interleaved
+from ranksrgan.contracts.picture import Picture
+
+
+class CollectedWriter:
+    """Keeps the strips as integers and encodes them in the end. BMP has no place for metadata.
+
+    Args:
+        file: at its beginning.
+        layout: of the picture.
+        suffix: ``".webp"`` or ``".bmp"``.
+        quality: of WebP, 1 to 100.
+    """
+
+    def __init__(self, file: BinaryIO, layout: Layout, suffix: str, quality: int) -> None:
+        self._file, self._layout, self._suffix, self._quality = file, layout, suffix, quality
+        self._pixels = np.empty((layout.height, layout.width, layout.samples), np.uint8)
+        self._rows = 0
+
+    def write(self, strip: Picture) -> None:
+        self._pixels[self._rows : self._rows + strip.height] = interleaved(strip)
+        self._rows += strip.height
+
+    def close(self) -> None:
+        kind = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[self._layout.samples]
+        pixels = self._pixels[..., 0] if kind == "L" else self._pixels
+        image = PillowImage.fromarray(pixels)
+        if self._suffix == ".bmp":
+            image.save(self._file, "BMP")
+            return
+        if kind in ("L", "LA"):
+            image = image.convert("RGB" if kind == "L" else "RGBA")
+        options: dict[str, bytes] = {}
+        if self._layout.exif:
+            options["exif"] = self._layout.exif
+        if self._layout.metadata.icc_profile:
+            options["icc_profile"] = self._layout.metadata.icc_profile
+        image.save(self._file, "WEBP", quality=self._quality, **options)
