@@ -1,9 +1,9 @@
 """Samples per second of every kind of training data against the training step that eats them.
 
 The step is SRResNet's (16 blocks, 64 channels, L1, Adam) on crops of 128. ``samples / s`` is what
-one thread makes that does nothing else, and ``times a step`` how often over that alone would feed
-the training; ``CPU ms`` is the time of all threads for one sample, which other load on the machine
-changes less. ``fed step`` is a step beside ``--workers`` threads, which share its cores, relative
+``--workers`` threads make while nothing else runs, and ``times a step`` how often over that would
+feed the training; ``CPU ms`` is the time of all threads for one sample, which other load on the
+machine changes less. ``fed step`` is a step beside those threads, which share its cores, relative
 to one on a batch that lies ready: 1.00 where the data costs nothing.
 """
 
@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
-from timing import medians
 
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed, place
 from ranksrgan.contracts.images import Picture, from_tensor, list_images, write_image
@@ -31,7 +30,6 @@ from ranksrgan.srgan.srresnet import SRResNet
 
 SCALE = 4
 CROP = 128
-ROUNDS = 3
 BICUBIC = Bicubic()
 
 
@@ -42,6 +40,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4, help="in a measurement of fed steps")
+    parser.add_argument("--batches", type=int, default=24, help="made in each measurement")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -110,18 +109,16 @@ def compare(sources: dict[str, CropSource], given: argparse.Namespace) -> None:
     steps(repeat(ready, given.steps))
     eaten = given.batch * given.steps / (time.perf_counter() - began)
     step_cpu = (time.process_time() - began_cpu) / (given.batch * given.steps)
-    alone = medians({name: one_batch(source) for name, source in sources.items()}, rounds=ROUNDS)
     print(
         f"training step: batch {given.batch}, {device}, {'bfloat16' if bfloat16 else 'float32'}, "
         f"{torch.get_num_threads()} threads: {eaten:.1f} samples / s, CPU ms {1e3 * step_cpu:.1f}"
     )
     print(f"{'data':<27}{'samples / s':>12}{'times a step':>14}{'CPU ms':>8}{'fed step':>10}")
     for name, source in sources.items():
-        rate = given.batch / alone[name]
-        began_cpu = time.process_time()
-        for number in range(ROUNDS):
-            source.batch(1000 + number)
-        cpu = (time.process_time() - began_cpu) / (ROUNDS * given.batch)
+        began, began_cpu = time.perf_counter(), time.process_time()
+        made = given.batch * sum(1 for _ in source.batches(1, given.batches))
+        rate = made / (time.perf_counter() - began)
+        cpu = (time.process_time() - began_cpu) / made
         # The bare step again beside it, since the machine may have got slower meanwhile.
         began = time.perf_counter()
         steps(repeat(ready, given.steps))
@@ -130,11 +127,6 @@ def compare(sources: dict[str, CropSource], given: argparse.Namespace) -> None:
             steps(islice(batches, given.steps))
             fed = (time.perf_counter() - between) / (between - began)
         print(f"{name:<27}{rate:>12.0f}{rate / eaten:>14.1f}{1e3 * cpu:>8.1f}{fed:>10.2f}")
-
-
-def one_batch(source: CropSource) -> Callable[[], Batch]:
-    numbers = iter(range(1, 10**6))
-    return lambda: source.batch(next(numbers))
 
 
 def training_step(device: torch.device, bfloat16: bool) -> Callable[[Batch], None]:
