@@ -162,7 +162,17 @@ def config_from_proto(config: struct_pb2.Struct) -> dict[str, Any]:
         content: dict[str, Any] = json_format.MessageToDict(config)
     except (json_format.Error, ValueError) as error:  # NaN, or a value of no kind
         raise InvalidConfig(f"config: {error}", field="config") from error
-    return content
+    whole: dict[str, Any] = _with_whole_numbers(content)
+    return whole
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """On the wire every number is a float; 4 is to be 4 again, where only that will do."""
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _timestamp(seconds: float | None) -> Timestamp | None:
