@@ -446,6 +446,7 @@ ESCAPES = ["../outside/waves", "/etc", "images/..", "images/a/b", "file:///etc",
             for network, error, says in (
                 ("/etc/vgg.pth", InvalidInput, "nor models/NAME"),
                 ("vgg19.pth", InvalidInput, "nor models/NAME"),
+                ("rankers/link", UnknownName, "no rankers/link"),
                 ("models/link?layers=conv5_4", UnknownName, "no models/link"),
             )
         ),
@@ -493,7 +494,7 @@ def test_a_generator_of_other_settings_is_not_continued(serving: GeneratorServin
     serving.training.train("taken", configured(run__steps=2)).result(PATIENCE)
     before = (serving.root / "generators" / "taken" / "config.yaml").read_text()
     operation = serving.training.train("taken", configured(run__steps=2, data__batch=3))
-    with pytest.raises(InvalidConfig, match="data.batch: 2 then, 3 now") as caught:
+    with pytest.raises(InvalidConfig, match=r"data\.batch: 2 then, 3 now") as caught:
         operation.result(PATIENCE)
     assert caught.value.field == "generator_id"
     assert str(serving.root) not in str(caught.value)

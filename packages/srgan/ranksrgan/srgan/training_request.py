@@ -3,13 +3,13 @@
 A client's configuration has the keys of `TrainConfig`. What is a path or a spec there is a name
 here, and is looked up in the server's data root:
 
-    data.hr, validation.hr            images/NAME
-    generator.weights                 generators/NAME, trained here before, or models/NAME
-    discriminator.weights             likewise
-    losses.perceptual.network         an asset by name (vgg19), or models/NAME; with options
-    losses.rank.rankers.spec          rankers/NAME with options, or a Ranker, perhaps a service's,
-                                      that the operator has given a name
-    validation.scorers                metrics by name, with options, and weighted sums of them
+    images                     images/NAME, a folder of them or a pack
+    weights to start from      generators/NAME, trained here before, or models/NAME
+    losses.perceptual.network  an asset by name (vgg19), models/NAME, or a Ranker: rankers/NAME
+    Rankers                    rankers/NAME with options, or one, perhaps a service's, that the
+                               operator has given a name
+    losses.scorers             likewise, or a metric as below
+    scorers of the validation  metrics by name, with options, and weighted sums of them
 
 A key of free text that is not in `NAMES` or `PLAIN` is refused, whatever it comes to mean: nothing
 that a client sends is ever opened as a path or an address.
@@ -27,7 +27,6 @@ from ranksrgan.contracts.assets import ASSETS
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
-from ranksrgan.contracts.images import list_images
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.state import DISCRIMINATOR_FILE, GENERATOR_FILE
@@ -73,11 +72,17 @@ def read_config(
 
 
 def used_rankers(config: Mapping[str, Any], rankers: Mapping[str, str]) -> dict[str, str]:
-    """Those of the operator's Rankers that a valid configuration names."""
-    asked = config.get("losses", {}).get("rank", {}).get("rankers", [])
-    return {
-        ranker["spec"]: rankers[ranker["spec"]] for ranker in asked if ranker["spec"] in rankers
-    }
+    """Those of the operator's Rankers that a configuration may name."""
+    texts = set(_texts(config))
+    return {name: spec for name, spec in rankers.items() if name in texts}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def free_text_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -129,10 +134,8 @@ def _looked_up(value: Any, key: str, field: str, names: Names) -> Any:
 
 def _images(name: str, field: str, names: Names) -> str:
     folder = names.root.find(name, IMAGES, field)
-    try:
-        list_images(folder)
-    except InvalidInput as error:
-        raise InvalidInput(f"{field}: {error.message}", field=field) from error
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise InvalidInput(f"{field}: {name} holds no image", field=field)
     return str(folder)
 
 
@@ -159,10 +162,13 @@ def _features(spec: str, field: str, names: Names) -> str:
     name, question, options = spec.partition("?")
     if name in ASSETS:
         return spec
+    if name.partition("/")[0] == RANKERS:
+        return _trained_ranker(spec, field, names)
     if name.partition("/")[0] == MODELS:
         return f"{names.root.find_weights(name, MODELS, field)}{question}{options}"
     raise InvalidInput(
-        f"{field}: {spec[:120]!r} is neither an asset's name, such as vgg19, nor {MODELS}/NAME",
+        f"{field}: {spec[:120]!r} is neither an asset's name, such as vgg19, nor {MODELS}/NAME or "
+        f"{RANKERS}/NAME",
         field=field,
     )
 
@@ -170,15 +176,24 @@ def _features(spec: str, field: str, names: Names) -> str:
 def _ranker(spec: str, field: str, names: Names) -> str:
     if spec in names.rankers:
         return names.rankers[spec]
-    name, question, options = spec.partition("?")
-    if name.partition("/")[0] == RANKERS:
-        path = names.root.find_weights(name, RANKERS, field, inside=RANKER_FILE)
-        return f"{path}{question}{options}"
+    if spec.partition("/")[0] == RANKERS:
+        return _trained_ranker(spec, field, names)
     named = "".join(f", {name}" for name in names.rankers)
     raise InvalidInput(
         f"{field}: {spec[:120]!r} is not known here; possible are {RANKERS}/NAME{named}",
         field=field,
     )
+
+
+def _trained_ranker(spec: str, field: str, names: Names) -> str:
+    name, question, options = spec.partition("?")
+    path = names.root.find_weights(name, RANKERS, field, inside=RANKER_FILE)
+    return f"{path}{question}{options}"
+
+
+def _scorer(spec: str, field: str, names: Names) -> str:
+    named = spec in names.rankers or spec.partition("/")[0] == RANKERS
+    return (_ranker if named else _metric)(spec, field, names)
 
 
 def _metric(spec: str, field: str, names: Names) -> str:
@@ -192,13 +207,19 @@ def _metric(spec: str, field: str, names: Names) -> str:
 #: How the names at these keys are looked up.
 NAMES: dict[str, Callable[[str, str, Names], str]] = {
     "data.hr": _images,
+    "data.lr": _images,
     "validation.hr": _images,
     "generator.weights": _generator,
     "discriminator.weights": _discriminator,
     "losses.perceptual.network": _features,
     "losses.rank.rankers.spec": _ranker,
+    "losses.scorers.spec": _scorer,
     "validation.scorers": _metric,
+    "validation.if_available": _metric,
 }
-#: Keys of free text that is never opened: a device, the name of a column.
-PLAIN = frozenset({"run.device", "validation.best"})
+#: Keys of free text that is never opened: a device, names of layers and of columns.
+PLAIN = frozenset(
+    {"run.device", "losses.perceptual.layers", "validation.best"}
+    | {"validation.drift.optimised", "validation.drift.held_out"}
+)
 _FREE = frozenset(free_text_keys(TrainConfig))
