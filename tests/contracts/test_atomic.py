@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.checkpoint import load_state, load_weights
+from ranksrgan.contracts.errors import DiskFull
 
 
 def names(folder: Path) -> list[str]:
@@ -110,3 +113,64 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         atomic.write_text(tmp_path / "a", "x")
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_and_the_old_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.txt"
+    atomic.write_text(path, "old")
+
+    def full(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        DiskFull, match=r"a\.txt cannot be written: .* MiB are free there"
+    ) as caught:
+        atomic.write_text(path, "new")
+    assert caught.value.field == str(path)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_other_failures_are_what_they_were(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), atomic.room_for(tmp_path / "a.txt"):
+        raise PermissionError(errno.EACCES, "no")
+
+
+SHORT_OF_ROOM = """
+import resource, sys
+from pathlib import Path
+import torch
+from ranksrgan.contracts.checkpoint import save_state, save_weights
+from ranksrgan.contracts.errors import DiskFull
+
+folder = Path(sys.argv[1])
+def save(size):
+    tensors = {"a": torch.full((size,), float(size))}
+    for path, write in (
+        (folder / "a.pt", lambda path: save_state(path, tensors)),
+        (folder / "a.safetensors", lambda path: save_weights(
+            path, tensors, kind="generator", architecture="none", options={})),
+    ):
+        try:
+            write(path)
+            print("written")
+        except DiskFull as error:
+            print("full" if str(path) in str(error) else error)
+save(10)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+save(100_000)
+"""
+
+
+def test_writers_of_checkpoints_that_run_out_of_room(tmp_path: Path) -> None:
+    """A limit on the size of files makes a write fail half way, as a full disk does."""
+    program = [sys.executable, "-c", SHORT_OF_ROOM, str(tmp_path)]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["written", "written", "full", "full"]
+    assert names(tmp_path) == ["a.pt", "a.safetensors"]
+    assert load_state(tmp_path / "a.pt")["a"].tolist() == [10.0] * 10
+    assert load_weights(tmp_path / "a.safetensors").tensors["a"].tolist() == [10.0] * 10

@@ -46,6 +46,7 @@ def test_codes_are_unique_and_statuses_exist() -> None:
         (errors.MissingAsset, FileNotFoundError),
         (errors.ServiceUnavailable, ConnectionError),
         (errors.DeadlineExceeded, TimeoutError),
+        (errors.DiskFull, OSError),
     ],
 )
 def test_each_is_what_a_python_caller_expects(

@@ -112,7 +112,7 @@ def test_synced_norm_alone_is_batch_norm(tmp_path: Path) -> None:
     """In a group of one process: values, gradients and running statistics."""
     from torch import distributed
 
-    from ranksrgan.ranker.synced_norm import sync_norms
+    from ranksrgan.metrics.synced_norm import sync_norms
 
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).double()

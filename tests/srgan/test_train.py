@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -14,18 +15,21 @@ import numpy as np
 import pytest
 import torch
 
-from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state, save_weights
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
+    DiskFull,
     InvalidCheckpoint,
     InvalidConfig,
     ServiceUnavailable,
     TrainingDiverged,
 )
 from ranksrgan.contracts.images import Picture, write_image
+from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.srgan import load_generator, train
 from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.data import open_crops
 from ranksrgan.srgan.discriminator import VGGDiscriminator, save_discriminator
 from ranksrgan.srgan.foreign.imdn import IMDN
 from ranksrgan.srgan.state import BEST_FILE, STATE_FILE, Training
@@ -68,10 +72,8 @@ def test_one_step_by_hand(gan: MakeConfig, tmp_path: Path, toy_ranker) -> None:
         losses={"rank": {"weight": 0.5}},
         optimiser={"generator_lr": 1e-3, "discriminator_lr": 2e-3},
     )
-    from ranksrgan.srgan.train import _crops
-
     start = Training.start(chosen, torch.device("cpu"))
-    batch = _crops(chosen).batch(1)
+    batch = open_crops(chosen).batch(1)
     lr, hr = batch.lr / 255, batch.hr / 255
     assert start.discriminator is not None
     sr = start.generator(lr)
@@ -423,10 +425,41 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
             scores: torch.Tensor = super().score(images)
             return scores * float("nan") if len(self.seen) == 4 else scores
 
-    chosen = config(losses={"rank": {"weight": 1.0}}, run={"steps": 9, "save_every": 2})
-    with pytest.raises(TrainingDiverged, match="step 4: rank is nan"):
+    losses = {"pixel": {"weight": 1.0}, "rank": {"weight": 1.0}}
+    chosen = config(losses=losses, run={"steps": 9, "save_every": 2})
+    with pytest.raises(TrainingDiverged, match=r"step 4: rank is nan.*diverged-step-4\.pt"):
         train(chosen, tmp_path, rankers=[(Failing(), 1.0)])
     assert load_weights(tmp_path / "generator.safetensors").about["step"] == 2
+    kept = torch.load(tmp_path / "diverged-step-4.pt", weights_only=True)
+    batch = open_crops(chosen).batch(4)
+    assert torch.equal(kept["lr"], batch.lr)
+    assert torch.equal(kept["hr"], batch.hr)
+    assert kept["step"] == 4
+    assert np.isfinite(kept["losses"]["pixel"])
+    assert np.isnan(kept["losses"]["rank"])
+    assert "rank is nan" in kept["message"]
+
+
+def test_a_generator_that_breaks_down_leaves_its_batch(config: MakeConfig, tmp_path: Path) -> None:
+    """Here it is the pixels that are not finite: no loss is computed from them."""
+
+    broken = tmp_path / "broken.safetensors"
+    train(config(run={"steps": 1}), tmp_path / "start")
+    weights_before = load_weights(tmp_path / "start" / "generator.safetensors")
+    huge = {key: value * 1e30 for key, value in weights_before.tensors.items()}
+    save_weights(
+        broken,
+        huge,
+        kind="generator",
+        architecture=str(weights_before.architecture),
+        options=weights_before.options,
+    )
+    chosen = config(generator={"weights": str(broken)})
+    with pytest.raises(TrainingDiverged, match=r"step 1: the generator makes pixels .*step-1\.pt"):
+        train(chosen, tmp_path / "run")
+    kept = torch.load(tmp_path / "run" / "diverged-step-1.pt", weights_only=True)
+    assert kept["losses"] == {}
+    assert torch.equal(kept["hr"], open_crops(chosen).batch(1).hr)
 
 
 def test_gradients_that_overflow_are_noticed_before_anything_is_saved(
@@ -440,7 +473,7 @@ def test_gradients_that_overflow_are_noticed_before_anything_is_saved(
             return scores
 
     chosen = config(losses={"rank": {"weight": 1.0}}, run={"steps": 2, "save_every": 1})
-    with pytest.raises(TrainingDiverged, match="is not finite; the checkpoint of an earlier step"):
+    with pytest.raises(TrainingDiverged, match="step 2: the generator's gradient is nan; the last"):
         train(chosen, tmp_path, rankers=[(Overflowing(), 1.0)])
     assert load_weights(tmp_path / "generator.safetensors").about["step"] == 1
 
@@ -503,3 +536,224 @@ def test_training_on_a_gpu(gan: MakeConfig, hr_folder: Path, tmp_path: Path) -> 
     result = train(chosen, tmp_path)
     assert result.finished
     assert result.scores["psnr"] is not None
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """From now on there is no room for files of that name."""
+    sync = os.fsync
+
+    def fsync(handle: int) -> None:
+        if name in str(Path(f"/proc/self/fd/{handle}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("file", [".last.state-", ".generator-", ".discriminator-"])
+def test_a_full_disk_leaves_the_last_good_state(
+    gan: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    chosen = gan(run={"steps": 6, "save_every": 2})
+    train(chosen, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+
+        def fill(step: int, values: Mapping[str, float]) -> None:
+            if step == 4:
+                full_disk(patch, file)
+
+        with pytest.raises(DiskFull, match=r"step 4: .*No space left.*of step 2 is kept") as caught:
+            train(chosen, tmp_path / "run", on_step=fill)
+    assert caught.value.field is not None
+    assert load_state(tmp_path / "run" / STATE_FILE)["step"] == 2
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    assert train(chosen, tmp_path / "run").finished
+    assert weights(tmp_path / "run") == weights(tmp_path / "straight")
+
+
+def test_a_disk_that_is_full_from_the_start(
+    config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_disk(monkeypatch, ".last.state-")
+    with pytest.raises(DiskFull, match="there is no state yet"):
+        train(config(), tmp_path / "run")
+    assert not (tmp_path / "run" / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_accumulated_parts_are_the_joint_batch(
+    config: MakeConfig, tmp_path: Path, toy_ranker, ema: float
+) -> None:
+    """Without a discriminator nothing normalises over a batch."""
+    rank = {"pixel": {"weight": 1.0}, "rank": {"weight": 0.5, "reduction": "sum"}}
+    results = {}
+    for parts in (1, 2, 4):
+        losses: list[dict[str, float]] = []
+        result = train(
+            config(
+                data={"batch": 4, "crop": 32},
+                losses=rank,
+                optimiser={"accumulate": parts, "generator_lr": 1e-3, "ema": ema},
+                run={"steps": 6},
+            ),
+            tmp_path / str(parts),
+            rankers=[(toy_ranker(), 1.0)],
+            on_step=lambda _, values, losses=losses: losses.append(dict(values)),
+        )
+        results[parts] = (load_weights(result.generator).tensors, losses)
+    for parts in (2, 4):
+        for key, value in results[1][0].items():
+            torch.testing.assert_close(results[parts][0][key], value, rtol=1e-3, atol=1e-5)
+        for found, expected in zip(results[parts][1], results[1][1], strict=True):
+            assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_accumulation_resumes_to_the_bit(gan: MakeConfig, tmp_path: Path) -> None:
+    changes = {
+        "data": {"batch": 4},
+        "optimiser": {"accumulate": 2, "ema": 0.9, "warmup": 4},
+        "losses": {"adversarial": {"weight": 0.01, "criterion": "relativistic"}},
+    }
+    train(gan(run={"steps": 6}, **changes), tmp_path / "straight")
+    train(gan(run={"steps": 3}, **changes), tmp_path / "resumed")
+    train(gan(run={"steps": 6}, **changes), tmp_path / "resumed")
+    assert weights(tmp_path / "straight") == weights(tmp_path / "resumed")
+
+
+def test_a_ranker_that_goes_away_between_two_parts_has_changed_nothing(
+    gan: MakeConfig, tmp_path: Path, toy_ranker
+) -> None:
+    """The discriminator has seen the first part by then: its statistics are put back."""
+
+    class Leaving(toy_ranker):
+        def score(self, images: torch.Tensor, references: object = None) -> torch.Tensor:
+            if len(self.seen) == 5:  # of step 3 the second part
+                raise ServiceUnavailable("nobody answers at unix:/gone.sock")
+            scores: torch.Tensor = super().score(images)
+            return scores
+
+    chosen = gan(losses={"rank": {"weight": 0.5}}, optimiser={"accumulate": 2}, run={"steps": 4})
+    with pytest.raises(ServiceUnavailable, match="saved at step 2"):
+        train(chosen, tmp_path / "left", rankers=[(Leaving(), 1.0)])
+    train(chosen, tmp_path / "left", rankers=[(toy_ranker(), 1.0)])
+    train(chosen, tmp_path / "straight", rankers=[(toy_ranker(), 1.0)])
+    assert weights(tmp_path / "left") == weights(tmp_path / "straight")
+
+
+def test_parts_that_do_not_divide_the_batch(config: MakeConfig) -> None:
+    with pytest.raises(ValueError, match=r"data\.batch is 2; optimiser\.accumulate=3 cannot"):
+        config(optimiser={"accumulate": 3})
+
+
+def test_a_state_from_before_a_key_existed_is_continued(config: MakeConfig, tmp_path: Path) -> None:
+    train(config(run={"steps": 2}), tmp_path)
+    state = load_state(tmp_path / STATE_FILE)
+    for section, key in (("run", "compile"), ("optimiser", "warmup"), ("validation", "drift")):
+        del state["config"][section][key]
+    for key in ("recent", "alarms"):
+        del state[key]
+    save_state(tmp_path / STATE_FILE, state)
+    assert train(config(run={"steps": 3}), tmp_path).step == 3
+    with pytest.raises(InvalidConfig, match=r"optimiser\.warmup: 0 then, 5 now"):
+        train(config(optimiser={"warmup": 5}), tmp_path)
+
+
+def test_the_best_by_a_weighted_rule(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path, toy_ranker
+) -> None:
+    """-2 PSNR + 3 ranker, said with positive weights since each metric knows its direction."""
+    result = train(
+        config(
+            validation={"hr": str(hr_folder), "every": 1, "best": {"ranker": 3, "psnr": 2}},
+            optimiser={"generator_lr": 2e-2},
+            run={"steps": 6},
+        ),
+        tmp_path,
+        rankers=[(toy_ranker(0), 1.0)],
+    )
+    assert result.best is not None
+    found = {
+        int(row["step"]): 3 * float(row["ranker"]) - 2 * float(row["psnr"])
+        for row in rows(tmp_path / "validation.csv")
+        if row["step"] != "0"
+    }
+    assert load_weights(result.best).about["step"] == min(found, key=lambda step: found[step])
+
+
+class Clock:
+    """A scorer that says a number more each time that it is asked for another generator's work."""
+
+    def __init__(self, name: str, values: list[float], higher_is_better: bool) -> None:
+        self.info = ScorerInfo(name, "1", higher_is_better, True, False, 8)
+        self._values = [value for value in values for _ in range(4)]  # there are four images
+
+    def score(self, images: torch.Tensor, references: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.full((len(images),), self._values.pop(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_drift_is_told_and_stops_if_wanted(
+    config: MakeConfig,
+    hr_folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    stop: bool,
+) -> None:
+    falling, rising = [9.0, 8, 7, 6, 5, 4, 3], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    drift = {"optimised": ["eager"], "held_out": ["wary"], "over": 4, "stop": stop}
+    result = train(
+        config(validation={"hr": str(hr_folder), "every": 1, "drift": drift}, run={"steps": 6}),
+        tmp_path,
+        validation_scorers={
+            "eager": Clock("eager", falling, False),
+            "wary": Clock("wary", rising, False),
+        },
+    )
+    assert (result.step, result.finished) == ((3, False) if stop else (6, True))
+    message = "from step 0 to 3 eager (9 to 6) improved and wary (0.1 to 0.4) got worse"
+    assert len(result.alarms) == 1  # steps 4 to 6 are three validations, too few for another
+    assert message in result.alarms[0]
+    assert message in caplog.text
+    column = [float(row["drift"]) for row in rows(tmp_path / "validation.csv")]
+    assert column == ([0, 0, 0, 1] if stop else [0, 0, 0, 1, 0, 0, 0])
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["drift"] == [{"step": 3, "message": result.alarms[0]}]
+    assert load_state(tmp_path / STATE_FILE)["alarms"] == record["drift"]
+    if stop:
+        return
+    # A run that goes on keeps the record.
+    train(
+        config(validation={"hr": str(hr_folder), "every": 1, "drift": drift}, run={"steps": 6}),
+        tmp_path,
+        validation_scorers={"eager": Clock("eager", [], False), "wary": Clock("wary", [], False)},
+    )
+    assert json.loads((tmp_path / "run.json").read_text())["drift"] == record["drift"]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it itself
+def test_compiled_networks_train_the_same(
+    gan: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured and differentiated as for a GPU; only the generation of code is left out."""
+    capture = torch.nn.Module.compile
+    compiled_by_name: list[str] = []
+
+    def quick(self: torch.nn.Module, **options: bool) -> None:
+        compiled_by_name.append(type(self).__name__)
+        capture(self, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", quick)
+    results = {}
+    for compiled in (False, True):
+        losses: list[dict[str, float]] = []
+        result = train(
+            gan(run={"steps": 3, "compile": compiled}, optimiser={"ema": 0.5}),
+            tmp_path / str(compiled),
+            on_step=lambda _, values, losses=losses: losses.append(dict(values)),
+        )
+        results[compiled] = (load_weights(result.generator).tensors, losses)
+    for key, value in results[False][0].items():
+        torch.testing.assert_close(results[True][0][key], value, rtol=1e-2, atol=2e-4)
+    for found, expected in zip(results[True][1], results[False][1], strict=True):
+        assert found == pytest.approx(expected, rel=1e-3)
+    assert compiled_by_name == ["SRResNet", "VGGDiscriminator"]

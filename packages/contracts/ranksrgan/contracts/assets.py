@@ -58,6 +58,16 @@ ASSETS: dict[str, Asset] = {
             sha256="dcbb9e9d",
         ),
         Asset(
+            "vgg19_distilled",
+            "vgg19_distilled16x_relu5_1.pth",
+            "https://github.com/MingSun-Tse/Collaborative-Distillation/raw/"
+            "4a269dc90020721ef9b279b2926c62f5bcd6d209/trained_models/wct_se_16x_new/"
+            "20191109-211322_E20.pth",
+            "the perceptual loss without VGG19's half a gigabyte",
+            "MIT",
+            sha256="9417c34d0d8d621bc6af78be745f1b8d30f5f210efa01e50655c60eb3770816b",
+        ),
+        Asset(
             "vgg16",
             "vgg16-397923af.pth",
             f"{_TORCHVISION}/vgg16-397923af.pth",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ranksrgan.contracts.errors import DiskFull
+
+#: No space, a quota used up, and a file larger than this process may write.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -16,8 +23,38 @@ def replacing(path: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and ``path`` is as it was. The name keeps the
     suffix, since some writers choose the format by it.
+
+    Raises:
+        DiskFull: there is no room for it.
     """
     path = Path(path)
+    with room_for(path), _replacing(path) as temporary:
+        yield temporary
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Within the block, an error for want of room on the disk becomes `DiskFull`."""
+    try:
+        yield
+    except Exception as error:
+        # Some writers raise an error of their own over the system's.
+        cause: BaseException | None = error
+        while cause is not None and getattr(cause, "errno", None) not in _NO_ROOM:
+            cause = cause.__cause__ or cause.__context__
+        if cause is None or isinstance(error, DiskFull):
+            raise
+        there = next(folder for folder in path.absolute().parents if folder.is_dir())
+        why, free = getattr(cause, "strerror", cause), shutil.disk_usage(there).free / 2**20
+        raise DiskFull(
+            f"{path} cannot be written: {why} ({free:.0f} MiB are free there); what stood there "
+            "before is unchanged",
+            field=str(path),
+        ) from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.stem[:32]}-{secrets.token_hex(4)}{path.suffix}"
     # Made with the mode of any new file, which the umask decides and mkstemp would not give.
@@ -28,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        temporary.chmod(mode)  # safetensors makes what it writes private
+        temporary.chmod(mode)  # some writers replace the file by a private one
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:

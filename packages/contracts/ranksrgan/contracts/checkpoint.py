@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ranksrgan.contracts import atomic
@@ -76,6 +76,9 @@ def save_weights(
         architecture: the network's name.
         options: its constructor's arguments; JSON values.
         about: further JSON values.
+
+    Raises:
+        DiskFull: there is no room for it; the file before it stays.
     """
     header = {
         "format": FORMAT,
@@ -86,7 +89,8 @@ def save_weights(
     }
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with atomic.replacing(path) as temporary:
-        save_file(plain, temporary, metadata=header)
+        # Its own writer would hide why it failed: a full disk, say.
+        temporary.write_bytes(save(plain, metadata=header))
 
 
 def load_weights(path: Path) -> Weights:
@@ -149,9 +153,13 @@ def load_into(network: torch.nn.Module, weights: Weights) -> None:
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training state (tensors, numbers, strings, lists and dicts), whole or not at all."""
-    with atomic.replacing(path) as temporary:
-        torch.save(dict(state), temporary)
+    """Write a training state (tensors, numbers, strings, lists and dicts), whole or not at all.
+
+    Raises:
+        DiskFull: there is no room for it; the state before it stays.
+    """
+    with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(dict(state), file)
 
 
 def load_state(path: Path) -> dict[str, Any]:

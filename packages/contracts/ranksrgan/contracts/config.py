@@ -53,6 +53,10 @@ def load_recipe(
 ) -> C:
     """Build a configuration from one that comes with a package, or from a YAML file.
 
+    Either may start with ``extends: NAME``, another recipe or a YAML file beside it, and then
+    states only what differs. Keys are merged level by level; a list or a null replaces what was there, and
+    so does a section of another ``kind``, whose keys are others.
+
     Args:
         model: the configuration's class.
         recipes: the package's folder of them.
@@ -62,16 +66,15 @@ def load_recipe(
 
     Raises:
         UnknownName: no such recipe; lists those there are.
-        InvalidConfig: see `load_config`.
+        InvalidConfig: see `load_config`; or recipes that extend each other in a circle.
     """
-    if name is None or Path(name).suffix in {".yaml", ".yml"}:
-        return load_config(model, None if name is None else Path(name), overrides)
-    offered = recipe_names(recipes)
-    if str(name) not in offered:
-        raise UnknownName(
-            f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file", field=str(name)
-        )
-    return load_config(model, recipes / f"{name}.yaml", overrides)
+    if name is None:
+        return load_config(model, None, overrides)
+    path = _find_recipe(recipes, str(name), Path())
+    content = _read_recipe(path, recipes, ())
+    for override in overrides:
+        _apply(content, override)
+    return make_config(model, content, str(path))
 
 
 def make_config(model: type[C], content: Mapping[str, Any], where: str = "configuration") -> C:
@@ -103,6 +106,45 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InvalidConfig(f"{path} should hold keys and values", field=str(path))
     return content
+
+
+def _find_recipe(recipes: Path, name: str, beside: Path) -> Path:
+    if Path(name).suffix in {".yaml", ".yml"}:
+        return beside / name
+    offered = recipe_names(recipes)
+    if name not in offered:
+        raise UnknownName(
+            f"{name} is neither a recipe ({', '.join(offered)}) nor a .yaml file", field=name
+        )
+    return recipes / f"{name}.yaml"
+
+
+def _read_recipe(path: Path, recipes: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """A recipe's content on top of what it extends; ``below`` are those that extend it."""
+    chain = (*below, path.resolve())
+    if chain[-1] in below:
+        circle = " extends ".join(one.name for one in chain)
+        raise InvalidConfig(f"{path} extends itself: {circle}", field="extends")
+    content = _read_yaml(path)
+    if "extends" not in content:
+        return content
+    parent = content.pop("extends")
+    if not isinstance(parent, str):
+        raise InvalidConfig(f"{path}: extends: name a recipe or a .yaml file", field="extends")
+    above = _find_recipe(recipes, parent, path.parent)
+    return _merged(_read_recipe(above, recipes, chain), content)
+
+
+def _merged(above: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(above)
+    for key, value in content.items():
+        old = above.get(key)
+        same = isinstance(old, dict) and isinstance(value, dict)
+        if same and value.get("kind", old.get("kind")) == old.get("kind"):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

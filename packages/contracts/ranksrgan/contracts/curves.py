@@ -37,13 +37,19 @@ class Curve:
         writer.writeheader()
         writer.writerows(kept)
         atomic.write_text(path, content.getvalue())
+        self._path = path
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, fields, restval="")
 
     def add(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Append a row; it is on its way to the disk when this returns."""
-        self._writer.writerow({"step": step, **values})
-        self._file.flush()
+        """Append a row; it is on its way to the disk when this returns.
+
+        Raises:
+            DiskFull: there is no room for it.
+        """
+        with atomic.room_for(self._path):
+            self._writer.writerow({"step": step, **values})
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()

@@ -13,7 +13,8 @@
     ├── MissingAsset (FileNotFoundError)     a file that the user has to supply
     ├── LimitExceeded
     │   ├── ImageTooLarge                    more pixels or bytes than this process accepts
-    │   └── Overloaded                       the queue is full; try again
+    │   ├── Overloaded                       the queue is full; try again
+    │   └── DiskFull (OSError)               a file could not be written whole; the old one stays
     ├── ServiceUnavailable (ConnectionError) nobody answers at that address, or it is shutting down
     ├── DeadlineExceeded (TimeoutError)
     ├── RequestCancelled
@@ -109,6 +110,10 @@ class Overloaded(LimitExceeded):
     code = "OVERLOADED"
 
 
+class DiskFull(LimitExceeded, OSError):
+    code = "DISK_FULL"
+
+
 class ServiceUnavailable(RankSRGANError, ConnectionError):
     code = "SERVICE_UNAVAILABLE"
     status = "UNAVAILABLE"
@@ -156,6 +161,7 @@ BY_CODE: dict[str, type[RankSRGANError]] = {
         LimitExceeded,
         ImageTooLarge,
         Overloaded,
+        DiskFull,
         ServiceUnavailable,
         DeadlineExceeded,
         RequestCancelled,

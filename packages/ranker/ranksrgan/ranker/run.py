@@ -16,6 +16,8 @@ from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.device import mixed, place
 from ranksrgan.contracts.errors import TrainingDiverged
 from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.processes import Processes
+from ranksrgan.metrics.synced_norm import sync_norms
 from ranksrgan.ranker.augment import content_views, noise
 from ranksrgan.ranker.batches import Batch
 from ranksrgan.ranker.config import TrainConfig
@@ -23,7 +25,6 @@ from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
 from ranksrgan.ranker.objective import objective
 from ranksrgan.ranker.predictions import predict
-from ranksrgan.ranker.processes import Processes
 from ranksrgan.ranker.scorer import KIND, Ranker
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
 from ranksrgan.ranker.vgg import VGG
@@ -71,6 +72,8 @@ class Run:
             start="pytorch" if config.as_published else config.start,
         )
         self._network = place(network, here.device)
+        if here.count > 1:
+            sync_norms(self._network)
         self._shared = here.share(self._network)
         self._optimiser = torch.optim.Adam(
             self._network.parameters(),
@@ -96,11 +99,9 @@ class Run:
             self._start_at_mean(batch)
         self._network.train()
         own = self._scores(batch)
-        scores, values, contents = self._here.gather(
-            own,
-            batch.values.to(own.device, non_blocking=True),
-            batch.group.to(own.device, non_blocking=True),
-        )
+        scores = self._here.joint(own)
+        values = self._here.joint(batch.values.to(own.device, non_blocking=True))
+        contents = self._contents(batch.group.to(own.device, non_blocking=True))
         loss = objective(config, scores, values, contents)
         value = loss.item()
         if not math.isfinite(value):
@@ -111,7 +112,7 @@ class Run:
                 field="lr",
             )
         self._optimiser.zero_grad(set_to_none=True)
-        (loss * self._here.count).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self._pending.append((value, *_in_order(scores[:, 0].detach(), values[:, 0], contents)))
         self.step += 1
@@ -190,6 +191,10 @@ class Run:
             scores = torch.cat([self._shared(part) for part in parts])
         return scores.reshape(len(images), -1)
 
+    def _contents(self, group: Tensor) -> Tensor:
+        """Which content each image of the joint batch shows: no number is in two processes."""
+        return self._here.joint(group * self._here.count + self._here.rank)
+
     def _evaluate(self, source: PairSource) -> tuple[RankEvaluation, list[ScoreScale | None]]:
         """Agreement of the first head, and where the scores of each head lie."""
         evaluations, scales = [], []
@@ -213,7 +218,7 @@ class Run:
 
     def _start_at_mean(self, batch: Batch) -> None:
         """A metric's mean is thousands of Adam's steps away from a bias of 0."""
-        values = self._here.gather(batch.values, batch.values, batch.group)[1]
+        values = self._here.joint(batch.values.to(self._here.device))
         with torch.no_grad():
             self._network.get_parameter("classifier.2.bias").copy_(values.mean(0))
 

@@ -123,6 +123,25 @@ class Ranker:
         """
         return image_gradient(self.score, images, references)
 
+    def extract(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps of the five stages, for a perceptual loss; see `FeatureExtractor`.
+
+        Args:
+            images: as for `score`.
+
+        Returns:
+            ``stage0`` to ``stage4``, ``(N, C, H // 2, W // 2)`` to ``(N, 8C, H // 32, W // 32)`` on
+            the device of ``images``, after each stage's last activation, with a gradient to the
+            images if they want one.
+
+        Raises:
+            InvalidInput, ImageTooSmall, ImageTooLarge: as `score`.
+        """
+        _check(images, None)
+        prepared = as_float(images.to(self._device)).contiguous(memory_format=torch.channels_last)
+        maps = self._network.features(prepared)
+        return {f"stage{stage}": found.to(images.device) for stage, found in enumerate(maps)}
+
     def named(self, name: str) -> Ranker:
         """The same Ranker, weights shared, under another name."""
         twin = object.__new__(Ranker)

@@ -22,11 +22,11 @@ from ranksrgan.contracts.device import computes_in_bfloat16
 from ranksrgan.contracts.errors import RequestCancelled
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.processes import Processes, processes
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.ranker.batches import prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
-from ranksrgan.ranker.processes import Processes, processes
 from ranksrgan.ranker.run import SCORES, WEIGHTS_FILE, Run
 
 LOSSES = ("lr", "loss", "accuracy")

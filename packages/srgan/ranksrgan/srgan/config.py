@@ -23,7 +23,7 @@ from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
 from ranksrgan.srgan.discriminator import MIN_SIDE
-from ranksrgan.srgan.losses import Criterion
+from ranksrgan.srgan.losses import AdversarialCriterion, Criterion, RankFunction
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -60,20 +60,25 @@ class PerceptualConfig(Config):
     weight: NonNegativeFloat = 0.0
     criterion: Criterion = "l1"
     network: str | None = None
+    layers: dict[str, PositiveFloat] = {}
 
 
 class AdversarialConfig(Config):
     weight: NonNegativeFloat = 0.0
+    criterion: AdversarialCriterion = "vanilla"
 
 
-class RankerConfig(Config):
+class ScorerConfig(Config):
     spec: str
     weight: PositiveFloat = 1.0
 
 
 class RankConfig(Config):
     weight: NonNegativeFloat = 0.0
-    rankers: tuple[RankerConfig, ...] = ()
+    rankers: tuple[ScorerConfig, ...] = ()
+    function: RankFunction = "sigmoid"
+    bias: float = 0.0
+    reduction: Literal["mean", "sum"] = "mean"
     jitter: NonNegativeInt = 0
     timeout: PositiveFloat = 120.0
     retry_for: NonNegativeFloat = 60.0
@@ -84,6 +89,7 @@ class LossesConfig(Config):
     perceptual: PerceptualConfig = PerceptualConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
     rank: RankConfig = RankConfig()
+    scorers: tuple[ScorerConfig, ...] = ()
 
 
 class Constant(Config):
@@ -110,7 +116,17 @@ class OptimiserConfig(Config):
     discriminator_lr: PositiveFloat = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     ema: float = Field(default=0.0, ge=0, lt=1)
+    warmup: NonNegativeInt = 0
+    accumulate: PositiveInt = 1
     schedule: Annotated[Schedule, Field(discriminator="kind")] = Constant()
+
+
+class DriftConfig(Config):
+    optimised: tuple[str, ...] = Field(min_length=1)
+    held_out: tuple[str, ...] = Field(min_length=1)
+    over: int = Field(default=5, ge=3)
+    agreement: float = Field(default=0.8, gt=0, le=1)
+    stop: bool = False
 
 
 class ValidationConfig(Config):
@@ -118,7 +134,9 @@ class ValidationConfig(Config):
     every: PositiveInt = 5000
     border: NonNegativeInt = 4
     scorers: tuple[str, ...] = ()
-    best: str = "psnr"
+    if_available: tuple[str, ...] = ()
+    best: str | Annotated[dict[str, PositiveFloat], Field(min_length=1)] = "psnr"
+    drift: DriftConfig | None = None
 
 
 class RunConfig(Config):
@@ -126,6 +144,7 @@ class RunConfig(Config):
     seed: NonNegativeInt = 10
     device: str = "auto"
     precision: Precision = "auto"
+    compile: bool = False
     save_every: PositiveInt = 5000
     log_every: PositiveInt = 100
     tensorboard: bool = True
@@ -144,7 +163,12 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
-        data, losses = self.data, self.losses
+        data, losses, accumulate = self.data, self.losses, self.optimiser.accumulate
+        if data.batch % accumulate:
+            raise ValueError(
+                f"data.batch is {data.batch}; optimiser.accumulate={accumulate} cannot divide it "
+                "into equal parts"
+            )
         if data.crop % self.generator.scale:
             raise ValueError(
                 f"data.crop is {data.crop}; it has to be a multiple of the scale, "
@@ -161,7 +185,7 @@ class TrainConfig(Config):
             losses.adversarial.weight,
             losses.rank.weight,
         )
-        if not any(weights):
+        if not any(weights) and not losses.scorers:
             raise ValueError("losses: every weight is 0, so there is nothing to learn")
         if (self.discriminator is None) != (losses.adversarial.weight == 0):
             raise ValueError(
@@ -173,16 +197,16 @@ class TrainConfig(Config):
                 raise ValueError(
                     f"data.crop is {data.crop}; the discriminator needs {MIN_SIDE} pixels or more"
                 )
-            if data.batch * (data.crop // MIN_SIDE) ** 2 < 2:
+            if data.batch // accumulate * (data.crop // MIN_SIDE) ** 2 < 2:
                 raise ValueError(
-                    "data.batch is 1 and data.crop below 64: the discriminator would normalise "
-                    "over a single value; enlarge one of them"
+                    "data.batch over optimiser.accumulate is 1 and data.crop below 64: the "
+                    "discriminator would normalise over a single value; enlarge one of them"
                 )
         return self
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a packaged recipe by name (``srresnet``, ``srgan``, ``ranksrgan``) or a YAML file.
+    """Read a packaged recipe by name (``srresnet``, ``srgan``, ``ranksrgan``...) or a YAML file.
 
     Args:
         name: a recipe's name, or the path of a file that ends in ``.yaml`` or ``.yml``.

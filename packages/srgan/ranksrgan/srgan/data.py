@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images, read_image, to_tensor
 from ranksrgan.metrics import imresize_uint8
+from ranksrgan.srgan.config import TrainConfig
 
 
 class Photograph(NamedTuple):
@@ -84,9 +85,11 @@ class CropSource:
         seed: decides every sample.
         memory_mib: for decoded images.
         workers: threads that read images and prepare batches.
+        shard: rank and count of the processes that share each batch; this one gets its slice of it.
 
     Raises:
-        InvalidInput: no such folder, or no image in it.
+        InvalidInput: no such folder, or no image in it; a batch that the processes cannot share
+            equally.
         InvalidImage: an image that cannot be read.
         InvalidDataset: an image smaller than a crop.
     """
@@ -103,7 +106,15 @@ class CropSource:
         seed: int,
         memory_mib: int,
         workers: int,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
+        self._rank, count = shard
+        if batch % count:
+            raise InvalidInput(
+                f"data.batch is {batch}; {count} processes cannot share that equally",
+                field="data.batch",
+            )
+        self._share = batch // count
         self._scale = scale
         self._crop = crop
         self._batch = batch
@@ -172,8 +183,8 @@ class CropSource:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 1."""
-        first = (step - 1) * self._batch
-        lr, hr = zip(*(self.sample(k) for k in range(first, first + self._batch)), strict=True)
+        first = (step - 1) * self._batch + self._rank * self._share
+        lr, hr = zip(*(self.sample(k) for k in range(first, first + self._share)), strict=True)
         return Batch(torch.stack(lr), torch.stack(hr))
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
@@ -194,3 +205,26 @@ class CropSource:
                 yield batch
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def open_crops(config: TrainConfig, shard: tuple[int, int] = (0, 1)) -> CropSource:
+    """The crops of a training; see `CropSource` for ``shard`` and for what is raised.
+
+    Raises:
+        InvalidConfig: ``data.hr`` is not given.
+    """
+    data = config.data
+    if data.hr is None:
+        raise InvalidConfig("data.hr names no folder of HR images (--hr)", field="data.hr")
+    return CropSource(
+        data.hr,
+        scale=config.generator.scale,
+        crop=data.crop,
+        batch=data.batch,
+        flip=data.flip,
+        rotate=data.rotate,
+        seed=config.run.seed,
+        memory_mib=data.memory_mib,
+        workers=data.workers,
+        shard=shard,
+    )

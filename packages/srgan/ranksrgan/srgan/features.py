@@ -1,24 +1,34 @@
-"""Networks whose features the perceptual loss compares."""
+"""What computes the features that the perceptual loss compares, and how it is opened."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ranksrgan.contracts.assets import find_asset, get_asset
+from ranksrgan.contracts import FeatureExtractor, Scorer, open_scorer
+from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
-from ranksrgan.contracts.discovery import parse_options
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, MissingAsset
+from ranksrgan.contracts.discovery import is_remote
+from ranksrgan.contracts.errors import InvalidConfig, MissingAsset
+from ranksrgan.srgan.encoders import (
+    AlexNetFeatures,
+    DistilledVGG19Features,
+    Encoder,
+    VGG19Features,
+)
 
-_WITHOUT = "or set losses.perceptual.weight=0 and losses.perceptual.network=null"
-
-#: Channels of VGG19's convolutions, block by block; a 2x2 maximum follows each block.
-VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+#: By the name of the asset that has their weights, and by a key of those with the width that tells
+#: one network from another.
+_ENCODERS: dict[str, tuple[Callable[[Weights, Sequence[str]], Encoder], str, tuple[int, int]]] = {
+    "vgg19": (VGG19Features, "features.2.weight", (3, 3)),
+    "vgg19_distilled": (DistilledVGG19Features, "conv11.weight", (3, 3)),
+    "alexnet": (AlexNetFeatures, "features.0.weight", (11, 11)),
+}
 
 
 @runtime_checkable
@@ -35,117 +45,76 @@ class FeatureNetwork(Protocol):
         ...
 
 
-class VGG19Features(nn.Module):
-    """VGG19 trained on ImageNet (Simonyan and Zisserman, 2015), frozen, without its classifier.
+class RankerTrunk:
+    """A Ranker's own features: what it judges by, before it judges.
 
     Args:
-        path: torchvision's ``vgg19`` weights, ``.pth`` or ``.safetensors`` (keys
-            ``features.N.weight``).
-        layers: convolutions whose output is compared, each before its ReLU. SRGAN's perceptual
-            loss, and RankSRGAN's, takes conv5_4.
+        ranker: shows its features and has a gradient.
+        layers: those that are compared; all that it shows if none is named.
 
     Raises:
-        MissingAsset: there is no such file; the message says where to get it.
-        InvalidCheckpoint: it holds something else.
-        InvalidConfig: no such layer.
+        InvalidConfig: it shows no features, or they have no gradient.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, path: Path, layers: Sequence[str] = ("conv5_4",)) -> None:
-        super().__init__()
-        if not path.is_file():
-            raise MissingAsset(
-                f"{path}: no such file. The perceptual loss wants VGG19's weights: download "
-                f"{get_asset('vgg19').url} and name the file in losses.perceptual.network, "
-                f"{_WITHOUT}",
-                field=str(path),
+    def __init__(self, ranker: Scorer, layers: Sequence[str] = ()) -> None:
+        info = ranker.info
+        if not isinstance(ranker, FeatureExtractor) or not info.differentiable:
+            raise InvalidConfig(
+                f"{info.name} shows no features with a gradient; a Ranker's weights, VGG19, its "
+                "distilled form or AlexNet do",
+                field="losses.perceptual.network",
             )
-        self.layers = tuple(layers)
-        known = {
-            f"conv{block}_{number}"
-            for block, widths in enumerate(VGG19_BLOCKS, 1)
-            for number in range(1, len(widths) + 1)
-        }
-        for layer in self.layers:
-            if layer not in known:
-                raise InvalidConfig(
-                    f"{layer} is no layer of VGG19; they run from conv1_1 to conv5_4",
-                    field="losses.perceptual.network",
-                )
-        weights = load_weights(path)
-        self.name = f"vgg19:{weights.sha256[:12]}:{','.join(self.layers)}"
-        self.features = nn.ModuleDict()
-        index, inputs = 0, 3
-        last = max(self.layers)
-        for block, widths in enumerate(VGG19_BLOCKS, 1):
-            for number, outputs in enumerate(widths, 1):
-                name = f"conv{block}_{number}"
-                if name <= last:
-                    convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
-                    _load(convolution, weights, index)
-                    self.features[name] = convolution
-                index, inputs = index + 2, outputs  # a ReLU sits between two convolutions
-            index += 1  # the maximum after the block
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        x = (images - self.mean) / self.std
-        for name, convolution in self.features.items():
-            if name.endswith("_1") and name != "conv1_1":
-                x = nn.functional.max_pool2d(x, 2)
-            x = convolution(x)
-            if name in self.layers:
-                found[name] = x
-            x = nn.functional.relu(x)
-        return found
+        self._ranker: FeatureExtractor = ranker
+        self._layers = tuple(layers)
+        self.name = f"{info.name}:{info.parameters_hash[:12]}:{','.join(layers)}"
 
     def extract(self, images: Tensor) -> Mapping[str, Tensor]:
-        """See `FeatureNetwork.extract`; the images are on the device of the network."""
-        return self.forward(images)
+        """See `FeatureNetwork.extract`."""
+        found = self._ranker.extract(images)
+        return {name: found[name] for name in self._layers if name in found} or found
 
 
-def open_feature_network(spec: str, device: torch.device) -> FeatureNetwork:
+def open_feature_network(
+    spec: str, device: torch.device, layers: Sequence[str] = ()
+) -> FeatureNetwork:
     """Open what ``losses.perceptual.network`` names.
 
     Args:
-        spec: the path of VGG19's weights, or ``vgg19`` for the file of torchvision's name in
-            ``$RANKSRGAN_ASSETS`` or the user's cache; either with ``?layers=conv2_2,conv5_4``.
-        device: where it computes.
+        spec: ``vgg19``, ``vgg19_distilled`` or ``alexnet`` for the file in ``$RANKSRGAN_ASSETS`` or
+            the user's cache; or the path of such weights, which are recognised by their keys; or
+            that of a Ranker's, options as for `open_scorer`, whose trunk it is then.
+        device: where it computes. A Ranker computes where its spec says.
+        layers: see the networks; none means the network's usual ones.
 
     Raises:
-        MissingAsset, InvalidCheckpoint, InvalidConfig: see `VGG19Features`.
-        InvalidInput: malformed options.
+        MissingAsset: an asset that is not here; the message says where to get it, and how to do
+            without.
+        InvalidCheckpoint: no such file, or a damaged or unknown one.
+        InvalidConfig: no such layer, or a scorer that shows no features.
+        UnknownName: nothing of that name.
     """
-    name, _, query = spec.partition("?")
-    options = parse_options(query, spec)
-    layers = options.pop("layers", "conv5_4").split(",")
-    if options:
+    if spec in _ENCODERS:
+        encoder = _ENCODERS[spec][0](load_weights(_asset(spec)), layers)
+        return place(encoder, device)
+    if Path(spec).suffix in {".safetensors", ".pth", ".pt"}:
+        weights = load_weights(Path(spec))
+        for network, key, kernel in _ENCODERS.values():
+            if key in weights.tensors and tuple(weights.tensors[key].shape[2:]) == kernel:
+                return place(network(weights, layers), device)
+    if is_remote(spec):
         raise InvalidConfig(
-            f"{spec}: {', '.join(options)} is no option; there is layers",
+            f"{spec}: features with a gradient do not travel; name the weights' file",
             field="losses.perceptual.network",
         )
-    return place(VGG19Features(_vgg19() if name == "vgg19" else Path(name), layers), device)
+    return RankerTrunk(open_scorer(spec), layers)
 
 
-def _vgg19() -> Path:
+def _asset(name: str) -> Path:
     try:
-        return find_asset("vgg19")
+        return find_asset(name)
     except MissingAsset as error:
-        raise MissingAsset(f"{error}, {_WITHOUT}", field=error.field) from error
-
-
-def _load(convolution: nn.Conv2d, weights: Weights, index: int) -> None:
-    for part, parameter in convolution.named_parameters():
-        value = weights.tensors.get(f"features.{index}.{part}")
-        if value is None or value.shape != parameter.shape:
-            raise InvalidCheckpoint(
-                f"{weights.path} is not VGG19: features.{index}.{part} is missing or of another "
-                "size",
-                field=str(weights.path),
-            )
-        parameter.data.copy_(value)
+        raise MissingAsset(
+            f"{error}, or name another network (losses.perceptual.network), or none: "
+            "losses.perceptual.weight=0 losses.perceptual.network=null",
+            field=error.field,
+        ) from error

@@ -12,29 +12,62 @@ from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.errors import InvalidConfig, TrainingDiverged
 from ranksrgan.contracts.scorer import DifferentiableScorer
-from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.config import RankConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.features import FeatureNetwork, open_feature_network
-from ranksrgan.srgan.losses import RankLoss, perceptual_loss, pixel_loss
+from ranksrgan.srgan.losses import RankLoss, ScorerLoss, perceptual_loss, pixel_loss
 
 log = logging.getLogger(__name__)
 
-Rankers = Sequence[tuple[DifferentiableScorer, float]]
+WeightedScorers = Sequence[tuple[DifferentiableScorer, float]]
+Rankers = WeightedScorers
 
 
 class Objective:
     """The generator's losses with their weights: what a step minimises.
 
+    Args:
+        config: weights and kinds.
+        rankers: of the rank loss.
+        features: of the perceptual loss; None without it.
+        scorers: further losses; None opens those of ``losses.scorers``.
+
     Raises:
-        InvalidConfig: a positive weight without the Ranker or feature network that it needs.
+        InvalidConfig: a positive weight without the Ranker or feature network that it needs, a
+            scorer without a gradient, or two of one name.
+        UnknownName, InvalidInput, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
     """
 
     def __init__(
-        self, config: TrainConfig, rankers: Rankers, features: FeatureNetwork | None
+        self,
+        config: TrainConfig,
+        rankers: Rankers,
+        features: FeatureNetwork | None,
+        scorers: WeightedScorers | None = None,
     ) -> None:
         losses = config.losses
         self.config = losses
         self.features = features
-        self.rank = RankLoss(rankers, losses.rank.jitter) if losses.rank.weight > 0 else None
+        self.rank = None
+        if losses.rank.weight > 0:
+            self.rank = RankLoss(
+                rankers,
+                losses.rank.jitter,
+                function=losses.rank.function,
+                bias=losses.rank.bias,
+                reduction=losses.rank.reduction,
+            )
+        if scorers is None:
+            scorers = _open(losses.scorers, losses.rank, "a loss", "losses.scorers")
+        names = [f"scorers.{scorer.info.name}" for scorer, _ in scorers]
+        if len(set(names)) < len(names):
+            raise InvalidConfig(
+                f"{', '.join(names)}: a scorer is named twice; give it once, with the sum of the "
+                "weights",
+                field="losses.scorers",
+            )
+        self.scorers = {
+            name: ScorerLoss(scorer) for name, (scorer, _) in zip(names, scorers, strict=True)
+        }
         self.seed = config.run.seed
         self.weights = {
             name: weight
@@ -42,6 +75,7 @@ class Objective:
                 ("pixel", losses.pixel.weight),
                 ("perceptual", losses.perceptual.weight),
                 ("rank", losses.rank.weight),
+                *((name, weight) for name, (_, weight) in zip(names, scorers, strict=True)),
                 ("adversarial", losses.adversarial.weight),
             )
             if weight > 0
@@ -51,12 +85,19 @@ class Objective:
             self.names.append("discriminator")
 
     def before_discriminator(
-        self, sr: Tensor, hr: Tensor, bfloat16: bool, completed: int
+        self,
+        sr: Tensor,
+        hr: Tensor,
+        bfloat16: bool,
+        completed: int,
+        part: int = 0,
+        parts: int = 1,
     ) -> dict[str, Tensor]:
-        """All terms but the adversarial one.
+        """All terms but the adversarial one, of one of the equal ``parts`` of a batch.
 
-        A remote Ranker may fail here, before any network has changed, its running statistics
-        included: the state is then still that of the last completed step.
+        Their mean over the parts is the joint batch's; with a jitter each part has windows of its
+        own. A remote Ranker or scorer may fail here, before any network has changed, its running
+        statistics included: the state is then still that of the last completed step.
         """
         if not bool(sr.detach().sum().isfinite()):
             raise TrainingDiverged(
@@ -68,11 +109,16 @@ class Objective:
             terms["pixel"] = pixel_loss(sr, hr, self.config.pixel.criterion)
         if self.features is not None:
             with mixed(bfloat16, sr.device):
+                perceptual = self.config.perceptual
                 terms["perceptual"] = perceptual_loss(
-                    sr, hr, self.features, self.config.perceptual.criterion
+                    sr, hr, self.features, perceptual.criterion, perceptual.layers
                 )
         if self.rank is not None:
-            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed)
+            terms["rank"] = self.rank(sr, 1_000_003 * self.seed + completed + 7_919 * part)
+            if self.config.rank.reduction == "sum":
+                terms["rank"] = terms["rank"] * parts
+        for name, loss in self.scorers.items():
+            terms[name] = loss(sr, hr)
         return terms
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -88,15 +134,18 @@ def open_rankers(config: TrainConfig) -> Rankers:
         UnknownName, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
     """
     rank = config.losses.rank
+    return _open(rank.rankers, rank, "a rank loss", "losses.rank.rankers")
+
+
+def _open(
+    wanted: Sequence[ScorerConfig], remote: RankConfig, purpose: str, field: str
+) -> WeightedScorers:
     opened: list[tuple[DifferentiableScorer, float]] = []
-    for ranker in rank.rankers:
-        scorer = open_scorer(ranker.spec, timeout=rank.timeout, retry_for=rank.retry_for)
+    for one in wanted:
+        scorer = open_scorer(one.spec, timeout=remote.timeout, retry_for=remote.retry_for)
         if not isinstance(scorer, DifferentiableScorer):
-            raise InvalidConfig(
-                f"{ranker.spec} cannot be a rank loss: it has no gradient",
-                field="losses.rank.rankers",
-            )
-        opened.append((scorer, ranker.weight))
+            raise InvalidConfig(f"{one.spec} cannot be {purpose}: it has no gradient", field=field)
+        opened.append((scorer, one.weight))
     return opened
 
 
@@ -119,7 +168,7 @@ def choose_features(
     if perceptual.network is None:
         raise InvalidConfig(
             f"losses.perceptual.weight is {perceptual.weight:g} but losses.perceptual.network is "
-            "null: name VGG19's weights, or set the weight to 0",
+            "null: name VGG19's weights or another network, or set the weight to 0",
             field="losses.perceptual.network",
         )
-    return open_feature_network(perceptual.network, device)
+    return open_feature_network(perceptual.network, device, list(perceptual.layers))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ranksrgan.contracts.checkpoint import load_state, save_state
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, TrainingDiverged
+from ranksrgan.metrics.synced_norm import sync_norms
 from ranksrgan.srgan.architectures import load_generator
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.discriminator import VGGDiscriminator, load_discriminator, save_discriminator
@@ -52,9 +54,13 @@ class Training:
     Attributes:
         average: the moving average of the generator's weights, if ``optimiser.ema`` asks for one.
         step: the last completed step.
-        best: ``{"step", "value"}`` of the best validation so far; empty before the first.
+        best: ``{"step", "value"}`` of the best validation so far, the value that of
+            `BestRule.value`; empty before the first.
         scores: of the last validation.
         validated: the step of the last validation, -1 before the first.
+        recent: step and scores of the last validations, as far back as a drift alarm looks.
+        alarms: ``step`` and ``message`` of each drift alarm.
+        saved: the step of the state on disk; None before there is one.
     """
 
     config: TrainConfig
@@ -67,10 +73,18 @@ class Training:
     best: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float | None] = field(default_factory=dict)
     validated: int = -1
+    recent: list[tuple[int, dict[str, float | None]]] = field(default_factory=list)
+    alarms: list[dict[str, int | str]] = field(default_factory=list)
+    saved: int | None = None
 
     @classmethod
-    def start(cls, config: TrainConfig, device: torch.device) -> Training:
+    def start(
+        cls, config: TrainConfig, device: torch.device, *, joint_norms: bool = False
+    ) -> Training:
         """Networks from the configured weights, or random ones that ``run.seed`` decides.
+
+        With ``joint_norms`` BatchNorm normalises over the images of all processes, see
+        `sync_norms`.
 
         Raises:
             InvalidCheckpoint: see `load_generator` and `load_discriminator`.
@@ -80,10 +94,14 @@ class Training:
             torch.manual_seed(config.run.seed)
             generator = place(_generator(config), device)
             discriminator = _discriminator(config)
+            if discriminator is not None:
+                place(discriminator, device)
+        for network in (generator, discriminator):
+            if joint_norms and network is not None:
+                sync_norms(network)
         optimiser = config.optimiser
         discriminator_optimiser = None
         if discriminator is not None:
-            place(discriminator, device)
             discriminator_optimiser = Adam(
                 discriminator.parameters(), optimiser.discriminator_lr, optimiser.betas
             )
@@ -120,6 +138,7 @@ class Training:
 
         Raises:
             TrainingDiverged: a weight is not finite; the files of an earlier step stay.
+            DiskFull: no room; the state of an earlier step stays.
         """
         networks: dict[str, nn.Module] = {"generator": self.generator}
         optimisers = {"generator": self.generator_optimiser}
@@ -143,12 +162,15 @@ class Training:
                 "best": self.best,
                 "scores": self.scores,
                 "validated": self.validated,
+                "recent": self.recent,
+                "alarms": self.alarms,
                 "networks": {name: network.state_dict() for name, network in networks.items()},
                 "optimisers": {
                     name: optimiser.state_dict() for name, optimiser in optimisers.items()
                 },
             },
         )
+        self.saved = self.step
         return state
 
     def export(self, path: Path) -> None:
@@ -166,7 +188,9 @@ class Training:
         """
         state = load_state(path)
         try:
-            differing = differing_keys(state["config"], self.config.model_dump(mode="json"))
+            differing = differing_keys(
+                _completed(state["config"]), self.config.model_dump(mode="json")
+            )
             before: dict[str, str] = state["inputs"]
             differing += [f"{key} (its content)" for key in inputs if before[key] != inputs[key]]
             if differing:
@@ -190,6 +214,9 @@ class Training:
                 self.average.load_state_dict(state["networks"]["average"])
             self.step, self.best = state["step"], state["best"]
             self.scores, self.validated = state["scores"], state["validated"]
+            self.recent = [tuple(row) for row in state.get("recent", [])]
+            self.alarms = state.get("alarms", [])
+            self.saved = self.step
         except (KeyError, TypeError, RuntimeError) as error:
             raise InvalidCheckpoint(
                 f"{path} is no state of this kind of training: {error}", field=str(path)
@@ -213,6 +240,14 @@ def differing_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         for key in sorted(old.keys() | new.keys())
         if key not in FREE_KEYS and old.get(key) != new.get(key)
     ]
+
+
+def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration as a state holds it, with the defaults of keys that are younger than it."""
+    try:
+        return TrainConfig.model_validate(config).model_dump(mode="json")
+    except ValidationError:
+        return config  # a key has gone: the comparison will name it
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,19 +1,24 @@
-"""Validation during a training, and which checkpoint is the best."""
+"""Validation during a training."""
 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 
 from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
+from ranksrgan.srgan.best import BestRule
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.data import read_photograph
+from ranksrgan.srgan.data import Photograph, read_photograph
+from ranksrgan.srgan.drift import DriftAlarm
 from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
 from ranksrgan.srgan.srresnet import SRResNet
 from ranksrgan.srgan.upscaler import GeneratorUpscaler
+
+log = logging.getLogger(__name__)
 
 
 class Validation:
@@ -26,7 +31,7 @@ class Validation:
         scorers: further scorers by name.
 
     Raises:
-        InvalidConfig: ``validation.best`` is none of the scorers.
+        InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
         InvalidInput, InvalidImage: the folder or one of its images.
     """
 
@@ -40,20 +45,22 @@ class Validation:
         if folder is None:
             raise InvalidConfig("validation.hr names no folder", field="validation.hr")
         names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
+        scale = config.generator.scale
+        self._photographs = [read_photograph(path, scale) for path in list_images(folder)]
         self._scorers: dict[str, Scorer] = {
             **standard_scorers(config.validation.border),
             **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},
             **{spec: open_scorer(spec) for spec in config.validation.scorers},
             **scorers,
         }
-        self.best = config.validation.best
-        if self.best not in self._scorers:
-            raise InvalidConfig(
-                f"validation.best is {self.best}; it is one of {', '.join(self._scorers)}",
-                field="validation.best",
-            )
-        scale = config.generator.scale
-        self._photographs = [read_photograph(path, scale) for path in list_images(folder)]
+        for spec in config.validation.if_available:
+            if self._can_score(scorer := open_scorer(spec)):
+                self._scorers[spec] = scorer
+        directions = {name: scorer.info.higher_is_better for name, scorer in self._scorers.items()}
+        self.best = BestRule(config.validation.best, directions)
+        self.drift: DriftAlarm | None = None
+        if config.validation.drift is not None:
+            self.drift = DriftAlarm(config.validation.drift, directions)
 
     @property
     def columns(self) -> list[str]:
@@ -73,20 +80,30 @@ class Validation:
         device = next(generator.parameters()).device
         upscaler = GeneratorUpscaler(copy.deepcopy(generator), device=device)
         evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
-        if evaluation.mean(self.best) is None:
-            raise InvalidConfig(
-                f"no validation image is fit for {self.best} (NIQE wants more than one block of 96 "
-                "pixels inside the border): use larger images or another validation.best",
-                field="validation.best",
-            )
+        for metric in self.best.metrics:
+            if evaluation.mean(metric) is None:
+                raise InvalidConfig(
+                    f"no validation image is fit for {metric} (NIQE wants more than one block of "
+                    "96 pixels inside the border): use larger images or another validation.best",
+                    field="validation.best",
+                )
         values: dict[str, float | None] = {}
         for column in self.columns:
             name = column.removesuffix("_dropped")
             values[column] = evaluation.mean(name) if column == name else evaluation.dropped(name)
         return values
 
-    def improves(self, value: float, best: float | None) -> bool:
-        """Whether ``value`` beats the best so far, in the direction of the chosen metric."""
-        if best is None:
-            return True
-        return value > best if self._scorers[self.best].info.higher_is_better else value < best
+    def _can_score(self, scorer: Scorer) -> bool:
+        """Whether its assets are here, which it may know only when it needs them."""
+        photograph: Photograph = max(
+            self._photographs, key=lambda photograph: photograph.hr.numel()
+        )
+        hr = photograph.hr[None]
+        try:
+            scorer.score(hr, hr if scorer.info.needs_reference else None)
+        except MissingAsset as error:
+            log.warning("the validation goes without %s: %s", scorer.info.name, error)
+            return False
+        except InvalidImage:
+            pass  # an image that it has no value for says nothing about the others
+        return True

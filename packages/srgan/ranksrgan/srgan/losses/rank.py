@@ -1,9 +1,4 @@
-"""The generator's and the discriminator's losses.
-
-    L_G = w_pix L_pix + w_per L_per + w_adv L_adv + w_rank L_rank       (RankSRGAN, section 3.3)
-
-Every loss is a mean, over the batch too, so that a weight means the same at any batch size.
-"""
+"""The rank-content loss, RankSRGAN's own (section 3.3, equation 9)."""
 
 from __future__ import annotations
 
@@ -11,54 +6,32 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.metrics import random_views
-from ranksrgan.srgan.features import FeatureNetwork
 
-Criterion = Literal["l1", "mse"]
+RankFunction = Literal["sigmoid", "identity", "exp"]
 
-#: What compares two tensors of one shape; each is a mean over all elements.
-CRITERIA: dict[Criterion, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
+#: What a score goes through; each grows with it.
+FUNCTIONS: dict[RankFunction, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "identity": lambda score: score,
+    "exp": torch.exp,
+}
 
-
-def pixel_loss(sr: Tensor, hr: Tensor, criterion: Criterion) -> Tensor:
-    """Mean absolute or squared difference of ``(N, 3, H, W)`` images."""
-    return CRITERIA[criterion](sr, hr)
-
-
-def perceptual_loss(
-    sr: Tensor, hr: Tensor, network: FeatureNetwork, criterion: Criterion
-) -> Tensor:
-    """The difference of deep features, summed over the network's layers; HR is a constant."""
-    with torch.no_grad():
-        wanted = network.extract(hr)
-    compare = CRITERIA[criterion]
-    found = network.extract(sr)
-    return torch.stack([compare(found[name].float(), wanted[name].float()) for name in found]).sum()
-
-
-def adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """What the generator pays for being recognised: mean of -log D(G(x)), D a sigmoid."""
-    return F.binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
-
-
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Mean of -log D(y) plus mean of -log(1 - D(G(x))): a sum of the two, not their average."""
-    return F.binary_cross_entropy_with_logits(
-        real_logits, torch.ones_like(real_logits)
-    ) + F.binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
+#: What becomes of the images of a batch.
+Reduction = Literal["mean", "sum"]
 
 
 class RankLoss:
-    """The rank-content loss: sum over Rankers k of w_k * mean over images i of sigmoid(s_k R_k(i)).
+    """The rank-content loss: sum over Rankers k of w_k * mean over images i of f(s_k (R_k(i) - b)).
 
-    s_k is +1 where a lower score is better, as for a Ranker of NIQE, and -1 where a higher one is,
-    so that minimising always improves. RankSRGAN, eq. 9. The published code *sums* over its batch
-    of 8 with weight 0.03, which is weight 0.24 on this mean.
+    f is the sigmoid, or the identity or the exponential function of the paper's ablation. s_k is +1
+    where a lower score is better, as for a Ranker of NIQE, and -1 where a higher one is, so that
+    minimising always improves. The published code *sums* over its batch of 8 with weight 0.03,
+    which is weight 0.24 on this mean; its b (``R_bias``) is 0.
 
     A Ranker sees what a viewer would see, the image clamped to [0, 1]: values outside get no
     gradient from it, since moving them changes nothing that is shown. A Ranker may live in this
@@ -68,6 +41,10 @@ class RankLoss:
         rankers: each with its weight; the weights need not sum to 1.
         jitter: every Ranker sees each image through one random window that is smaller by so many
             pixels, see `random_views`.
+        function: f.
+        bias: b, in units of the Rankers' scores.
+        reduction: ``sum`` over the images instead of their mean, as published. A weight then means
+            another thing at another batch size.
 
     Raises:
         InvalidConfig: no Ranker, one without gradients, one that wants references, or a weight
@@ -75,7 +52,13 @@ class RankLoss:
     """
 
     def __init__(
-        self, rankers: Sequence[tuple[DifferentiableScorer, float]], jitter: int = 0
+        self,
+        rankers: Sequence[tuple[DifferentiableScorer, float]],
+        jitter: int = 0,
+        *,
+        function: RankFunction = "sigmoid",
+        bias: float = 0.0,
+        reduction: Reduction = "mean",
     ) -> None:
         if not rankers:
             raise InvalidConfig(
@@ -95,6 +78,9 @@ class RankLoss:
                 )
         self.rankers = tuple(rankers)
         self.jitter = jitter
+        self._function = FUNCTIONS[function]
+        self._bias = bias
+        self._summed = reduction == "sum"
 
     def __call__(self, sr: Tensor, seed: int = 0) -> Tensor:
         """The loss of ``(N, 3, H, W)`` generated images, a scalar with a gradient to them.
@@ -107,6 +93,6 @@ class RankLoss:
             total = sr.new_zeros((), dtype=torch.float32)
             for ranker, weight in self.rankers:
                 sign = -1.0 if ranker.info.higher_is_better else 1.0
-                ranked = torch.sigmoid(sign * ranker.score(shown)).mean()
-                total = total + weight * ranked.float()
+                ranked = self._function(sign * (ranker.score(shown) - self._bias))
+                total = total + weight * (ranked.sum() if self._summed else ranked.mean()).float()
         return total

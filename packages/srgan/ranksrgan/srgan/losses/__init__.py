@@ -1,0 +1,31 @@
+"""The generator's and the discriminator's losses.
+
+    L_G = w_pix L_pix + w_per L_per + w_adv L_adv + w_rank L_rank + sum_s w_s L_s
+
+(RankSRGAN, section 3.3; s stands for further scorers.) Every loss is a mean, over the batch too, so
+that a weight means the same at any batch size.
+"""
+
+from ranksrgan.srgan.losses.adversarial import (
+    AdversarialCriterion,
+    adversarial_loss,
+    discriminator_loss,
+    is_relativistic,
+)
+from ranksrgan.srgan.losses.perceptual import perceptual_loss
+from ranksrgan.srgan.losses.pixel import Criterion, pixel_loss
+from ranksrgan.srgan.losses.rank import RankFunction, RankLoss
+from ranksrgan.srgan.losses.scorer import ScorerLoss
+
+__all__ = [
+    "AdversarialCriterion",
+    "Criterion",
+    "RankFunction",
+    "RankLoss",
+    "ScorerLoss",
+    "adversarial_loss",
+    "discriminator_loss",
+    "is_relativistic",
+    "perceptual_loss",
+    "pixel_loss",
+]
