@@ -209,6 +209,26 @@ def test_a_generator_is_trained(serving: GeneratorServing, tmp_path: Path) -> No
     assert longer.result(PATIENCE).step == STEPS + 2
 
 
+def test_a_drift_alarm_ends_a_training_with_a_result(serving: GeneratorServing) -> None:
+    """A new generator's pictures are dark. As they get brighter PSNR rises, and so does the score
+    of the Ranker, by which lower is better."""
+    alarm = {"optimised": ["psnr"], "held_out": ["ranker"], "over": 3, "stop": True}
+    wanted = with_ranker(
+        "gated",
+        losses__rank__weight=0,
+        optimiser__generator_lr=2e-3,
+        validation__every=1,
+        validation__drift=alarm,
+        run__steps=200,
+    )
+    operation = serving.training.train("drifted", wanted)
+    trained = operation.result(PATIENCE)
+    assert trained.step == 2
+    (said,) = trained.alarms
+    assert "from step 0 to 2 psnr" in said
+    assert operation.progress().validation == trained.validation
+
+
 def test_without_validation_the_last_weights_are_all(serving: GeneratorServing) -> None:
     wanted = configured(validation__hr=None, run__steps=2)
     operation = serving.training.train("unvalidated", wanted)

@@ -36,6 +36,7 @@ class TrainedGeneratorInfo(Config):
         validation: of these weights; None without images to validate on.
         best_parameters_hash: of the weights of the best validation; empty without one.
         best_validation: of those weights; None without one.
+        alarms: what the drift alarm has said, oldest first.
     """
 
     name: str
@@ -46,3 +47,4 @@ class TrainedGeneratorInfo(Config):
     validation: GeneratorValidation | None
     best_parameters_hash: str
     best_validation: GeneratorValidation | None
+    alarms: tuple[str, ...] = ()

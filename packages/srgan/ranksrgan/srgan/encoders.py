@@ -201,9 +201,7 @@ class Normalise(nn.Module):
         return (images - self.mean) / self.std
 
 
-def _chain(
-    backbone: Backbone, names: Iterable[str], weights: Weights
-) -> dict[str, nn.Module]:
+def _chain(backbone: Backbone, names: Iterable[str], weights: Weights) -> dict[str, nn.Module]:
     """The layers of a network that sees normalised images, by name, without its classifier."""
     tensors = {key: value for key, value in weights.tensors.items() if key.startswith("features.")}
     load_into(backbone, replace(weights, tensors=tensors))

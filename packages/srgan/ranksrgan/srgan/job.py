@@ -34,7 +34,9 @@ def work(job: JobContext) -> dict[str, Any]:
     """
     config = read_config(job.request["config"], job.root, job.request["rankers"])
     result = _train(job, config)
-    if not result.finished:
+    drift = config.validation.drift
+    alarmed = bool(result.alarms) and drift is not None and drift.stop
+    if not result.finished and not alarmed:
         raise KeyboardInterrupt
     last = load_weights(result.generator)
     best = load_weights(result.best) if result.best else None
@@ -47,6 +49,7 @@ def work(job: JobContext) -> dict[str, Any]:
         validation=GeneratorValidation.of(result.step, result.scores) if result.scores else None,
         best_parameters_hash=best.sha256 if best else "",
         best_validation=GeneratorValidation.of(**best.about) if best else None,
+        alarms=result.alarms,
     )
     return trained.model_dump()
 
@@ -81,9 +84,9 @@ def _last_validation(folder: Path) -> dict[str, Any] | None:
     rows = read_curve(folder / "validation.csv")
     if not rows:
         return None
-    step, *scores = rows[-1].items()
-    found = {name: float(text) if text else None for name, text in scores}
-    return GeneratorValidation.of(int(step[1]), found).model_dump()
+    row = {name: text for name, text in rows[-1].items() if name not in ("step", "drift")}
+    found = {name: float(text) if text else None for name, text in row.items()}
+    return GeneratorValidation.of(int(rows[-1]["step"]), found).model_dump()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from ranksrgan.contracts.v1 import job_pb2 as _job_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -65,7 +65,7 @@ class GeneratorValidation(_message.Message):
     def __init__(self, step: _Optional[int] = ..., scores: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class TrainedGenerator(_message.Message):
-    __slots__ = ("name", "architecture", "scale", "step", "parameters_hash", "validation", "best_parameters_hash", "best_validation")
+    __slots__ = ("name", "architecture", "scale", "step", "parameters_hash", "validation", "best_parameters_hash", "best_validation", "alarms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class TrainedGenerator(_message.Message):
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
     BEST_PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     BEST_VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
     name: str
     architecture: str
     scale: int
@@ -82,4 +83,5 @@ class TrainedGenerator(_message.Message):
     validation: GeneratorValidation
     best_parameters_hash: str
     best_validation: GeneratorValidation
-    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., scale: _Optional[int] = ..., step: _Optional[int] = ..., parameters_hash: _Optional[str] = ..., validation: _Optional[_Union[GeneratorValidation, _Mapping]] = ..., best_parameters_hash: _Optional[str] = ..., best_validation: _Optional[_Union[GeneratorValidation, _Mapping]] = ...) -> None: ...
+    alarms: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., scale: _Optional[int] = ..., step: _Optional[int] = ..., parameters_hash: _Optional[str] = ..., validation: _Optional[_Union[GeneratorValidation, _Mapping]] = ..., best_parameters_hash: _Optional[str] = ..., best_validation: _Optional[_Union[GeneratorValidation, _Mapping]] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
