@@ -96,6 +96,7 @@ up() {
             *) die "unknown option $1; see the head of this file" ;;
         esac
     done
+    if [ ${#data[@]} -eq 0 ]; then served=(); fi  # nothing is trained
     mkdir -p "$state"
     start metrics "$(bin ranksrgan-metrics)" serve --listen "$metrics_address"
     if [ ${#rankers[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then

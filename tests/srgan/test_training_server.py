@@ -541,6 +541,8 @@ def test_a_server_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     listen = ["--listen", f"unix:{tmp_path}/s.sock"]
     assert cli.main(["serve", *listen]) == 1
     assert "--data-root" in capsys.readouterr().err
+    assert cli.main(["serve", *listen, "--ranker", "a=x"]) == 1
+    assert "a Ranker is for trainings" in capsys.readouterr().err
     wrong = ["--data-root", str(tmp_path), "--ranker", "a/b=x"]
     assert cli.main(["serve", *listen, *wrong]) == 1
     assert "ranker: 'a/b' is no name" in capsys.readouterr().err

@@ -91,6 +91,7 @@ def serve_and_train(
     kind: TrainingKind[Request],
     data_root: Path | None,
     *,
+    model_flag: str,
     running: int,
     limits: rpc.ServerLimits,
 ) -> int:
@@ -104,6 +105,7 @@ def serve_and_train(
             damaged is heard of before anything is served.
         kind: what is trained.
         data_root: where; None for a server that does not train.
+        model_flag: the command's flag that names a model, for messages.
         running: trainings at a time; more wait.
         limits: of the server.
 
@@ -114,7 +116,8 @@ def serve_and_train(
     if data_root is None:
         if not servicers:
             raise InvalidInput(
-                f"nothing to serve: name a model, or train {kind.results} with --data-root DIR",
+                f"nothing to serve: name a model ({model_flag} NAME=PATH), train {kind.results} "
+                "(--data-root DIR), or both",
                 field="data_root",
             )
         return rpc.serve(listen, servicers, limits)

@@ -79,7 +79,13 @@ def serve(
         servicers.append(ScoringServicer(catalog, max_pixels=max_pixels))
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
     return serve_and_train(
-        listen, servicers, TRAININGS, data_root, running=trainings, limits=limits
+        listen,
+        servicers,
+        TRAININGS,
+        data_root,
+        model_flag="--ranker",
+        running=trainings,
+        limits=limits,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot, check_id
 from ranksrgan.contracts.discovery import from_anywhere
+from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
@@ -60,9 +61,15 @@ def serve(
 
     Raises:
         InvalidCheckpoint: a file is not a generator's; nothing is served then.
-        InvalidInput: nothing to serve, a Ranker's impossible name, ``data_root`` is no folder.
+        InvalidInput: nothing to serve, a Ranker without a data root or with an impossible name,
+            ``data_root`` is no folder.
         AddressInUse: another server has the address, or the trainings of this root.
     """
+    if rankers and data_root is None:
+        raise InvalidInput(
+            "a Ranker is for trainings, and they are in a data root: --data-root DIR",
+            field="ranker",
+        )
     servicers: list[rpc.Servicer] = []
     if models:
         catalog = UpscalerCatalog(
@@ -72,7 +79,13 @@ def serve(
     specs = {check_id(name, "ranker"): from_anywhere(spec) for name, spec in rankers.items()}
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
     return serve_and_train(
-        listen, servicers, _trainings(specs), data_root, running=trainings, limits=limits
+        listen,
+        servicers,
+        _trainings(specs),
+        data_root,
+        model_flag="--model",
+        running=trainings,
+        limits=limits,
     )
 
 
