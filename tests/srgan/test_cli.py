@@ -120,7 +120,7 @@ def test_serve_hands_its_flags_over(monkeypatch: pytest.MonkeyPatch) -> None:
         ["serve", "--model", "a=x", "a=y", "--listen", "x"],
         ["serve", "--model", "a=x", "--listen", "x", "--workers", "0"],
         ["serve", "--ranker", "noname", "--listen", "x"],
-        ["remote", "train", "unix:s.sock", "name"],
+        ["remote", "train", "--at", "unix:s.sock", "-o", "generators/x"],
         ["remote"],
     ],
 )

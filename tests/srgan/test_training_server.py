@@ -361,7 +361,7 @@ def test_one_generator_is_trained_once_at_a_time(serving: GeneratorServing, gate
 
 def test_a_second_training_waits_for_the_first(serving: GeneratorServing, gate: Path) -> None:
     first = serving.training.train("queued-first", GATED)
-    until(lambda: first.progress().step == 4)
+    until(lambda: serving.saved_step("generators/queued-first") == 4)
     second = serving.training.train("queued-second", configured(run__steps=2))
     assert second.progress().job.state == job_pb2.JOB_STATE_QUEUED
     assert not (serving.root / "generators" / "queued-second").exists()
@@ -380,17 +380,16 @@ def test_command_line(
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(dump_yaml(make_config(TrainConfig, configured(data__hr=None))))
-    ask = ["remote", "train", serving.address, "asked", "--recipe", str(recipe)]
+    ask = ["remote", "train", "--at", serving.address, "--recipe", str(recipe)]
     ask += ["--hr", "images/waves", "run.steps=3"]
-    assert cli.main(ask) == 0
+    assert cli.main([*ask, "-o", "generators/asked"]) == 0
     name, made, best = capsys.readouterr().out.splitlines()
     assert serving.operation(name).done
     assert made.startswith("generators/asked: step 3, niqe_dropped 2, psnr ")
     assert best.startswith("best: step 3, niqe_dropped 2, psnr ")
     with monkeypatch.context() as patched:
         patched.setattr(RemoteOperation, "wait", _interrupt)
-        long = ["long" if word == "asked" else word for word in ask]
-        assert cli.main([*long, "run.steps=1000000"]) == 130
+        assert cli.main([*ask, "run.steps=1000000", "-o", "generators/long"]) == 130
     command = capsys.readouterr().err.splitlines()[-1].split()
     assert command[:3] == ["ranksrgan-srgan", "remote", "watch|cancel"]
     assert command[3] == serving.address
@@ -407,12 +406,15 @@ def test_command_line(
     [
         (["--recipe", "srrresnet"], "neither a recipe"),
         (["--recipe", "srresnet", "run.stops=3"], "run.stops: unknown key; did you mean steps?"),
+        (["--recipe", "srresnet", "-o", "runs/x"], "generators/NAME"),
+        (["--recipe", "srresnet", "-o", "generators"], "generators/NAME"),
     ],
 )
-def test_what_is_no_configuration_is_not_sent(
+def test_what_is_no_request_is_not_sent(
     arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["remote", "train", "unix:/nowhere", "x", *arguments]) == 1
+    ask = ["remote", "train", "--at", "unix:/nowhere", "-o", "generators/x"]
+    assert cli.main([*ask, *arguments]) == 1
     assert says in capsys.readouterr().err
 
 

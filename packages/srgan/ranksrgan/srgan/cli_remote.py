@@ -7,12 +7,12 @@ import json
 import uuid
 from typing import Any
 
+from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.follow import (
     PATIENCE,
     JobView,
     Progress,
     add_actions,
-    add_address,
     follow,
 )
 
@@ -33,9 +33,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_address(train)
     train.add_argument(
-        "generator", metavar="NAME", help="of the generator; one that is there is continued"
+        "--at", required=True, metavar="ADDRESS", help="of the server: HOST:PORT or unix:PATH"
+    )
+    train.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="generators/NAME",
+        help="one that is there is continued",
     )
     add_training_flags(train)
     train.set_defaults(command=_train)
@@ -70,10 +76,15 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
     from ranksrgan.srgan.config import load_recipe
 
+    kind, _, generator_id = arguments.output.partition("/")
+    if kind != "generators" or not generator_id:
+        raise InvalidInput(
+            f"--output: a service makes generators/NAME, not {arguments.output}", field="output"
+        )
     config = load_recipe(arguments.recipe, overrides(arguments))
     wanted = config.model_dump(mode="json", exclude_unset=True)
-    client = GeneratorTrainingClient(arguments.address, retry_for=PATIENCE)
-    return follow(client.train(arguments.generator, wanted, request_id=uuid.uuid4().hex), _VIEW)
+    client = GeneratorTrainingClient(arguments.at, retry_for=PATIENCE)
+    return follow(client.train(generator_id, wanted, request_id=uuid.uuid4().hex), _VIEW)
 
 
 def _progress(metadata: Any) -> Progress:
