@@ -7,9 +7,10 @@
 #   deploy/local.sh down
 #
 # `up` starts what is not running, restarts what runs with other files, and returns when all of
-# them answer their health check. The ranker service needs a --ranker or the data root, which lets it
-# train, the srgan service a --model and the rankdata service the data root; without, they are not
-# started. Saying `up` or `down` twice changes nothing.
+# them answer their health check. The data root lets the rankdata service build, and the ranker and
+# the srgan service train; a generator's training may name the Rankers that are served here. Without
+# it there is no rankdata service, no ranker service unless there is a --ranker, and no srgan service
+# unless there is a --model. Saying `up` or `down` twice changes nothing.
 #
 # Environment: RANKSRGAN_STATE (folder of logs and process ids; default ~/.local/state/ranksrgan),
 # METRICS_ADDRESS, RANKER_ADDRESS, SRGAN_ADDRESS, RANKDATA_ADDRESS (default 127.0.0.1:50051, :50052,
@@ -82,15 +83,20 @@ await() {
 }
 
 up() {
-    local rankers=() models=() data=() name wanted=(metrics)
+    local rankers=() served=() models=() data=() name wanted=(metrics)
     while [ $# -gt 0 ]; do
         case $1 in
-            --ranker) [ $# -ge 2 ] || die "--ranker NAME=FILE"; rankers+=(--ranker "$2"); shift 2 ;;
+            --ranker)
+                [ $# -ge 2 ] || die "--ranker NAME=FILE"
+                rankers+=(--ranker "$2")
+                served+=(--ranker "${2%%=*}=grpc://$ranker_address/${2%%=*}")
+                shift 2 ;;
             --model) [ $# -ge 2 ] || die "--model NAME=FILE"; models+=(--model "$2"); shift 2 ;;
             --data-root) [ $# -ge 2 ] || die "--data-root DIR"; data=(--data-root "$2"); shift 2 ;;
             *) die "unknown option $1; see the head of this file" ;;
         esac
     done
+    if [ ${#data[@]} -eq 0 ]; then served=(); fi  # nothing is trained
     mkdir -p "$state"
     start metrics "$(bin ranksrgan-metrics)" serve --listen "$metrics_address"
     if [ ${#rankers[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then
@@ -100,11 +106,12 @@ up() {
     else
         echo "ranker: not started (no --ranker NAME=FILE, no --data-root DIR)"
     fi
-    if [ ${#models[@]} -gt 0 ]; then
-        start srgan "$(bin ranksrgan-srgan)" serve --listen "$srgan_address" "${models[@]}"
+    if [ ${#models[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then
+        start srgan "$(bin ranksrgan-srgan)" serve --listen "$srgan_address" \
+            "${models[@]}" "${data[@]}" "${served[@]}"
         wanted+=(srgan)
     else
-        echo "srgan: not started (no --model NAME=FILE)"
+        echo "srgan: not started (no --model NAME=FILE, no --data-root DIR)"
     fi
     if [ ${#data[@]} -gt 0 ]; then
         start rankdata "$(bin ranksrgan-rankdata)" serve --listen "$rankdata_address" "${data[@]}"
@@ -150,5 +157,5 @@ case ${1:-} in
     status) status ;;
     logs) shift; if [ $# -gt 0 ]; then logs "$@"; else logs "${services[@]}"; fi ;;
     down) down ;;
-    *) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    *) sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

@@ -108,6 +108,42 @@ def test_what_is_not_there_is_unknown(root: DataRoot) -> None:
     assert caught.value.field == "dataset"
 
 
+def test_weights_are_a_file_with_or_without_its_suffix_or_inside_a_folder(
+    root: DataRoot, tmp_path: Path
+) -> None:
+    models = root.folder / "models"
+    (models / "run").mkdir(parents=True)
+    for name in ("a.pth", "b.pt", "b.safetensors", "run.pth", "run/best.safetensors"):
+        (models / name).touch()
+    (tmp_path / "secret" / "best.safetensors").touch()
+    (models / "out.pth").symlink_to(tmp_path / "secret" / "best.safetensors")
+    (models / "linked").mkdir()
+    (models / "linked" / "best.safetensors").symlink_to(models / "out.pth")
+
+    def find(name: str, inside: str = "") -> str:
+        path = root.find_weights(name, "models", "generator.weights", inside=inside)
+        return str(path.relative_to(models))
+
+    assert [find(name) for name in ("models/a", "models/a.pth", "models/b", "models/b.pt")] == [
+        "a.pth",
+        "a.pth",
+        "b.safetensors",
+        "b.pt",
+    ]
+    assert find("models/run") == "run.pth"
+    assert find("models/run", "best.safetensors") == "run/best.safetensors"
+    assert find("models/a", "best.safetensors") == "a.pth"
+    wrong = [("none", ""), ("run", "last.pt"), ("out", ""), ("out.pth", "")]
+    (models / "run.pth").unlink()
+    for name, inside in [*wrong, ("linked", "best.safetensors")]:
+        with pytest.raises(UnknownName, match=f"no models/{name}") as caught:
+            find(f"models/{name}", inside)
+        assert caught.value.field == "generator.weights"
+    for escape in ("models/../secret/best", "/etc/passwd", "models/run/best.safetensors"):
+        with pytest.raises(InvalidInput, match="models/NAME"):
+            find(escape, "best.safetensors")
+
+
 def test_errors_call_files_by_their_names(root: DataRoot) -> None:
     path = root.folder / "datasets" / "faces" / "manifest.parquet"
     with pytest.raises(InvalidDataset) as caught, root.hiding_paths():

@@ -8,7 +8,7 @@ import torch
 
 from ranksrgan.contracts import discovery, open_scorer
 from ranksrgan.contracts.checkpoint import save_weights
-from ranksrgan.contracts.discovery import SUMS, is_sum, parse_options
+from ranksrgan.contracts.discovery import SUMS, from_anywhere, is_sum, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.service import ScoringServicer
 from ranksrgan.metrics import niqe, rmse
@@ -35,6 +35,16 @@ def test_a_plus_sign_in_an_option_is_one() -> None:
     for malformed in ("a", "a=1&", "a=1&a=2"):
         with pytest.raises(InvalidInput):
             parse_options(malformed, "s")
+
+
+def test_a_spec_from_anywhere_has_the_whole_path_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.pth").touch()
+    assert from_anywhere("a.pth?head=ma") == f"{tmp_path}/a.pth?head=ma"
+    for elsewhere in ("grpc://gpu:50052/niqe", "niqe?border=4", "b.pth", "x" * 9999):
+        assert from_anywhere(elsewhere) == elsewhere
 
 
 @pytest.mark.parametrize(

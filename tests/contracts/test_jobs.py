@@ -62,6 +62,7 @@ def test_a_job_runs_and_leaves_its_result(trials: Trials) -> None:
     job = finished(supervisor, asked)
     assert (job.phase, job.result, job.error) == (JobPhase.SUCCEEDED, {"count": 3}, None)
     assert (job.kind, job.target, job.attempts) == ("Count", "things/a", 1)
+    assert job.progress.pop("pace") >= 0
     assert job.progress == {"done": 3, "total": 3, "eta": 0.0, "loss": 0.5 / 3}
     assert job.started is not None
     assert job.ended is not None
@@ -330,8 +331,9 @@ def test_the_same_request_gives_the_same_job(trials: Trials) -> None:
 def test_one_unfinished_job_for_each_target(trials: Trials) -> None:
     supervisor = trials.start()
     asked = supervisor.submit("Count", "things/a", {"count": 1, "gate": 0})
-    with pytest.raises(InvalidInput, match=f"operations/{asked.id} makes things/a"):
-        supervisor.submit("Count", "things/a", {"count": 1, "gate": 0})
+    with pytest.raises(InvalidInput, match=f"operations/{asked.id} makes things/a") as caught:
+        supervisor.submit("Count", "things/a", {"count": 1, "gate": 0}, field="thing_id")
+    assert caught.value.field == "thing_id"
     trials.open_gate()
     finished(supervisor, asked)
     assert supervisor.submit("Count", "things/a", {"count": 1, "gate": 0}).id != asked.id
@@ -499,14 +501,15 @@ def test_reports_are_written_now_and_then_with_the_time_that_is_left(
             now += seconds
             context.report(done, 40, source=f"image {done}")
             progress = json.loads((job.path / "progress.json").read_text())
-            seen.append((progress["done"], progress["eta"], progress["source"]))
+            seen.append(tuple(progress[key] for key in ("done", "pace", "eta", "source")))
         context.report(40, 40)
         return {}
 
     assert run_job(job.path, work) == 0
     # 10 were there before; 10 more took 5 seconds, and 20 are left.
-    assert seen == [(10, None, "image 10")] * 3 + [(20, 10.0, "image 20")]
-    assert job.progress() == {"done": 40, "total": 40, "eta": 0.0}
+    first, last = (10, None, None, "image 10"), (20, 0.5, 10.0, "image 20")
+    assert seen == [first] * 3 + [last]
+    assert job.progress() == {"done": 40, "total": 40, "pace": 5 / 30, "eta": 0.0}
 
 
 def test_progress_that_cannot_be_written_stops_no_work(

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from ranksrgan.contracts.v1 import (
     error_pb2,
     features_pb2,
+    generator_training_pb2,
     image_pb2,
     job_pb2,
     rank_data_pb2,
@@ -52,6 +53,7 @@ def today() -> list[str]:
     modules = (
         error_pb2,
         features_pb2,
+        generator_training_pb2,
         image_pb2,
         job_pb2,
         rank_data_pb2,

@@ -14,7 +14,8 @@ import torch
 
 from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import save_weights
-from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
 from ranksrgan.contracts.rank_data_client import RemoteRankData
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
@@ -61,6 +62,17 @@ def local(addresses: Addresses, rankdata_address: str, tmp_path: Path) -> Iterat
     call("down")
 
 
+def write_ranker(path: Path) -> None:
+    save_weights(
+        path,
+        VGG12(2).state_dict(),
+        kind="ranker",
+        architecture="vgg12",
+        options={"width": 2},
+        about={"higher_is_better": False},
+    )
+
+
 def process_of(name: str, folder: Path) -> int:
     return int((folder / "state" / f"{name}.pid").read_text())
 
@@ -68,14 +80,7 @@ def process_of(name: str, folder: Path) -> int:
 def test_up_status_logs_down(local: Local, addresses: Addresses, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_generator(tmp_path / "g.safetensors", SRResNet(4, 1), {})
-    save_weights(
-        tmp_path / "r.safetensors",
-        VGG12(2).state_dict(),
-        kind="ranker",
-        architecture="vgg12",
-        options={"width": 2},
-        about={"higher_is_better": False},
-    )
+    write_ranker(tmp_path / "r.safetensors")
     assert local("status").returncode == 1
     arguments = ["--ranker", f"nice={tmp_path}/r.safetensors"]
     arguments += ["--model", f"tiny={tmp_path}/g.safetensors"]
@@ -123,18 +128,29 @@ def test_without_models_the_metrics_service_comes_up_alone(
     assert check_health(addresses.metrics)
 
 
-def test_with_a_data_root_rank_data_is_served_and_rankers_are_trained(
+def test_with_a_data_root_rank_data_is_served_and_networks_are_trained(
     local: Local, addresses: Addresses, rankdata_address: str, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    up = local("up", "--data-root", str(root))
+    write_ranker(tmp_path / "r.safetensors")
+    up = local("up", "--data-root", str(root), "--ranker", f"nice={tmp_path}/r.safetensors")
     assert up.returncode == 0, up.stderr
     assert local("status").returncode == 0
     assert list(RemoteRankData(rankdata_address).infos()) == []
     nothing = TrainingRequest(dataset="datasets/none")
     with pytest.raises(UnknownName, match="none"):
         RemoteRankerTraining(addresses.ranker).train("r", nothing)
+    # The Rankers that are served here may be named, and no others.
+    generators = GeneratorTrainingClient(addresses.srgan)
+    for spec, says in (("nice", "no images/none"), (f"grpc://{addresses.ranker}/nice", "nice")):
+        config = {
+            "losses": {"rank": {"weight": 1, "rankers": [{"spec": spec}]}},
+            "data": {"hr": "images/none"},
+        }
+        with pytest.raises((UnknownName, InvalidInput), match=says) as caught:
+            generators.train("g", config)
+        assert isinstance(caught.value, UnknownName) == (spec == "nice")
 
 
 def test_weights_that_do_not_load_are_reported_with_the_log(local: Local, tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.v1 import job_pb2, ranker_training_pb2
 from ranksrgan.ranker import VGG12, TrainConfig, TrainResult, cli, load_ranker, train
 from ranksrgan.ranker.heads import Head, heads_about
+from tests.contracts.served import PATIENCE, until
 from tests.contracts.trials import is_alive
-from tests.ranker.training_service import PATIENCE, Serving, until, write_dataset
+from tests.ranker.training_service import RankerServing, write_dataset
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 
@@ -64,7 +65,7 @@ def configured(**changes: Any) -> TrainingRequest:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RankerServing]:
     """A server of trainings, and of a Ranker with two heads."""
     root = tmp_path_factory.mktemp("root")
     scores = {"train": [(float(n), n + 1.0) for n in range(5)], "val": [(2.0, 1.0), (3.0, 4.0)]}
@@ -78,14 +79,14 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     (root / "datasets" / "link").symlink_to(outside / "noise")
     _write_two_heads(root / "heads.safetensors")
     named = [f"niqe={root}/heads.safetensors", f"ma={root}/heads.safetensors?head=ma&device=cpu"]
-    server = Serving(root, "--ranker", *named)
+    server = RankerServing(root, "--ranker", *named)
     server.start()
     yield server
     server.end()
 
 
 @pytest.fixture
-def gate(serving: Serving) -> Iterator[Path]:
+def gate(serving: RankerServing) -> Iterator[Path]:
     """Lets six steps' contents of ``datasets/gated`` through, and all when it is unlinked."""
     path = serving.gate("datasets/gated")
     path.write_text(str(6 * CONFIG["batch"]))
@@ -97,7 +98,7 @@ GATED = request(dataset="datasets/gated")
 
 
 @pytest.fixture
-def start_long(serving: Serving) -> Iterator[Callable[..., RemoteOperation]]:
+def start_long(serving: RankerServing) -> Iterator[Callable[..., RemoteOperation]]:
     """Starts a training that does not end by itself, and returns when it is under way."""
     started: list[RemoteOperation] = []
 
@@ -112,7 +113,7 @@ def start_long(serving: Serving) -> Iterator[Callable[..., RemoteOperation]]:
         operation.cancel()
 
 
-def trained_here(serving: Serving, folder: Path, wanted: TrainingRequest) -> TrainResult:
+def trained_here(serving: RankerServing, folder: Path, wanted: TrainingRequest) -> TrainResult:
     """The same training without a service, from one end to the other."""
     learn, validate = (
         open_pair_source(str(serving.root / wanted.dataset), split=split)
@@ -121,7 +122,7 @@ def trained_here(serving: Serving, folder: Path, wanted: TrainingRequest) -> Tra
     return train(TrainConfig.model_validate(wanted.config), learn, validate, folder)
 
 
-def test_a_ranker_is_trained(serving: Serving, tmp_path: Path) -> None:
+def test_a_ranker_is_trained(serving: RankerServing, tmp_path: Path) -> None:
     operation = serving.training.train("first", REQUEST)
     trained = operation.result(PATIENCE)
     assert isinstance(trained, ranker_training_pb2.TrainedRanker)
@@ -155,7 +156,7 @@ def test_a_ranker_is_trained(serving: Serving, tmp_path: Path) -> None:
     assert serving.training.train("first", configured(steps=14)).result(PATIENCE).step == 14
 
 
-def test_without_validation_the_last_weights_stay(serving: Serving) -> None:
+def test_without_validation_the_last_weights_stay(serving: RankerServing) -> None:
     wanted = request(split="", validation_split="", ties="keep", min_gap=0.5)
     operation = serving.training.train("unvalidated", wanted)
     trained = operation.result(PATIENCE)
@@ -164,7 +165,7 @@ def test_without_validation_the_last_weights_stay(serving: Serving) -> None:
     assert not operation.progress().HasField("best")
 
 
-def test_the_death_of_the_client_ends_nothing(serving: Serving, gate: Path) -> None:
+def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path) -> None:
     submit = (
         "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
         "from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining; "
@@ -183,7 +184,7 @@ def test_the_death_of_the_client_ends_nothing(serving: Serving, gate: Path) -> N
 
 @pytest.mark.parametrize("with_its_job", [True, False])
 def test_a_killed_server_costs_no_bit(
-    serving: Serving, gate: Path, tmp_path: Path, with_its_job: bool
+    serving: RankerServing, gate: Path, tmp_path: Path, with_its_job: bool
 ) -> None:
     ranker = f"killed-{with_its_job}"
     operation = serving.training.train(ranker, GATED)
@@ -204,7 +205,7 @@ def test_a_killed_server_costs_no_bit(
 
 
 def test_a_server_that_is_stopped_lets_the_next_go_on(
-    serving: Serving, start_long: Callable[..., RemoteOperation]
+    serving: RankerServing, start_long: Callable[..., RemoteOperation]
 ) -> None:
     """The work saves what it has within the grace, whatever ``save_every`` is."""
     operation = start_long("stopped", save_every=10**6)
@@ -219,7 +220,7 @@ def test_a_server_that_is_stopped_lets_the_next_go_on(
 
 
 def test_what_is_cancelled_can_be_continued(
-    serving: Serving,
+    serving: RankerServing,
     start_long: Callable[..., RemoteOperation],
     tmp_path: Path,
 ) -> None:
@@ -242,11 +243,12 @@ def test_what_is_cancelled_can_be_continued(
     assert trained.parameters_hash == load_weights(expected.weights).sha256
 
 
-def test_one_ranker_is_trained_once_at_a_time(serving: Serving, gate: Path) -> None:
+def test_one_ranker_is_trained_once_at_a_time(serving: RankerServing, gate: Path) -> None:
     operation = serving.training.train("busy", GATED, request_id="mine")
     assert serving.training.train("busy", GATED, request_id="mine").name == operation.name
-    with pytest.raises(InvalidInput, match="rankers/busy already"):
+    with pytest.raises(InvalidInput, match="rankers/busy already") as taken:
         serving.training.train("busy", GATED)
+    assert taken.value.field == "ranker_id"
     with pytest.raises(InvalidInput, match="another request") as caught:
         serving.training.train("other", GATED, request_id="mine")
     assert caught.value.field == "request_id"
@@ -256,12 +258,13 @@ def test_one_ranker_is_trained_once_at_a_time(serving: Serving, gate: Path) -> N
 
 
 def test_command_line(
-    serving: Serving, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serving: RankerServing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = [f"{key}={value}" for key, value in CONFIG.items()]
     train_there = ["train", "--at", serving.address, "--data", "datasets/noise", *short]
     assert cli.main([*train_there, "-o", "rankers/asked"]) == 0
-    best_step, *figures = capsys.readouterr().out.splitlines()
+    name, best_step, *figures = capsys.readouterr().out.splitlines()
+    assert serving.operation(name).done
     assert best_step.startswith("rankers/asked: step ")
     assert [line.split()[0] for line in figures] == ["srocc", "srocc_per_content", "pair_accuracy"]
     with monkeypatch.context() as patched:
@@ -341,7 +344,11 @@ def test_what_does_not_go_with_a_service(
     ],
 )
 def test_what_cannot_be_is_refused_at_once(
-    serving: Serving, wanted: TrainingRequest, error: type[RankSRGANError], field: str, says: str
+    serving: RankerServing,
+    wanted: TrainingRequest,
+    error: type[RankSRGANError],
+    field: str,
+    says: str,
 ) -> None:
     with pytest.raises(error, match=says) as caught:
         serving.training.train("refused", wanted)
@@ -352,13 +359,13 @@ def test_what_cannot_be_is_refused_at_once(
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "../x", ".hidden", "x" * 101])
-def test_names_of_rankers_are_checked(serving: Serving, name: str) -> None:
+def test_names_of_rankers_are_checked(serving: RankerServing, name: str) -> None:
     with pytest.raises(InvalidInput, match="is no name") as caught:
         serving.training.train(name, REQUEST)
     assert caught.value.field == "ranker_id"
 
 
-def test_a_ranker_of_other_settings_is_not_continued(serving: Serving) -> None:
+def test_a_ranker_of_other_settings_is_not_continued(serving: RankerServing) -> None:
     serving.training.train("taken", REQUEST).result(PATIENCE)
     before = (serving.root / "rankers" / "taken" / "config.yaml").read_text()
     operation = serving.training.train("taken", configured(seed=5))
@@ -369,7 +376,7 @@ def test_a_ranker_of_other_settings_is_not_continued(serving: Serving) -> None:
     assert (serving.root / "rankers" / "taken" / "config.yaml").read_text() == before
 
 
-def test_the_same_server_scores(serving: Serving) -> None:
+def test_the_same_server_scores(serving: RankerServing) -> None:
     images = torch.rand(2, 3, 40, 40)
     for name, head, higher in (("niqe", "niqe", False), ("ma", "ma", True)):
         scorer = connect_scorer(serving.address, name, timeout=PATIENCE)

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ranksrgan.contracts.checkpoint import load_state
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.contracts.jobs import JobFolder
-from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
 from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
-from ranksrgan.contracts.rpc import wait_until_healthy
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.rankdata.manifest import (
     FORMAT,
@@ -29,17 +20,16 @@ from ranksrgan.rankdata.manifest import (
     write_manifest,
     write_record,
 )
+from tests.contracts.served import PATIENCE, Serving, offering
 
-#: Seconds that a test waits for what must happen, on a machine that has other things to do.
-PATIENCE = 240.0
 SIDE = 32
 RMSE = ScorerInfo("rmse", "1", False, True, False, 1)
 
 _ENTRY_POINTS = "[ranksrgan.pair_sources]\nrankdataset = gated_source:open_gated\n"
 
 
-class Serving:
-    """A server that can be killed and started again, at an address that stays.
+class RankerServing(Serving):
+    """A server of Rankers whose datasets may have gates.
 
     Args:
         root: its data root.
@@ -47,51 +37,12 @@ class Serving:
     """
 
     def __init__(self, root: Path, *flags: str) -> None:
-        self.root = root
-        self.address = f"unix:{root}/s.sock"
+        environment = offering(root, _ENTRY_POINTS, Path(__file__).parent)
+        super().__init__(root, "ranksrgan.ranker.cli", *flags, environment=environment)
         self.training = RemoteRankerTraining(self.address, timeout=PATIENCE, retry_for=PATIENCE)
-        self._command = [sys.executable, "-m", "ranksrgan.ranker.cli", "serve"]
-        self._command += ["--listen", self.address, "--data-root", str(root), *flags]
-        self._environment = _with_gates(root)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, env=self._environment)
-        assert wait_until_healthy(self.address, timeout=PATIENCE)
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """Send the server a signal and wait until it has gone; no more if it has already."""
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(PATIENCE)
-            self._process = None
-
-    def operation(self, name: str) -> RemoteOperation:
-        return connect_operation(self.address, name, timeout=PATIENCE, retry_for=PATIENCE)
 
     def gate(self, dataset: str) -> Path:
         return self.root / dataset / "gate"
-
-    def saved_step(self, ranker: str) -> int:
-        """How many updates the training state holds; 0 if there is none."""
-        state = self.root / ranker / "last.state.pt"
-        return int(load_state(state)["step"]) if state.exists() else 0
-
-    def worker(self, operation: RemoteOperation) -> int:
-        """The process that works on it, once it has begun."""
-        folder = JobFolder(self.root / operation.name)
-        until(lambda: folder.holder().pid is not None)
-        pid = folder.holder().pid
-        assert pid is not None
-        return pid
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another process does."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def write_dataset(
@@ -123,13 +74,3 @@ def write_dataset(
         run={},
     )
     write_record(folder, record)
-
-
-def _with_gates(folder: Path) -> dict[str, str]:
-    """The environment of processes that find `gated_source` where they look for rank datasets."""
-    offer = folder / "site" / "gated-1.dist-info"
-    offer.mkdir(parents=True)
-    (offer / "METADATA").write_text("Metadata-Version: 2.1\nName: gated\nVersion: 1\n")
-    (offer / "entry_points.txt").write_text(_ENTRY_POINTS)
-    places = [str(offer.parent), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": ":".join(place for place in places if place)}

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from ranksrgan.contracts.assets import get_asset
-from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.srgan import encoders
 from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.srresnet import SRResNet
+from tests.srgan.pictures import write_waves
 
 MakeGenerator = Callable[..., SRResNet]
 
@@ -74,17 +74,7 @@ def png() -> Callable[..., bytes]:
 def hr_folder(tmp_path: Path) -> Path:
     """Four small pictures with structure: sums of waves, none of a size that 4 divides."""
     folder = tmp_path / "hr"
-    folder.mkdir()
-    for index in range(4):
-        random = np.random.default_rng(index)
-        rows, columns = np.mgrid[0 : 101 + index, 0 : 110 - index]
-        planes = []
-        for _ in range(3):
-            a, b, phase = random.uniform(0.05, 0.6), random.uniform(0.05, 0.6), random.uniform(0, 6)
-            planes.append(127 + 90 * np.sin(a * rows + b * columns + phase))
-        noise = random.normal(0, 8, (*rows.shape, 3))
-        colour = (np.stack(planes, -1) + noise).clip(0, 255).astype(np.uint8)
-        write_image(folder / f"{index}.png", Picture(colour))
+    write_waves(folder, 4)
     return folder
 
 

@@ -83,17 +83,27 @@ def test_eval_refuses_what_is_no_generator(
 def test_serve_hands_its_flags_over(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, object] = {}
 
-    def serve(listen: str, models: dict[str, Path], **limits: int) -> int:
-        given.update(limits, listen=listen, models=models)
+    def serve(
+        listen: str,
+        models: dict[str, Path],
+        data_root: Path | None,
+        rankers: dict[str, str],
+        **limits: int,
+    ) -> int:
+        given.update(limits, listen=listen, models=models, data_root=data_root, rankers=rankers)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--listen", "unix:/s.sock", "--workers", "3", "--queue", "5"]
     flags += ["--max-pixels", "99", "--max-message-mib", "2"]
+    flags += ["--data-root", "root", "--trainings", "2", "--ranker", "niqe=grpc://gpu:50052/n"]
     assert main(["serve", "--model", "a=x.safetensors", "b=y.safetensors", *flags]) == 0
     assert given == {
         "listen": "unix:/s.sock",
         "models": {"a": Path("x.safetensors"), "b": Path("y.safetensors")},
+        "data_root": Path("root"),
+        "rankers": {"niqe": "grpc://gpu:50052/n"},
+        "trainings": 2,
         "workers": 3,
         "queue": 5,
         "max_pixels": 99,
@@ -109,6 +119,9 @@ def test_serve_hands_its_flags_over(monkeypatch: pytest.MonkeyPatch) -> None:
         ["serve", "--model", "noname", "--listen", "x"],
         ["serve", "--model", "a=x", "a=y", "--listen", "x"],
         ["serve", "--model", "a=x", "--listen", "x", "--workers", "0"],
+        ["serve", "--ranker", "noname", "--listen", "x"],
+        ["remote", "train", "--at", "unix:s.sock", "-o", "generators/x"],
+        ["remote"],
     ],
 )
 def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:

@@ -25,6 +25,8 @@ from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidCheckpoint
 
 FORMAT = "ranksrgan-1"
+#: Of files that hold weights, ours first.
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 # Where other projects put the weights inside their files, best first.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")

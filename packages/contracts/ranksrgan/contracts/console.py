@@ -47,15 +47,12 @@ def add_named_paths(
     parser: argparse.ArgumentParser, flag: str, meaning: str, *, required: bool = True
 ) -> None:
     """Add ``--flag NAME=PATH [NAME=PATH ...]``, which may be repeated: a dict of paths."""
-    parser.add_argument(
-        flag,
-        required=required,
-        default={},
-        nargs="+",
-        action=_NamedPaths,
-        metavar="NAME=PATH",
-        help=meaning,
-    )
+    _add_named(parser, flag, "PATH", Path, meaning, required=required)
+
+
+def add_named_specs(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+    """Add ``--flag NAME=SPEC [NAME=SPEC ...]``, likewise: a dict of texts, files or addresses."""
+    _add_named(parser, flag, "SPEC", str, meaning, required=False)
 
 
 class ServeOptions(TypedDict):
@@ -102,20 +99,39 @@ def serve_options(arguments: argparse.Namespace) -> ServeOptions:
     }
 
 
-class _NamedPaths(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        paths: dict[str, Path] = dict(getattr(namespace, self.dest) or {})
-        for text in values if isinstance(values, list) else []:
-            name, separator, path = text.partition("=")
-            if not (name and separator and path):
-                parser.error(f"{option_string}: {text} is not NAME=PATH")
-            if name in paths:
-                parser.error(f"{option_string}: the name {name} is given twice")
-            paths[name] = Path(path)
-        setattr(namespace, self.dest, paths)
+def _add_named(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    what: str,
+    kind: Callable[[str], object],
+    meaning: str,
+    *,
+    required: bool,
+) -> None:
+    class Named(argparse.Action):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            namespace: argparse.Namespace,
+            values: object,
+            option_string: str | None = None,
+        ) -> None:
+            named: dict[str, object] = dict(getattr(namespace, self.dest) or {})
+            for text in values if isinstance(values, list) else []:
+                name, separator, value = text.partition("=")
+                if not (name and separator and value):
+                    parser.error(f"{option_string}: {text} is not NAME={what}")
+                if name in named:
+                    parser.error(f"{option_string}: the name {name} is given twice")
+                named[name] = kind(value)
+            setattr(namespace, self.dest, named)
+
+    parser.add_argument(
+        flag,
+        required=required,
+        default={},
+        nargs="+",
+        action=Named,
+        metavar=f"NAME={what}",
+        help=meaning,
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
 from ranksrgan.contracts.errors import InvalidInput, RankSRGANError, UnknownName
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -60,6 +61,28 @@ class DataRoot:
         if not path.exists():
             raise UnknownName(f"{field}: there is no {name}", field=field)
         return path
+
+    def find_weights(self, name: str, kind: str, field: str, *, inside: str = "") -> Path:
+        """The weights of that name: a file, with or without its suffix, or one inside a folder.
+
+        Args:
+            name, kind, field: see `place`.
+            inside: the file's name where a folder has the name, as trainings leave one.
+
+        Raises:
+            InvalidInput: not a name of that kind.
+            UnknownName: there is no such file, or a symbolic link leads out of the root.
+        """
+        places = [self.place(name, kind, field)]
+        if inside:
+            places = [places[0] / inside, *places]
+        if not name.endswith(WEIGHTS_SUFFIXES):
+            files = [self.place(name + suffix, kind, field) for suffix in WEIGHTS_SUFFIXES]
+            places = [*places[:-1], *files]
+        for path in places:
+            if path.is_file() and self._holds(path):
+                return path
+        raise UnknownName(f"{field}: there is no {name}", field=field)
 
     def names(self, kind: str) -> list[str]:
         """Everything of a kind, as ``kind/name``, sorted; without what no name stands for."""

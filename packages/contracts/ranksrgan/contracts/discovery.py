@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl
 
-from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES, load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
 from ranksrgan.contracts.pairs import PairSelection, PairSource
 from ranksrgan.contracts.scorer import Scorer
@@ -181,6 +181,13 @@ def offered(group: str) -> list[str]:
     return sorted({entry.name for entry in entry_points(group=group)})
 
 
+def from_anywhere(spec: str) -> str:
+    """A spec that means the same in a process that was started elsewhere: a file in it, if there is
+    one, with its whole path."""
+    file, separator, options = spec.partition("?")
+    return f"{Path(file).absolute()}{separator}{options}" if _is_file(file) else spec
+
+
 def parse_options(text: str, spec: str) -> dict[str, str]:
     """``border=4&luma=y`` as a dict.
 
@@ -202,7 +209,7 @@ def parse_options(text: str, spec: str) -> dict[str, str]:
 def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:
     name, _, query = spec.partition("?")
     options = parse_options(query, spec)
-    if Path(name).suffix in {".safetensors", ".pth", ".pt"}:
+    if Path(name).suffix in WEIGHTS_SUFFIXES:
         weights = load_weights(Path(name))
         if weights.kind not in (None, kind):
             raise InvalidCheckpoint(

@@ -53,14 +53,16 @@ class JobContext:
     def report(self, done: int, total: int, **facts: Any) -> None:
         """Say how far the work is, as often as convenient.
 
-        The progress that readers see has ``done``, ``total``, ``eta`` (seconds, by the pace since
-        this process's first report; None while there is none) and ``facts``, all of them JSON.
+        The progress that readers see has ``done``, ``total``, ``pace`` (seconds for each of
+        ``done`` since this process's first report; None while there is none), ``eta`` (seconds for
+        the rest at this pace) and ``facts``, all of them JSON.
         """
         now = time.monotonic()
         self._first = self._first or (now, done)
         begun, before = self._first
-        eta = (total - done) * (now - begun) / (done - before) if done > before else None
-        self._unwritten = {**facts, "done": done, "total": total, "eta": eta}
+        pace = (now - begun) / (done - before) if done > before else None
+        eta = None if pace is None else (total - done) * pace
+        self._unwritten = {**facts, "done": done, "total": total, "pace": pace, "eta": eta}
         if now - self._written >= REPORT_EVERY:
             self.flush()
 

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
-from google.protobuf import empty_pb2
+from google.protobuf import duration_pb2, empty_pb2, json_format, struct_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput, NotSupported
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, NotSupported
 from ranksrgan.contracts.jobs import OPERATIONS, JobPhase, is_job_id
 from ranksrgan.contracts.supervisor import Supervisor
 from ranksrgan.contracts.v1 import job_pb2
@@ -27,6 +27,8 @@ from ranksrgan.contracts.watched_job import JobReport
 _PAGE, _LARGEST_PAGE = 50, 1000
 #: Seconds that WaitOperation waits at most; who wants to wait longer asks again.
 _LONGEST_WAIT = 60.0
+# A configuration is a page of text.
+_MAX_CONFIG_BYTES = 2**20
 _DONE_FILTER = re.compile(r"\s*done\s*=\s*(true|false)\s*")
 _STATES = {
     JobPhase.QUEUED: job_pb2.JOB_STATE_QUEUED,
@@ -136,6 +138,41 @@ def job_status_to_proto(job: JobReport) -> job_pb2.JobStatus:
         end_time=_timestamp(job.ended),
         attempts=job.attempts,
     )
+
+
+def seconds_to_proto(seconds: float | None) -> duration_pb2.Duration | None:
+    """A progress's ``eta`` or ``pace``; None, which leaves a field absent, while not known."""
+    if seconds is None:
+        return None
+    duration = duration_pb2.Duration()
+    duration.FromMicroseconds(round(seconds * 1e6))
+    return duration
+
+
+def config_from_proto(config: struct_pb2.Struct) -> dict[str, Any]:
+    """The keys and values that a client has sent as its request's ``config``.
+
+    Raises:
+        InvalidInput: more than a page of text.
+        InvalidConfig: what is no JSON, NaN say.
+    """
+    if config.ByteSize() > _MAX_CONFIG_BYTES:
+        raise InvalidInput(f"config: over {_MAX_CONFIG_BYTES} bytes", field="config")
+    try:
+        content: dict[str, Any] = json_format.MessageToDict(config)
+    except (json_format.Error, ValueError) as error:  # NaN, or a value of no kind
+        raise InvalidConfig(f"config: {error}", field="config") from error
+    whole: dict[str, Any] = _with_whole_numbers(content)
+    return whole
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """On the wire every number is a float; 4 is to be 4 again, where only that will do."""
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _timestamp(seconds: float | None) -> Timestamp | None:

@@ -15,7 +15,11 @@ from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, Overloaded
 
 # What metadata and responses are made of has to be known before it can be read.
-from ranksrgan.contracts.v1 import rank_data_pb2, ranker_training_pb2  # noqa: F401
+from ranksrgan.contracts.v1 import (  # noqa: F401
+    generator_training_pb2,
+    rank_data_pb2,
+    ranker_training_pb2,
+)
 
 #: Seconds that one call waits at the server; then it is asked again.
 _WAIT = 10.0
@@ -42,6 +46,11 @@ class RemoteOperation:
     def name(self) -> str:
         """``operations/ID``."""
         return str(self._latest.name)
+
+    @property
+    def address(self) -> str:
+        """Of the server."""
+        return self._connection.address
 
     @property
     def done(self) -> bool:

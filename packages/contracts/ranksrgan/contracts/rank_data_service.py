@@ -8,20 +8,22 @@ from typing import Any, ClassVar, Protocol
 
 import grpc
 from google.longrunning import operations_pb2
-from google.protobuf import duration_pb2, json_format
 
 from ranksrgan.contracts import pairs_codec
 from ranksrgan.contracts.data_root import check_id
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.operations import OperationKind, OperationsServicer
+from ranksrgan.contracts.operations import (
+    OperationKind,
+    OperationsServicer,
+    config_from_proto,
+    seconds_to_proto,
+)
 from ranksrgan.contracts.pairs import PairSelection, PairSource, RankDatasetInfo, RankedContent
 from ranksrgan.contracts.v1 import job_pb2, rank_data_pb2, rank_data_pb2_grpc
 from ranksrgan.contracts.watched_job import JobReport
 
 #: Datasets on a page, unless a client asks for fewer.
 MAX_PAGE = 100
-# A configuration is a page of text.
-_MAX_REQUEST_BYTES = 2**20
 # Far from where 64 bits end, so that no position of a stream gets there.
 _MAX_POSITION = 2**62
 
@@ -87,15 +89,8 @@ class RankDataServicer(rank_data_pb2_grpc.RankDataServiceServicer):
     def BuildRankDataset(
         self, request: rank_data_pb2.BuildRankDatasetRequest, context: grpc.ServicerContext
     ) -> operations_pb2.Operation:
-        if request.ByteSize() > _MAX_REQUEST_BYTES:
-            raise InvalidInput(f"the request has over {_MAX_REQUEST_BYTES} bytes", field="config")
-        try:
-            config = json_format.MessageToDict(request.config)
-        except (json_format.Error, ValueError) as error:
-            raise InvalidInput(f"config: {error}", field="config") from error
-        job = self._builds.submit(
-            check_id(request.dataset_id, "dataset_id"), config, request.request_id
-        )
+        dataset_id = check_id(request.dataset_id, "dataset_id")
+        job = self._builds.submit(dataset_id, config_from_proto(request.config), request.request_id)
         return self._operations.operation(job)
 
     def GetRankDataset(
@@ -154,18 +149,14 @@ def _build_metadata(
     job: JobReport, status: job_pb2.JobStatus
 ) -> rank_data_pb2.BuildRankDatasetMetadata:
     progress = job.progress
-    metadata = rank_data_pb2.BuildRankDatasetMetadata(
+    return rank_data_pb2.BuildRankDatasetMetadata(
         job=status,
         dataset=job.target,
         steps_done=progress.get("done", 0),
         steps_total=progress.get("total", 0),
         source=progress.get("source", ""),
+        eta=seconds_to_proto(progress.get("eta")),
     )
-    if progress.get("eta") is not None:
-        eta = duration_pb2.Duration()
-        eta.FromMilliseconds(round(progress["eta"] * 1000))
-        metadata.eta.CopyFrom(eta)
-    return metadata
 
 
 #: A build as an operation: its progress has ``source``, its result is a `RankDatasetInfo`.

@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import grpc
 from google.longrunning import operations_pb2
-from google.protobuf import duration_pb2, json_format
 
 from ranksrgan.contracts.data_root import check_id
-from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
-from ranksrgan.contracts.operations import OperationKind, OperationsServicer
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.operations import (
+    OperationKind,
+    OperationsServicer,
+    config_from_proto,
+    seconds_to_proto,
+)
 from ranksrgan.contracts.pairs_codec import ties_from_proto
 from ranksrgan.contracts.ranker_training import (
     RankerValidation,
     TrainedRankerInfo,
     TrainingRequest,
 )
-from ranksrgan.contracts.v1 import (
-    job_pb2,
-    ranker_training_pb2,
-    ranker_training_pb2_grpc,
-)
+from ranksrgan.contracts.trainings import Trainings
+from ranksrgan.contracts.v1 import job_pb2, ranker_training_pb2, ranker_training_pb2_grpc
 from ranksrgan.contracts.watched_job import JobReport
-
-# A configuration is a page of text.
-_MAX_REQUEST_BYTES = 2**20
-
-
-class RankerTrainings(Protocol):
-    """What trains Rankers."""
-
-    def submit(self, ranker_id: str, request: TrainingRequest, request_id: str) -> JobReport:
-        """Have ``rankers/RANKER_ID`` trained.
-
-        Raises:
-            InvalidInput: what is asked for cannot be, or is being made already.
-            UnknownName: there is no such dataset.
-        """
-        ...
 
 
 class RankerTrainingServicer(ranker_training_pb2_grpc.RankerTrainingServiceServicer):
@@ -52,7 +37,9 @@ class RankerTrainingServicer(ranker_training_pb2_grpc.RankerTrainingServiceServi
 
     full_name: ClassVar[str] = "ranksrgan.contracts.v1.RankerTrainingService"
 
-    def __init__(self, trainings: RankerTrainings, operations: OperationsServicer) -> None:
+    def __init__(
+        self, trainings: Trainings[TrainingRequest], operations: OperationsServicer
+    ) -> None:
         self._trainings = trainings
         self._operations = operations
 
@@ -68,15 +55,9 @@ class RankerTrainingServicer(ranker_training_pb2_grpc.RankerTrainingServiceServi
 
 
 def _request_from_proto(request: ranker_training_pb2.TrainRankerRequest) -> TrainingRequest:
-    if request.ByteSize() > _MAX_REQUEST_BYTES:
-        raise InvalidInput(f"the request has over {_MAX_REQUEST_BYTES} bytes", field="config")
     ties = ties_from_proto(request.ties)
     if not 0 <= request.min_gap < math.inf:
         raise InvalidInput(f"min_gap: {request.min_gap} is no gap; 0 or more is", field="min_gap")
-    try:
-        config = json_format.MessageToDict(request.config)
-    except (json_format.Error, ValueError) as error:  # NaN, or a value of no kind
-        raise InvalidConfig(f"config: {error}", field="config") from error
     return TrainingRequest(
         dataset=request.dataset,
         split=request.split,
@@ -84,7 +65,7 @@ def _request_from_proto(request: ranker_training_pb2.TrainRankerRequest) -> Trai
         validation_dataset=request.validation_dataset,
         ties=ties,
         min_gap=request.min_gap,
-        config=config,
+        config=config_from_proto(request.config),
     )
 
 
@@ -96,14 +77,11 @@ def _metadata(job: JobReport, status: job_pb2.JobStatus) -> ranker_training_pb2.
         step=progress.get("done", 0),
         steps=progress.get("total", 0),
         loss=progress.get("loss"),
+        eta=seconds_to_proto(progress.get("eta")),
     )
     if progress.get("best") is not None:
         best = RankerValidation.model_validate(progress["best"])
         metadata.best.CopyFrom(_validation_to_proto(best))
-    if progress.get("eta") is not None:
-        eta = duration_pb2.Duration()
-        eta.FromMilliseconds(round(progress["eta"] * 1000))
-        metadata.eta.CopyFrom(eta)
     return metadata
 
 

@@ -133,7 +133,13 @@ class Supervisor:
             self._exclusive = None
 
     def submit(
-        self, kind: str, target: str, request: Mapping[str, Any], request_id: str = ""
+        self,
+        kind: str,
+        target: str,
+        request: Mapping[str, Any],
+        request_id: str = "",
+        *,
+        field: str = "target",
     ) -> JobReport:
         """Ask for work.
 
@@ -142,6 +148,7 @@ class Supervisor:
             target: the name of what is made; only one unfinished job at a time has it.
             request: for the work; JSON.
             request_id: if the same has been asked for with it already, that job is returned.
+            field: what the client's request calls the target, for messages.
 
         Raises:
             InvalidInput: something else was asked for with this ``request_id``, or a job for
@@ -169,9 +176,9 @@ class Supervisor:
             for job in unfinished:
                 if job.request.target == target:
                     raise InvalidInput(
-                        f"{OPERATIONS}/{job.id} makes {target} already and is not done; wait for "
-                        "it or cancel it",
-                        field="target",
+                        f"{field}: {OPERATIONS}/{job.id} makes {target} already and is not done; "
+                        "wait for it or cancel it",
+                        field=field,
                     )
             if len(unfinished) >= self._limits.running + self._limits.queue:
                 raise Overloaded(f"{len(unfinished)} operations are not done; try again later")

@@ -27,8 +27,6 @@ from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.level_specs import BICUBIC, HR, distortion, interpolation
 
 IMAGES, MODELS = "images", "models"
-#: In the order in which a model is looked for.
-SUFFIXES = (".safetensors", ".pth", ".pt")
 
 #: Keys whose values are neither a path nor the name of something that is opened.
 PLAIN_KEYS = frozenset(
@@ -112,7 +110,7 @@ def _level(name: str, spec: str, root: DataRoot, upscalers: Mapping[str, str]) -
     if kind == IMAGES:
         return str(root.find(spec, IMAGES, field))
     if kind == MODELS:
-        return str(_model(spec, root, field))
+        return str(root.find_weights(spec, MODELS, field))
     names = "".join(f", {upscaler}" for upscaler in upscalers)
     raise InvalidInput(
         f"{field}: {spec[:120]!r} is not known here; possible are {HR}, {BICUBIC}, "
@@ -127,17 +125,6 @@ def _made_by_the_dataset(spec: str) -> bool:
         return spec in (HR, BICUBIC) or bool(interpolation(spec) or distortion(spec))
     except ValueError:
         return True  # of that kind, and wrong; `BuildConfig` says how
-
-
-def _model(spec: str, root: DataRoot, field: str) -> Path:
-    for suffix in ("", *SUFFIXES):
-        if not (spec + suffix).endswith(SUFFIXES):
-            continue
-        path = root.place(spec + suffix, MODELS, field)
-        if path.is_file():
-            return path
-    root.place(spec, MODELS, field)
-    raise UnknownName(f"{field}: there is no {spec}", field=field)
 
 
 def _text(value: object, field: str) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tqdm import tqdm
-
+from ranksrgan.contracts.follow import (
+    PATIENCE,
+    JobView,
+    Progress,
+    add_actions,
+    add_address,
+    follow,
+)
 from ranksrgan.contracts.pairs import RankDatasetInfo
 from ranksrgan.rankdata.config import load_recipe, recipe_names
-
-if TYPE_CHECKING:  # gRPC is loaded by the commands that need it
-    from ranksrgan.contracts.operations_client import RemoteOperation
-
-# Seconds that a server may be away, restarting, before a command gives up.
-_PATIENCE = 30.0
 
 _BUILD_EPILOG = """folders and models are names of the server's:
   hr=images/NAME, levels.LEVEL=images/NAME, levels.LEVEL=models/NAME, or what its operator named
@@ -31,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     def add(name: str, function: Any, meaning: str, **more: Any) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=meaning, **more)
-        action.add_argument("address", metavar="HOST:PORT|unix:PATH")
+        add_address(action)
         action.set_defaults(command=function)
         return action
 
@@ -47,11 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--config", metavar="NAME|FILE", help=f"a recipe ({', '.join(recipe_names())}) or a file"
     )
     build.add_argument("overrides", metavar="key=value", nargs="*", help="as in crop=200")
-    for name, function, meaning in (
-        ("watch", _watch, "come back to a build"),
-        ("cancel", _cancel, "end a build"),
-    ):
-        add(name, function, meaning).add_argument("operation", metavar="operations/ID")
+    add_actions(actions, _VIEW, "a build")
     add("list", _list, "the complete datasets")
     add("get", _get, "the facts of one").add_argument("dataset", metavar="NAME")
 
@@ -64,21 +59,8 @@ def _build(arguments: argparse.Namespace) -> int:
     config = load_recipe(arguments.config, overrides)
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
-    client = RemoteRankData(arguments.address, retry_for=_PATIENCE)
-    return _follow(client.build(arguments.dataset, wanted, request_id=uuid.uuid4().hex))
-
-
-def _watch(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.operations_client import connect_operation
-
-    return _follow(connect_operation(arguments.address, arguments.operation, retry_for=_PATIENCE))
-
-
-def _cancel(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.operations_client import connect_operation
-
-    connect_operation(arguments.address, arguments.operation).cancel()
-    return 0
+    client = RemoteRankData(arguments.address, retry_for=PATIENCE)
+    return follow(client.build(arguments.dataset, wanted, request_id=uuid.uuid4().hex), _VIEW)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -98,18 +80,14 @@ def _get(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(operation: RemoteOperation) -> int:
-    """Show the name to come back with, then how far it is, then the result."""
-    print(operation.name, flush=True)
-    with tqdm(unit="level", file=sys.stderr, disable=None) as bar:
-        while not operation.wait(1.0):
-            progress = operation.progress()
-            bar.total = progress.steps_total or None
-            bar.set_postfix_str(progress.source, refresh=False)
-            bar.update(progress.steps_done - bar.n)
-    made = operation.result()
-    print(f"{made.name}: {sum(made.contents.values())} crops, {', '.join(made.levels)}")
-    return 0
+_VIEW = JobView(
+    unit="level",
+    progress=lambda made: Progress(made.steps_done, made.steps_total, made.source),
+    result=lambda made: (
+        f"{made.name}: {sum(made.contents.values())} crops, {', '.join(made.levels)}"
+    ),
+    come_back="ranksrgan-rankdata remote watch|cancel {address} {name}",
+)
 
 
 def _crops(info: RankDatasetInfo) -> str:

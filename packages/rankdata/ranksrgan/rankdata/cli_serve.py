@@ -23,14 +23,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data-root", required=True, metavar="DIR", type=Path)
-    parser.add_argument(
+    console.add_named_specs(
+        parser,
         "--upscaler",
-        metavar="NAME=SPEC",
-        action="append",
-        default=[],
-        type=_named,
-        help="a level that clients may ask for by name: weights or a service "
-        "(grpc://HOST:PORT/MODEL)",
+        "a level that clients may ask for by name: weights or a service (grpc://HOST:PORT/MODEL)",
     )
     parser.add_argument(
         "--builds",
@@ -43,20 +39,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(command=_serve)
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, separator, spec = text.partition("=")
-    if not (name and separator and spec):
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=SPEC")
-    return name, spec
-
-
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.rankdata.server import serve
 
     return serve(
         arguments.listen,
         arguments.data_root,
-        dict(arguments.upscaler),
+        arguments.upscaler,
         builds=arguments.builds,
         workers=arguments.workers,
         queue=arguments.queue,

@@ -14,6 +14,7 @@ from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot, check_id
+from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.operations import OperationsServicer
 from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataServicer
@@ -58,7 +59,7 @@ class Builds:
         specs = {level.partition("=")[2] for level in config["levels"]}
         given = {name: spec for name, spec in self._upscalers.items() if name in specs}
         request = {"config": config, "upscalers": given}
-        return self._jobs.submit(BUILD, name, request, request_id)
+        return self._jobs.submit(BUILD, name, request, request_id, field="dataset_id")
 
 
 def serve(
@@ -91,7 +92,7 @@ def serve(
     root = DataRoot(data_root)
     jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, JobLimits(running=builds))
     operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
-    specs = {_checked(name): _from_anywhere(spec) for name, spec in upscalers.items()}
+    specs = {_checked(name): from_anywhere(spec) for name, spec in upscalers.items()}
     servicer = RankDataServicer(DatasetCatalog(root), Builds(root, specs, jobs), operations)
     limits = rpc.ServerLimits(
         workers=workers, queue=queue, streams=STREAMS, max_message_bytes=max_message_bytes
@@ -103,9 +104,3 @@ def _checked(name: str) -> str:
     if name in (HR, BICUBIC):
         raise InvalidInput(f"{name} is a level of every dataset; choose another name", field=name)
     return check_id(name, "upscaler")
-
-
-def _from_anywhere(spec: str) -> str:
-    """A local file with its whole path: a build may go on under a server started elsewhere."""
-    file, separator, options = spec.partition("?")
-    return f"{Path(file).absolute()}{separator}{options}" if Path(file).exists() else spec

@@ -10,39 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import parse_options
-from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.operations import OperationsServicer
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
 from ranksrgan.contracts.service import ScoringServicer
-from ranksrgan.contracts.supervisor import JobLimits, Supervisor
-from ranksrgan.contracts.watched_job import JobReport
+from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.scorer import Ranker, open_ranker
 from ranksrgan.ranker.training_request import RANKERS, open_training
 
-SERVICE = "ranker"
-TRAIN = "TrainRanker"
+
+def _prepare(request: TrainingRequest, root: DataRoot) -> dict[str, Any]:
+    open_training(request, root)
+    return request.model_dump()
 
 
-class Trainings:
-    """`RankerTrainings`: each is a job of the supervisor's, in a process of its own."""
-
-    def __init__(self, root: DataRoot, jobs: Supervisor) -> None:
-        self._root = root
-        self._jobs = jobs
-
-    def submit(self, ranker_id: str, request: TrainingRequest, request_id: str) -> JobReport:
-        """See `RankerTrainings.submit`. The job gets names, and looks them up when it begins."""
-        name = f"{RANKERS}/{ranker_id}"
-        self._root.place(name, RANKERS, "ranker_id")
-        with self._root.hiding_paths():
-            open_training(request, self._root)
-        return self._jobs.submit(TRAIN, name, request.model_dump(), request_id)
+TRAININGS = TrainingKind(
+    service="ranker",
+    job="TrainRanker",
+    module="ranksrgan.ranker.job",
+    results=RANKERS,
+    id_field="ranker_id",
+    prepare=_prepare,
+    operation=TRAIN_OPERATION,
+    servicer=RankerTrainingServicer,
+)
 
 
 def serve(
@@ -81,23 +77,16 @@ def serve(
     if rankers:
         catalog = RankerCatalog({name: _open(str(spec)) for name, spec in rankers.items()})
         servicers.append(ScoringServicer(catalog, max_pixels=max_pixels))
-    jobs = None
-    if data_root is not None:
-        root = DataRoot(data_root)
-        limits = JobLimits(running=trainings)
-        jobs = Supervisor(root, SERVICE, {TRAIN: "ranksrgan.ranker.job"}, limits)
-        operations = OperationsServicer(jobs, {TRAIN: TRAIN_OPERATION})
-        servicers += [RankerTrainingServicer(Trainings(root, jobs), operations), operations]
-    if not servicers:
-        raise InvalidInput(
-            "nothing to serve: give --ranker NAME=PATH to score with, --data-root DIR to train in, "
-            "or both",
-            field="ranker",
-        )
-    server_limits = rpc.ServerLimits(
-        workers=workers, queue=queue, max_message_bytes=max_message_bytes
+    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
+    return serve_and_train(
+        listen,
+        servicers,
+        TRAININGS,
+        data_root,
+        model_flag="--ranker",
+        running=trainings,
+        limits=limits,
     )
-    return rpc.serve(listen, servicers, server_limits, background=jobs)
 
 
 def _open(spec: str) -> Ranker:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from ranksrgan.contracts.console import (
     add_named_paths,
+    add_named_specs,
     add_serve_flags,
     run,
     serve_options,
     whole_number,
 )
-from ranksrgan.srgan import cli_convert, cli_export, cli_pack, cli_upscale
+from ranksrgan.srgan import cli_convert, cli_export, cli_pack, cli_remote, cli_upscale
 
 if TYPE_CHECKING:
     from ranksrgan.srgan.evaluate import Evaluation
@@ -35,25 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a generator")
-    train.add_argument(
-        "--recipe",
-        required=True,
-        metavar="NAME|FILE",
-        help="srresnet, srgan, ranksrgan, or a .yaml file",
-    )
     train.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    train.add_argument("--hr", metavar="DIR", help="HR images to train on; same as data.hr=DIR")
-    train.add_argument(
-        "--val", metavar="DIR", help="HR images to validate on; same as validation.hr=DIR"
-    )
     train.add_argument(
         "--restart",
         action="store_true",
         help="start anew even if DIR holds a training that could be continued",
     )
-    train.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="such as run.steps=1000 data.crop=96"
-    )
+    cli_remote.add_training_flags(train)
     train.set_defaults(command=_train)
 
     cli_pack.add_parser(commands)
@@ -84,9 +73,31 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_convert.add_parsers(commands)
     cli_export.add_parser(commands)
+    cli_remote.add_parser(commands)
 
-    serve = commands.add_parser("serve", help="answer SuperResolutionService over gRPC")
-    add_named_paths(serve, "--model", "weights, and the name that clients use")
+    serve = commands.add_parser("serve", help="enlarge images and train over gRPC")
+    add_named_paths(
+        serve, "--model", "weights to enlarge with, and the name that clients use", required=False
+    )
+    serve.add_argument(
+        "--data-root",
+        metavar="DIR",
+        type=Path,
+        help="train generators into DIR/generators/NAME, from DIR/images/NAME",
+    )
+    add_named_specs(
+        serve,
+        "--ranker",
+        "a Ranker that clients may train with by name: weights or a service "
+        "(grpc://HOST:PORT/NAME), beside those in DIR/rankers/NAME",
+    )
+    serve.add_argument(
+        "--trainings",
+        metavar="N",
+        type=whole_number(1),
+        default=1,
+        help="generators trained at a time (default: 1)",
+    )
     add_serve_flags(serve, workers=1)
     serve.set_defaults(command=_serve)
     return parser
@@ -96,9 +107,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.config import load_recipe
     from ranksrgan.srgan.train import train
 
-    folders = {"data.hr": arguments.hr, "validation.hr": arguments.val}
-    given = [f"{key}={json.dumps(folder)}" for key, folder in folders.items() if folder]
-    config = load_recipe(arguments.recipe, [*given, *arguments.overrides])
+    config = load_recipe(arguments.recipe, cli_remote.overrides(arguments))
     result = train(config, arguments.output, resume=not arguments.restart)
     scores = {name: value for name, value in result.scores.items() if value is not None}
     shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
@@ -164,7 +173,14 @@ def _print_csv(evaluations: dict[str, Evaluation]) -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.server import serve
 
-    return serve(arguments.listen, arguments.model, **serve_options(arguments))
+    return serve(
+        arguments.listen,
+        arguments.model,
+        arguments.data_root,
+        arguments.ranker,
+        trainings=arguments.trainings,
+        **serve_options(arguments),
+    )
 
 
 if __name__ == "__main__":

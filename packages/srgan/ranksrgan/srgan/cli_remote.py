@@ -1,0 +1,118 @@
+"""``ranksrgan-srgan remote``: have a server train generators, and watch it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import uuid
+from typing import Any
+
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.follow import (
+    PATIENCE,
+    JobView,
+    Progress,
+    add_actions,
+    follow,
+)
+
+_EPILOG = """folders, weights and Rankers are names of the server's:
+  data.hr=images/NAME, generator.weights=generators/NAME or models/NAME,
+  losses.rank.rankers='[{spec: rankers/NAME}]' or a Ranker that its operator named
+
+The training needs this command no longer than it takes to ask for it."""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("remote", help="have a server train generators, and watch it")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    train = actions.add_parser(
+        "train",
+        help="ask for a generator and watch its training",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument(
+        "--at", required=True, metavar="ADDRESS", help="of the server: HOST:PORT or unix:PATH"
+    )
+    train.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="generators/NAME",
+        help="one that is there is continued",
+    )
+    add_training_flags(train)
+    train.set_defaults(command=_train)
+    add_actions(actions, _VIEW, "a training")
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says how to train, here or at a server."""
+    parser.add_argument(
+        "--recipe",
+        required=True,
+        metavar="NAME|FILE",
+        help="srresnet, srgan, ranksrgan, or a .yaml file",
+    )
+    parser.add_argument("--hr", metavar="DIR", help="HR images to train on; same as data.hr=DIR")
+    parser.add_argument(
+        "--val", metavar="DIR", help="HR images to validate on; same as validation.hr=DIR"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="such as run.steps=1000 data.crop=96"
+    )
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """What the flags change in the recipe."""
+    folders = {"data.hr": arguments.hr, "validation.hr": arguments.val}
+    given = [f"{key}={json.dumps(folder)}" for key, folder in folders.items() if folder]
+    return [*given, *arguments.overrides]
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
+    from ranksrgan.srgan.config import load_recipe
+
+    kind, _, generator_id = arguments.output.partition("/")
+    if kind != "generators" or not generator_id:
+        raise InvalidInput(
+            f"--output: a service makes generators/NAME, not {arguments.output}", field="output"
+        )
+    config = load_recipe(arguments.recipe, overrides(arguments))
+    wanted = config.model_dump(mode="json", exclude_unset=True)
+    client = GeneratorTrainingClient(arguments.at, retry_for=PATIENCE)
+    return follow(client.train(generator_id, wanted, request_id=uuid.uuid4().hex), _VIEW)
+
+
+def _progress(metadata: Any) -> Progress:
+    return Progress(
+        metadata.step,
+        metadata.steps,
+        note=", ".join(f"{name}={value:.4g}" for name, value in sorted(metadata.losses.items())),
+        news=_scores(metadata.validation) if metadata.HasField("validation") else "",
+    )
+
+
+def _result(trained: Any) -> str:
+    lines = [f"{trained.name}: step {trained.step}"]
+    if trained.HasField("validation"):
+        lines = [f"{trained.name}: {_scores(trained.validation)}"]
+    if trained.HasField("best_validation"):
+        lines.append(f"best: {_scores(trained.best_validation)}")
+    return "\n".join(lines)
+
+
+def _scores(validation: Any) -> str:
+    figures = [f"{name} {value:.4g}" for name, value in sorted(validation.scores.items())]
+    return ", ".join([f"step {validation.step}", *figures])
+
+
+_VIEW = JobView(
+    unit="step",
+    progress=_progress,
+    result=_result,
+    come_back="ranksrgan-srgan remote watch|cancel {address} {name}",
+)
