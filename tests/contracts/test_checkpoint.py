@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import (
     hash_tensors,
+    list_keys,
     load_into,
     load_state,
     load_weights,
@@ -264,8 +265,8 @@ def test_a_misfit_names_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InvalidCheckpoint) as refused:
         load_into(network, load_weights(tmp_path / "a.pth"))
     assert str(refused.value) == (
-        f"{tmp_path / 'a.pth'} does not fit Sequential: misses 1.weight, 1.bias, 2.weight and "
-        "more; has unknown head.weight; size: 0.weight is (4, 1, 3, 3) and should be (4, 3, 3, 3)"
+        f"{tmp_path / 'a.pth'} does not fit Sequential: misses 1.weight, 1.bias, 2.weight, 2.bias; "
+        "has unknown head.weight; size: 0.weight is (4, 1, 3, 3) and should be (4, 3, 3, 3)"
     )
     assert same(dict(network.state_dict()), before)  # not half loaded
 
@@ -299,3 +300,12 @@ def test_a_state_is_a_dict(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "a.pt")
     with pytest.raises(InvalidCheckpoint, match="no training state"):
         load_state(tmp_path / "a.pt")
+
+
+def test_all_keys_are_listed_and_a_thousand_fit_into_a_line() -> None:
+    assert list_keys([]) == ""
+    assert list_keys(["a.0.w", "a.1.w", "b"]) == "a.0.w, a.1.w, b"
+    keys = [f"body.{i}.conv{j}.weight" for i in range(500) for j in (1, 2)]
+    assert list_keys(["head.0.bias", *keys, "tail"]) == (
+        "head.0.bias, body.N.conv1.weight (500), body.N.conv2.weight (500), tail"
+    )
