@@ -211,7 +211,7 @@ def test_recipes_that_extend_nothing_or_themselves_are_refused(
         load_recipe(Recipe, recipes, extending("a.yaml", "nothing"))
     with pytest.raises(InvalidConfig, match=r"gone\.yaml: No such file"):
         load_recipe(Recipe, recipes, extending("b.yaml", "gone.yaml"))
-    with pytest.raises(InvalidConfig, match="extends: name a recipe or a .yaml file") as refused:
+    with pytest.raises(InvalidConfig, match=r"extends: name a recipe or a \.yaml") as refused:
         load_recipe(Recipe, recipes, extending("c.yaml", "[base]"))
     assert refused.value.field == "extends"
     extending("d.yaml", f"../{tmp_path.name}/e.yaml")

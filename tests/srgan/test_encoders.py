@@ -15,8 +15,8 @@ from ranksrgan.srgan.encoders import (
     AlexNetFeatures,
     DistilledVGG19Features,
     Encoder,
-    VGG19Features,
     Vgg19,
+    VGG19Features,
 )
 from ranksrgan.srgan.features import FeatureNetwork
 
@@ -27,7 +27,9 @@ MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 
-def vgg19_by_hand(tensors: dict[str, torch.Tensor], images: torch.Tensor) -> dict[str, torch.Tensor]:
+def vgg19_by_hand(
+    tensors: dict[str, torch.Tensor], images: torch.Tensor
+) -> dict[str, torch.Tensor]:
     x = (images - MEAN) / STD
     found = {}
     for index, layer in zip(INDICES, LAYERS, strict=True):
@@ -125,7 +127,7 @@ def test_it_is_frozen_but_carries_gradients_to_the_images(case: Case) -> None:
 
 def test_what_is_wrong_is_named(case: Case) -> None:
     network, by_hand, _, weights = case
-    with pytest.raises(InvalidConfig, match="conv6_1 is no layer of .*it has conv1") as refused:
+    with pytest.raises(InvalidConfig, match=r"conv6_1 is no layer of .*it has conv1") as refused:
         network(weights, ["conv6_1"])
     assert refused.value.field == "losses.perceptual.layers"
     with pytest.raises(ImageTooSmall, match=f"takes {network.min_side} x {network.min_side}"):
@@ -150,7 +152,9 @@ def test_the_distilled_network_sees_mean_subtracted_bgr(shared_data: Path) -> No
     to_bgr = DistilledVGG19Features(weights).chain["to_bgr"]
     colours = torch.rand(1, 3, 4, 4)
     caffe = 255 * colours.flip(1) - torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
-    torch.testing.assert_close(to_bgr(colours), caffe, rtol=0, atol=1.5)  # it was trained on, a little
+    torch.testing.assert_close(
+        to_bgr(colours), caffe, rtol=0, atol=1.5
+    )  # it was trained on, a little
 
 
 def test_real_features_tell_a_blurred_photograph_by_how_much(shared_data: Path) -> None:

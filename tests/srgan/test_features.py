@@ -126,7 +126,7 @@ def test_what_is_wrong_is_named(
         open_feature_network("vgg18", CPU)
     with pytest.raises(InvalidConfig, match="do not travel"):
         open_feature_network("grpc://localhost:1/ranker", CPU)
+    network = open_feature_network(str(ranker_file), CPU, ["stage9"])
+    images = torch.rand(1, 3, 32, 32)
     with pytest.raises(InvalidConfig, match=r"no features of stage9; it has stage0"):
-        network = open_feature_network(str(ranker_file), CPU, ["stage9"])
-        perceptual_loss(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), network, "l1",
-                        {"stage9": 1.0})
+        perceptual_loss(images, images, network, "l1", {"stage9": 1.0})

@@ -58,9 +58,7 @@ def test_gradients(criterion: AdversarialCriterion) -> None:
     real.requires_grad_()
     fake.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: adversarial_loss(x, real, criterion), (fake,))
-    assert torch.autograd.gradcheck(
-        lambda a, b: discriminator_loss(a, b, criterion), (real, fake)
-    )
+    assert torch.autograd.gradcheck(lambda a, b: discriminator_loss(a, b, criterion), (real, fake))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -71,9 +69,7 @@ def test_the_generator_and_the_discriminator_pull_in_opposite_directions(
     real = torch.full(shape, 0.3, requires_grad=True)
     fake = torch.full(shape, 0.2, requires_grad=True)
     (up,) = torch.autograd.grad(adversarial_loss(fake, real, criterion), fake)
-    on_real, on_fake = torch.autograd.grad(
-        discriminator_loss(real, fake, criterion), (real, fake)
-    )
+    on_real, on_fake = torch.autograd.grad(discriminator_loss(real, fake, criterion), (real, fake))
     assert bool((up < 0).all())  # a lower loss by a higher opinion of what it made
     assert bool((on_real < 0).all())
     assert bool((on_fake > 0).all())

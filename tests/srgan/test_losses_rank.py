@@ -62,9 +62,7 @@ def test_what_the_published_code_minimises_to_the_letter() -> None:
 
 @pytest.mark.parametrize("higher_is_better", [False, True])
 @pytest.mark.parametrize("function", ["sigmoid", "identity", "exp"])
-def test_functions_of_the_score_by_numpy(
-    function: RankFunction, higher_is_better: bool
-) -> None:
+def test_functions_of_the_score_by_numpy(function: RankFunction, higher_is_better: bool) -> None:
     images = torch.rand(5, 3, 4, 4)
     scores = images.numpy().astype(np.float64).mean((1, 2, 3)) * 2
     signed = -scores if higher_is_better else scores
@@ -155,3 +153,19 @@ def test_a_ranker_is_not_changed_by_its_use(toy_ranker) -> None:
     assert images.grad.any()
     assert all(torch.equal(value, before[key]) for key, value in ranker.state_dict().items())
     assert all(parameter.grad is None for parameter in ranker.parameters())
+
+
+def test_bfloat16_is_asked_for_and_never_comes_from_around(toy_ranker) -> None:
+    """Half the time; the gradient keeps its direction."""
+    ranker, images = toy_ranker(), torch.rand(4, 3, 32, 32, requires_grad=True)
+    loss = RankLoss([(ranker, 1.0)])
+    exact = loss(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert loss(images).item() == exact.item()
+    fast = loss(images, bfloat16=True)
+    assert fast.dtype == torch.float32
+    assert fast.item() != exact.item()
+    assert fast.item() == pytest.approx(exact.item(), abs=0.01)
+    assert {seen.dtype for seen in ranker.seen} == {torch.float32}
+    ours, theirs = (torch.autograd.grad(value, images)[0].flatten() for value in (fast, exact))
+    assert torch.nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.98

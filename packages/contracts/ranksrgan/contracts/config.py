@@ -54,8 +54,8 @@ def load_recipe(
     """Build a configuration from one that comes with a package, or from a YAML file.
 
     Either may start with ``extends: NAME``, another recipe or a YAML file beside it, and then
-    states only what differs. Keys are merged level by level; a list or a null replaces what was there, and
-    so does a section of another ``kind``, whose keys are others.
+    states only what differs. Keys are merged level by level; a list or a null replaces what was
+    there, and so does a section of another ``kind``, whose keys are others.
 
     Args:
         model: the configuration's class.
@@ -139,8 +139,11 @@ def _merged(above: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
     merged = dict(above)
     for key, value in content.items():
         old = above.get(key)
-        same = isinstance(old, dict) and isinstance(value, dict)
-        if same and value.get("kind", old.get("kind")) == old.get("kind"):
+        if (
+            isinstance(old, dict)
+            and isinstance(value, dict)
+            and value.get("kind", old.get("kind")) == old.get("kind")
+        ):
             merged[key] = _merged(old, value)
         else:
             merged[key] = value

@@ -14,10 +14,11 @@ from ranksrgan.srgan.discriminators import (
     load_discriminator,
     save_discriminator,
 )
+from ranksrgan.srgan.encoders import AlexNetFeatures, DistilledVGG19Features, VGG19Features
 from ranksrgan.srgan.evaluate import Evaluation, ImageScores, evaluate, evaluate_photographs
-from ranksrgan.srgan.features import FeatureNetwork, VGG19Features, open_feature_network
+from ranksrgan.srgan.features import FeatureNetwork, open_feature_network
 from ranksrgan.srgan.generator import Generator, WholeImageGenerator
-from ranksrgan.srgan.losses import RankLoss
+from ranksrgan.srgan.losses import RankLoss, ScorerLoss
 from ranksrgan.srgan.srresnet import SRResNet
 from ranksrgan.srgan.train import TrainResult, train
 from ranksrgan.srgan.upscaler import GeneratorUpscaler, open_generator
@@ -25,7 +26,9 @@ from ranksrgan.srgan.upscaler import GeneratorUpscaler, open_generator
 __all__ = [
     "ARCHITECTURES",
     "DISCRIMINATORS",
+    "AlexNetFeatures",
     "Discriminator",
+    "DistilledVGG19Features",
     "Evaluation",
     "FeatureNetwork",
     "Generator",
@@ -33,6 +36,7 @@ __all__ = [
     "ImageScores",
     "RankLoss",
     "SRResNet",
+    "ScorerLoss",
     "TrainConfig",
     "TrainResult",
     "VGG19Features",

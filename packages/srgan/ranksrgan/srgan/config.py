@@ -113,7 +113,7 @@ class PerceptualConfig(Config):
     weight: NonNegativeFloat = 0.0
     criterion: Criterion = "l1"
     network: str | None = None
-    layers: dict[str, PositiveFloat] = {}
+    layers: dict[str, PositiveFloat] = Field(default_factory=dict)
 
 
 class AdversarialConfig(Config):

@@ -164,12 +164,13 @@ class AlexNetFeatures(Encoder):
     default_layers = ("relu1", "relu2", "relu3", "relu4", "relu5")
 
     def __init__(self, weights: Weights, layers: Sequence[str] = ()) -> None:
-        names = "conv1 relu1 pool1 conv2 relu2 pool2 conv3 relu3 conv4 relu4 conv5 relu5".split()
+        names = ["conv1", "relu1", "pool1", "conv2", "relu2", "pool2"]
+        names += ["conv3", "relu3", "conv4", "relu4", "conv5", "relu5"]
         super().__init__(_chain(AlexNet(), names, weights), layers, weights.sha256)
 
 
 class Vgg19(Backbone):
-    """VGG19's convolutions under torchvision's names; the four pools of the blocks, not the last."""
+    """VGG19 under torchvision's names, up to the last ReLU."""
 
     taps = (3, 8, 17, 26, 35)  # after the last ReLU of each block
     widths = (64, 128, 256, 512, 512)
@@ -207,9 +208,7 @@ class Normalise(nn.Module):
         return (images - self.mean) / self.std
 
 
-def _chain(
-    backbone: Backbone, names: Iterable[str], weights: Weights
-) -> dict[str, nn.Module]:
+def _chain(backbone: Backbone, names: Iterable[str], weights: Weights) -> dict[str, nn.Module]:
     """The layers of a network that sees normalised images, by name, without its classifier."""
     tensors = {key: value for key, value in weights.tensors.items() if key.startswith("features.")}
     load_into(backbone, replace(weights, tensors=tensors))

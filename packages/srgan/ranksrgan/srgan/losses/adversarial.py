@@ -59,7 +59,9 @@ def adversarial_loss(
     return (_taken_for_real(fake - real.mean()) + _taken_for_fake(real - fake.mean())) / 2
 
 
-def discriminator_loss(real: Tensor, fake: Tensor, criterion: AdversarialCriterion = "vanilla") -> Tensor:
+def discriminator_loss(
+    real: Tensor, fake: Tensor, criterion: AdversarialCriterion = "vanilla"
+) -> Tensor:
     """What the discriminator pays for mistaking originals or generated images.
 
     Args:

@@ -1,4 +1,4 @@
-"""The perceptual loss: a difference of deep features (Johnson et al. 2016; SRGAN, section 2.2.1)."""
+"""The perceptual loss: a difference of deep features (Johnson et al. 2016; SRGAN, 2.2.1)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.metrics import random_views
@@ -35,7 +36,7 @@ class RankLoss:
 
     A Ranker sees what a viewer would see, the image clamped to [0, 1]: values outside get no
     gradient from it, since moving them changes nothing that is shown. A Ranker may live in this
-    process or in a service; it is asked in float32 and never changed.
+    process or in a service; it is given float32 and never changed.
 
     Args:
         rankers: each with its weight; the weights need not sum to 1.
@@ -82,10 +83,14 @@ class RankLoss:
         self._bias = bias
         self._summed = reduction == "sum"
 
-    def __call__(self, sr: Tensor, seed: int = 0) -> Tensor:
+    def __call__(self, sr: Tensor, seed: int = 0, *, bfloat16: bool = False) -> Tensor:
         """The loss of ``(N, 3, H, W)`` generated images, a scalar with a gradient to them.
 
-        ``seed`` decides the windows, if there is a jitter.
+        Args:
+            sr: the images.
+            seed: decides the windows, if there is a jitter.
+            bfloat16: the convolutions of Rankers in this process run in it, in half the time. Of
+                trained Rankers the gradient then has a cosine of 0.99 with that of float32.
         """
         random = torch.Generator().manual_seed(seed)
         with torch.autocast(sr.device.type, enabled=False):
@@ -93,6 +98,8 @@ class RankLoss:
             total = sr.new_zeros((), dtype=torch.float32)
             for ranker, weight in self.rankers:
                 sign = -1.0 if ranker.info.higher_is_better else 1.0
-                ranked = self._function(sign * (ranker.score(shown) - self._bias))
+                with mixed(bfloat16, sr.device):
+                    scores = ranker.score(shown)
+                ranked = self._function(sign * (scores - self._bias))
                 total = total + weight * (ranked.sum() if self._summed else ranked.mean()).float()
         return total

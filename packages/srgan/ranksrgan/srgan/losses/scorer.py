@@ -52,10 +52,11 @@ class ScorerLoss:
             if len(images) == 1:
                 # Zero, and still a part of the graph.
                 return 0 * images.sum().reshape(1)
-        against = [None] * len(images) if references is None else references.split(1)
         return torch.cat(
             [
-                self._scores(image, reference)
-                for image, reference in zip(images.split(1), against, strict=True)
+                self._scores(
+                    images[i : i + 1], None if references is None else references[i : i + 1]
+                )
+                for i in range(len(images))
             ]
         )
