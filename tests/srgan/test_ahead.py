@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+import torch
 
 from ranksrgan.srgan.ahead import in_order
 
@@ -56,3 +57,19 @@ def test_nothing_runs_after_closing() -> None:
     count = len(started)
     assert count <= 3
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_operators_stay_in_their_thread_and_those_of_others_do_not() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen = list(in_order(lambda _: torch.get_num_threads(), range(8), workers=2))
+        elsewhere: list[int] = []
+        other = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert seen == [1] * 8
+        assert elsewhere == [2]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
