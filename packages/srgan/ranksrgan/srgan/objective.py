@@ -114,8 +114,8 @@ class Objective:
                     sr, hr, self.features, perceptual.criterion, perceptual.layers
                 )
         if self.rank is not None:
-            draw = 1_000_003 * self.seed + completed + 7_919 * part
-            terms["rank"] = self.rank(sr, draw, bfloat16=bfloat16)
+            seed = 1_000_003 * self.seed + completed + 7_919 * part
+            terms["rank"] = self.rank(sr, seed, bfloat16=bfloat16)
             if self.config.rank.reduction == "sum":
                 terms["rank"] = terms["rank"] * parts
         for name, loss in self.scorers.items():
