@@ -13,6 +13,13 @@ from ranksrgan.srgan.cli import main
 from ranksrgan.srgan.onnx_export import export_onnx
 from ranksrgan.srgan.srresnet import SRResNet
 
+# Those that torch's exporter causes in torch.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> ModuleType:

@@ -26,7 +26,7 @@ from ranksrgan.srgan.tiling import Box, Tile, around, crop, plan, shape_of_tiles
 from ranksrgan.srgan.workers import Workers
 
 # A chunk of this size is worked on in the cache, and its maps stay below the 32 MiB from which on
-# the C library fetches fresh pages for every tensor. Larger chunks cost up to a fifth more.
+# the C library fetches fresh pages for every tensor.
 _CHUNK_BYTES = 2**26
 
 # Chunks are at least this many times as long as their halo is wide, if memory allows.

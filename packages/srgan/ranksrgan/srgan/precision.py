@@ -30,10 +30,10 @@ def in_bfloat16(network: Network) -> Network:
     """A copy whose convolutions, but for the first and the last, compute in bfloat16."""
     twin = copy.deepcopy(network)
     convolutions = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
-    for module in convolutions[1:-1]:
-        module.to(torch.bfloat16)
-    for module in convolutions:
-        module.register_forward_pre_hook(_as_weights)
+    for convolution in convolutions[1:-1]:
+        convolution.to(torch.bfloat16)
+    for convolution in convolutions:
+        convolution.register_forward_pre_hook(_as_weights)
     for module in list(twin.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.PReLU):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 DEFAULT_MEMORY = 2**30
 
 _OPTIONS = ("device", "memory", "precision", "tile")
+
+_PRECISIONS: dict[str, Precision] = {
+    "auto": "auto",
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+}
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -108,7 +114,8 @@ class GeneratorUpscaler:
             architecture=network.architecture,
             parameters_hash=hash_tensors(network.state_dict()),
         )
-        exact = place(network.eval().requires_grad_(False).float(), self._device)
+        network.eval().requires_grad_(False).float()
+        exact = place(network, self._device)
         self._layout = Layout(
             exact.parts(),
             memory=memory,
@@ -243,12 +250,11 @@ def parse_memory(text: str) -> int:
 
 
 def _precision(text: str) -> Precision:
-    for precision in get_args(Precision):
-        if text == precision:
-            return precision
-    raise InvalidInput(
-        f"precision={text} is none of {', '.join(get_args(Precision))}", field="precision"
-    )
+    if text not in _PRECISIONS:
+        raise InvalidInput(
+            f"precision={text} is none of {', '.join(_PRECISIONS)}", field="precision"
+        )
+    return _PRECISIONS[text]
 
 
 def _fast_twin(
