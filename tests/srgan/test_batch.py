@@ -470,14 +470,14 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_memory_does_not_grow_with_the_result(tmp_path: Path, suffix: str) -> None:
-    """Results of 1 and 36 megapixels: the larger one has 432 MB as a tensor, 108 MB as integers.
+    """Results of 1 and 16 megapixels: the larger one has 192 MB as a tensor, 48 MB as integers.
 
-    What grows is the input, 7 MB, and the strips with the width.
+    What grows is the input, 3 MB, and the strips with the width.
     """
     peaks = []
-    for side in (256, 1500):
+    for side in (256, 1000):
         rows = np.random.default_rng(0).integers(0, 256, (1, side, 3), dtype=np.uint8)
         write_image(tmp_path / f"{side}.png", Picture(rows.repeat(side, 0)))
         arguments = [str(tmp_path / f"{side}.png"), str(tmp_path / f"out{side}{suffix}")]
@@ -485,4 +485,4 @@ def test_memory_does_not_grow_with_the_result(tmp_path: Path, suffix: str) -> No
             [sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, check=True
         )
         peaks.append(1024 * int(done.stdout))
-    assert peaks[1] - peaks[0] < 60e6
+    assert peaks[1] - peaks[0] < 40e6

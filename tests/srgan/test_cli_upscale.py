@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import pickle
+import signal
 import struct
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ranksrgan.contracts import console
+from ranksrgan.contracts import UpscalerInfo, cancellation, console
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.contracts.rpc import start_server
@@ -26,6 +29,7 @@ from ranksrgan.srgan import cli_upscale
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.files import FORMATS
 from ranksrgan.srgan.picture import upscale_picture
+from ranksrgan.srgan.refine import Refined
 from ranksrgan.srgan.srresnet import SRResNet
 from ranksrgan.srgan.upscaler import open_generator
 
@@ -283,6 +287,12 @@ def test_every_format_can_be_asked_for(upscale: Upscale, photo: Path, tmp_path: 
         ["--tile", "0"],
         ["--tile", "x"],
         ["--memory", "-1"],
+        ["--memory", "2TB"],
+        ["--precision", "float16"],
+        ["--back-projection", "-1"],
+        ["--out-scale", "0"],
+        ["--out-scale", "1/3"],
+        ["--out-scale", "2.125"],
         ["--format", "gif"],
         ["--quality", "101"],
         ["--max-pixels", "0"],
@@ -347,3 +357,62 @@ def test_an_upright_picture_from_a_turned_camera(
     assert upscale(tmp_path / "turned.png", "-o", tmp_path / "o", "--model", "bicubic") == 0
     large = read_image(tmp_path / "o" / "turned.png")
     assert (large.height, large.width) == (48, 32)
+
+
+def test_folders_refinements_scale_and_report(
+    upscale: Upscale, weights_file: Path, tmp_path: Path, png: MakePng
+) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "deep" / "a.png").write_bytes(png(12, 10))
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    report = tmp_path / "report.json"
+    options = ["--memory", "64MiB", "--precision", "float32", "--self-ensemble"]
+    options += ["--back-projection", "2", "--out-scale", "2.5", "--report", str(report)]
+    assert upscale(tmp_path / "in", "-o", tmp_path / "o", "--model", weights_file, *options) == 1
+    large = read_image(tmp_path / "o" / "deep" / "a.png")
+    assert (large.height, large.width) == (25, 30)
+    network = Refined(open_generator(str(weights_file), {}), self_ensemble=True, back_projection=2)
+    small = read_image(tmp_path / "in" / "deep" / "a.png")
+    expected = upscale_picture(small, network, out_scale=Fraction("2.5"))
+    assert np.array_equal(large.colour, expected.colour)
+    content = json.loads(report.read_text())
+    bad, good = content["files"]
+    assert not content["stopped"]
+    assert content["seconds"] >= good["seconds"] >= 0
+    assert (good["input_size"], good["output_size"]) == ([12, 10], [30, 25])
+    assert good["output_bytes"] == (tmp_path / "o" / "deep" / "a.png").stat().st_size
+    assert bad["error"] == "INVALID_IMAGE"
+
+
+def test_sigterm_stops_between_tiles_and_the_report_says_so(
+    upscale: Upscale,
+    tmp_path: Path,
+    png: MakePng,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Interrupted:
+        info = UpscalerInfo("interrupted", "1", 2, "none")
+        calls = 0
+
+        def upscale(self, images: torch.Tensor) -> torch.Tensor:
+            type(self).calls += 1
+            if type(self).calls == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            cancellation.check()
+            return images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    monkeypatch.setattr(cli_upscale, "_open", lambda args: Interrupted())
+    (tmp_path / "in").mkdir()
+    for name in "abcde":
+        (tmp_path / "in" / f"{name}.png").write_bytes(png())
+    report, out = tmp_path / "report.json", tmp_path / "out"
+    assert upscale(tmp_path / "in", "-o", out, "--model", "x", "--report", report) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+    content = json.loads(report.read_text())
+    assert (content["stopped"], content["done"], content["failed"]) == (True, 2, 0)
+    assert "stopped with 3 to do" in caplog.text
+    options = ("--model", "x", "--skip-existing", "--report", report)
+    assert upscale(tmp_path / "in", "-o", out, *options) == 0
+    content = json.loads(report.read_text())
+    assert (content["done"], content["skipped"]) == (3, 2)

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 _WEIGHTS = (".safetensors", ".pth", ".pt")
 
-# The options of weights that run here, as the command and as the model's spec call them.
-_MODEL_OPTIONS = ("device", "memory", "tile", "precision", "self_ensemble", "back_projection")
+# The options of weights that run here; the command and the model's spec call them the same.
+_MODEL_OPTIONS = ("device", "memory", "tile", "precision")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -96,6 +96,18 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_result_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--self-ensemble",
+        action="store_true",
+        help="the mean of eight enlargements, flipped and turned: eight times the work",
+    )
+    group.add_argument(
+        "--back-projection",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="steps towards a result that shrinks to its input (default %(default)s)",
+    )
     group.add_argument(
         "--out-scale",
         type=_scale,
@@ -197,19 +209,25 @@ def _enlarge(args: argparse.Namespace, plan: Plan, upscaler: Upscaler, report: R
 
 def _open(args: argparse.Namespace) -> Upscaler:
     from ranksrgan.contracts import open_upscaler
+    from ranksrgan.srgan.refine import Refined
 
-    options = {name: getattr(args, name, None) for name in _MODEL_OPTIONS}
-    given = [f"{name}={value}" for name, value in options.items() if value]
+    options = {name: getattr(args, name) for name in _MODEL_OPTIONS}
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
     spec: str = args.model
     name, _, query = spec.partition("?")
     if given and Path(name).suffix not in _WEIGHTS:
-        flags = (option.partition("=")[0].replace("_", "-") for option in given)
+        flags = (option.partition("=")[0] for option in given)
         raise InvalidInput(
             f"--{', --'.join(flags)}: only weights that run here have that choice; {name} decides "
             "by itself",
             field="model",
         )
-    return open_upscaler(f"{name}?{'&'.join(filter(None, [query, *given]))}" if given else spec)
+    if given:
+        spec = f"{name}?{'&'.join(filter(None, [query, *given]))}"
+    upscaler = open_upscaler(spec)
+    if not (args.self_ensemble or args.back_projection):
+        return upscaler  # as it is, since it may work in strips
+    return Refined(upscaler, self_ensemble=args.self_ensemble, back_projection=args.back_projection)
 
 
 def _memory(text: str) -> str:
