@@ -43,7 +43,7 @@ IN_FLIGHT = 3
 _STRIPS_WAITING = 2
 
 #: Told how much of a picture was done since it was told last: all its numbers make 1 for each.
-Progress = Callable[[float], None]
+Progress = Callable[[float], object]
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,9 @@ def _enlarge(args: argparse.Namespace, plan: Plan, upscaler: Upscaler, report: R
         max_pixels=args.max_pixels,
         out_scale=args.out_scale,
     )
+    left = len(plan.jobs)
     bar = tqdm(
-        total=len(plan.jobs),
+        total=left,
         unit="image",
         disable=not sys.stderr.isatty(),
         bar_format="{percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}]",
@@ -196,7 +197,8 @@ def _enlarge(args: argparse.Namespace, plan: Plan, upscaler: Upscaler, report: R
             for entry in run_jobs(plan.jobs, upscaler, storage, progress=bar.update):
                 report.entries.append(entry)
                 if entry.skipped:
-                    bar.total -= 1  # no time went into it: the estimate is about the others
+                    left -= 1
+                    bar.total = left  # no time went into it: the estimate is about the others
                     bar.refresh()
                 if entry.error is not None:
                     bar.write(f"failed: {entry.message}", file=sys.stderr)
