@@ -34,7 +34,7 @@ from ranksrgan.ranker import VGG12
 from ranksrgan.srgan import TrainResult, cli, open_generator, train
 from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.discriminator import VGGDiscriminator, save_discriminator
+from ranksrgan.srgan.discriminators import VGGDiscriminator, save_discriminator
 from ranksrgan.srgan.srresnet import SRResNet
 from tests.contracts.served import PATIENCE, Serving, offering, until
 from tests.contracts.trials import is_alive
