@@ -295,7 +295,7 @@ def test_a_gan_continues_from_another_runs_generator_and_discriminator(
     with pytest.raises(InvalidCheckpoint, match="holds a discriminator"):
         train(gan(generator={"weights": str(first.discriminator)}), tmp_path / "other")
     torch.save(IMDN(features=8, blocks=2).state_dict(), tmp_path / "imdn.pth")
-    with pytest.raises(InvalidConfig, match="holds imdn .*the configuration says srresnet"):
+    with pytest.raises(InvalidConfig, match=r"holds imdn .*the configuration says srresnet"):
         train(gan(generator={"weights": str(tmp_path / "imdn.pth")}), tmp_path / "other")
 
 
