@@ -137,7 +137,7 @@ def test_what_is_wrong_is_named(case: Case) -> None:
     assert network(weights, [last]).extract(smallest)[last].numel() > 0
     key = next(iter(weights.tensors))
     del weights.tensors[key]
-    with pytest.raises(InvalidCheckpoint, match=f"misses {key}"):
+    with pytest.raises(InvalidCheckpoint, match=r"does not fit .*: misses"):
         network(weights)
 
 

@@ -115,7 +115,7 @@ def test_what_is_wrong_is_named(
         open_feature_network(str(encoder_files["vgg19"]), CPU, ["conv6_1"])
     other = tmp_path / "other.pth"
     torch.save({"features.2.weight": torch.zeros(2, 3, 3, 3)}, other)
-    with pytest.raises(InvalidCheckpoint, match=r"does not fit Vgg19: misses features\.0\.weight"):
+    with pytest.raises(InvalidCheckpoint, match="does not fit Vgg19: misses features"):
         open_feature_network(str(other), CPU)
     torch.save({"weight": torch.zeros(2)}, other)
     with pytest.raises(InvalidCheckpoint, match="Ranker"):
