@@ -67,10 +67,10 @@ def test_a_relativistic_step_by_hand(gan: MakeConfig, tmp_path: Path) -> None:
         losses={"adversarial": {"weight": 0.01, "criterion": "relativistic"}},
         optimiser={"generator_lr": 1e-3, "discriminator_lr": 2e-3},
     )
-    from ranksrgan.srgan.train import _crops
+    from ranksrgan.srgan.data import open_crops
 
     start = Training.start(chosen, torch.device("cpu"))
-    batch = _crops(chosen).batch(1)
+    batch = open_crops(chosen).batch(1)
     lr, hr = batch.lr / 255, batch.hr / 255
     assert start.discriminator is not None
     sr = start.generator(lr)
