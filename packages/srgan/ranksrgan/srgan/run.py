@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from ranksrgan.contracts.device import computes_in_bfloat16
 from ranksrgan.contracts.errors import InvalidConfig, TrainingDiverged
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data import Batch, CropSource, open_crops
 from ranksrgan.srgan.divergence import keep_batch
@@ -62,7 +62,7 @@ class Run:
         if config.validation.hr is not None and here.first:
             self._validation = Validation(config, rankers, validation_scorers)
         self._crops = open_crops(config, (here.rank, here.count))
-        self._inputs = _fingerprints(self._crops, rankers, features)
+        self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder
         self._curves: Curves | None = None
         self._rows: list[dict[str, float]] = []
@@ -210,14 +210,19 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _fingerprints(
-    crops: CropSource, rankers: Rankers, features: FeatureNetwork | None
+    crops: CropSource, rankers: Rankers, objective: Objective, features: FeatureNetwork | None
 ) -> dict[str, str]:
     """What decides the steps besides the configuration, for a resumed run to compare."""
     return {
         "data.hr": crops.fingerprint,
-        "losses.rank.rankers": "; ".join(
-            f"{weight:g} x {ranker.info.parameters_hash or ranker.info.name}"
-            for ranker, weight in rankers
+        "losses.rank.rankers": _listed((ranker.info, weight) for ranker, weight in rankers),
+        "losses.scorers": _listed(
+            (loss.scorer.info, objective.weights[name]) for name, loss in objective.scorers.items()
         ),
         "losses.perceptual.network": features.name if features else "",
     }
+
+
+def _listed(scorers: Iterable[tuple[ScorerInfo, float]]) -> str:
+    listed = [f"{weight:g} x {info.parameters_hash or info.name}" for info, weight in scorers]
+    return "; ".join(listed)

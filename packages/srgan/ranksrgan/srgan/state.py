@@ -38,8 +38,8 @@ GENERATOR_FILE = "generator.safetensors"
 DISCRIMINATOR_FILE = "discriminator.safetensors"
 BEST_FILE = "best.safetensors"
 
-#: Keys that a resumed run may change, because no step depends on them. The Rankers are compared by
-#: their parameters instead: the same one may have moved to another address.
+#: Keys that a resumed run may change, because no step depends on them. Images, Rankers and scorers
+#: are compared by their content instead: the same ones may have moved to another address.
 FREE_KEYS = (
     "run.steps",
     "run.save_every",
@@ -47,9 +47,12 @@ FREE_KEYS = (
     "run.tensorboard",
     "data.memory_mib",
     "data.workers",
+    "data.hr",
+    "data.lr",
     "losses.rank.rankers",
     "losses.rank.timeout",
     "losses.rank.retry_for",
+    "losses.scorers",
 )
 
 
