@@ -86,7 +86,7 @@ def test_recipes() -> None:
     )
     small = load_recipe("small")
     assert (small.start, small.losses["plcc"]) == ("zero_mean", 1.0)
-    with pytest.raises(UnknownName, match=r"tiny is .* recipe \(as_published, paper, small\)"):
+    with pytest.raises(UnknownName, match=r"tiny is .* recipe \(as_published, nss, paper, small\)"):
         load_recipe("tiny")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.contracts import DifferentiableScorer, FeatureExtractor, open_scorer
+from ranksrgan.contracts import DifferentiableScorer, FeatureMaps, open_scorer
 from ranksrgan.contracts.checkpoint import hash_tensors, save_weights
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -231,9 +231,9 @@ def test_wrong_options(weights_file: Path, options: dict[str, str], match: str) 
 
 
 def test_it_shows_its_features(ranker: Ranker, network: VGG, images: Tensor) -> None:
-    assert isinstance(ranker, FeatureExtractor)
+    assert isinstance(ranker, FeatureMaps)
     leaf = images.clone().requires_grad_()
-    found = ranker.extract(leaf)
+    found = ranker.feature_maps(leaf)
     expected = network.features(leaf)
     assert list(found) == [f"stage{stage}" for stage in range(5)]
     for value, wanted in zip(found.values(), expected, strict=True):
@@ -243,7 +243,7 @@ def test_it_shows_its_features(ranker: Ranker, network: VGG, images: Tensor) -> 
     )
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     with pytest.raises(ImageTooSmall):
-        ranker.extract(torch.rand(1, 3, 31, 40))
+        ranker.feature_maps(torch.rand(1, 3, 31, 40))
 
 
 def test_statistics_of_the_batch_as_the_released_code_has_them(

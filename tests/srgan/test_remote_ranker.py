@@ -74,7 +74,10 @@ def test_twenty_steps_against_a_service_are_twenty_steps_in_process(
         assert a == pytest.approx(b, rel=1e-4)
     ours, theirs = (load_weights(result.generator).tensors for result in (here, there))
     for key, value in ours.items():
-        torch.testing.assert_close(theirs[key], value, rtol=1e-3, atol=1e-5)
+        # Adam divides a gradient by its own size, also one that is all rounding.
+        torch.testing.assert_close(theirs[key], value, rtol=1e-3, atol=1e-4)
+        off = (theirs[key] - value).abs() > 1e-5 + 1e-3 * value.abs()
+        assert float(off.float().mean()) < 0.02, key
 
 
 def test_a_service_that_stops_leaves_a_checkpoint_and_may_come_back_elsewhere(

@@ -93,3 +93,27 @@ class FeatureExtractor(Protocol):
             InvalidInput, ImageTooSmall: as in `Scorer.score`.
         """
         ...
+
+
+@runtime_checkable
+class FeatureMaps(Protocol):
+    """A scorer with a network whose feature maps can be had, for a perceptual loss.
+
+    In this process only: they are many times the size of the images.
+    """
+
+    def feature_maps(self, images: Tensor) -> dict[str, Tensor]:
+        """The maps of each stage.
+
+        Args:
+            images: as in `Scorer.score`.
+
+        Returns:
+            ``(N, C, h, w)`` by stage, the earliest first, on the device of ``images`` and with a
+            gradient to them if they want one.
+
+        Raises:
+            InvalidInput, ImageTooSmall: as in `Scorer.score`.
+            NotSupported: this network has none.
+        """
+        ...

@@ -135,8 +135,8 @@ class Ranker:
             )
         return image_gradient(self.score, images, references)
 
-    def extract(self, images: Tensor) -> dict[str, Tensor]:
-        """The feature maps of the five stages, for a perceptual loss; see `FeatureExtractor`.
+    def feature_maps(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature maps of the five stages, for a perceptual loss; see `FeatureMaps`.
 
         Args:
             images: as for `score`.

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import FeatureExtractor, Scorer, open_scorer
+from ranksrgan.contracts import FeatureMaps, Scorer, open_scorer
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
@@ -58,19 +58,19 @@ class RankerTrunk:
 
     def __init__(self, ranker: Scorer, layers: Sequence[str] = ()) -> None:
         info = ranker.info
-        if not isinstance(ranker, FeatureExtractor) or not info.differentiable:
+        if not isinstance(ranker, FeatureMaps) or not info.differentiable:
             raise InvalidConfig(
                 f"{info.name} shows no features with a gradient; a Ranker's weights, VGG19, its "
                 "distilled form or AlexNet do",
                 field="losses.perceptual.network",
             )
-        self._ranker: FeatureExtractor = ranker
+        self._ranker: FeatureMaps = ranker
         self._layers = tuple(layers)
         self.name = f"{info.name}:{info.parameters_hash[:12]}:{','.join(layers)}"
 
     def extract(self, images: Tensor) -> Mapping[str, Tensor]:
         """See `FeatureNetwork.extract`."""
-        found = self._ranker.extract(images)
+        found = self._ranker.feature_maps(images)
         return {name: found[name] for name in self._layers if name in found} or found
 
 
