@@ -201,7 +201,10 @@ class Training:
                 _completed(state["config"]), self.config.model_dump(mode="json")
             )
             before: dict[str, str] = state["inputs"]
-            differing += [f"{key} (its content)" for key in inputs if before[key] != inputs[key]]
+            # What a state does not name was not there when it was written.
+            differing += [
+                f"{key} (its content)" for key in inputs if before.get(key, "") != inputs[key]
+            ]
             if differing:
                 raise InvalidConfig(
                     f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
