@@ -23,10 +23,10 @@ import torch
 
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed, place
 from ranksrgan.contracts.images import Picture, from_tensor, list_images, write_image
-from ranksrgan.srgan.data import Batch, CropSource, read_photograph
-from ranksrgan.srgan.degradation import Bicubic, SecondOrder
-from ranksrgan.srgan.packed_images import pack
-from ranksrgan.srgan.srresnet import SRResNet
+from ranksrgan.srgan.data.crops import Batch, CropSource, read_photograph
+from ranksrgan.srgan.data.degradation import Bicubic, SecondOrder
+from ranksrgan.srgan.data.packed_images import pack
+from ranksrgan.srgan.generators.srresnet import SRResNet
 
 SCALE = 4
 CROP = 128

@@ -28,11 +28,11 @@ from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.contracts.service import ScoringServicer
 from ranksrgan.ranker import VGG, Ranker, RankerCatalog
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.data import Batch
-from ranksrgan.srgan.features import FeatureNetwork, open_feature_network
-from ranksrgan.srgan.objective import Objective
-from ranksrgan.srgan.state import Training
-from ranksrgan.srgan.step import Step
+from ranksrgan.srgan.data.crops import Batch
+from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
+from ranksrgan.srgan.training.objective import Objective
+from ranksrgan.srgan.training.state import Training
+from ranksrgan.srgan.training.step import Step
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet, load_generator
-from ranksrgan.srgan.generator import Generator
-from ranksrgan.srgan.onnx_export import export_onnx
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.upscaling.onnx_export import export_onnx
 
 Enlarge = Callable[[Tensor], Tensor]
 

@@ -38,7 +38,7 @@ from ranksrgan.metrics.catalog import MetricCatalog
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.catalog import UpscalerCatalog
-from ranksrgan.srgan.picture import upscale_picture
+from ranksrgan.srgan.upscaling.picture import upscale_picture
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from PIL import Image
 
 from ranksrgan.contracts.assets import get_asset
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.srgan import encoders
-from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.srresnet import SRResNet
+from ranksrgan.srgan.generators.architectures import save_generator
+from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.training import encoders
 from tests.srgan.pictures import write_waves
 
 MakeGenerator = Callable[..., SRResNet]

@@ -27,11 +27,11 @@ from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.service import SuperResolutionServicer
 from ranksrgan.srgan import cli_upscale
 from ranksrgan.srgan.catalog import UpscalerCatalog
-from ranksrgan.srgan.files import FORMATS
-from ranksrgan.srgan.picture import upscale_picture
-from ranksrgan.srgan.refine import Refined
-from ranksrgan.srgan.srresnet import SRResNet
-from ranksrgan.srgan.upscaler import open_generator
+from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.upscaling.files import FORMATS
+from ranksrgan.srgan.upscaling.picture import upscale_picture
+from ranksrgan.srgan.upscaling.refine import Refined
+from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 Upscale = Callable[..., int]
 MakePng = Callable[..., bytes]

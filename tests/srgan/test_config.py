@@ -6,7 +6,6 @@ import pytest
 
 from ranksrgan.contracts.config import dump_yaml, load_config
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
-from ranksrgan.srgan.architectures import TRAINABLE
 from ranksrgan.srgan.config import (
     Constant,
     Cosine,
@@ -15,7 +14,8 @@ from ranksrgan.srgan.config import (
     TrainConfig,
     load_recipe,
 )
-from ranksrgan.srgan.schedule import learning_rate
+from ranksrgan.srgan.generators.architectures import TRAINABLE
+from ranksrgan.srgan.training.schedule import learning_rate
 
 
 def test_recipes_hold_the_published_numbers() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
-from ranksrgan.srgan.architectures import load_generator, save_generator
 from ranksrgan.srgan.conversion import convert
 from ranksrgan.srgan.discriminators import (
     PatchDiscriminator,
@@ -20,13 +19,14 @@ from ranksrgan.srgan.discriminators import (
     VGG296Discriminator,
     VGGDiscriminator,
 )
-from ranksrgan.srgan.edsr import EDSR
 from ranksrgan.srgan.foreign.imdn import IMDN
-from ranksrgan.srgan.fsrcnn import FSRCNN
-from ranksrgan.srgan.msrresnet import MSRResNet
+from ranksrgan.srgan.generators.architectures import load_generator, save_generator
+from ranksrgan.srgan.generators.edsr import EDSR
+from ranksrgan.srgan.generators.fsrcnn import FSRCNN
+from ranksrgan.srgan.generators.msrresnet import MSRResNet
+from ranksrgan.srgan.generators.rrdbnet import RRDBNet
+from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.network import Network
-from ranksrgan.srgan.rrdbnet import RRDBNet
-from ranksrgan.srgan.srresnet import SRResNet
 
 
 def convs(*names: str) -> set[str]:

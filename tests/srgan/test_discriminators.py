@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
-from ranksrgan.srgan.architectures import load_generator, save_generator
 from ranksrgan.srgan.config import GeneratorConfig
 from ranksrgan.srgan.discriminators import (
     DISCRIMINATORS,
@@ -22,7 +21,8 @@ from ranksrgan.srgan.discriminators import (
     load_discriminator,
     save_discriminator,
 )
-from ranksrgan.srgan.train import train
+from ranksrgan.srgan.generators.architectures import load_generator, save_generator
+from ranksrgan.srgan.training.train import train
 
 
 def test_parameters_are_the_published_ones_with_a_pooled_head() -> None:

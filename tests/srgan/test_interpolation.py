@@ -7,13 +7,13 @@ import torch
 
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.architectures import load_generator, save_generator
 from ranksrgan.srgan.cli import main
 from ranksrgan.srgan.foreign.srgan_leftthomas import LeftThomasSRGAN
+from ranksrgan.srgan.generators.architectures import load_generator, save_generator
+from ranksrgan.srgan.generators.msrresnet import MSRResNet
+from ranksrgan.srgan.generators.rrdbnet import RRDBNet
+from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.interpolation import interpolate
-from ranksrgan.srgan.msrresnet import MSRResNet
-from ranksrgan.srgan.rrdbnet import RRDBNet
-from ranksrgan.srgan.srresnet import SRResNet
 
 
 def test_the_ends_are_the_two_to_the_bit_and_the_middle_is_their_mean() -> None:

@@ -32,10 +32,10 @@ from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.v1 import generator_training_pb2, job_pb2
 from ranksrgan.ranker import VGG12
 from ranksrgan.srgan import TrainResult, cli, open_generator, train
-from ranksrgan.srgan.architectures import save_generator
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.discriminators import VGGDiscriminator, save_discriminator
-from ranksrgan.srgan.srresnet import SRResNet
+from ranksrgan.srgan.generators.architectures import save_generator
+from ranksrgan.srgan.generators.srresnet import SRResNet
 from tests.contracts.served import PATIENCE, Serving, offering, until
 from tests.contracts.trials import is_alive
 from tests.srgan.gated_ranker import GatedRanker

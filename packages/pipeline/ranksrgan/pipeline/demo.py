@@ -36,7 +36,7 @@ from ranksrgan.pipeline.report import (
 from ranksrgan.pipeline.services import local_services
 from ranksrgan.pipeline.stages import CONTROL, RANKSRGAN, SRRESNET, Outcome, run
 from ranksrgan.rankdata.degradation import read_source
-from ranksrgan.srgan.picture import upscale_picture
+from ranksrgan.srgan.upscaling.picture import upscale_picture
 
 REPORT_FILE = "report.html"
 MODEL = "ranksrgan"

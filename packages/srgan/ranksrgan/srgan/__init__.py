@@ -1,11 +1,10 @@
 """Generators trained with content, adversarial and rank-content losses.
 
-`train` and `evaluate` are functions that share their names with the modules that hold them. The
-``from`` imports below run after those modules are bound here, so ``from ranksrgan.srgan import
-train`` is always the function and ``from ranksrgan.srgan.train import TrainResult`` works too.
+`evaluate` is a function that shares its name with the module that holds it. The ``from`` imports
+below run after that module is bound here, so ``from ranksrgan.srgan import evaluate`` is always the
+function and ``from ranksrgan.srgan.evaluate import Evaluation`` works too.
 """
 
-from ranksrgan.srgan.architectures import ARCHITECTURES, load_generator, save_generator
 from ranksrgan.srgan.config import TrainConfig, load_recipe
 from ranksrgan.srgan.discriminators import (
     DISCRIMINATORS,
@@ -14,14 +13,15 @@ from ranksrgan.srgan.discriminators import (
     load_discriminator,
     save_discriminator,
 )
-from ranksrgan.srgan.encoders import AlexNetFeatures, DistilledVGG19Features, VGG19Features
 from ranksrgan.srgan.evaluate import Evaluation, ImageScores, evaluate, evaluate_photographs
-from ranksrgan.srgan.features import FeatureNetwork, open_feature_network
-from ranksrgan.srgan.generator import Generator, WholeImageGenerator
+from ranksrgan.srgan.generators.architectures import ARCHITECTURES, load_generator, save_generator
+from ranksrgan.srgan.generators.generator import Generator, WholeImageGenerator
+from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.losses import RankLoss, ScorerLoss
-from ranksrgan.srgan.srresnet import SRResNet
-from ranksrgan.srgan.train import TrainResult, train
-from ranksrgan.srgan.upscaler import GeneratorUpscaler, open_generator
+from ranksrgan.srgan.training.encoders import AlexNetFeatures, DistilledVGG19Features, VGG19Features
+from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
+from ranksrgan.srgan.training.train import TrainResult, train
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator
 
 __all__ = [
     "ARCHITECTURES",

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.config import load_recipe
-    from ranksrgan.srgan.train import train
+    from ranksrgan.srgan.training.train import train
 
     config = load_recipe(arguments.recipe, cli_remote.overrides(arguments))
     result = train(config, arguments.output, resume=not arguments.restart)

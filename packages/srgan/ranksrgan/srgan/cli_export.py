@@ -23,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says."""
-    from ranksrgan.srgan.architectures import load_generator
-    from ranksrgan.srgan.onnx_export import export_onnx
+    from ranksrgan.srgan.generators.architectures import load_generator
+    from ranksrgan.srgan.upscaling.onnx_export import export_onnx
 
     network = load_generator(args.weights)
     difference = export_onnx(network, args.output)

@@ -28,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _pack(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from ranksrgan.srgan.packed_images import pack
+    from ranksrgan.srgan.data.packed_images import pack
 
     with tqdm(unit="image", disable=None) as bar:
 

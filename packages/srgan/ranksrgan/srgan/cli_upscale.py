@@ -19,8 +19,8 @@ from ranksrgan.contracts.interruption import stop_requested
 
 if TYPE_CHECKING:
     from ranksrgan.contracts.upscaler import Upscaler
-    from ranksrgan.srgan.batch import Report
-    from ranksrgan.srgan.files import Plan
+    from ranksrgan.srgan.upscaling.batch import Report
+    from ranksrgan.srgan.upscaling.files import Plan
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +149,8 @@ def run(args: argparse.Namespace) -> int:
         UnknownName, InvalidCheckpoint, ServiceUnavailable: the model cannot be opened.
     """
     # Heavy imports wait until here, so that --help does not.
-    from ranksrgan.srgan.batch import Report, entry_of
-    from ranksrgan.srgan.files import plan_files
+    from ranksrgan.srgan.upscaling.batch import Report, entry_of
+    from ranksrgan.srgan.upscaling.files import plan_files
 
     started = time.perf_counter()
     plan = plan_files(args.inputs, args.output, suffix=args.suffix, format=args.format)
@@ -175,7 +175,7 @@ def _enlarge(args: argparse.Namespace, plan: Plan, upscaler: Upscaler, report: R
     """Add an entry for each job; True if the user stopped it before the last."""
     from tqdm import tqdm
 
-    from ranksrgan.srgan.batch import Storage, run_jobs
+    from ranksrgan.srgan.upscaling.batch import Storage, run_jobs
 
     storage = Storage(
         quality=args.quality,
@@ -211,7 +211,7 @@ def _enlarge(args: argparse.Namespace, plan: Plan, upscaler: Upscaler, report: R
 
 def _open(args: argparse.Namespace) -> Upscaler:
     from ranksrgan.contracts import open_upscaler
-    from ranksrgan.srgan.refine import Refined
+    from ranksrgan.srgan.upscaling.refine import Refined
 
     options = {name: getattr(args, name) for name in _MODEL_OPTIONS}
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
@@ -233,7 +233,7 @@ def _open(args: argparse.Namespace) -> Upscaler:
 
 
 def _memory(text: str) -> str:
-    from ranksrgan.srgan.upscaler import parse_memory
+    from ranksrgan.srgan.upscaling.upscaler import parse_memory
 
     try:
         parse_memory(text)

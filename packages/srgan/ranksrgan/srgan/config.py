@@ -22,7 +22,7 @@ from pydantic import (
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
-from ranksrgan.srgan.degradation import Bicubic, Degradation
+from ranksrgan.srgan.data.degradation import Bicubic, Degradation
 from ranksrgan.srgan.discriminators import DISCRIMINATORS
 from ranksrgan.srgan.losses import AdversarialCriterion, Criterion, RankFunction
 

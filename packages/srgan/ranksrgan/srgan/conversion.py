@@ -9,14 +9,14 @@ import torch
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.architectures import (
+from ranksrgan.srgan.discriminators import READABLE
+from ranksrgan.srgan.generators.architectures import (
     ARCHITECTURES,
     load_generator,
     require_scale,
     save_generator,
 )
-from ranksrgan.srgan.discriminators import READABLE
-from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.interpolation import interpolate
 from ranksrgan.srgan.network import Network
 from ranksrgan.srgan.network_files import network_of, save_network

@@ -15,7 +15,7 @@ from ranksrgan.contracts.images import as_float, list_images
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.metrics import create_scorer
-from ranksrgan.srgan.data import Photograph, read_photograph
+from ranksrgan.srgan.data.crops import Photograph, read_photograph
 
 
 @dataclass(frozen=True)

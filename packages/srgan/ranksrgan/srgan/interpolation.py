@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator
 
 
 def interpolate(a: Generator, b: Generator, alpha: float) -> dict[str, Tensor]:

@@ -17,8 +17,8 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
 from ranksrgan.contracts.generator_training import GeneratorValidation, TrainedGeneratorInfo
 from ranksrgan.contracts.job_process import JobContext, run_job
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.state import STATE_FILE
-from ranksrgan.srgan.train import TrainResult, train
+from ranksrgan.srgan.training.state import STATE_FILE
+from ranksrgan.srgan.training.train import TrainResult, train
 from ranksrgan.srgan.training_request import GENERATORS, read_config
 
 

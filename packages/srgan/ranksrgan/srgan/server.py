@@ -25,9 +25,9 @@ from ranksrgan.contracts.generator_training_service import (
 from ranksrgan.contracts.service import SuperResolutionServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
-from ranksrgan.srgan.picture import upscale_picture
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
-from ranksrgan.srgan.upscaler import open_generator
+from ranksrgan.srgan.upscaling.picture import upscale_picture
+from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 
 def serve(

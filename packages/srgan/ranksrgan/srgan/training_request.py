@@ -29,7 +29,7 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.state import DISCRIMINATOR_FILE, GENERATOR_FILE
+from ranksrgan.srgan.training.state import DISCRIMINATOR_FILE, GENERATOR_FILE
 
 GENERATORS, IMAGES, MODELS, RANKERS = "generators", "images", "models", "rankers"
 #: What the Ranker's training leaves in its folder.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ranksrgan.srgan.foreign.fast_srgan import FastSRGAN
 from ranksrgan.srgan.foreign.imdn import IMDN
 from ranksrgan.srgan.foreign.srgan_leftthomas import LeftThomasSRGAN
-from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator
 
 #: By the name that `UpscalerInfo` shows. `Generator.fitting` of each knows its keys and shapes.
 FOREIGN: dict[str, type[Generator]] = {

@@ -15,9 +15,9 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ranksrgan.srgan.generator import WholeImageGenerator
+from ranksrgan.srgan.generators.generator import WholeImageGenerator
 from ranksrgan.srgan.network import convolution, count_keys, outputs_of
-from ranksrgan.srgan.tiling import bytes_per_pixel
+from ranksrgan.srgan.upscaling.tiling import bytes_per_pixel
 
 
 class InstanceNorm(nn.Module):

@@ -16,9 +16,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.parts import Part, Parts, Residual
 from ranksrgan.srgan.network import convolution, count_keys, outputs_of
-from ranksrgan.srgan.parts import Part, Parts, Residual
 
 _SLOPE = 0.05
 

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from ranksrgan.srgan.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.parts import Part, Parts, Residual
 from ranksrgan.srgan.network import convolution, count_keys, outputs_of
-from ranksrgan.srgan.parts import Part, Parts, Residual
-from ranksrgan.srgan.tiling import bytes_per_pixel
+from ranksrgan.srgan.upscaling.tiling import bytes_per_pixel
 
 
 class ResidualBlock(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.srgan.features import FeatureNetwork
 from ranksrgan.srgan.losses.pixel import CRITERIA, Criterion
+from ranksrgan.srgan.training.features import FeatureNetwork
 
 
 def perceptual_loss(

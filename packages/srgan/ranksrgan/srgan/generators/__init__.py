@@ -1,0 +1,1 @@
+"""Generators: one file per architecture, and the table of all."""

@@ -1,0 +1,95 @@
+"""What every generator tells about itself, so that files open and images of any size fit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ranksrgan.srgan.generators.parts import Part, Parts
+from ranksrgan.srgan.network import Network
+
+#: Factors of the steps by which a generator reaches each scale.
+STEPS: dict[int, tuple[int, ...]] = {2: (2,), 3: (3,), 4: (2, 2)}
+
+
+class Generator(Network):
+    """A network from ``(N, 3, H, W)`` RGB in [0, 1] to ``(N, 3, scale * H, scale * W)``.
+
+    What its weights want besides (other value ranges, say) happens inside. Its result need not be
+    clamped.
+
+    Attributes:
+        architecture: the name in files and in `UpscalerInfo`.
+    """
+
+    kind = "generator"
+
+    @property
+    @abstractmethod
+    def scale(self) -> int:
+        """Output side divided by input side."""
+
+    @property
+    @abstractmethod
+    def receptive_field(self) -> int:
+        """How many LR pixels to each side of a pixel its enlargement depends on.
+
+        Tiles that overlap by this much are exact.
+        """
+
+    @property
+    @abstractmethod
+    def bytes_per_pixel(self) -> int:
+        """What float32 inference holds at its peak for each LR pixel."""
+
+    def parts(self) -> Parts:
+        """The generator as steps that see a few pixels each, for images of any size.
+
+        Without knowledge of its inside it is one step.
+        """
+        whole = Part(self, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
+        return Parts((), whole)
+
+
+class WholeImageGenerator(Generator):
+    """A generator that no tile of an image is enough for.
+
+    Its first part, `trunk`, is given the whole image: it depends on all of it, or on so much that a
+    halo would dwarf every tile. It stays at the LR resolution and so needs a fraction of the
+    memory. The second, `enlarge`, may work on pieces of the trunk's result; `receptive_field` and
+    `bytes_per_pixel` are those of this part.
+    """
+
+    @property
+    @abstractmethod
+    def trunk_bytes_per_pixel(self) -> int:
+        """What the trunk holds at its peak for each LR pixel, in float32."""
+
+    @abstractmethod
+    def trunk(self, x: Tensor) -> Tensor:
+        """``(N, 3, H, W)`` in [0, 1] to feature maps ``(N, C, H, W)``."""
+
+    @abstractmethod
+    def enlarge(self, features: Tensor) -> Tensor:
+        """The trunk's feature maps to ``(N, 3, scale * H, scale * W)``."""
+
+    def parts(self) -> Parts:
+        # The width of the trunk's maps is not known here; what they cost is in its bytes.
+        trunk = Part(self.trunk, None, 0, self.trunk_bytes_per_pixel)
+        enlarge = Part(self.enlarge, self.receptive_field, 3, self.bytes_per_pixel, self.scale)
+        return Parts((trunk,), enlarge)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.enlarge(self.trunk(x))
+
+
+def picture(last: nn.Conv2d | nn.ConvTranspose2d, features: Tensor) -> Tensor:
+    """What the last layer of a generator makes, in its own precision even under autocast.
+
+    bfloat16 has one step of 1/256 near white: no picture is ever made in it.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        made: Tensor = last(features.to(last.weight.dtype))
+    return made

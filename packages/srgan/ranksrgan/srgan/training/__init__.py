@@ -1,0 +1,1 @@
+"""Training of a generator: losses, steps, checkpoints, validation."""

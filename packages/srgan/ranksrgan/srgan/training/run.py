@@ -1,0 +1,228 @@
+"""A training between two of its steps: what `train` steps through."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+from ranksrgan.contracts.curves import Curves
+from ranksrgan.contracts.device import computes_in_bfloat16
+from ranksrgan.contracts.errors import InvalidConfig, TrainingDiverged
+from ranksrgan.contracts.processes import Processes
+from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.data.crops import Batch, CropSource, open_crops
+from ranksrgan.srgan.training.divergence import keep_batch
+from ranksrgan.srgan.training.drift import write_alarms
+from ranksrgan.srgan.training.features import FeatureNetwork
+from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
+from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training
+from ranksrgan.srgan.training.step import Step
+from ranksrgan.srgan.training.validate import Validation
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """A training and its folder, in one of the processes that share it.
+
+    As a context it holds the folder's curves open. For the arguments and for what is raised see
+    `train`.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        here: Processes,
+        rankers: Rankers | None,
+        feature_network: FeatureNetwork | None,
+        validation_scorers: Mapping[str, Scorer],
+    ) -> None:
+        self.config = config
+        self.here = here
+        parts = here.count * config.optimiser.accumulate
+        if config.data.batch % parts:
+            raise InvalidConfig(
+                f"data.batch is {config.data.batch}; {here.count} processes with "
+                f"optimiser.accumulate={config.optimiser.accumulate} cannot divide it into {parts} "
+                "equal parts",
+                field="data.batch",
+            )
+        rankers = open_rankers(config) if rankers is None else rankers
+        features = choose_features(config, feature_network, here.device)
+        self._objective = Objective(config, rankers, features)
+        self._validation: Validation | None = None
+        if config.validation.hr is not None and here.first:
+            self._validation = Validation(config, rankers, validation_scorers)
+        self._crops = open_crops(config, (here.rank, here.count))
+        self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
+        self._folder = folder
+        self._curves: Curves | None = None
+        self._rows: list[dict[str, float]] = []
+        self._began = time.perf_counter()
+        self.training = Training.start(config, here.device, joint_norms=here.count > 1)
+
+    def begin(self, resume: bool) -> None:
+        """Continue from the folder's state if there is one and it is wanted; else start anew."""
+        training, state = self.training, self._folder / STATE_FILE
+        if resume and self.here.from_first(state.is_file):
+            self.here.together(lambda: training.restore(state, self._inputs))
+            log.info("continuing from step %d of %s", training.step, state)
+        bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
+        self.here.from_first(lambda: self._prepare_folder(keep=training.step > 0))
+        if self.here.first:
+            number_format = "bfloat16 where safe" if bfloat16 else "float32"
+            log.info("%d images, %s, %s", len(self._crops), self.here.device, number_format)
+        self._step = Step(training, self._objective, self.here, bfloat16)
+
+    def batches(self) -> Generator[Batch]:
+        """This process's share of the batches that are left."""
+        batches = self._crops.batches(self.training.step + 1, self.config.run.steps)
+        with closing(batches):  # type: ignore[type-var]
+            self._began = time.perf_counter()
+            for batch in batches:
+                yield batch
+                self._began = time.perf_counter()  # validating and saving are not timed
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """Take one step, and write a row of the curves if it is due; the losses of the step."""
+        training, run = self.training, self.config.run
+        try:
+            values = self._step(batch)
+        except TrainingDiverged as error:
+            raise keep_batch(
+                error, self._folder, training.step + 1, batch, self._step.losses, self.here
+            ) from error
+        training.step += 1
+        self._rows.append({**values, "seconds": time.perf_counter() - self._began})
+        if training.step % run.log_every == 0 or training.step == run.steps:
+            if self._curves is not None:
+                rate = training.generator_optimiser.param_groups[0]["lr"]
+                row = {"generator_lr": rate, **_means(self._rows)}
+                self._curves.losses(training.step, row)
+            self._rows = []
+        return values
+
+    def validate(self) -> bool:
+        """Validate if it is due: at the start, every so many steps, and at the end.
+
+        Returns:
+            Whether a drift alarm was raised that is to stop the training.
+        """
+        training, config = self.training, self.config
+        due = training.step % config.validation.every == 0 or training.step == config.run.steps
+        if config.validation.hr is None or training.validated == training.step or not due:
+            return False
+        # There is a validation in the first process, and it alone computes.
+        found = self.here.from_first(lambda: self._judge(cast(Validation, self._validation)))
+        training.scores, training.best, training.recent, training.alarms = found
+        training.validated = training.step
+        drift = config.validation.drift
+        alarmed = bool(training.alarms) and training.alarms[-1]["step"] == training.step
+        return alarmed and drift is not None and drift.stop
+
+    @property
+    def save_is_due(self) -> bool:
+        """Whether the step is one after which the state is saved."""
+        step, run = self.training.step, self.config.run
+        return step % run.save_every == 0 or step == run.steps
+
+    def save(self) -> Path:
+        """Write state and weights of the last completed step; the state's path."""
+        saved = self.here.from_first(lambda: self.training.save(self._folder, self._inputs))
+        self.training.saved = self.training.step
+        return saved
+
+    def __enter__(self) -> Run:
+        if self.here.first:
+            scores = self._validation.columns if self._validation else []
+            self._curves = Curves(
+                self._folder,
+                losses=["generator_lr", *self._objective.names, "seconds"],
+                scores=[*scores, "drift"] if self.config.validation.drift else scores,
+                step=self.training.step,
+                tensorboard=self.config.run.tensorboard,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._curves is not None:
+            self._curves.__exit__(kind, error, trace)
+
+    def _prepare_folder(self, *, keep: bool) -> None:
+        if not keep:
+            # A kill before the first checkpoint of a new run must not bring an old one back.
+            for name in (STATE_FILE, BEST_FILE):
+                (self._folder / name).unlink(missing_ok=True)
+        write_run_record(self._folder, self.config, self.config.run.seed)
+        if self.training.alarms:
+            write_alarms(self._folder, self.training.alarms)
+
+    def _judge(self, validation: Validation) -> _Judgement:
+        """Validate, keep the weights if they are the best so far, and look for drift."""
+        training = self.training
+        step, training.validated = training.step, training.step
+        training.scores = validation.run(training.result)
+        value = validation.best.value(training.scores)
+        best = value is not None and validation.best.improves(value, training.best.get("value"))
+        # What the run starts from is not its result, even if it is better by the chosen metric.
+        if step > 0 and value is not None and best:
+            training.best = {"step": step, "value": value}
+            training.export(self._folder / BEST_FILE)
+        alarm = None
+        if validation.drift is not None:
+            training.recent = validation.drift.remember(training.recent, step, training.scores)
+            alarm = validation.drift.check(training.recent)
+        if alarm is not None:
+            log.warning("drift: %s", alarm)
+            training.alarms = [*training.alarms, {"step": step, "message": alarm}]
+            training.recent = []  # the next alarm is about validations that this one has not seen
+            write_alarms(self._folder, training.alarms)
+        if self._curves is not None:
+            drift = {"drift": float(alarm is not None)} if validation.drift else {}
+            self._curves.scores(step, {**training.scores, **drift})
+        return training.scores, training.best, training.recent, training.alarms
+
+
+#: Scores, best, recent and alarms as `Training` holds them.
+_Judgement = tuple[
+    dict[str, float | None],
+    dict[str, float],
+    list[tuple[int, dict[str, float | None]]],
+    list[dict[str, int | str]],
+]
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def _fingerprints(
+    crops: CropSource, rankers: Rankers, objective: Objective, features: FeatureNetwork | None
+) -> dict[str, str]:
+    """What decides the steps besides the configuration, for a resumed run to compare."""
+    return {
+        "data.hr": crops.fingerprint,
+        "losses.rank.rankers": _listed((ranker.info, weight) for ranker, weight in rankers),
+        "losses.scorers": _listed(
+            (loss.scorer.info, objective.weights[name]) for name, loss in objective.scorers.items()
+        ),
+        "losses.perceptual.network": features.name if features else "",
+    }
+
+
+def _listed(scorers: Iterable[tuple[ScorerInfo, float]]) -> str:
+    listed = [f"{weight:g} x {info.parameters_hash or info.name}" for info, weight in scorers]
+    return "; ".join(listed)

@@ -1,0 +1,231 @@
+"""One step of a training: the generator's update, then the discriminator's on the same images.
+
+The images of a step are ``data.batch``, however they are shared out: each process takes an equal
+share, and ``optimiser.accumulate`` divides that into parts that go through the networks one after
+the other. Losses are means over images, so that the mean of the parts' gradients is that of the
+joint batch. A discriminator's BatchNorm sees the processes' images together, but of the parts one
+at a time; so does a relativistic loss, whose means are over the discriminator's outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.device import mixed
+from ranksrgan.contracts.errors import RankSRGANError, TrainingDiverged
+from ranksrgan.contracts.processes import Processes, summing_only
+from ranksrgan.srgan.data.crops import Batch
+from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss, is_relativistic
+from ranksrgan.srgan.training.objective import Objective
+from ranksrgan.srgan.training.schedule import learning_rate
+from ranksrgan.srgan.training.state import Training
+
+
+class _Part(NamedTuple):
+    """Images that go through the networks at once, on the device, in [0, 1]."""
+
+    lr: Tensor
+    hr: Tensor
+
+
+class _Generated(NamedTuple):
+    """What the discriminator's update takes over from the generator's."""
+
+    hr: Tensor
+    sr: Tensor  # a constant
+    real: Tensor | None  # the discriminator's outputs for HR with their graph, if they are known
+
+
+class Step:
+    """Takes a training one step further.
+
+    Args:
+        training: networks and optimisers; the caller counts its steps.
+        objective: what the generator minimises.
+        here: this process among those that share the batch.
+        bfloat16: whether the networks' convolutions compute in it.
+    """
+
+    def __init__(
+        self, training: Training, objective: Objective, here: Processes, bfloat16: bool
+    ) -> None:
+        self._training = training
+        self._objective = objective
+        self._here = here
+        self._bfloat16 = bfloat16
+        self._parts = training.config.optimiser.accumulate
+        self._criterion = training.config.losses.adversarial.criterion
+        if training.config.run.compile:
+            for network in (training.generator, training.discriminator):
+                if network is not None:
+                    network.compile(dynamic=False)  # in place: keys and copies are unaffected
+        self._generator = here.share(training.generator)
+        self._discriminator: nn.Module | None = None
+        if training.discriminator is not None:
+            self._discriminator = here.share(training.discriminator)
+        #: Losses of the last call, as far as it came.
+        self.losses: dict[str, float] = {}
+
+    def __call__(self, batch: Batch) -> dict[str, float]:
+        """The step on this process's share of the batch.
+
+        Returns:
+            The losses of the joint batch by name, each before its update.
+
+        Raises:
+            TrainingDiverged: a loss or gradient is not finite in one of the processes. Then the
+                networks may hold what is not finite too, and are to be given up.
+            ServiceUnavailable, DeadlineExceeded, RequestCancelled: in one of the processes a remote
+                Ranker has gone, or nobody waits any more; nothing has changed.
+        """
+        self.losses = {}
+        parts = self._divide(batch)
+        losses, generated = self._update_generator(parts)
+        gradients = {"generator": _gradient_norm(self._training.generator)}
+        if self._discriminator is not None and self._training.discriminator_optimiser is not None:
+            losses["discriminator"] = self._update_discriminator(
+                self._discriminator, self._training.discriminator_optimiser, generated
+            )
+            gradients["discriminator"] = _gradient_norm(self._discriminator)
+        self._read(losses, gradients)
+        return self.losses
+
+    def _divide(self, batch: Batch) -> list[_Part]:
+        lr, hr = (
+            image.to(self._here.device).to(torch.float32, memory_format=torch.channels_last) / 255
+            for image in batch
+        )
+        pairs = zip(lr.chunk(self._parts), hr.chunk(self._parts), strict=True)
+        return [_Part(*pair) for pair in pairs]
+
+    def _update_generator(self, parts: list[_Part]) -> tuple[dict[str, Tensor], list[_Generated]]:
+        training, config = self._training, self._training.config.optimiser
+        optimiser, discriminator = training.generator_optimiser, training.discriminator
+        optimiser.zero_grad(set_to_none=True)
+        statistics = []
+        if discriminator is not None and self._parts > 1:
+            statistics = [buffer.clone() for buffer in discriminator.buffers()]
+        terms, generated = [], []
+        try:
+            for number, part in enumerate(parts):
+                with self._until_last(self._generator, number):
+                    found, images = self._generate(number, part)
+                    found["generator"] = self._objective.total(found)
+                    (found["generator"] / self._parts).backward()  # type: ignore[no-untyped-call]
+                terms.append({name: value.detach() for name, value in found.items()})
+                generated.append(images)
+        except RankSRGANError:
+            if discriminator is not None:
+                for buffer, before in zip(discriminator.buffers(), statistics, strict=False):
+                    buffer.copy_(before)
+            raise
+        _descend(optimiser, config.generator_lr, training)
+        if training.average is not None:
+            training.average.update_parameters(training.generator)
+        names = terms[0]
+        return {name: _mean([part[name] for part in terms]) for name in names}, generated
+
+    def _generate(self, number: int, part: _Part) -> tuple[dict[str, Tensor], _Generated]:
+        """The generator's terms of one part, with their graph."""
+        lr, hr = part
+        here, discriminator, shared = (
+            self._here,
+            self._training.discriminator,
+            self._discriminator,
+        )
+        with mixed(self._bfloat16, here.device):
+            sr = self._generator(lr)
+
+        def content() -> dict[str, Tensor]:
+            cancellation.check()
+            return self._objective.before_discriminator(
+                sr,
+                hr,
+                self._bfloat16,
+                self._training.step,
+                part=here.rank * self._parts + number,
+                parts=here.count * self._parts,
+            )
+
+        terms = here.together(content)
+        real: Tensor | None = None
+        if discriminator is not None and shared is not None:
+            if is_relativistic(self._criterion):
+                # The generator's update does not change the discriminator: one pass serves both,
+                # if its graph need not be kept beside those of other parts.
+                with torch.set_grad_enabled(self._parts == 1):
+                    real = self._judge(shared, hr)
+            discriminator.requires_grad_(False)
+            fake = self._judge(discriminator, sr)
+            discriminator.requires_grad_(True)
+            terms["adversarial"] = adversarial_loss(fake, real, self._criterion)
+        return terms, _Generated(hr, sr.detach(), real if self._parts == 1 else None)
+
+    def _update_discriminator(
+        self, network: nn.Module, optimiser: torch.optim.Adam, generated: list[_Generated]
+    ) -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
+        losses = []
+        for number, (hr, sr, real) in enumerate(generated):
+            with self._until_last(network, number):
+                # Two passes, as published: each batch is normalised by its own statistics, and
+                # those of the generated one are then the same here as in the generator's update.
+                real = self._judge(network, hr) if real is None else real
+                loss = discriminator_loss(real, self._judge(network, sr), self._criterion)
+                (loss / self._parts).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        _descend(optimiser, self._training.config.optimiser.discriminator_lr, self._training)
+        return _mean(losses)
+
+    def _judge(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The discriminator's outputs for the images of all processes, in float32."""
+        with mixed(self._bfloat16, self._here.device):
+            outputs: Tensor = network(images)
+        return self._here.joint(outputs.float())
+
+    def _until_last(self, network: nn.Module, number: int) -> AbstractContextManager[object]:
+        """Processes average their gradients once, with the last part."""
+        return summing_only(network) if number < self._parts - 1 else nullcontext()
+
+    def _read(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+        """Fetch the numbers, all at once: a GPU is waited for once a step."""
+        values = torch.stack([value.float() for value in (*losses.values(), *gradients.values())])
+        numbers = self._here.mean(values).tolist()
+        self.losses = dict(zip(losses, numbers[: len(losses)], strict=True))
+        wrong = [f"{name} is {value}" for name, value in self.losses.items() if _bad(value)]
+        if not wrong:
+            norms = zip(gradients, numbers[len(losses) :], strict=True)
+            wrong = [f"the {name}'s gradient is {norm}" for name, norm in norms if _bad(norm)]
+        if wrong:
+            raise TrainingDiverged(
+                f"step {self._training.step + 1}: {', '.join(wrong)}; the last checkpoint is kept. "
+                "Lower the learning rate or use run.precision=float32"
+            )
+
+
+def _bad(value: float) -> bool:
+    return not math.isfinite(value)
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    return torch.stack(parts).mean() if len(parts) > 1 else parts[0]
+
+
+def _descend(optimiser: torch.optim.Adam, base: float, training: Training) -> None:
+    config = training.config.optimiser
+    rate = learning_rate(config.schedule, base, training.step + 1, config.warmup)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+
+
+def _gradient_norm(network: nn.Module) -> Tensor:
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)

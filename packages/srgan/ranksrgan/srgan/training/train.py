@@ -1,0 +1,144 @@
+"""Training a generator: SRResNet, SRGAN and RankSRGAN differ in their losses' weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    DiskFull,
+    RequestCancelled,
+    ServiceUnavailable,
+)
+from ranksrgan.contracts.interruption import stop_requested
+from ranksrgan.contracts.processes import processes
+from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.training.features import FeatureNetwork
+from ranksrgan.srgan.training.objective import Rankers
+from ranksrgan.srgan.training.run import Run
+from ranksrgan.srgan.training.state import BEST_FILE, DISCRIMINATOR_FILE, GENERATOR_FILE
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left behind.
+
+    Attributes:
+        step: the last completed step.
+        finished: False if a signal or a drift alarm stopped it early.
+        generator: weights of the last step.
+        discriminator: likewise; None without one.
+        best: weights of the best validation; None without validation.
+        scores: of the last validation.
+        alarms: what the drift alarm said, oldest first.
+    """
+
+    step: int
+    finished: bool
+    generator: Path
+    discriminator: Path | None
+    best: Path | None
+    scores: dict[str, float | None]
+    alarms: tuple[str, ...] = ()
+
+
+def train(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    rankers: Rankers | None = None,
+    feature_network: FeatureNetwork | None = None,
+    validation_scorers: Mapping[str, Scorer] | None = None,
+    resume: bool = True,
+    on_step: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> TrainResult:
+    """Train a generator, and a discriminator against it if the configuration has one.
+
+    Started by ``torchrun``, the processes share each batch, the first of them writes and validates,
+    and what stops or fails one of them stops all after the same step.
+
+    Args:
+        config: what to do.
+        folder: takes checkpoints, curves and the resolved configuration.
+        rankers: of the rank loss, each with its weight; None opens those of the configuration.
+            With ``losses.rank.weight`` 0 they take part in the validation only.
+        feature_network: of the perceptual loss, on the training's device; None opens the
+            configured one.
+        validation_scorers: further scorers of the validation, by the name of their column.
+        resume: continue from the folder's state if it has one; otherwise start anew.
+        on_step: called after each step with the losses.
+
+    Raises:
+        InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
+            or a state of another configuration.
+        InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them.
+        InvalidCheckpoint, MissingAsset: weights to start from, or of a Ranker or VGG19.
+        TrainingDiverged: a loss, gradient or weight is not finite; the last good state is kept, and
+            the message names a file with the images of that step.
+        DiskFull: no room for a file of the run; the last good state is kept.
+        ServiceUnavailable, DeadlineExceeded, RequestCancelled: a remote Ranker has gone, or nobody
+            waits any more; the state of the last completed step is saved first.
+    """
+    with ExitStack() as stack:
+        here = stack.enter_context(processes(config.run.device, field="run.device"))
+        run = here.together(
+            lambda: Run(config, folder, here, rankers, feature_network, validation_scorers or {})
+        )
+        run.begin(resume)
+        _continue(run, on_step)
+        training, steps = run.training, config.run.steps
+        return TrainResult(
+            step=training.step,
+            finished=training.step >= steps,
+            generator=folder / GENERATOR_FILE,
+            discriminator=folder / DISCRIMINATOR_FILE if training.discriminator else None,
+            best=folder / BEST_FILE if training.best else None,
+            scores=training.scores,
+            alarms=tuple(str(alarm["message"]) for alarm in training.alarms),
+        )
+
+
+def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | None) -> None:
+    training, steps = run.training, run.config.run.steps
+    with ExitStack() as stack:
+        stack.enter_context(run)
+        shown = None if run.here.first else True  # None: on a terminal
+        bar = tqdm(total=steps, initial=training.step, unit="step", disable=shown)
+        stack.enter_context(bar)
+        batches = stack.enter_context(closing(run.batches()))
+        stopping = stack.enter_context(stop_requested())
+        try:
+            run.validate()
+            for batch in batches:
+                values = run.update(batch)
+                bar.update()
+                bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
+                drifted = run.validate()
+                if on_step is not None:
+                    on_step(training.step, values)
+                stop = run.here.any(drifted or stopping())
+                if stop or run.save_is_due:
+                    run.save()
+                if stop:
+                    break
+        except (ServiceUnavailable, DeadlineExceeded, RequestCancelled) as error:
+            saved = run.save()
+            raise type(error)(
+                f"{error}; the training is saved at step {training.step} in {saved}: the same "
+                "command continues it",
+                field=error.field,
+            ) from error
+        except DiskFull as error:
+            kept = "there is no state yet"
+            if training.saved is not None:
+                kept = (
+                    f"the state of step {training.saved} is kept: make room, and the same command "
+                    "continues from there"
+                )
+            raise DiskFull(f"step {training.step}: {error}; {kept}", field=error.field) from error

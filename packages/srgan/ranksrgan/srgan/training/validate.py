@@ -1,0 +1,111 @@
+"""Validation during a training."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+
+from ranksrgan.contracts import open_scorer
+from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
+from ranksrgan.contracts.images import list_images
+from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
+from ranksrgan.metrics import create_scorer
+from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.data.crops import Photograph, read_photograph
+from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.training.best import BestRule
+from ranksrgan.srgan.training.drift import DriftAlarm
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
+
+log = logging.getLogger(__name__)
+
+
+class Validation:
+    """Scores a generator on a folder of whole images, the same way each time.
+
+    Args:
+        config: ``validation.hr`` is set.
+        rankers: of the rank loss; their scores appear as ``ranker``, or ``ranker1``, ``ranker2``
+            and so on if there are several.
+        scorers: further scorers by name.
+
+    Raises:
+        InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
+        UnknownName: ``validation.if_available`` names no metric.
+        InvalidInput, InvalidImage: the folder or one of its images.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        rankers: Sequence[tuple[DifferentiableScorer, float]],
+        scorers: Mapping[str, Scorer],
+    ) -> None:
+        folder = config.validation.hr
+        if folder is None:
+            raise InvalidConfig("validation.hr names no folder", field="validation.hr")
+        names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
+        scale = config.generator.scale
+        self._photographs = [read_photograph(path, scale) for path in list_images(folder)]
+        self._scorers: dict[str, Scorer] = {
+            **standard_scorers(config.validation.border),
+            **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},
+            **{spec: open_scorer(spec) for spec in config.validation.scorers},
+            **scorers,
+        }
+        for name in config.validation.if_available:
+            if self._can_score(scorer := create_scorer(name, border=config.validation.border)):
+                self._scorers[name] = scorer
+        directions = {name: scorer.info.higher_is_better for name, scorer in self._scorers.items()}
+        self.best = BestRule(config.validation.best, directions)
+        self.drift: DriftAlarm | None = None
+        if config.validation.drift is not None:
+            self.drift = DriftAlarm(config.validation.drift, directions)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the values that `run` returns."""
+        return [
+            column
+            for name, scorer in self._scorers.items()
+            for column in ([name] if scorer.info.needs_reference else [name, f"{name}_dropped"])
+        ]
+
+    def run(self, generator: Generator) -> dict[str, float | None]:
+        """Mean scores, and for each metric without a reference how many images it dropped.
+
+        Raises:
+            InvalidConfig: no image has a value of the metric that chooses the best checkpoint.
+        """
+        device = next(generator.parameters()).device
+        upscaler = GeneratorUpscaler(copy.deepcopy(generator), device=device)
+        evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
+        for metric in self.best.metrics:
+            if evaluation.mean(metric) is None:
+                raise InvalidConfig(
+                    f"no validation image is fit for {metric} (NIQE wants more than one block of "
+                    "96 pixels inside the border): use larger images or another validation.best",
+                    field="validation.best",
+                )
+        values: dict[str, float | None] = {}
+        for column in self.columns:
+            name = column.removesuffix("_dropped")
+            values[column] = evaluation.mean(name) if column == name else evaluation.dropped(name)
+        return values
+
+    def _can_score(self, scorer: Scorer) -> bool:
+        """Whether its assets are here, which it may know only when it needs them."""
+        photograph: Photograph = max(
+            self._photographs, key=lambda photograph: photograph.hr.numel()
+        )
+        hr = photograph.hr[None]
+        try:
+            scorer.score(hr, hr if scorer.info.needs_reference else None)
+        except MissingAsset as error:
+            log.warning("the validation goes without %s: %s", scorer.info.name, error)
+            return False
+        except InvalidImage:
+            pass  # an image that it has no value for says nothing about the others
+        return True

@@ -1,0 +1,320 @@
+"""Enlarging many files: reading and writing beside the network, a few pictures at a time.
+
+The network works in the caller's thread on one picture after the other; other threads decode the
+next and encode the last. Strips of a result go to its encoder as the network makes them, so that a
+large one is nowhere whole. At most `IN_FLIGHT` pictures are held, however many there are.
+
+Every file stands for itself: one that cannot be done is reported and the rest goes on. A result
+appears under its name whole or not at all, and entries come in the order of the jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from queue import Full, Queue
+from threading import Lock
+from typing import Any
+
+from torch import Tensor
+
+from ranksrgan.contracts import atomic, cancellation
+from ranksrgan.contracts.encoders import DEEP, TRANSPARENT, check_format, open_writer
+from ranksrgan.contracts.errors import InternalError, InvalidInput, RankSRGANError, RequestCancelled
+from ranksrgan.contracts.images import MAX_PIXELS, Picture, read_image
+from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.srgan.upscaling.files import Job, Unplanned, plan_files
+from ranksrgan.srgan.upscaling.picture import Enlargement
+
+log = logging.getLogger(__name__)
+
+#: Pictures that are read, enlarged or written at any moment.
+IN_FLIGHT = 3
+
+# Strips that wait for their encoder.
+_STRIPS_WAITING = 2
+
+#: Told how much of a picture was done since it was told last: all its numbers make 1 for each.
+Progress = Callable[[float], object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one input.
+
+    Attributes:
+        input: as it was given, or found in a folder that was given.
+        output: the file that is there now; None if there is none.
+        skipped: True if it was there before.
+        error: code of the error (``"INVALID_IMAGE"``); None if there was none.
+        message: of the error.
+        input_size: width and height in pixels, upright; None if it was not read.
+        output_size: width and height; None if nothing was written.
+        input_bytes: of the file.
+        output_bytes: of the file.
+        seconds: from the network's first sight of the picture until its result was there.
+    """
+
+    input: str
+    output: str | None = None
+    skipped: bool = False
+    error: str | None = None
+    message: str | None = None
+    input_size: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
+    input_bytes: int | None = None
+    output_bytes: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of every input."""
+
+    entries: list[Entry]
+
+    @property
+    def failed(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.error is not None]
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"files": [...], "done": n, "skipped": n, "failed": n}``."""
+        skipped = sum(entry.skipped for entry in self.entries)
+        failed = len(self.failed)
+        return {
+            "files": [asdict(entry) for entry in self.entries],
+            "done": len(self.entries) - skipped - failed,
+            "skipped": skipped,
+            "failed": failed,
+        }
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How results are made and stored.
+
+    Attributes:
+        quality: of JPEG and WebP, 1 to 100.
+        skip_existing: leave results alone that are there already. They are whole: no half file ever
+            has a result's name. They are not compared with the model or the options.
+        max_pixels: of an input; more is refused by its header.
+        out_scale: side of the results over that of the inputs; None is the upscaler's scale.
+    """
+
+    quality: int = 95
+    skip_existing: bool = False
+    max_pixels: int = MAX_PIXELS
+    out_scale: Fraction | None = None
+
+
+def upscale_files(
+    inputs: Sequence[Path],
+    output: Path,
+    upscaler: Upscaler,
+    *,
+    suffix: str = "",
+    format: str = "keep",
+    storage: Storage | None = None,
+) -> Report:
+    """Enlarge files and folders of files: `plan_files`, then `run_jobs`."""
+    plan = plan_files(inputs, output, suffix=suffix, format=format)
+    done = run_jobs(plan.jobs, upscaler, storage or Storage())
+    return Report([*map(entry_of, plan.failed), *done])
+
+
+def entry_of(unplanned: Unplanned) -> Entry:
+    """The entry of an input that never became a job."""
+    message = _naming(unplanned.input, unplanned.message)
+    return Entry(str(unplanned.input), error=InvalidInput.code, message=message)
+
+
+def run_jobs(
+    jobs: Sequence[Job], upscaler: Upscaler, storage: Storage, progress: Progress | None = None
+) -> Iterator[Entry]:
+    """Do the jobs; an entry comes when its file is written, skipped or given up, in their order.
+
+    Args:
+        jobs: from `plan_files`.
+        upscaler: for the colour; it is called from one thread.
+        storage: how results are stored.
+        progress: is called from other threads, one at a time; not for what is skipped.
+
+    Raises:
+        RequestCancelled: nobody waits for the results any more. All other errors become entries.
+    """
+    told = Lock()
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            with told:
+                progress(share)
+
+    waiting = iter(jobs)
+    reading: deque[tuple[Job, Future[Enlargement] | None]] = deque()  # None: is there already
+    writing: deque[Future[Entry]] = deque()
+    with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="pictures") as threads:
+        try:
+            while True:
+                for job in islice(waiting, IN_FLIGHT - len(reading) - len(writing)):
+                    there = storage.skip_existing and job.output.exists()
+                    read = None if there else threads.submit(_read, job, upscaler, storage)
+                    reading.append((job, read))
+                if not reading and not writing:
+                    return
+                if reading:
+                    cancellation.check()
+                    writing.append(_enlarge(*reading.popleft(), storage, threads, tell))
+                else:
+                    yield writing.popleft().result()
+                while writing and writing[0].done():
+                    yield writing.popleft().result()
+        except RequestCancelled:
+            for entry in writing:  # these have all they need
+                yield entry.result()
+            raise
+        finally:
+            for _, read in reading:
+                if read is not None:
+                    read.cancel()
+
+
+class _GivenUp(Exception):
+    """In place of a strip: there will be no more, because of ``error``."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement:
+    picture = read_image(job.input, max_pixels=storage.max_pixels)
+    suffix = job.output.suffix.lower()
+    if picture.alpha is not None and suffix not in TRANSPARENT and _is_opaque(picture):
+        picture = replace(picture, alpha=None)
+    depth = None if suffix in DEEP else 255
+    enlargement = Enlargement(picture, upscaler, depth=depth, out_scale=storage.out_scale)
+    try:
+        check_format(enlargement.layout, suffix)
+    except InvalidInput as error:
+        raise InvalidInput(f"{job.output}: {error}", field=str(job.output)) from error
+    return enlargement
+
+
+def _is_opaque(picture: Picture) -> bool:
+    return picture.alpha is not None and bool((picture.alpha == picture.depth).all())
+
+
+def _enlarge(
+    job: Job,
+    read: Future[Enlargement] | None,
+    storage: Storage,
+    threads: ThreadPoolExecutor,
+    tell: Progress,
+) -> Future[Entry]:
+    """Run the network on a picture while another thread encodes what comes out."""
+    if read is None:
+        there = Entry(str(job.input), str(job.output), skipped=True)
+        return _finished(there)
+    try:
+        enlargement = read.result()
+    except Exception as error:
+        tell(1)
+        return _finished(_failure(job, error))
+    strips: Queue[Tensor | _GivenUp | None] = Queue(_STRIPS_WAITING)
+    writing = threads.submit(_write, job, enlargement, strips, storage, tell)
+    try:
+        for strip in enlargement.strips():
+            _hand_over(strips, strip, writing)
+            if writing.done():  # it failed, and so nobody needs the rest
+                break
+        _hand_over(strips, None, writing)
+    except BaseException as error:
+        _hand_over(strips, _GivenUp(error), writing)
+        if isinstance(error, RequestCancelled) or not isinstance(error, Exception):
+            wait([writing])
+            raise
+    return writing
+
+
+def _hand_over(
+    strips: Queue[Tensor | _GivenUp | None], item: Tensor | _GivenUp | None, writing: Future[Entry]
+) -> None:
+    """Wait for room, unless the one that makes room has gone."""
+    while not writing.done():
+        with suppress(Full):
+            strips.put(item, timeout=0.2)
+            return
+
+
+def _write(
+    job: Job,
+    enlargement: Enlargement,
+    strips: Queue[Tensor | _GivenUp | None],
+    storage: Storage,
+    tell: Progress,
+) -> Entry:
+    """Encode a result as its strips come, in a thread of its own; never raises."""
+    started = time.perf_counter()
+    layout, left = enlargement.layout, 1.0
+    try:
+        with atomic.replacing(job.output) as temporary, temporary.open("wb") as file:
+            writer = open_writer(file, layout, suffix=job.output.suffix, quality=storage.quality)
+            for strip in enlargement.pictures(_handed_over(strips)):
+                writer.write(strip)
+                share = strip.height / layout.height
+                left -= share
+                tell(share)
+            writer.close()
+    except _GivenUp as stopped:
+        return _failure(job, stopped.error)
+    except OSError as error:
+        message = f"{job.output} cannot be written: {error.strerror or error}"
+        return _failure(job, InvalidInput(message, field=str(job.output)))
+    except Exception as error:
+        return _failure(job, error)
+    finally:
+        tell(left)
+    return Entry(
+        str(job.input),
+        str(job.output),
+        input_size=enlargement.input_size,
+        output_size=(layout.width, layout.height),
+        input_bytes=job.input.stat().st_size,
+        output_bytes=job.output.stat().st_size,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def _handed_over(strips: Queue[Tensor | _GivenUp | None]) -> Iterator[Tensor]:
+    while (item := strips.get()) is not None:
+        if isinstance(item, _GivenUp):
+            raise item
+        yield item
+
+
+def _failure(job: Job, error: BaseException) -> Entry:
+    entry = Entry(str(job.input))
+    if isinstance(error, RankSRGANError):
+        return replace(entry, error=error.code, message=_naming(job.input, str(error)))
+    # Whatever it is, the next file shall have its turn.
+    log.error("%s", job.input, exc_info=error)
+    message = f"{job.input}: {type(error).__name__}: {error}"
+    return replace(entry, error=InternalError.code, message=message)
+
+
+def _finished(entry: Entry) -> Future[Entry]:
+    done: Future[Entry] = Future()
+    done.set_result(entry)
+    return done
+
+
+def _naming(path: Path, message: str) -> str:
+    return message if str(path) in message else f"{path}: {message}"

@@ -1,0 +1,106 @@
+"""How an image is cut so that a generator's work on it fits into memory."""
+
+from __future__ import annotations
+
+import math
+
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
+from ranksrgan.srgan.generators.parts import Part, Parts, Run
+from ranksrgan.srgan.upscaling.tiling import Box, Tile, plan, shape_of_tiles
+from ranksrgan.srgan.upscaling.workers import Workers
+
+# A strip of the result takes at most this share of the memory.
+_STRIP = 4
+
+
+class Layout:
+    """Divides memory between what a tile keeps and what is computed at a time: a half for each.
+
+    A generator of a single part keeps nothing; its tile is what is computed at a time.
+
+    Args:
+        parts: of the generator.
+        memory: bytes for both.
+        tile: longest side of a tile, without its halo; bounds what ``memory`` allows.
+        name: of the generator, for messages.
+        workers: compute several chunks at a time where ``memory`` holds them.
+
+    Raises:
+        InvalidInput: ``memory`` does not hold the smallest tile; names the least that works.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        memory: int,
+        tile: int | None,
+        name: str,
+        workers: Workers | None = None,
+    ) -> None:
+        self._parts = parts
+        self._memory = memory
+        self._tile = tile
+        self._name = name
+        least = max(map(self._least, parts.flat()))
+        enough = workers is not None and workers.count * least <= self._at_a_time
+        self._workers = workers if enough else None
+        if parts.reach is not None:
+            least = max(least, (2 * parts.reach + 1) ** 2 * parts.map_bytes)
+        needed = least * (2 if parts.trunk else 1)
+        if needed > memory:
+            raise InvalidInput(
+                f"{memory / 2**20:g} MiB do not hold one tile of this network; it needs "
+                f"{math.ceil(needed / 2**20)} MiB",
+                field="memory",
+            )
+
+    def run(self, parts: Parts, image: Box) -> Run:
+        """A way through the generator, or its twin of another precision."""
+        return Run(parts, image, memory=self._at_a_time, tile=self._tile, workers=self._workers)
+
+    def tiles(self, height: int, width: int, *, strips: bool = False) -> list[Tile]:
+        """The tiles of an image, row by row.
+
+        Args:
+            height: of the image.
+            width: of the image.
+            strips: whether the result of a row of tiles must fit into memory, too.
+
+        Raises:
+            ImageTooLarge: the generator must see the image as a whole, and it does not fit.
+        """
+        image = Box(0, 0, height, width)
+        reach = self._parts.reach
+        if reach is None:
+            self._check_whole(image)
+            return [Tile(image, image)]
+        pixels = self._at_a_time // (self._parts.map_bytes or self._parts.enlarge.bytes_per_pixel)
+        rows, columns = shape_of_tiles(image, image, pixels, reach)
+        if strips:
+            row_bytes = 3 * 4 * width * self._parts.enlarge.scale**2
+            allowed = max(self._memory // _STRIP // row_bytes, 1)
+            if rows > allowed:
+                rows = allowed
+                columns = max(columns, pixels // (rows + 2 * reach) - 2 * reach)
+        if self._tile is not None:
+            rows, columns = min(rows, self._tile), min(columns, self._tile)
+        return plan(image, image, rows, columns, reach)
+
+    @property
+    def _at_a_time(self) -> int:
+        return self._memory // 2 if self._parts.trunk else self._memory
+
+    def _least(self, part: Part) -> int:
+        return (2 * (part.reach or 0) + 1) ** 2 * part.bytes_per_pixel
+
+    def _check_whole(self, image: Box) -> None:
+        whole = [part.bytes_per_pixel for part in self._parts.flat() if part.reach is None]
+        needed = image.height * image.width * (max(whole) + self._parts.map_bytes)
+        if needed > self._memory:
+            raise ImageTooLarge(
+                f"{self._name} must see an image as a whole and cannot be tiled: {image.height} x "
+                f"{image.width} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
+                f"{self._memory / 2**20:g} are allowed",
+                field="images",
+            )

@@ -1,0 +1,97 @@
+"""Generators as ONNX models, for runtimes that know nothing of PyTorch.
+
+The model takes ``images``, (N, 3, H, W) float32 RGB in [0, 1] of any N, H and W, and makes
+``enlarged``, (N, 3, scale * H, scale * W), which is not clamped. There are no tiles in it: a large
+image takes memory like the whole network's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import atomic
+from ranksrgan.contracts.errors import InternalError, NotSupported
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.upscaling.precision import probe_image
+
+OPSET = 18
+
+# Values are in [0, 1]; runtimes sum in other orders than torch.
+_TOLERANCE = 1e-4
+
+
+def export_onnx(network: Generator, path: Path) -> float | None:
+    """Write a generator as an ONNX model, and see that it makes the same pictures.
+
+    Args:
+        network: on the CPU; is set to evaluation.
+        path: of the model; it appears there whole or not at all.
+
+    Returns:
+        The largest difference from torch on images of three sizes, one of them a batch; None if
+        onnxruntime is not installed and nothing could be compared.
+
+    Raises:
+        NotSupported: onnx or onnxscript are not installed.
+        InternalError: the model makes other pictures; no file is left.
+    """
+    for needed in ("onnx", "onnxscript"):
+        _package(needed)
+    network = network.eval().requires_grad_(False)
+    sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        program = torch.onnx.export(
+            network,
+            (probe_image(16).expand(2, -1, -1, -1)[..., :12].contiguous(),),
+            input_names=["images"],
+            output_names=["enlarged"],
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=(sizes,),
+            verbose=False,
+        )
+        if program is None:
+            raise InternalError(f"torch exports nothing of {network.architecture}")
+        model = Path(folder) / "model.onnx"
+        program.save(str(model), external_data=False)
+        written = model.read_bytes()
+    try:
+        runtime = _package("onnxruntime")
+    except NotSupported:
+        difference = None
+    else:
+        difference = _difference(network, written, runtime)
+        if not difference <= _TOLERANCE:
+            raise InternalError(
+                f"the ONNX model of {network.architecture} differs from torch by {difference:g}; "
+                "it is not written"
+            )
+    atomic.write_bytes(path, written)
+    return difference
+
+
+def _difference(network: Generator, model: bytes, runtime: ModuleType) -> float:
+    session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for count, height, width in ((1, 16, 16), (3, 9, 22), (1, 5, 1)):
+        images = probe_image(22)[:, :, :height, :width].expand(count, -1, -1, -1).contiguous()
+        with torch.no_grad():
+            expected: Tensor = network(images)
+        (made,) = session.run(None, {"images": images.numpy()})
+        worst = max(worst, float((torch.from_numpy(made) - expected).abs().max()))
+    return worst
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise NotSupported(
+            f"{name} is not installed: pip install 'ranksrgan-srgan[onnx]'", field="onnx"
+        ) from error

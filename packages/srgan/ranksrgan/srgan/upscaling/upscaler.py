@@ -1,0 +1,345 @@
+"""A trained generator as an `Upscaler`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.checkpoint import hash_tensors
+from ranksrgan.contracts.device import Precision, computes_in_bfloat16, place
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
+from ranksrgan.contracts.upscaler import UpscalerInfo
+from ranksrgan.srgan.generators.architectures import load_generator
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.upscaling.layout import Layout
+from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, agreement, in_bfloat16
+from ranksrgan.srgan.upscaling.tiling import Box, Tile, crop
+from ranksrgan.srgan.upscaling.workers import workers
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MEMORY = 2**30
+
+_OPTIONS = ("device", "memory", "precision", "tile")
+
+_PRECISIONS: dict[str, Precision] = {
+    "auto": "auto",
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+}
+
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+#: ``(top, bottom)`` to those rows of an image: ``(1, 3, bottom - top, W)``, values in [0, 1].
+ReadRows = Callable[[int, int], Tensor]
+
+
+@runtime_checkable
+class StripUpscaler(Protocol):
+    """An upscaler that never holds a whole image: rows go in, enlarged rows come out."""
+
+    def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
+        """Enlarge one image from top to bottom.
+
+        Args:
+            read_rows: is asked for every row once, in order: (0, a), (a, b), ... (z, height).
+                How many at a time is the upscaler's choice.
+            height: of the image.
+            width: of the image.
+
+        Yields:
+            ``(1, 3, n, scale * width)`` float32 in [0, 1] on the CPU: the rows of the result from
+            the top, n as it comes; ``scale * height`` in all. What `Upscaler.upscale` makes of the
+            whole image, cut into strips.
+
+        Raises:
+            InvalidInput, ImageTooLarge, InvalidCheckpoint, RequestCancelled: as
+                `Upscaler.upscale`; between two strips as well.
+        """
+        ...
+
+
+class GeneratorUpscaler:
+    """Enlarges with a generator, whatever the image's size.
+
+    The generator's parts go over the image in pieces (see `ranksrgan.srgan.generators.parts`), with
+    the result that the whole image would have. What a part must see as a whole bounds the image's
+    size. Calls share nothing that changes, so threads may share an upscaler.
+
+    Args:
+        network: is moved to ``device``, set to evaluation and owned from here on; pass a copy of
+            one that is being trained.
+        name: what the upscaler calls itself; the network's architecture by default.
+        device: where the network runs. Images may lie elsewhere: only tiles travel.
+        memory: bytes for feature maps and activations. Weights, input and output come on top.
+        tile: longest side of a tile in input pixels, without its halo; no piece is larger then.
+        precision: ``bfloat16`` computes most convolutions in it (see
+            `ranksrgan.srgan.upscaling.precision`) where that gives the picture that float32 gives, to 60 dB on a probe; ``auto`` does
+            so where the hardware multiplies bfloat16, and else, or if the probe differs, computes
+            in float32.
+
+    Attributes:
+        precision: what is computed in, ``float32`` or ``bfloat16``.
+
+    Raises:
+        InvalidInput: a device that is not there, or room for less than one tile.
+        NotSupported: ``precision`` is ``bfloat16``, and this network makes another picture in it.
+    """
+
+    def __init__(
+        self,
+        network: Generator,
+        *,
+        name: str | None = None,
+        device: str | torch.device = "cpu",
+        memory: int = DEFAULT_MEMORY,
+        tile: int | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        if tile is not None and tile < 1:
+            raise InvalidInput(f"a tile of {tile} pixels holds nothing", field="tile")
+        self._device = _usable(device)
+        self._scale = network.scale
+        self._info = UpscalerInfo(
+            name=name or network.architecture,
+            version="1",
+            scale=network.scale,
+            architecture=network.architecture,
+            parameters_hash=hash_tensors(network.state_dict()),
+        )
+        network.eval().requires_grad_(False).float()
+        exact = place(network, self._device)
+        self._layout = Layout(
+            exact.parts(),
+            memory=memory,
+            tile=tile,
+            name=network.architecture,
+            workers=workers() if self._device.type == "cpu" else None,
+        )
+        # From the one to use first to the one that never fails.
+        self._attempts = [exact.parts()]
+        self.precision: Literal["float32", "bfloat16"] = "float32"
+        fast = _fast_twin(exact, precision, self._device, self._info.name)
+        if fast is not None:
+            self._attempts.insert(0, fast.parts())
+            self.precision = "bfloat16"
+
+    @property
+    def info(self) -> UpscalerInfo:
+        return self._info
+
+    def upscale(self, images: Tensor) -> Tensor:
+        """Enlarge images; the result of each is the same whatever else the batch holds.
+
+        Args:
+            images: ``(N, 3, H, W)`` RGB, floating point in [0, 1].
+
+        Returns:
+            ``(N, 3, scale * H, scale * W)`` float32, clamped to [0, 1], on the device of
+            ``images``.
+
+        Raises:
+            InvalidInput: another shape, type or range, or a value that is not finite.
+            ImageTooLarge: the network must see the image as a whole, and ``memory`` does not hold
+                what it makes of it.
+            InvalidCheckpoint: the network overflowed; there is no picture to be had from it.
+            RequestCancelled: nobody waits for the result any more.
+        """
+        _check(images)
+        count, _, height, width = images.shape
+        area = Box(0, 0, height, width)
+        tiles = self._layout.tiles(height, width)
+        size = (count, 3, self._scale * height, self._scale * width)
+        enlarged = torch.empty(size, device=images.device)
+        for image, result in zip(images.detach(), enlarged, strict=True):
+            for tile in tiles:
+                self._enlarge(crop(image[None], area, tile.read), tile, area, result[None], area)
+        return enlarged
+
+    def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
+        """See `StripUpscaler`. The strips take up to a quarter of ``memory`` besides."""
+        area = Box(0, 0, height, width)
+        rows, above = None, 0  # the rows that are held, and how many came before them
+        for _, row in groupby(self._layout.tiles(height, width, strips=True), _kept_rows):
+            tiles = list(row)
+            read, keep = tiles[0].read, tiles[0].keep
+            rows, above = _move(rows, above, read.top, read.bottom, read_rows, width)
+            held = Box(above, 0, above + rows.shape[2], width)
+            band = Box(keep.top, 0, keep.bottom, width)
+            strip = torch.empty((1, 3, self._scale * band.height, self._scale * width))
+            for tile in tiles:
+                self._enlarge(crop(rows, held, tile.read), tile, area, strip, band)
+            yield strip
+
+    def _enlarge(self, x: Tensor, tile: Tile, image: Box, result: Tensor, area: Box) -> None:
+        """Write what becomes of a tile into ``result``, which holds ``area`` enlarged."""
+        x = x.to(self._device, torch.float32).contiguous(memory_format=torch.channels_last)
+        for number, parts in enumerate(self._attempts, start=1):
+            run = self._layout.run(parts, image)
+            # The caller may be inside of an autocast.
+            with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+                finite = True
+                for box, piece in run.pieces(x, tile.read, tile.keep):
+                    # One sum sees every NaN and infinity and needs no mask of the output's size; a
+                    # sum that overflows on its own would take values that are no picture either.
+                    finite = bool(piece.sum().isfinite())
+                    if not finite:
+                        break
+                    crop(result, area, box, self._scale).copy_(piece).clamp_(0, 1)
+            if finite:
+                return
+            if number < len(self._attempts):
+                log.warning("%s overflows in bfloat16; once more in float32", self._info.name)
+        raise InvalidCheckpoint(
+            f"the generator {self._info.name} makes NaN or infinite pixels of this image: its "
+            "weights have diverged",
+            field=self._info.name,
+        )
+
+
+def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscaler:
+    """Entry point of weights files: ``generator.safetensors?device=cuda&memory=4096``.
+
+    Args:
+        argument: path of the weights.
+        options: ``device`` (as torch names it), ``memory`` (``2GiB``, or a number of MiB), ``tile``
+            (longest side in input pixels) and ``precision`` (``auto``, ``float32``, ``bfloat16``);
+            see `GeneratorUpscaler`.
+
+    Raises:
+        InvalidInput: an unknown option, or a value that it cannot have.
+        InvalidCheckpoint: see `load_generator`.
+        NotSupported: see `GeneratorUpscaler`.
+    """
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise InvalidInput(
+            f"a generator has no option {', '.join(unknown)}; it has: {', '.join(_OPTIONS)}",
+            field=unknown[0],
+        )
+    return GeneratorUpscaler(
+        load_generator(Path(argument)),
+        name=argument,
+        device=options.get("device", "cpu"),
+        memory=parse_memory(options["memory"]) if "memory" in options else DEFAULT_MEMORY,
+        tile=_whole_number(options, "tile"),
+        precision=_precision(options.get("precision", "float32")),
+    )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of ``2GiB``, ``1.5GiB``, ``512MiB`` or ``512``, which is in MiB.
+
+    Raises:
+        InvalidInput: anything else, or nothing.
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(KiB|MiB|GiB)?", text, re.ASCII)
+    size = int(float(match[1]) * _UNITS[match[2] or "MiB"]) if match else 0
+    if size < 1:
+        raise InvalidInput(
+            f"memory={text} is no size; 2GiB, 512MiB or 512 (MiB) would be", field="memory"
+        )
+    return size
+
+
+def _precision(text: str) -> Precision:
+    if text not in _PRECISIONS:
+        raise InvalidInput(
+            f"precision={text} is none of {', '.join(_PRECISIONS)}", field="precision"
+        )
+    return _PRECISIONS[text]
+
+
+def _fast_twin(
+    exact: Generator, precision: Precision, device: torch.device, name: str
+) -> Generator | None:
+    """The network in bfloat16 if that is wanted and gives the same picture."""
+    if not computes_in_bfloat16(precision, device):
+        return None
+    fast = in_bfloat16(exact)
+    found = agreement(exact, fast, device)
+    if found >= LEAST_AGREEMENT:
+        log.info("%s computes in bfloat16, %.1f dB from float32", name, found)
+        return fast
+    problem = (
+        f"in bfloat16 {name} makes a picture {found:.1f} dB from that of float32, and "
+        f"{LEAST_AGREEMENT:g} are wanted"
+    )
+    if precision == "bfloat16":
+        raise NotSupported(f"{problem}; use precision=float32", field="precision")
+    log.info("%s: it computes in float32", problem)
+    return None
+
+
+def _kept_rows(tile: Tile) -> tuple[int, int]:
+    return tile.keep.top, tile.keep.bottom
+
+
+def _move(
+    rows: Tensor | None, above: int, top: int, bottom: int, read_rows: ReadRows, width: int
+) -> tuple[Tensor, int]:
+    """Hold rows ``top`` to ``bottom``: drop those above, read those below."""
+    held = above + (0 if rows is None else rows.shape[2])
+    if rows is not None and held >= bottom:
+        return rows[:, :, top - above :], top
+    new = read_rows(held, bottom)
+    _check(new)
+    if new.shape != (1, 3, bottom - held, width):
+        raise InvalidInput(
+            f"rows {held} to {bottom} have the shape {tuple(new.shape)}; "
+            f"{(1, 3, bottom - held, width)} is wanted",
+            field="images",
+        )
+    if rows is None:
+        return new, top
+    return torch.cat((rows[:, :, top - above :], new), dim=2), top
+
+
+def _usable(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise InvalidInput(f"device={name} cannot be used here: {error}", field="device") from error
+    if device.type == "cuda":
+        # Convolutions in TF32 are good to three digits only. The switch belongs to the process:
+        # flipping it around each call would race between threads.
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    return device
+
+
+def _whole_number(options: Mapping[str, str], name: str) -> int | None:
+    text = options.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise InvalidInput(f"{name}={text} is not a whole number above 0", field=name)
+    return int(text)
+
+
+def _check(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
+        raise InvalidInput(
+            f"images has the shape {tuple(images.shape)}; an upscaler takes (N, 3, H, W) with "
+            "at least one pixel",
+            field="images",
+        )
+    if not images.is_floating_point():
+        raise InvalidInput(
+            f"images is of type {images.dtype}; an upscaler takes floating point in [0, 1]",
+            field="images",
+        )
+    low, high = (float(bound) for bound in images.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # also when they are NaN
+        raise InvalidInput(
+            f"images holds values from {low:g} to {high:g}; an upscaler takes [0, 1] (clamp, or "
+            "divide by 255)",
+            field="images",
+        )

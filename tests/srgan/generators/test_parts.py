@@ -1,0 +1,203 @@
+"""Tiled equals whole, for every generator that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, RequestCancelled
+from ranksrgan.srgan.generators.architectures import ARCHITECTURES
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.parts import Part, Parts, Residual, Run
+from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.upscaling.layout import Layout
+from ranksrgan.srgan.upscaling.tiling import Box, crop
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
+
+SMALL: Mapping[str, Mapping[str, int]] = {
+    "fast_srgan": {"features": 4, "blocks": 2},
+    "imdn": {"features": 8, "blocks": 2},
+    "srgan_leftthomas": {"features": 4},
+    "rrdbnet": {"features": 4, "blocks": 1, "growth": 2},
+}
+EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES)
+
+
+def lively(architecture: str) -> Generator:
+    """Small, with random weights of a size that keeps signals alive."""
+    network = ARCHITECTURES[architecture](**SMALL.get(architecture, {"features": 4, "blocks": 2}))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for key, value in network.named_parameters():
+            if value.ndim == 4:
+                value.normal_(std=(0.7 / value[0].numel()) ** 0.5, generator=generator)
+            elif value.ndim == 1:
+                value.uniform_(0.1, 0.4, generator=generator)
+                if key.endswith("bias"):
+                    value.sub_(0.2)
+    return network.eval()
+
+
+def through(parts: Parts, image: Tensor, *, tile: int | None, memory: int = 2**30) -> Tensor:
+    """The parts' enlargement of an image, put together."""
+    area = Box(0, 0, *image.shape[2:])
+    scale = parts.enlarge.scale
+    result = image.new_full((1, 3, scale * area.height, scale * area.width), torch.nan)
+    with torch.no_grad():
+        for box, piece in Run(parts, area, memory, tile).pieces(image, area, area):
+            crop(result, area, box, scale).copy_(piece)
+    return result
+
+
+@EVERY
+@pytest.mark.parametrize("tile", [1, 7, 16, 99])
+@pytest.mark.parametrize("shape", [(23, 31), (1, 19), (20, 1), (1, 1)])
+def test_tiled_equals_whole(architecture: str, shape: tuple[int, int], tile: int) -> None:
+    if tile == 1 and shape == (23, 31):
+        shape = (4, 5)  # a tile for each pixel
+    images = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(1))
+    network = lively(architecture)
+    with torch.no_grad():
+        expected = network(images).clamp(0, 1)
+    tiled = GeneratorUpscaler(network, tile=tile).upscale(images)
+    torch.testing.assert_close(tiled, expected, rtol=0, atol=1e-6)
+
+
+@EVERY
+def test_parts_are_the_network_in_double_precision(architecture: str) -> None:
+    network = lively(architecture).double()
+    image = torch.rand(1, 3, 33, 30, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(image)
+    assert expected.std() > 1e-3  # there is something to compare
+    parts = network.parts()
+    torch.testing.assert_close(through(parts, image, tile=9), expected, rtol=0, atol=1e-11)
+
+
+@EVERY
+def test_no_part_reaches_farther_than_it_must(architecture: str) -> None:
+    """One pixel less shows: so the tests above can fail, and no work is wasted on a wide halo."""
+    network = lively(architecture).double()
+    parts = network.parts()
+    image = torch.rand(1, 3, 40, 37, dtype=torch.float64)
+    with torch.no_grad():
+        expected = network(image)
+    for number, part in enumerate(parts.flat()):
+        if not part.reach:
+            continue
+        shorter = _with_reach(parts, number, part.reach - 1)
+        made = through(shorter, image, tile=9)
+        assert not torch.allclose(made, expected, rtol=0, atol=1e-10), number
+
+
+def test_a_part_that_sees_all_makes_the_whole_unlimited() -> None:
+    def same(x: Tensor) -> Tensor:
+        return x.clone()
+
+    local, everywhere = Part(same, 2, 3, 1), Part(same, None, 3, 1)
+    assert Parts((local, Residual((local, local))), local).reach == 8
+    assert Parts((local, Residual((everywhere,))), local).reach is None
+
+
+def test_residuals_nest() -> None:
+    def twice(x: Tensor) -> Tensor:
+        return 2 * x
+
+    part = Part(twice, 1, 3, 100)
+    inner = Residual((part,), factor=0.5)  # 2 x
+    parts = Parts((Residual((inner, part)),), part)  # (1 + 4) x, doubled
+    image = torch.rand(1, 3, 20, 20)
+    torch.testing.assert_close(through(parts, image, tile=3), 10 * image)
+    assert parts.map_bytes == 4 * 3 * (2 + 2)
+
+
+def test_cancellation_stops_between_two_chunks() -> None:
+    calls = 0
+
+    def watched(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return x.clone()
+
+    parts = Parts((), Part(watched, 0, 3, 1))
+    with cancellation.scope(lambda: calls < 2), pytest.raises(RequestCancelled):
+        through(parts, torch.rand(1, 3, 8, 8), tile=2)
+    assert calls == 2
+
+
+def test_an_error_in_a_chunk_is_raised() -> None:
+    """It is not replaced by what happens to lie in memory."""
+
+    def failing(x: Tensor) -> Tensor:
+        if x.shape[2] == 3:
+            raise RuntimeError("out of memory")
+        return x.clone()
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        through(Parts((), Part(failing, 0, 3, 1)), torch.rand(1, 3, 5, 2), tile=3)
+
+
+def test_no_chunk_is_larger_than_memory_allows() -> None:
+    network = SRResNet(8, 2)
+    parts = network.parts()
+    layout = Layout(parts, memory=2**20, tile=None, name="small")
+    seen: list[int] = []
+
+    def watch(part: Part) -> Part:
+        def compute(x: Tensor) -> Tensor:
+            seen.append(x.shape[2] * x.shape[3] * part.bytes_per_pixel)
+            return part.compute(x)
+
+        return Part(compute, part.reach, part.channels, part.bytes_per_pixel, part.scale)
+
+    watched = _replaced(parts, watch)
+    for read, keep in layout.tiles(200, 300):
+        assert (read.height * read.width) * parts.map_bytes <= 2**19
+        run = layout.run(watched, Box(0, 0, 200, 300))
+        with torch.no_grad():
+            for _ in run.pieces(torch.rand(1, 3, read.height, read.width), read, keep):
+                pass
+    assert max(seen) <= 2**19
+
+
+def test_too_little_memory_names_what_would_do() -> None:
+    parts = SRResNet(64, 16).parts()
+    with pytest.raises(InvalidInput, match=r"needs (\d+) MiB") as refused:
+        Layout(parts, memory=2**20, tile=None, name="srresnet")
+    least = int(str(refused.value).split("needs ")[1].split()[0])
+    Layout(parts, memory=least * 2**20, tile=None, name="srresnet").tiles(40, 40)
+    with pytest.raises(InvalidInput, match="hold one tile"):
+        Layout(parts, memory=(least - 1) * 2**20, tile=None, name="srresnet")
+
+
+def test_an_image_too_large_for_a_whole_part_is_refused() -> None:
+    parts = lively("fast_srgan").parts()
+    with pytest.raises(ImageTooLarge, match=r"as a whole.* need memory=(\d+) \(MiB\)") as refused:
+        Layout(parts, memory=2**20, tile=8, name="fast_srgan").tiles(400, 300)
+    needed = int(str(refused.value).split("memory=")[1].split()[0])
+    tiles = Layout(parts, memory=needed * 2**20, tile=8, name="fast_srgan").tiles(400, 300)
+    assert [tile.keep for tile in tiles] == [Box(0, 0, 400, 300)]
+
+
+def _with_reach(parts: Parts, number: int, reach: int) -> Parts:
+    counted = iter(range(len(parts.flat())))
+
+    def shorten(part: Part) -> Part:
+        if next(counted) != number:
+            return part
+        return Part(part.compute, reach, part.channels, part.bytes_per_pixel, part.scale)
+
+    return _replaced(parts, shorten)
+
+
+def _replaced(parts: Parts, change: Callable[[Part], Part]) -> Parts:
+    def replace(step: Part | Residual) -> Part | Residual:
+        if isinstance(step, Part):
+            return change(step)
+        return Residual(tuple(map(replace, step.parts)), step.factor)
+
+    return Parts(tuple(map(replace, parts.trunk)), change(parts.enlarge))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.metrics import create_scorer
+from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.training.state import Training
+from ranksrgan.srgan.training.validate import Validation
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def assets(monkeypatch: pytest.MonkeyPatch, random_weights: Path) -> None:
+    """LPIPS has its files, with random numbers; Ma's model is nowhere."""
+    monkeypatch.setattr("ranksrgan.contracts.assets.asset_folders", lambda: [random_weights])
+
+
+@pytest.mark.usefixtures("assets")
+def test_metrics_whose_files_are_here(
+    config: MakeConfig, hr_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = {"hr": str(hr_folder), "if_available": ["lpips", "pi"], "best": {"lpips": 10}}
+    chosen = config(validation=wanted)
+    validation = Validation(chosen, [], {})
+    assert validation.columns == ["psnr", "ssim", "niqe", "niqe_dropped", "lpips"]
+    assert [record.message for record in caplog.records if "goes without" in record.message] == [
+        message for message in caplog.messages if "pi" in message
+    ]
+    generator = Training.start(chosen, torch.device("cpu")).generator
+    scores = validation.run(generator)
+    again = validation.run(generator)
+    assert scores == again
+    assert len([m for m in caplog.messages if "goes without" in m]) == 1  # said once
+    # LPIPS without the border, of the picture as it is written.
+    from ranksrgan.srgan.data.crops import read_photograph
+
+    lpips = create_scorer("lpips", border=4)
+    total = 0.0
+    for path in sorted(hr_folder.iterdir()):
+        photograph = read_photograph(path, 4)
+        with torch.no_grad():
+            sr = generator(photograph.lr[None].float() / 255)
+        shown = (sr * 255).round().clamp(0, 255).byte()
+        total += lpips.score(shown, photograph.hr[None]).item()
+    assert scores["lpips"] == pytest.approx(total / 4, rel=1e-3)
+    assert validation.best.value(scores) == pytest.approx(10 * total / 4, rel=1e-3)
+
+
+@pytest.mark.usefixtures("assets")
+def test_nothing_can_hang_on_a_metric_that_is_left_out(config: MakeConfig, hr_folder: Path) -> None:
+    base = {"hr": str(hr_folder), "if_available": ["pi"]}
+    with pytest.raises(InvalidConfig, match=r"validation\.best is pi; it is one of psnr"):
+        Validation(config(validation={**base, "best": "pi"}), [], {})
+    drift = {"optimised": ["niqe"], "held_out": ["pi"]}
+    with pytest.raises(InvalidConfig, match=r"drift\.held_out names pi; there is psnr"):
+        Validation(config(validation={**base, "drift": drift}), [], {})
+
+
+def test_no_such_metric(config: MakeConfig, hr_folder: Path) -> None:
+    with pytest.raises(UnknownName, match="there is no metric 'lpipz'"):
+        Validation(config(validation={"hr": str(hr_folder), "if_available": ["lpipz"]}), [], {})

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.srgan.upscaling.files import Job, plan_files
+
+MakePng = Callable[..., bytes]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, png: MakePng) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, name in enumerate(("a.png", "b.png", "Überblick 1.png")):
+        (folder / name).write_bytes(png(8 + i, 6, seed=i))
+    (folder / "notes.txt").write_text("not an image, and not asked for")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "format"),
+    [("x/a.png", "y/a.png", "keep"), ("x/a.png", "x/a.jpg", "png"), ("x/a.png", "x/b.png", "keep")],
+)
+def test_collisions_are_found_before_the_work(
+    tmp_path: Path, png: MakePng, first: str, second: str, format: str
+) -> None:
+    for name in (first, second):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png())
+    inputs = [tmp_path / first, tmp_path / second]
+    if Path(first).stem != Path(second).stem:
+        assert len(plan_files(inputs, tmp_path / "out").jobs) == 2
+        return
+    with pytest.raises(InvalidInput, match=r"would both become .*a\.png"):
+        plan_files(inputs, tmp_path / "out", format=format)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_file_named_twice_is_done_once(photos: Path, tmp_path: Path) -> None:
+    given = [photos / "a.png", photos, photos / ".." / "photos" / "b.png"]
+    jobs = plan_files(given, tmp_path / "out").jobs
+    assert sorted(job.output.name for job in jobs) == ["a.png", "b.png", "Überblick 1.png"]
+
+
+def test_no_input_is_ever_replaced(photos: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(photos, target_is_directory=True)
+    for inputs, output in (
+        ([photos], photos),
+        ([photos], link),
+        ([photos / "a.png"], photos / "a.png"),
+        ([link / "a.png"], photos / "a.png"),
+    ):
+        with pytest.raises(InvalidInput, match="is an input and would be replaced"):
+            plan_files(inputs, output)
+    jobs = plan_files([photos / "a.png"], photos, suffix="_x2").jobs
+    assert jobs == [Job(photos / "a.png", photos / "a_x2.png")]
+
+
+def test_inputs_that_cannot_be_planned_are_entries(photos: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    gif = tmp_path / "moving.gif"
+    gif.write_bytes(b"GIF89a")
+    plan = plan_files([empty, gif, photos / "a.png"], tmp_path / "out")
+    assert plan.jobs == [Job(photos / "a.png", tmp_path / "out" / "a.png")]
+    assert [failure.input for failure in plan.failed] == [empty, gif]
+    assert "holds no image" in str(plan.failed[0].message)
+    assert "cannot keep the format of .gif" in str(plan.failed[1].message)
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "message"),
+    [
+        ("out", {"format": "gif"}, "no format 'gif'"),
+        ("out", {"suffix": "/../x"}, "part of a file's name"),
+        ("out.png", {"suffix": "_x2"}, "leave out suffix and format"),
+        ("photos/notes.txt", {}, "is a file; give a folder"),
+    ],
+)
+def test_contradictions_are_refused(
+    photos: Path, tmp_path: Path, output: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        plan_files([photos / "a.png"], tmp_path / output, **options)
+
+
+def tree(folder: Path, png: MakePng, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(png())
+
+
+def test_folders_at_any_depth_keep_their_structure(tmp_path: Path, png: MakePng) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    tree(
+        photos, png, "b.png", "a.jpg", "2025/x.png", "2025/May/x.png", "2024/x.tif", ".cache/y.png"
+    )
+    tree(photos, png, "2025/.hidden.png")
+    (photos / "2025" / "notes.txt").write_text("no image")
+    (photos / "empty").mkdir()
+    jobs = plan_files([photos], out, suffix="_x4", format="png").jobs
+    assert [str(job.input.relative_to(photos)) for job in jobs] == [
+        "a.jpg",
+        "b.png",
+        "2024/x.tif",
+        "2025/x.png",
+        "2025/May/x.png",
+    ]
+    assert [str(job.output.relative_to(out)) for job in jobs] == [
+        "a_x4.png",
+        "b_x4.png",
+        "2024/x_x4.png",
+        "2025/x_x4.png",
+        "2025/May/x_x4.png",
+    ]
+
+
+def test_results_inside_of_the_input_are_not_enlarged_again(tmp_path: Path, png: MakePng) -> None:
+    tree(tmp_path, png, "a.png", "sub/b.png", "sub/large/a.png", "sub/large/sub/b.png")
+    out = tmp_path / "sub" / ".." / "sub" / "large"
+    jobs = plan_files([tmp_path], out).jobs
+    assert [job.input.name for job in jobs] == ["a.png", "b.png"]
+    assert [job.output for job in jobs] == [out / "a.png", out / "sub" / "b.png"]
+
+
+def test_links_to_folders_are_not_followed_and_so_end(tmp_path: Path, png: MakePng) -> None:
+    tree(tmp_path / "in", png, "a.png", "sub/b.png")
+    (tmp_path / "in" / "sub" / "around").symlink_to(tmp_path / "in", target_is_directory=True)
+    jobs = plan_files([tmp_path / "in"], tmp_path / "out").jobs
+    assert [job.input.name for job in jobs] == ["a.png", "b.png"]
+
+
+def test_two_folders_with_the_same_names_collide(tmp_path: Path, png: MakePng) -> None:
+    tree(tmp_path, png, "x/1/a.png", "y/1/a.png")
+    with pytest.raises(InvalidInput, match="would both become"):
+        plan_files([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
+    assert len(plan_files([tmp_path / "x", tmp_path / "y" / "1"], tmp_path / "out").jobs) == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, png: MakePng) -> None:
+    tree(tmp_path, png, "in/a.png", "in/locked/b.png", "other/c.png")
+    (tmp_path / "in" / "locked").chmod(0)
+    try:
+        plan = plan_files([tmp_path / "in", tmp_path / "other"], tmp_path / "out")
+    finally:
+        (tmp_path / "in" / "locked").chmod(0o700)
+    assert [job.input.name for job in plan.jobs] == ["c.png"]
+    assert "locked: Permission denied" in plan.failed[0].message

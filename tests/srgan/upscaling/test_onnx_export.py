@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from ranksrgan.contracts.errors import InternalError, NotSupported
+from ranksrgan.srgan.cli import main
+from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.upscaling import onnx_export
+from ranksrgan.srgan.upscaling.onnx_export import export_onnx
+
+# Those that torch's exporter causes in torch.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> ModuleType:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(NotSupported, match=r"onnx is not installed: .*\[onnx\]"):
+        export_onnx(SRResNet(4, 1), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_model_makes_torch_s_pictures_of_any_size(
+    weights_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    assert main(["export-onnx", str(weights_file), "-o", str(path)]) == 0
+    assert "srresnet x4, at most" in capsys.readouterr().out
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    from ranksrgan.srgan import load_generator
+
+    network = load_generator(weights_file)
+    for shape in ((1, 3, 1, 1), (2, 3, 31, 8)):
+        images = torch.rand(shape)
+        (made,) = session.run(["enlarged"], {"images": images.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(made), network(images), atol=1e-5, rtol=0)
+
+
+def test_a_model_that_differs_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    monkeypatch.setattr(onnx_export, "_difference", lambda *_: float("nan"))
+    with pytest.raises(InternalError, match="differs from torch"):
+        export_onnx(SRResNet(4, 1), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
