@@ -81,8 +81,9 @@ class GeneratorUpscaler:
         memory: bytes for feature maps and activations. Weights, input and output come on top.
         tile: longest side of a tile in input pixels, without its halo; no piece is larger then.
         precision: ``bfloat16`` computes most convolutions in it (see
-            `ranksrgan.srgan.upscaling.precision`) where that gives the picture that float32 gives, to 60 dB on a probe; ``auto`` does
-            so where the hardware multiplies bfloat16, and else, or if the probe differs, computes
+            `ranksrgan.srgan.upscaling.precision`) where that gives the picture that float32 gives,
+            to 60 dB on a probe; ``auto`` does so where the hardware multiplies bfloat16, and else,
+            or if the probe differs, computes
             in float32.
 
     Attributes:
