@@ -83,8 +83,7 @@ class GeneratorUpscaler:
         precision: ``bfloat16`` computes most convolutions in it (see
             `ranksrgan.srgan.upscaling.precision`) where that gives the picture that float32 gives,
             to 60 dB on a probe; ``auto`` does so where the hardware multiplies bfloat16, and else,
-            or if the probe differs, computes
-            in float32.
+            or if the probe differs, computes in float32.
 
     Attributes:
         precision: what is computed in, ``float32`` or ``bfloat16``.
