@@ -89,7 +89,7 @@ def build(
         InvalidDataset: a folder of results lacks an image or has one of another size; too few
             images for the splits; no crop is left; every pair is a tie.
         ImageTooSmall: a metric needs larger crops.
-        LimitExceeded: the disk is full.
+        DiskFull: the disk is full.
         InternalError: a worker process died; names the source image.
         RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
     """

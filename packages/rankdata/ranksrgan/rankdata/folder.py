@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
+from ranksrgan.contracts.errors import InvalidInput, DiskFull
 from ranksrgan.rankdata.manifest import RECORD
 
 _LOCK = "lock"
@@ -175,7 +175,7 @@ def replacing_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Raises:
         InvalidInput: see `check_target`; or ``target`` is being built, or its build is unfinished.
-        LimitExceeded: the disk is full.
+        DiskFull: no room for it.
     """
     check_target(target, overwrite=overwrite)
     with locked_building_folder(target) as building:
@@ -191,16 +191,14 @@ def telling_of_a_full_disk(folder: Path, what_now: str) -> Iterator[None]:
     """Make a full disk, or a full quota, an error of ours within the block.
 
     Raises:
-        LimitExceeded: names the folder and says what now.
+        DiskFull: names the folder and says what now.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not isinstance(error, DiskFull) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise LimitExceeded(
-            f"the disk of {folder} is full; {what_now}", field=str(folder)
-        ) from error
+        raise DiskFull(f"the disk of {folder} is full; {what_now}", field=str(folder)) from error
 
 
 def _lock(folder: BuildingFolder) -> int:

@@ -183,7 +183,7 @@ def build_from_judgements(
             between versions of two references, a version of another size than its reference, or
             nothing left. The message names it.
         UndefinedScore: the votes on a reference cannot be rated; names it.
-        LimitExceeded: the disk is full.
+        DiskFull: the disk is full.
     """
     references = by_stem(config.references)
     versions = _find_versions(config.distorted, references)

@@ -94,7 +94,7 @@ def export_labels(
     Raises:
         InvalidInput: the folder is taken, fewer than two levels, or one that there is not.
         InvalidDataset: no such split, or a content that lacks one of the levels.
-        LimitExceeded: the disk is full.
+        DiskFull: the disk is full.
     """
     chosen = dataset.levels if levels is None else tuple(levels)
     if len(set(chosen)) < max(2, len(chosen)) or not set(chosen) <= set(dataset.levels):
@@ -153,7 +153,7 @@ def import_labels(
         InvalidDataset: a patch that some level or the labels lack, a label without a patch, a line
             that is none, patches of one number that differ in size, too few patches or sources for
             the splits, or nothing but ties. The message names file and line.
-        LimitExceeded: the disk is full.
+        DiskFull: the disk is full.
     """
     patches = _find_patches(config.levels)
     scores = _scores(config, patches)
