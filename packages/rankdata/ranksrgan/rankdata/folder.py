@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.errors import InvalidInput, DiskFull
+from ranksrgan.contracts.errors import DiskFull, InvalidInput
 from ranksrgan.rankdata.manifest import RECORD
 
 _LOCK = "lock"
