@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
+from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state, save_weights
 from ranksrgan.contracts.config import dump_yaml
@@ -32,6 +35,7 @@ from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.crops import open_crops
 from ranksrgan.srgan.discriminators import VGGDiscriminator, save_discriminator
 from ranksrgan.srgan.foreign.imdn import IMDN
+from ranksrgan.srgan.training.run import _listed
 from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training
 
 MakeConfig = Callable[..., TrainConfig]
@@ -340,6 +344,69 @@ def test_a_best_metric_that_nothing_has_stops_at_once(
             on_step=lambda step, _: steps.append(step),
         )
     assert steps == []
+
+
+def test_a_generator_without_a_value_of_the_best_metric_goes_on(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    """The published start makes black pictures, of which NIQE has none."""
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    write_image(photographs / "astronaut.png", Picture(skimage.data.astronaut()[:208, :208]))
+    chosen = config(
+        validation={"hr": str(photographs), "best": "niqe", "every": 1},
+        generator={"features": 4, "blocks": 1, "as_published": True},
+        run={"steps": 1},
+        optimiser={"generator_lr": 1e-9},
+    )
+    result = train(chosen, tmp_path / "run")
+    assert result.scores["niqe"] is None
+    assert result.scores["niqe_dropped"] == 1
+    assert (result.finished, result.best) == (True, None)
+
+
+class GoneAtFirst:
+    """A metric in a service that is away when it is first asked."""
+
+    info = ScorerInfo(
+        name="away",
+        version="1",
+        higher_is_better=True,
+        needs_reference=False,
+        differentiable=False,
+        min_side=1,
+    )
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        self.calls += 1
+        if self.calls == 1:
+            raise ServiceUnavailable("away")
+        return images.double().mean((1, 2, 3))
+
+
+def test_a_validation_that_a_service_broke_off_is_made_up_for(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    chosen = config(validation={"hr": str(hr_folder), "best": "psnr", "every": 2}, run={"steps": 2})
+    scorers = {"away": GoneAtFirst()}
+    with pytest.raises(ServiceUnavailable, match="saved at step 0"):
+        train(chosen, tmp_path / "broken", validation_scorers=scorers)
+    train(chosen, tmp_path / "broken", validation_scorers=scorers)
+    train(chosen, tmp_path / "whole", validation_scorers=scorers)
+    broken, whole = (rows(tmp_path / name / "validation.csv") for name in ("broken", "whole"))
+    assert [row["step"] for row in broken] == ["0", "2"]
+    assert broken == whole
+
+
+def test_scorers_are_told_apart_by_their_options() -> None:
+    names = ["niqe?border=4", "niqe?border=0", "niqe?border=4&luma=gray"]
+    listed = {_listed([(replace(GoneAtFirst.info, name=name), 0.1)]) for name in names}
+    assert len(listed) == 3
+    moved = [replace(GoneAtFirst.info, name=name, parameters_hash="ab") for name in ("a", "b")]
+    assert _listed([(moved[0], 0.1)]) == _listed([(moved[1], 0.1)]) == "0.1 x ab"
 
 
 def test_a_ranker_is_bit_identical_after_the_training(

@@ -126,7 +126,9 @@ class Processes:
         if self.any(own is not None):
             errors: list[RankSRGANError | None] = [None] * self.count
             distributed.all_gather_object(errors, own)
-            raise own or next(error for error in errors if error is not None)
+            # The same one everywhere: what is done about it takes all of them together.
+            rank, first = next((r, error) for r, error in enumerate(errors) if error is not None)
+            raise own if own is not None and rank == self.rank else first
         return cast(Result, result)
 
     @property

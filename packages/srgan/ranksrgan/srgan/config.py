@@ -93,7 +93,7 @@ class DataConfig(Config):
     flip: bool = True
     rotate: bool = True
     memory_mib: NonNegativeInt = 4096
-    workers: PositiveInt = 2
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
 
     @model_validator(mode="after")
     def _one_origin_of_lr(self) -> DataConfig:

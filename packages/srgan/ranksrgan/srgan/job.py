@@ -34,9 +34,7 @@ def work(job: JobContext) -> dict[str, Any]:
     """
     config = read_config(job.request["config"], job.root, job.request["rankers"])
     result = _train(job, config)
-    drift = config.validation.drift
-    alarmed = bool(result.alarms) and drift is not None and drift.stop
-    if not result.finished and not alarmed:
+    if not result.finished and not result.drifted:
         raise KeyboardInterrupt
     last = load_weights(result.generator)
     best = load_weights(result.best) if result.best else None

@@ -160,7 +160,7 @@ def _weights(name: str, field: str, names: Names, inside: str) -> str:
 
 def _features(spec: str, field: str, names: Names) -> str:
     name, question, options = spec.partition("?")
-    if name in ASSETS:
+    if spec in ASSETS:
         return spec
     if name.partition("/")[0] == RANKERS:
         return _trained_ranker(spec, field, names)

@@ -25,7 +25,8 @@ def perceptual_loss(
         sr: ``(N, 3, H, W)`` generated images.
         hr: the originals, constants here.
         network: what computes the features.
-        criterion: ``l1`` or ``mse`` (a squared L2 norm over the number of elements).
+        criterion: ``l1``, ``mse`` (a squared L2 norm over the number of elements) or
+            ``charbonnier``.
         layers: w by layer; without them every layer of the network has weight 1.
 
     Raises:

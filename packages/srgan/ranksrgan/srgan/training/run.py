@@ -110,23 +110,23 @@ class Run:
             self._rows = []
         return values
 
-    def validate(self) -> bool:
-        """Validate if it is due: at the start, every so many steps, and at the end.
+    @property
+    def drifted(self) -> bool:
+        """Whether a drift alarm has been raised at this step and is to stop the training."""
+        training, drift = self.training, self.config.validation.drift
+        alarmed = bool(training.alarms) and training.alarms[-1]["step"] == training.step
+        return alarmed and drift is not None and drift.stop
 
-        Returns:
-            Whether a drift alarm was raised that is to stop the training.
-        """
+    def validate(self) -> None:
+        """Validate if it is due: at the start, every so many steps, and at the end."""
         training, config = self.training, self.config
         due = training.step % config.validation.every == 0 or training.step == config.run.steps
         if config.validation.hr is None or training.validated == training.step or not due:
-            return False
+            return
         # There is a validation in the first process, and it alone computes.
         found = self.here.from_first(lambda: self._judge(cast(Validation, self._validation)))
         training.scores, training.best, training.recent, training.alarms = found
         training.validated = training.step
-        drift = config.validation.drift
-        alarmed = bool(training.alarms) and training.alarms[-1]["step"] == training.step
-        return alarmed and drift is not None and drift.stop
 
     @property
     def save_is_due(self) -> bool:
@@ -173,8 +173,9 @@ class Run:
     def _judge(self, validation: Validation) -> _Judgement:
         """Validate, keep the weights if they are the best so far, and look for drift."""
         training = self.training
-        step, training.validated = training.step, training.step
+        step = training.step
         training.scores = validation.run(training.result)
+        training.validated = step
         value = validation.best.value(training.scores)
         best = value is not None and validation.best.improves(value, training.best.get("value"))
         # What the run starts from is not its result, even if it is better by the chosen metric.
@@ -224,5 +225,9 @@ def _fingerprints(
 
 
 def _listed(scorers: Iterable[tuple[ScorerInfo, float]]) -> str:
-    listed = [f"{weight:g} x {info.parameters_hash or info.name}" for info, weight in scorers]
+    """Weights, parameters and options: the name itself may be another in another place."""
+    listed = []
+    for info, weight in scorers:
+        name, _, options = info.name.partition("?")
+        listed.append(f"{weight!r} x {info.parameters_hash or name}?{options}".rstrip("?"))
     return "; ".join(listed)

@@ -195,7 +195,7 @@ class Step:
         return summing_only(network) if number < self._parts - 1 else nullcontext()
 
     def _read(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        """Fetch the numbers, all at once: a GPU is waited for once a step."""
+        """Fetch the numbers of the whole step, all at once."""
         values = torch.stack([value.float() for value in (*losses.values(), *gradients.values())])
         numbers = self._here.mean(values).tolist()
         self.losses = dict(zip(losses, numbers[: len(losses)], strict=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class TrainResult:
         best: weights of the best validation; None without validation.
         scores: of the last validation.
         alarms: what the drift alarm said, oldest first.
+        drifted: True if the last of them ended it.
     """
 
     step: int
@@ -46,6 +47,7 @@ class TrainResult:
     best: Path | None
     scores: dict[str, float | None]
     alarms: tuple[str, ...] = ()
+    drifted: bool = False
 
 
 def train(
@@ -101,6 +103,7 @@ def train(
             best=folder / BEST_FILE if training.best else None,
             scores=training.scores,
             alarms=tuple(str(alarm["message"]) for alarm in training.alarms),
+            drifted=run.drifted,
         )
 
 
@@ -114,26 +117,20 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
         batches = stack.enter_context(closing(run.batches()))
         stopping = stack.enter_context(stop_requested())
         try:
-            run.validate()
-            for batch in batches:
-                values = run.update(batch)
-                bar.update()
-                bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
-                drifted = run.validate()
-                if on_step is not None:
-                    on_step(training.step, values)
-                stop = run.here.any(drifted or stopping())
-                if stop or run.save_is_due:
-                    run.save()
-                if stop:
-                    break
-        except (ServiceUnavailable, DeadlineExceeded, RequestCancelled) as error:
-            saved = run.save()
-            raise type(error)(
-                f"{error}; the training is saved at step {training.step} in {saved}: the same "
-                "command continues it",
-                field=error.field,
-            ) from error
+            with _saved_if_a_service_fails(run):
+                run.validate()
+                for batch in batches:
+                    values = run.update(batch)
+                    bar.update()
+                    bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
+                    run.validate()
+                    if on_step is not None:
+                        on_step(training.step, values)
+                    stop = run.here.any(run.drifted or stopping())
+                    if stop or run.save_is_due:
+                        run.save()
+                    if stop:
+                        break
         except DiskFull as error:
             kept = "there is no state yet"
             if training.saved is not None:
@@ -142,3 +139,17 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
                     "continues from there"
                 )
             raise DiskFull(f"step {training.step}: {error}; {kept}", field=error.field) from error
+
+
+@contextmanager
+def _saved_if_a_service_fails(run: Run) -> Iterator[None]:
+    """Save the last completed step when a remote Ranker has gone, or nobody waits any more."""
+    try:
+        yield
+    except (ServiceUnavailable, DeadlineExceeded, RequestCancelled) as error:
+        saved = run.save()
+        raise type(error)(
+            f"{error}; the training is saved at step {run.training.step} in {saved}: the same "
+            "command continues it",
+            field=error.field,
+        ) from error

@@ -84,6 +84,9 @@ class Validation:
         evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
         for metric in self.best.metrics:
             if evaluation.mean(metric) is None:
+                if self._fits(metric):
+                    log.warning("none of the generator's pictures has a value of %s", metric)
+                    continue
                 raise InvalidConfig(
                     f"no validation image is fit for {metric} (NIQE wants more than one block of "
                     "96 pixels inside the border): use larger images or another validation.best",
@@ -94,6 +97,18 @@ class Validation:
             name = column.removesuffix("_dropped")
             values[column] = evaluation.mean(name) if column == name else evaluation.dropped(name)
         return values
+
+    def _fits(self, metric: str) -> bool:
+        """Whether the metric has a value for one of the originals."""
+        scorer = self._scorers[metric]
+        for photograph in self._photographs:
+            hr = photograph.hr[None]
+            try:
+                scorer.score(hr, hr if scorer.info.needs_reference else None)
+            except InvalidImage:
+                continue
+            return True
+        return False
 
     def _can_score(self, scorer: Scorer) -> bool:
         """Whether its assets are here, which it may know only when it needs them."""

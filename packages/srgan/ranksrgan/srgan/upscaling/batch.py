@@ -273,6 +273,15 @@ def _write(
                 left -= share
                 tell(share)
             writer.close()
+        return Entry(
+            str(job.input),
+            str(job.output),
+            input_size=enlargement.input_size,
+            output_size=(layout.width, layout.height),
+            input_bytes=job.input.stat().st_size,
+            output_bytes=job.output.stat().st_size,
+            seconds=round(time.perf_counter() - started, 3),
+        )
     except _GivenUp as stopped:
         return _failure(job, stopped.error)
     except OSError as error:
@@ -282,15 +291,6 @@ def _write(
         return _failure(job, error)
     finally:
         tell(left)
-    return Entry(
-        str(job.input),
-        str(job.output),
-        input_size=enlargement.input_size,
-        output_size=(layout.width, layout.height),
-        input_bytes=job.input.stat().st_size,
-        output_bytes=job.output.stat().st_size,
-        seconds=round(time.perf_counter() - started, 3),
-    )
 
 
 def _handed_over(strips: Queue[Tensor | _GivenUp | None]) -> Iterator[Tensor]:
