@@ -17,12 +17,11 @@ from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
 
-import numpy as np
-import skimage.data
 import torch
+from photographs import write_photographs
 
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed, place
-from ranksrgan.contracts.images import Picture, from_tensor, list_images, write_image
+from ranksrgan.contracts.images import from_tensor, list_images, write_image
 from ranksrgan.srgan.data.crops import Batch, CropSource, read_photograph
 from ranksrgan.srgan.data.degradation import Bicubic, SecondOrder
 from ranksrgan.srgan.data.packed_images import pack
@@ -53,7 +52,7 @@ def open_sources(folder: Path, given: argparse.Namespace) -> dict[str, CropSourc
     hr.mkdir()
     lr.mkdir()
     if given.hr is None:
-        photographs(hr)
+        write_photographs(hr)
     else:
         for path in islice(list_images(given.hr), given.images):
             (hr / path.name).symlink_to(path.resolve())
@@ -147,15 +146,6 @@ def training_step(device: torch.device, bfloat16: bool) -> Callable[[Batch], Non
         loss.item()  # waits for the device, as a training that reads its losses does
 
     return step
-
-
-def photographs(folder: Path) -> None:
-    """Four photographs, mirrored to the size of an image of DIV2K."""
-    for name in ("astronaut", "chelsea", "coffee", "rocket"):
-        pixels = getattr(skimage.data, name)()
-        height, width = pixels.shape[:2]
-        large = np.pad(pixels, ((0, 1356 - height), (0, 2040 - width), (0, 0)), mode="symmetric")
-        write_image(folder / f"{name}.png", Picture(large))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import skimage.data
 import torch
+from photographs import write_photographs
 from timing import medians
 
-from ranksrgan.contracts.images import Picture, list_images, write_image
+from ranksrgan.contracts.images import list_images
 from ranksrgan.rankdata.build import build
 from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.crops import CropReader, LevelImages
@@ -43,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if arguments.hr is None:
-            enlarged_photographs(folder / "hr")
+            write_photographs(folder / "hr")
         else:
             for path in islice(list_images(arguments.hr), arguments.images):
                 (folder / "hr").mkdir(exist_ok=True)
@@ -99,15 +98,6 @@ def reading(reader: CropReader, wanted: list[tuple[str, Content]]) -> Callable[[
             reader.crop(level, content)
 
     return read
-
-
-def enlarged_photographs(folder: Path) -> None:
-    """Four photographs, mirrored to the size of an image of DIV2K."""
-    for name in ("astronaut", "chelsea", "coffee", "rocket"):
-        pixels = getattr(skimage.data, name)()
-        height, width = pixels.shape[:2]
-        large = np.pad(pixels, ((0, 1356 - height), (0, 2040 - width), (0, 0)), mode="symmetric")
-        write_image(folder / f"{name}.png", Picture(large))
 
 
 if __name__ == "__main__":

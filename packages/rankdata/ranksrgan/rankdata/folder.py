@@ -11,7 +11,6 @@ NAME                          the dataset; it appears whole or not at all
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -194,10 +193,9 @@ def telling_of_a_full_disk(folder: Path, what_now: str) -> Iterator[None]:
         DiskFull: names the folder and says what now.
     """
     try:
-        yield
-    except OSError as error:
-        if not isinstance(error, DiskFull) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        with atomic.room_for(folder):
+            yield
+    except DiskFull as error:
         raise DiskFull(f"the disk of {folder} is full; {what_now}", field=str(folder)) from error
 
 

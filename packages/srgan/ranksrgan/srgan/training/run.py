@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import cast
 
 from ranksrgan.contracts.curves import Curves
@@ -32,8 +31,7 @@ log = logging.getLogger(__name__)
 class Run:
     """A training and its folder, in one of the processes that share it.
 
-    As a context it holds the folder's curves open. For the arguments and for what is raised see
-    `train`.
+    For the arguments and for what is raised see `train`.
     """
 
     def __init__(
@@ -140,26 +138,21 @@ class Run:
         self.training.saved = self.training.step
         return saved
 
-    def __enter__(self) -> Run:
-        if self.here.first:
-            scores = self._validation.columns if self._validation else []
-            self._curves = Curves(
-                self._folder,
-                losses=["generator_lr", *self._objective.names, "seconds"],
-                scores=[*scores, "drift"] if self.config.validation.drift else scores,
-                step=self.training.step,
-                tensorboard=self.config.run.tensorboard,
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._curves is not None:
-            self._curves.__exit__(kind, error, trace)
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Within the block the first process writes the folder's curves."""
+        if not self.here.first:
+            yield
+            return
+        scores = self._validation.columns if self._validation else []
+        with Curves(
+            self._folder,
+            losses=["generator_lr", *self._objective.names, "seconds"],
+            scores=[*scores, "drift"] if self.config.validation.drift else scores,
+            step=self.training.step,
+            tensorboard=self.config.run.tensorboard,
+        ) as self._curves:
+            yield
 
     def _prepare_folder(self, *, keep: bool) -> None:
         if not keep:

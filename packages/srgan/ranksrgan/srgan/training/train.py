@@ -110,7 +110,7 @@ def train(
 def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | None) -> None:
     training, steps = run.training, run.config.run.steps
     with ExitStack() as stack:
-        stack.enter_context(run)
+        stack.enter_context(run.recording())
         shown = None if run.here.first else True  # None: on a terminal
         bar = tqdm(total=steps, initial=training.step, unit="step", disable=shown)
         stack.enter_context(bar)

@@ -102,9 +102,8 @@ class Validation:
         """Whether the metric has a value for one of the originals."""
         scorer = self._scorers[metric]
         for photograph in self._photographs:
-            hr = photograph.hr[None]
             try:
-                scorer.score(hr, hr if scorer.info.needs_reference else None)
+                _score_original(scorer, photograph)
             except InvalidImage:
                 continue
             return True
@@ -115,12 +114,16 @@ class Validation:
         photograph: Photograph = max(
             self._photographs, key=lambda photograph: photograph.hr.numel()
         )
-        hr = photograph.hr[None]
         try:
-            scorer.score(hr, hr if scorer.info.needs_reference else None)
+            _score_original(scorer, photograph)
         except MissingAsset as error:
             log.warning("the validation goes without %s: %s", scorer.info.name, error)
             return False
         except InvalidImage:
             pass  # an image that it has no value for says nothing about the others
         return True
+
+
+def _score_original(scorer: Scorer, photograph: Photograph) -> None:
+    hr = photograph.hr[None]
+    scorer.score(hr, hr if scorer.info.needs_reference else None)
