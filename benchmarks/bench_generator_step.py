@@ -25,7 +25,7 @@ from ranksrgan.contracts.device import choose_device, computes_in_bfloat16
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.scorer import DifferentiableScorer
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.ranker import VGG, Ranker, RankerCatalog
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.crops import Batch

@@ -9,7 +9,7 @@ from timing import medians
 
 from ranksrgan.contracts.client import connect_scorer
 from ranksrgan.contracts.rpc import start_server
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 
 

@@ -29,11 +29,9 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.rpc import start_server
-from ranksrgan.contracts.service import (
-    FeatureServicer,
-    ScoringServicer,
-    SuperResolutionServicer,
-)
+from ranksrgan.contracts.serving.features import FeatureServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.metrics.catalog import MetricCatalog
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet

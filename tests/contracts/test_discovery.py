@@ -10,7 +10,7 @@ from ranksrgan.contracts import discovery, open_scorer
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.discovery import SUMS, from_anywhere, is_sum, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics import niqe, rmse
 from ranksrgan.ranker import VGG12
 from tests.contracts.conftest import Catalog, Contrast, StartServer

@@ -27,7 +27,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from tests.contracts.conftest import (
     Broken,

@@ -28,7 +28,8 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.rpc import ServerLimits, check_health, open_channel
-from ranksrgan.contracts.service import FeatureServicer, ScoringServicer
+from ranksrgan.contracts.serving.features import FeatureServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.v1 import features_pb2, image_pb2, scoring_pb2, scoring_pb2_grpc
 from tests.contracts.conftest import (
     Broken,

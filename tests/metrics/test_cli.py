@@ -19,7 +19,7 @@ from torch import Tensor
 from ranksrgan.contracts.assets import ASSETS
 from ranksrgan.contracts.images import Picture, from_tensor, write_image
 from ranksrgan.contracts.rpc import ServerLimits, start_server
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, ssim
 from ranksrgan.metrics.cli import main
 

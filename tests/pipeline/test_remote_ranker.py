@@ -17,7 +17,7 @@ from ranksrgan.contracts import DifferentiableScorer, open_scorer
 from ranksrgan.contracts.checkpoint import load_state, load_weights, save_weights
 from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.rpc import start_server, wait_until_healthy
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.ranker import VGG12, RankerCatalog, load_ranker
 from ranksrgan.srgan import load_recipe, train
 from tests.pipeline.conftest import GAN, small_config

@@ -18,7 +18,7 @@ from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.jobs import JobFolder
 from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
 from ranksrgan.contracts.rpc import check_health, start_server
-from ranksrgan.contracts.service import SuperResolutionServicer
+from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.contracts.v1 import job_pb2, rank_data_pb2
 from ranksrgan.rankdata import BuildConfig, RankDataset, build

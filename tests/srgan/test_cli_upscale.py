@@ -24,7 +24,7 @@ from ranksrgan.contracts import UpscalerInfo, cancellation, console
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.contracts.rpc import start_server
-from ranksrgan.contracts.service import SuperResolutionServicer
+from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.srgan import cli_upscale
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.generators.srresnet import SRResNet

@@ -13,7 +13,7 @@ from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import ServiceUnavailable, UnknownName
 from ranksrgan.contracts.rpc import RunningServer, start_server
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
 

@@ -25,11 +25,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from ranksrgan.contracts.admission import Admission
 from ranksrgan.contracts.errors import (
     AddressInUse,
     InvalidInput,
 )
+from ranksrgan.contracts.serving.admission import Admission
 
 log = logging.getLogger(__name__)
 

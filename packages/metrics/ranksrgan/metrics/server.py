@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ranksrgan.contracts import rpc
-from ranksrgan.contracts.service import FeatureServicer, ScoringServicer
+from ranksrgan.contracts.serving.features import FeatureServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics.catalog import MetricCatalog
 
 

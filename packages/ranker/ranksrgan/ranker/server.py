@@ -17,7 +17,7 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
-from ranksrgan.contracts.service import ScoringServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.scorer import Ranker, open_ranker

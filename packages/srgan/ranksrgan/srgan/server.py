@@ -22,7 +22,7 @@ from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
 )
-from ranksrgan.contracts.service import SuperResolutionServicer
+from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers

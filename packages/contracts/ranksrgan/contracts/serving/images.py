@@ -1,0 +1,49 @@
+"""The images of a request, as batches to work on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.v1 import image_pb2
+
+#: Pixels of one image that a server decodes unless it is told otherwise.
+MAX_PIXELS = 2**24
+
+
+def read_images(
+    images: Sequence[image_pb2.Image], references: Sequence[image_pb2.Image], max_pixels: int
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    if not images:
+        raise InvalidInput("images: none were sent", field="images")
+    if references and len(references) != len(images):
+        raise InvalidInput(
+            f"{len(references)} references for {len(images)} images", field="references"
+        )
+    read = [
+        codec.image_from_proto(image, f"images[{i}]", max_pixels) for i, image in enumerate(images)
+    ]
+    against = [
+        codec.image_from_proto(image, f"references[{i}]", max_pixels)
+        for i, image in enumerate(references)
+    ]
+    return read, against or None
+
+
+def batches(
+    images: list[Tensor], references: list[Tensor] | None
+) -> list[tuple[Tensor, Tensor | None]]:
+    """One batch if all images are alike, as they are when a Python client sent one; else singles.
+
+    A batch stays the batch that the client sees, since its size can change a network's last bits.
+    """
+    alike = len({(image.shape, image.dtype) for image in images}) == 1
+    if alike and (references is None or len({(r.shape, r.dtype) for r in references}) == 1):
+        return [(torch.stack(images), torch.stack(references) if references else None)]
+    return [
+        (image[None], references[i][None] if references else None) for i, image in enumerate(images)
+    ]

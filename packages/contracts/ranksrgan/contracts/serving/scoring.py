@@ -1,0 +1,99 @@
+"""``ScoringService``, over anything that satisfies the protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Protocol
+
+import grpc
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.errors import (
+    NotSupported,
+    RankSRGANError,
+    RequestCancelled,
+)
+from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
+from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
+from ranksrgan.contracts.v1 import (
+    scoring_pb2,
+    scoring_pb2_grpc,
+)
+
+
+class ScorerCatalog(Protocol):
+    """The scorers behind one service."""
+
+    def infos(self) -> list[ScorerInfo]: ...
+
+    def open(self, name: str) -> Scorer:
+        """The scorer of that name; raises UnknownName, or InvalidInput for a wrong option."""
+        ...
+
+
+class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
+    """``ScoringService`` over a catalog of scorers."""
+
+    full_name: ClassVar[str] = "ranksrgan.contracts.v1.ScoringService"
+
+    def __init__(self, catalog: ScorerCatalog, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._catalog = catalog
+        self._max_pixels = max_pixels
+
+    def add_to(self, server: grpc.Server) -> None:
+        scoring_pb2_grpc.add_ScoringServiceServicer_to_server(self, server)
+
+    def ListScorers(
+        self, request: scoring_pb2.ListScorersRequest, context: grpc.ServicerContext
+    ) -> scoring_pb2.ListScorersResponse:
+        infos = [self._catalog.open(name).info for name in request.scorers]
+        return scoring_pb2.ListScorersResponse(
+            scorers=[codec.scorer_info_to_proto(info) for info in infos or self._catalog.infos()]
+        )
+
+    def Score(
+        self, request: scoring_pb2.ScoreRequest, context: grpc.ServicerContext
+    ) -> scoring_pb2.ScoreResponse:
+        scorer = self._catalog.open(request.scorer)
+        images, references = read_images(request.images, request.references, self._max_pixels)
+        scores: list[float] = []
+        for batch, batch_references in batches(images, references):
+            scores += scorer.score(batch, batch_references).tolist()
+        return scoring_pb2.ScoreResponse(scores=scores)
+
+    def ScoreStream(
+        self,
+        request_iterator: Iterator[scoring_pb2.ScoreStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[scoring_pb2.ScoreStreamResponse]:
+        for request in request_iterator:
+            response = scoring_pb2.ScoreStreamResponse(id=request.id)
+            try:
+                response.score = self._score_one(request)
+            except RequestCancelled:
+                raise
+            except RankSRGANError as error:
+                response.error.CopyFrom(codec.item_error_to_proto(error))
+            yield response
+
+    def ScoreGradient(
+        self, request: scoring_pb2.ScoreGradientRequest, context: grpc.ServicerContext
+    ) -> scoring_pb2.ScoreGradientResponse:
+        scorer = self._catalog.open(request.scorer)
+        if not scorer.info.differentiable or not isinstance(scorer, DifferentiableScorer):
+            raise NotSupported(f"{request.scorer} has no gradient", field="scorer")
+        images, references = read_images(request.images, request.references, self._max_pixels)
+        response = scoring_pb2.ScoreGradientResponse()
+        for batch, batch_references in batches(images, references):
+            scores, gradients = scorer.gradient(batch, batch_references)
+            response.scores.extend(scores.tolist())
+            response.gradients.extend(codec.tensor_to_proto(gradient) for gradient in gradients)
+        return response
+
+    def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:
+        scorer = self._catalog.open(request.scorer)
+        image = codec.image_from_proto(request.image, "image", self._max_pixels)
+        if not request.HasField("reference"):
+            return float(scorer.score(image[None]))
+        reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
+        return float(scorer.score(image[None], reference[None]))
