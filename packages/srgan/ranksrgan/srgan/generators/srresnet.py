@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts, Residual
+from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
 from ranksrgan.srgan.network import (
     convolution,
     count_keys,
@@ -80,7 +81,7 @@ class SRResNet(Generator):
         factors = STEPS[scale]
         self.upconv1 = convolution(features, features * factors[0] ** 2)
         self.upconv2 = convolution(features, features * 4) if len(factors) > 1 else None
-        self.shuffle = nn.PixelShuffle(factors[0])
+        self.shuffle = PixelShuffle(factors[0])
         self.HRconv = convolution(features, features)
         self.conv_last = convolution(features, 3)
         self.relu = nn.ReLU(inplace=True)
