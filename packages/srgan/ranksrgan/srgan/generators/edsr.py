@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.srgan.generators.convolution_relu import convolution_relu
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts
 from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
@@ -44,11 +45,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = convolution(features, features)
         self.conv2 = convolution(features, features)
-        self.relu = nn.ReLU(inplace=True)
         self.scaling = scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.conv2(self.relu(self.conv1(x)))
+        residual: Tensor = self.conv2(convolution_relu(self.conv1, x))
         return torch.add(x, residual, alpha=self.scaling)
 
 

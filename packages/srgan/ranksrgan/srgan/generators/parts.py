@@ -153,7 +153,8 @@ class Run:
             if result is None:
                 shape = (1, part.channels, wanted.height, wanted.width)
                 result = self._free.pop() if self._free else x.new_empty(0)
-                result = result.resize_(shape, memory_format=torch.channels_last)
+                layout = torch.channels_last if x.stride(1) == 1 else torch.contiguous_format
+                result = result.resize_(shape, memory_format=layout)
             crop(result, wanted, box).copy_(y)
         return x if result is None else result  # an area has at least one chunk
 
