@@ -13,7 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+import torch
+
 Joins = Literal["exactly", "nearly", "never"]
+
+_CPU = torch.device("cpu")
 
 # From the most that can be said of several models together to the least.
 _ORDER: tuple[Joins, ...] = ("exactly", "nearly", "never")
@@ -28,11 +32,11 @@ class Joining:
             holds. ``nearly``: the same but for the order of floating-point sums, and worth it, as
             for a network on a GPU. ``never``: neither is promised, or an image's result depends on
             its neighbours.
-        device: where it computes, as torch names it. Models with equal names share a worker.
+        device: where it computes; models of one device share a worker of a server.
     """
 
     joins: Joins = "never"
-    device: str = "cpu"
+    device: torch.device = _CPU
 
 
 @runtime_checkable

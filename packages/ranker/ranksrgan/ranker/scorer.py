@@ -101,7 +101,7 @@ class Ranker:
     def joining(self) -> Joining:
         """On a CPU a batch of another size has other last bits; on a GPU it is worth them."""
         alone = self._batch_statistics or self._device.type == "cpu"
-        return Joining("never" if alone else "nearly", str(self._device))
+        return Joining("never" if alone else "nearly", self._device)
 
     @property
     def scale(self) -> ScoreScale | None:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import DeadlineExceeded, RequestCancelled
 from ranksrgan.contracts.serving.batching import Job, is_full, partners, run_joined
@@ -20,7 +22,7 @@ from ranksrgan.contracts.serving.pace import LeastTimes
 
 
 class Devices:
-    """The workers of a server, by the names of their devices; each begins with its first job.
+    """The workers of a server, by their devices; each begins with its first job.
 
     Args:
         batch_size: images that a joined batch has at most.
@@ -33,7 +35,7 @@ class Devices:
         self._batch_wait = batch_wait
         self._observers = observers
         self._lock = threading.Lock()
-        self._workers: dict[str, DeviceWorker] = {}
+        self._workers: dict[tuple[str, int], DeviceWorker] = {}
         self._coming = 0
         self._closed = False
 
@@ -45,7 +47,7 @@ class Devices:
         for worker in idle:
             worker.nudge()
 
-    def worker(self, device: str) -> DeviceWorker:
+    def worker(self, device: torch.device) -> DeviceWorker:
         """The one of that device.
 
         Raises:
@@ -54,15 +56,16 @@ class Devices:
         with self._lock:
             if self._closed:
                 raise RequestCancelled("the server has stopped")
-            if device not in self._workers:
-                self._workers[device] = DeviceWorker(
-                    device,
+            key = (device.type, device.index or 0)  # cuda is cuda:0
+            if key not in self._workers:
+                self._workers[key] = DeviceWorker(
+                    str(device),
                     batch_size=self._batch_size,
                     batch_wait=self._batch_wait,
                     more_come=lambda: self._coming > 0,
                     observers=self._observers,
                 )
-            return self._workers[device]
+            return self._workers[key]
 
     def close(self) -> None:
         """Let the threads end when their queues are empty."""

@@ -142,9 +142,8 @@ def compute(
     turn = _turn.get()
     if turn is None:
         return work(*given)
-    found: tuple[Tensor, ...] = turn.do(
-        Batch(turn.service, name, operation, joining_of(model), work, given, model)
-    )
+    batch = Batch(turn.service, name, operation, joining_of(model), work, given, model)
+    found: tuple[Tensor, ...] = turn.do(batch)
     return found
 
 
@@ -166,5 +165,6 @@ def alone(
     turn = _turn.get()
     if turn is None:
         return work()
-    found = turn.do(Alone(turn.service, name, operation, joining_of(model), work, images, pixels))
-    return found  # type: ignore[return-value]
+    task = Alone(turn.service, name, operation, joining_of(model), work, images, pixels)
+    found: Result = turn.do(task)
+    return found

@@ -139,7 +139,7 @@ class GeneratorUpscaler:
     @property
     def joining(self) -> Joining:
         """Tile by tile: no image knows of another."""
-        return Joining("exactly", str(self._device))
+        return Joining("exactly", self._device)
 
     def upscale(self, images: Tensor) -> Tensor:
         """Enlarge images; the result of each is the same whatever else the batch holds.
