@@ -72,7 +72,7 @@ def _assets(random_weights: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["local", "grpc", "unix"])
+@pytest.fixture(scope="module", params=["local", "grpc", "unix", "shared"])
 def access(
     request: pytest.FixtureRequest,
     rankers: RankerCatalog,

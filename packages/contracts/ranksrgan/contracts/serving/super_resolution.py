@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import grpc
+from torch import Tensor
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
-from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
+from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
 
 
 class UpscalerCatalog(Protocol):
@@ -55,7 +56,8 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
     ) -> super_resolution_pb2.ListModelsResponse:
         infos = [self._catalog.open(name).info for name in request.models]
         return super_resolution_pb2.ListModelsResponse(
-            models=[codec.upscaler_info_to_proto(info) for info in infos or self._catalog.infos()]
+            models=[codec.upscaler_info_to_proto(info) for info in infos or self._catalog.infos()],
+            shared_tensors=request_segments.available(),
         )
 
     def Upscale(
@@ -65,13 +67,18 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         if not request.images:
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
-        if all(image.WhichOneof("kind") == "tensor" for image in request.images):
+        if all(image.WhichOneof("kind") in ("tensor", "shared") for image in request.images):
             images = [
                 codec.image_from_proto(image, f"images[{i}]", self._max_pixels)
                 for i, image in enumerate(request.images)
             ]
+            enlarged: list[Tensor] = []
             for batch, _ in batches(images, None):
-                response.images.extend(codec.image_to_proto(y) for y in upscaler.upscale(batch))
+                enlarged.extend(upscaler.upscale(batch))
+            if codec.put_tensors(enlarged, request.results, "results"):
+                response.images.extend(image_pb2.Image(shared=place) for place in request.results)
+            else:
+                response.images.extend(map(codec.image_to_proto, enlarged))
             return response
         for i, image in enumerate(request.images):
             if image.WhichOneof("kind") != "encoded":
