@@ -30,6 +30,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
 )
 from ranksrgan.contracts.serving.admission import Admission
+from ranksrgan.contracts.serving.observer import Observer
 from ranksrgan.contracts.serving.shared_tensors import SharedTensors
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,15 @@ class ServerLimits:
     """What a server takes on.
 
     Attributes:
-        workers: requests worked on at a time.
-        queue: requests that may wait for a worker; the next one is refused with `Overloaded`.
+        workers: requests read, answered or otherwise worked on at a time. What a model does for
+            them is apart from that: one thread for each device does it, see `serving.devices`, and
+            what waits for it is not counted here.
+        queue: requests that may wait for a worker or a device, besides as many as there are
+            workers; the next one is refused with `Overloaded`.
+        batch_size: images of several requests that a model works on together at most. Requests
+            that hold more by themselves are done as they are.
+        batch_wait: seconds that work for a model waits for others to join it. It only does while
+            there are requests that may bring some, and never if the model cannot join any.
         streams: streams that may be open beside those, idle or not; likewise. Each of their
             responses waits for a worker, and the client meanwhile.
         waiters: calls that may be waiting for the end of a long job beside those; likewise.
@@ -57,6 +65,8 @@ class ServerLimits:
 
     workers: int = 2
     queue: int = 16
+    batch_size: int = 8
+    batch_wait: float = 0.005
     streams: int = 16
     waiters: int = 32
     max_message_bytes: int = 64 * 2**20
@@ -115,6 +125,7 @@ class RunningServer:
         if self._background is not None:
             self._background.stop(grace)
         drained.wait()
+        self._admission.close()
         if self.address.startswith("unix:"):
             Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
@@ -124,6 +135,7 @@ def start_server(
     servicers: Sequence[Servicer],
     limits: ServerLimits | None = None,
     background: Background | None = None,
+    observers: Sequence[Observer] = (),
 ) -> RunningServer:
     """Start serving and return at once.
 
@@ -133,6 +145,7 @@ def start_server(
         limits: what to take on.
         background: is started before the first request and stopped with the server; what its start
             raises is raised.
+        observers: are told of requests, queues and batches.
 
     Raises:
         AddressInUse: somebody listens there already.
@@ -141,7 +154,7 @@ def start_server(
     limits = limits or ServerLimits()
     _require_free(address)
     offered = {servicer.full_name for servicer in servicers}
-    admission = Admission(limits, offered)
+    admission = Admission(limits, offered, observers)
     server = grpc.server(
         ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
         interceptors=[admission, SharedTensors(offered, limits.max_message_bytes)],
@@ -184,17 +197,18 @@ def serve(
     servicers: Sequence[Servicer],
     limits: ServerLimits | None = None,
     background: Background | None = None,
+    observers: Sequence[Observer] = (),
 ) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
 
     Args:
-        address, servicers, limits, background: see `start_server`.
+        address, servicers, limits, background, observers: see `start_server`.
 
     Returns:
         The exit code, 0.
     """
     limits = limits or ServerLimits()
-    server = start_server(address, servicers, limits, background)
+    server = start_server(address, servicers, limits, background, observers)
     stopping = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:

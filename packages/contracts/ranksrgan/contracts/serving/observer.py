@@ -1,0 +1,77 @@
+"""What a server tells those who watch it: a metrics exporter, a log, a test.
+
+`rpc.start_server` takes any number of observers, and none by default: nothing is called then.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Is told what happens, by the thread to which it happens and while that thread works.
+
+    Methods may be called by several threads at a time. They return at once (count, and go), wait
+    for nobody who might wait for a request, and raise nothing: what one raises is logged and the
+    request goes on.
+    """
+
+    def queued(self, service: str, model: str, length: int) -> None:
+        """The queue of a model has grown or shrunk.
+
+        Args:
+            service: full name, ``ranksrgan.contracts.v1.ScoringService``.
+            model: as clients name it.
+            length: calls that wait for the device now; those in work are not among them.
+        """
+        ...
+
+    def batch(self, model: str, size: int, seconds: float) -> None:
+        """A device has done one piece of work, well or not.
+
+        Args:
+            model: as clients name it.
+            size: images in it, of all calls that were joined.
+            seconds: that the device was busy with it.
+        """
+        ...
+
+    def request(self, method: str, code: str, seconds: float) -> None:
+        """A call of one of our services has ended; of health and reflection nothing is told.
+
+        Args:
+            method: ``/ranksrgan.contracts.v1.ScoringService/Score``.
+            code: name of the gRPC status, ``OK`` or ``RESOURCE_EXHAUSTED``.
+            seconds: from its admission, all responses of a stream included.
+        """
+        ...
+
+
+class Observers:
+    """All observers of a server, told one after the other."""
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def queued(self, service: str, model: str, length: int) -> None:
+        self._tell(lambda observer: observer.queued(service, model, length))
+
+    def batch(self, model: str, size: int, seconds: float) -> None:
+        self._tell(lambda observer: observer.batch(model, size, seconds))
+
+    def request(self, method: str, code: str, seconds: float) -> None:
+        self._tell(lambda observer: observer.request(method, code, seconds))
+
+    def _tell(self, fact: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                fact(observer)
+            except Exception:
+                log.exception("an observer failed")
