@@ -9,6 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -30,6 +32,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.rpc import open_channel
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.tensor_transport import Parcel, Transport
+from ranksrgan.contracts.upscale_stream_client import stream_file
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
     features_pb2,
@@ -425,6 +428,31 @@ class RemoteUpscaler:
         answer = self._connection.attempt(lambda: self._answer(request))
         encoded: bytes = answer.images[0].encoded
         return encoded
+
+    def upscale_file(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        quality: int = 95,
+        out_scale: Fraction | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> tuple[int, int]:
+        """See `FileUpscaler.upscale_file`: a stream both ways, so that no limit of messages counts.
+
+        Raises:
+            NotSupported: the server takes no streams.
+            DeadlineExceeded: nothing came for longer than the timeout.
+        """
+        return stream_file(
+            self._connection,
+            self._name,
+            source,
+            target,
+            quality=quality,
+            out_scale=out_scale,
+            progress=progress,
+        )
 
     def close(self) -> None:
         self._connection.close()

@@ -79,13 +79,13 @@ class RequestSegments:
 
     Args:
         cache: of the server.
-        max_bytes: that may be read for the request, and as many written.
+        max_bytes: that may be read for the request.
     """
 
     def __init__(self, cache: SegmentCache, max_bytes: int) -> None:
         self._cache = cache
         self._max_bytes = max_bytes
-        self._read = self._written = 0
+        self._read = 0
         self._segments: dict[str, Segment] = {}
 
     def read(self, place: Place, field: str) -> Tensor:
@@ -97,7 +97,12 @@ class RequestSegments:
             SharedMemoryUnavailable: see `open_segment`.
         """
         there = self._tensor(place, field)
-        self._read = self._counted(self._read, place, field)
+        self._read += place.size
+        if self._read > self._max_bytes:
+            raise LimitExceeded(
+                f"{field}: more than {self._max_bytes} bytes in shared memory for one request",
+                field=field,
+            )
         return there if there.is_floating_point() else there.clone()
 
     def write(self, place: Place, tensor: Tensor, field: str) -> None:
@@ -105,7 +110,7 @@ class RequestSegments:
 
         Raises:
             InvalidInput: no such place, or one for a tensor of another shape or type.
-            LimitExceeded, SharedMemoryUnavailable: as in `read`.
+            SharedMemoryUnavailable: see `open_segment`.
         """
         there = self._tensor(place, field)
         if place.shape != tuple(tensor.shape) or place.dtype != tensor.dtype:
@@ -114,7 +119,6 @@ class RequestSegments:
                 f"{tuple(tensor.shape)} of {tensor.dtype}",
                 field=field,
             )
-        self._written = self._counted(self._written, place, field)
         there.copy_(tensor)
 
     def _tensor(self, place: Place, field: str) -> Tensor:
@@ -124,15 +128,6 @@ class RequestSegments:
         if name not in self._segments:
             self._segments[name] = self._cache.open(name, f"{field}.segment")
         return self._segments[name]
-
-    def _counted(self, so_far: int, place: Place, field: str) -> int:
-        total = so_far + place.size
-        if total > self._max_bytes:
-            raise LimitExceeded(
-                f"{field}: more than {self._max_bytes} bytes in shared memory for one request",
-                field=field,
-            )
-        return total
 
 
 _current: ContextVar[RequestSegments | None] = ContextVar("request_segments", default=None)

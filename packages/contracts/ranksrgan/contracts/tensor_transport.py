@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+# Bytes of a segment, which are reserved before anybody knows whether the server takes the call; a
+# response in bytes is limited to as many.
+_LARGEST = 2**30
+
 
 class Parcel(Protocol):
     """The tensors of one call, in the form in which they travel."""
@@ -78,7 +82,8 @@ class Transport:
         size = aligned(room)
         for tensor in tensors:
             size += 0 if tensor is None else aligned(tensor.numel() * tensor.element_size())
-        segment = self._segment(size) if self.shared and size else None
+        shared = self.shared and 0 < size <= _LARGEST
+        segment = self._segment(size) if shared else None
         if segment is None:
             return work(_Bytes())
         parcel = _Shared(segment, self._pool)

@@ -21,7 +21,7 @@ class SharedTensors(grpc.ServerInterceptor):
 
     Args:
         services: whose calls.
-        max_bytes: that one request may read from shared memory, and as many that it may write.
+        max_bytes: that one request may name to be read; results are as large as they are.
     """
 
     def __init__(self, services: set[str], max_bytes: int) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol
 
 import grpc
 from torch import Tensor
 
 from ranksrgan.contracts import codec, request_segments
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches
 from ranksrgan.contracts.serving.turn import compute
+from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
 
@@ -34,6 +35,7 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         catalog: the models.
         render: enlarges a whole picture, transparency and bit depth included, with a model.
         max_pixels: of one input image.
+        streams: answers streams; None if there are to be none.
     """
 
     full_name: ClassVar[str] = "ranksrgan.contracts.v1.SuperResolutionService"
@@ -44,9 +46,11 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         render: Callable[[Picture, Upscaler], Picture],
         *,
         max_pixels: int = MAX_PIXELS,
+        streams: UpscaleStreams | None = None,
     ) -> None:
         self._catalog = catalog
         self._render = render
+        self._streams = streams
         self._max_pixels = max_pixels
 
     def add_to(self, server: grpc.Server) -> None:
@@ -89,6 +93,15 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
             picture = codec.picture_from_proto(image, f"images[{i}]", self._max_pixels)
             response.images.append(codec.picture_to_proto(self._render(picture, upscaler)))
         return response
+
+    def UpscaleStream(
+        self,
+        request_iterator: Iterator[super_resolution_pb2.UpscaleStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[super_resolution_pb2.UpscaleStreamResponse]:
+        if self._streams is None:
+            raise NotSupported("this server takes no streams of images")
+        return self._streams.answer(request_iterator, self._catalog.open)
 
 
 class _OnDevice:
