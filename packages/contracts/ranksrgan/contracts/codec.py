@@ -46,7 +46,7 @@ _DTYPES = {
     torch.float32: image_pb2.DATA_TYPE_FLOAT32,
     torch.float64: image_pb2.DATA_TYPE_FLOAT64,
 }
-_TORCH_DTYPES = {number: dtype for dtype, number in _DTYPES.items()}
+_TORCH_DTYPES: dict[int, torch.dtype] = {number: dtype for dtype, number in _DTYPES.items()}
 
 
 def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:

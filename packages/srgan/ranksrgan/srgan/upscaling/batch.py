@@ -194,12 +194,15 @@ def run_jobs(
 
 
 class _GivenUp(Exception):
-    """In place of a strip: there will be no more, because of ``error``; the file may yet be done."""
+    """In place of a strip: there will be no more, because of ``error``.
 
-    def __init__(self, error: BaseException, *, try_file: bool) -> None:
+    Where that is not ``final``, the picture is yet done in another way.
+    """
+
+    def __init__(self, error: BaseException, *, final: bool) -> None:
         super().__init__(str(error))
         self.error = error
-        self.try_file = try_file
+        self.final = final
 
 
 def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement:
@@ -236,14 +239,12 @@ def _enlarge(
                 break
         _hand_over(strips, None, writing)
     except BaseException as error:
-        streams = isinstance(upscaler, FileUpscaler)
-        try_file = (
-            streams and isinstance(error, LimitExceeded) and not isinstance(error, Overloaded)
-        )
-        _hand_over(strips, _GivenUp(error, try_file=try_file), writing)
-        if isinstance(upscaler, FileUpscaler) and try_file:
+        too_large = isinstance(error, LimitExceeded) and not isinstance(error, Overloaded)
+        other_way = upscaler if too_large and isinstance(upscaler, FileUpscaler) else None
+        _hand_over(strips, _GivenUp(error, final=other_way is None), writing)
+        if other_way is not None:
             wait([writing])
-            return _finished(_enlarge_file(job, enlargement, upscaler, storage, tell))
+            return _finished(_enlarge_file(job, enlargement, other_way, storage, tell))
         if isinstance(error, RequestCancelled) or not isinstance(error, Exception):
             wait([writing])
             raise
@@ -309,7 +310,7 @@ def _write(
             writer.close()
         return _entry(job, enlargement, (layout.width, layout.height), started)
     except _GivenUp as stopped:
-        left = 0.0 if stopped.try_file else left
+        left = left if stopped.final else 0.0
         return _failure(job, stopped.error)
     except OSError as error:
         message = f"{job.output} cannot be written: {error.strerror or error}"
