@@ -2,8 +2,8 @@
 
 The scorer does next to nothing (the mean of each image; its gradient is constant), so that what is
 left is the way there and back: 8 images of 3 x 296 x 296 float32, 8 MiB each way. The server is a
-process of its own. Exit code 1 if shared memory costs more than 3 ms beyond in process, or more than
-a third of what bytes cost.
+process of its own. Exit code 1 if shared memory costs more than 3 ms beyond in process, or more
+than a third of what bytes cost.
 
     python benchmarks/bench_shared_memory.py
 """

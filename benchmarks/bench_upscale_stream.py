@@ -1,8 +1,8 @@
 """Memory and time of a server that enlarges through UpscaleStream, up to 100 megapixels.
 
-The model costs next to nothing (each pixel becomes a square of eight by eight), so that what is left
-is the stream: decoding, encoding and the wire. Exit code 1 if the server's memory at its highest
-grows by more than 96 MiB from the smallest to the largest result.
+The model costs next to nothing (each pixel becomes a square of eight by eight), so that what is
+left is the stream: decoding, encoding and the wire. Exit code 1 if the server's memory at its
+highest grows by more than 96 MiB from the smallest to the largest result.
 
     python benchmarks/bench_upscale_stream.py
 """
