@@ -81,7 +81,7 @@ def test_an_encoded_image_arrives_as_its_pixels() -> None:
 @pytest.mark.parametrize(
     ("message", "error", "text"),
     [
-        (image_pb2.Image(), InvalidInput, "set encoded or tensor"),
+        (image_pb2.Image(), InvalidInput, "set encoded, tensor or shared"),
         (codec.image_to_proto(torch.zeros(2, 4, 4)), InvalidInput, "shape"),
         (codec.image_to_proto(torch.zeros(3, 0, 4)), InvalidInput, "shape"),
         (codec.image_to_proto(torch.zeros(3, 20, 6)), ImageTooLarge, "6 x 20"),
@@ -142,6 +142,7 @@ def test_every_data_message_has_a_pair_of_converters() -> None:
     """Requests and responses are put together where they are used; the rest is the codec's."""
     stems = {
         "Tensor": "tensor",
+        "SharedTensor": "shared_tensor",
         "Image": "image",
         "ScorerInfo": "scorer_info",
         "ModelInfo": "upscaler_info",

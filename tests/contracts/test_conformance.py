@@ -1,4 +1,5 @@
-"""One suite for local, TCP and unix-socket scorers and upscalers: equal to the bit, same errors."""
+"""One suite for local scorers and upscalers, and those behind TCP, a unix socket and a unix socket
+with shared memory: equal to the bit, same errors."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
+from ranksrgan.contracts.tensor_transport import Transport
 from ranksrgan.metrics.catalog import MetricCatalog
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
@@ -72,7 +74,7 @@ def _assets(random_weights: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["local", "grpc", "unix"])
+@pytest.fixture(scope="module", params=["local", "grpc", "unix", "shared"])
 def access(
     request: pytest.FixtureRequest,
     rankers: RankerCatalog,
@@ -93,7 +95,7 @@ def access(
         "ranker": [ScoringServicer(rankers)],
         "srgan": [SuperResolutionServicer(models, upscale_picture)],
     }
-    unix = request.param == "unix"
+    unix = request.param in ("unix", "shared")
     running = {
         name: start_server(f"unix:{folder}/{name}.sock" if unix else "127.0.0.1:0", offered)
         for name, offered in servicers.items()
@@ -103,10 +105,13 @@ def access(
         bound = running[service].address
         return f"unix://{bound.removeprefix('unix:')}/{name}" if unix else f"grpc://{bound}/{name}"
 
-    yield Access(
-        lambda name: open_scorer(address("ranker" if name == "tiny" else "metrics", name)),
-        lambda name: open_upscaler(address("srgan", name)),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "unix":  # a client that knows of no shared memory
+            patch.setattr(Transport, "offered", lambda *arguments: None)
+        yield Access(
+            lambda name: open_scorer(address("ranker" if name == "tiny" else "metrics", name)),
+            lambda name: open_upscaler(address("srgan", name)),
+        )
     for server in running.values():
         server.stop()
 

@@ -182,7 +182,7 @@ def test_messages_on_the_wire(start: StartServer) -> None:
         (InvalidInput.code, invalid.value[0]),
         (InvalidInput.code, invalid.value[0]),
     ]
-    assert answers[3].error.message == "image: set encoded or tensor"
+    assert answers[3].error.message == "image: set encoded, tensor or shared"
     assert (answers[3].error.field, answers[4].error.field) == ("image", "references")
 
 

@@ -28,7 +28,9 @@ TYPES = {
 
 def facts(file: FileDescriptor) -> list[str]:
     lines = []
-    for message in file.message_types_by_name.values():
+    messages = list(file.message_types_by_name.values())
+    for message in messages:
+        messages += message.nested_types
         for field in message.fields:
             many = "repeated " if field.is_repeated else ""
             kind = field.message_type or field.enum_type

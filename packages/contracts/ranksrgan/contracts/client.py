@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -23,9 +27,12 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
     RequestCancelled,
     ServiceUnavailable,
+    SharedMemoryUnavailable,
 )
 from ranksrgan.contracts.rpc import open_channel
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.tensor_transport import Parcel, Transport
+from ranksrgan.contracts.upscale_stream_client import stream_file
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
     features_pb2,
@@ -36,6 +43,8 @@ from ranksrgan.contracts.v1 import (
     super_resolution_pb2,
     super_resolution_pb2_grpc,
 )
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -57,6 +66,7 @@ class Connection:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._process = 0
+        self.tensors = Transport(address)
 
     def channel(self) -> grpc.Channel:
         """The channel of this process: one from before a fork must not be used after it."""
@@ -69,6 +79,20 @@ class Connection:
     def call(self, method: Callable[..., Any], request: Any) -> Any:
         """Call a stub's method; raises the class of error that the server raised."""
         return self.attempt(lambda: method(request, timeout=self.timeout))
+
+    def exchange(
+        self, tensors: Sequence[Tensor | None], room: int, work: Callable[[Parcel], Result]
+    ) -> Result:
+        """Do a call that takes tensors, and again as `attempt` does; see `Transport.send`.
+
+        Where a segment cannot be reached by the server, bytes travel from then on.
+        """
+        try:
+            return self.attempt(lambda: self.tensors.send(tensors, room, work))
+        except SharedMemoryUnavailable as refusal:
+            log.info("%s; bytes travel instead", refusal)
+            self.tensors.shared = False
+        return self.attempt(lambda: self.tensors.send(tensors, room, work))
 
     def attempt(self, work: Callable[[], Result]) -> Result:
         """Do what may fail with a gRPC error, again while nobody answers and there is patience."""
@@ -94,6 +118,7 @@ class Connection:
             if self._channel is not None:
                 self._channel.close()
             self._channel = None
+        self.tensors.close()
 
 
 def read_in_time(call: Any, connection: Connection, what: str) -> Any:
@@ -151,29 +176,42 @@ class RemoteScorer:
         if images.requires_grad and torch.is_grad_enabled():
             scored: Tensor = _ScoreGradient.apply(images, references, self)  # type: ignore[no-untyped-call]
             return scored
-        request = scoring_pb2.ScoreRequest(
-            scorer=self._name,
-            images=_images_to_proto(images, "images"),
-            references=_images_to_proto(references, "references"),
-        )
-        answer = self._connection.call(self._stub().Score, request)
-        return self._scores(answer.scores, images)
+
+        def work(parcel: Parcel) -> Tensor:
+            request = scoring_pb2.ScoreRequest(
+                scorer=self._name,
+                images=parcel.images(images, "images"),
+                references=parcel.images(references, "references"),
+            )
+            answer = self._stub().Score(request, timeout=self._connection.timeout)
+            return self._scores(answer.scores, images)
+
+        return self._connection.exchange([images, references], 0, work)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `DifferentiableScorer.gradient`."""
         if not self._info.differentiable:
             raise NotSupported(f"{self._name} has no gradient", field="scorer")
-        request = scoring_pb2.ScoreGradientRequest(
-            scorer=self._name,
-            images=_images_to_proto(images, "images"),
-            references=_images_to_proto(references, "references"),
-        )
-        answer = self._connection.call(self._stub().ScoreGradient, request)
-        gradients = [codec.tensor_from_proto(gradient) for gradient in answer.gradients]
-        shapes = {gradient.shape for gradient in gradients}
-        if len(gradients) != len(images) or shapes - {images.shape[1:]}:
-            raise InternalError(f"{self._connection.address} sent gradients of another shape")
-        return self._scores(answer.scores, images), torch.stack(gradients).to(images.device)
+
+        def work(parcel: Parcel) -> tuple[Tensor, Tensor]:
+            request = scoring_pb2.ScoreGradientRequest(
+                scorer=self._name,
+                images=parcel.images(images, "images"),
+                references=parcel.images(references, "references"),
+                gradients=parcel.room(tuple(images.shape), images.dtype),
+            )
+            answer = self._stub().ScoreGradient(request, timeout=self._connection.timeout)
+            scores = self._scores(answer.scores, images)
+            if request.gradients and not answer.gradients:
+                return scores, parcel.results().to(images.device)
+            gradients = [codec.tensor_from_proto(gradient) for gradient in answer.gradients]
+            shapes = {gradient.shape for gradient in gradients}
+            if len(gradients) != len(images) or shapes - {images.shape[1:]}:
+                raise InternalError(f"{self._connection.address} sent gradients of another shape")
+            return scores, torch.stack(gradients).to(images.device)
+
+        room = images.numel() * images.element_size()
+        return self._connection.exchange([images, references], room, work)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """See `FeatureExtractor.extract`.
@@ -182,11 +220,15 @@ class RemoteScorer:
             NotSupported: the scorer has no features, or its server no ``FeatureService``.
         """
         stub = features_pb2_grpc.FeatureServiceStub(self._connection.channel())
-        request = features_pb2.ExtractFeaturesRequest(
-            scorer=self._name, images=_images_to_proto(images, "images")
-        )
-        answer = self._connection.call(stub.ExtractFeatures, request)
-        sets = [codec.feature_set_from_proto(message) for message in answer.features]
+
+        def work(parcel: Parcel) -> list[dict[str, Tensor]]:
+            request = features_pb2.ExtractFeaturesRequest(
+                scorer=self._name, images=parcel.images(images, "images")
+            )
+            answer = stub.ExtractFeatures(request, timeout=self._connection.timeout)
+            return [codec.feature_set_from_proto(message) for message in answer.features]
+
+        sets = self._connection.exchange([images], 0, work)
         kinds = {
             tuple((name, array.shape, array.dtype) for name, array in features.items())
             for features in sets
@@ -363,29 +405,75 @@ class RemoteUpscaler:
 
     def upscale(self, images: Tensor) -> Tensor:
         """See `Upscaler.upscale`."""
-        answer = self._upscale(_images_to_proto(images, "images"))
-        enlarged = [codec.tensor_from_proto(image.tensor) for image in answer.images]
-        return torch.stack(enlarged).to(images.device)
+
+        def work(parcel: Parcel) -> Tensor:
+            request = super_resolution_pb2.UpscaleRequest(
+                model=self._name,
+                images=parcel.images(images, "images"),
+                results=parcel.room(self._enlarged(images), torch.float32),
+            )
+            answer = self._answer(request)
+            if all(image.HasField("shared") for image in answer.images):
+                return parcel.results().to(images.device)
+            enlarged = [codec.tensor_from_proto(image.tensor) for image in answer.images]
+            return torch.stack(enlarged).to(images.device)
+
+        room = math.prod(self._enlarged(images)) * torch.float32.itemsize
+        return self._connection.exchange([images], room, work)
 
     def upscale_encoded(self, data: bytes) -> bytes:
         """Enlarge an image file's content; PNG comes back, with transparency and bit depth kept."""
-        answer = self._upscale([image_pb2.Image(encoded=data)])
+        images = [image_pb2.Image(encoded=data)]
+        request = super_resolution_pb2.UpscaleRequest(model=self._name, images=images)
+        answer = self._connection.attempt(lambda: self._answer(request))
         encoded: bytes = answer.images[0].encoded
         return encoded
+
+    def upscale_file(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        quality: int = 95,
+        out_scale: Fraction | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> tuple[int, int]:
+        """See `FileUpscaler.upscale_file`: a stream both ways, so that no limit of messages counts.
+
+        Raises:
+            NotSupported: the server takes no streams.
+            DeadlineExceeded: nothing came for longer than the timeout.
+        """
+        return stream_file(
+            self._connection,
+            self._name,
+            source,
+            target,
+            quality=quality,
+            out_scale=out_scale,
+            progress=progress,
+        )
 
     def close(self) -> None:
         self._connection.close()
 
-    def _upscale(self, images: list[image_pb2.Image]) -> super_resolution_pb2.UpscaleResponse:
+    def _answer(
+        self, request: super_resolution_pb2.UpscaleRequest
+    ) -> super_resolution_pb2.UpscaleResponse:
         stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(self._connection.channel())
-        request = super_resolution_pb2.UpscaleRequest(model=self._name, images=images)
-        answer = self._connection.call(stub.Upscale, request)
-        if len(answer.images) != len(images):
+        answer = stub.Upscale(request, timeout=self._connection.timeout)
+        if len(answer.images) != len(request.images):
             raise InternalError(
-                f"{self._connection.address} sent {len(answer.images)} images for {len(images)}"
+                f"{self._connection.address} sent {len(answer.images)} images for "
+                f"{len(request.images)}"
             )
         response: super_resolution_pb2.UpscaleResponse = answer
         return response
+
+    def _enlarged(self, images: Tensor) -> tuple[int, ...]:
+        """The shape of what becomes of a batch."""
+        *first, height, width = images.shape
+        return (*first, self._info.scale * height, self._info.scale * width)
 
 
 def connect_scorer(
@@ -401,6 +489,7 @@ def connect_scorer(
     stub = scoring_pb2_grpc.ScoringServiceStub(connection.channel())
     request = scoring_pb2.ListScorersRequest(scorers=[name])
     answer = connection.call(stub.ListScorers, request)
+    connection.tensors.offered(answer.shared_tensors)
     return RemoteScorer(connection, name, codec.scorer_info_from_proto(answer.scorers[0]))
 
 
@@ -412,6 +501,7 @@ def connect_upscaler(
     stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(connection.channel())
     request = super_resolution_pb2.ListModelsRequest(models=[name])
     answer = connection.call(stub.ListModels, request)
+    connection.tensors.offered(answer.shared_tensors)
     return RemoteUpscaler(connection, name, codec.upscaler_info_from_proto(answer.models[0]))
 
 
@@ -441,13 +531,3 @@ def _stream_request(
         image=codec.image_to_proto(picture),
         reference=None if reference is None else codec.image_to_proto(reference),
     )
-
-
-def _images_to_proto(images: Tensor | None, field: str) -> list[image_pb2.Image]:
-    if images is None:
-        return []
-    if images.ndim != 4:
-        raise InvalidInput(
-            f"{field} have shape (N, 3|1, H, W), not {tuple(images.shape)}", field=field
-        )
-    return [codec.image_to_proto(image) for image in images]

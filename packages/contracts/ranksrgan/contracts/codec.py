@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from torch import Tensor
 
+from ranksrgan.contracts import request_segments
 from ranksrgan.contracts.errors import (
     BY_CODE,
     BY_STATUS,
@@ -25,6 +26,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.shared_memory import Place
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
     error_pb2,
@@ -44,7 +46,7 @@ _DTYPES = {
     torch.float32: image_pb2.DATA_TYPE_FLOAT32,
     torch.float64: image_pb2.DATA_TYPE_FLOAT64,
 }
-_TORCH_DTYPES = {number: dtype for dtype, number in _DTYPES.items()}
+_TORCH_DTYPES: dict[int, torch.dtype] = {number: dtype for dtype, number in _DTYPES.items()}
 
 
 def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:
@@ -53,11 +55,10 @@ def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:
     Raises:
         InvalidInput: of another type.
     """
-    if tensor.dtype not in _DTYPES:
-        raise InvalidInput(f"{tensor.dtype} does not travel; use uint8 or floating point")
+    dtype = _dtype_to_proto(tensor.dtype)
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return image_pb2.Tensor(
-        dtype=_DTYPES[tensor.dtype],
+        dtype=dtype,
         shape=list(tensor.shape),
         data=flat.view(torch.uint8).numpy().tobytes(),
     )
@@ -69,9 +70,7 @@ def tensor_from_proto(message: image_pb2.Tensor, field: str = "tensor") -> Tenso
     Raises:
         InvalidInput: unknown type, or a shape that does not account for every byte.
     """
-    dtype = _TORCH_DTYPES.get(message.dtype)
-    if dtype is None:
-        raise InvalidInput(f"{field}: data type {message.dtype} is not known", field=field)
+    dtype = _dtype_from_proto(message.dtype, field)
     shape = tuple(message.shape)
     wanted = math.prod(shape) * dtype.itemsize
     if any(side < 0 for side in shape) or wanted != len(message.data):
@@ -85,6 +84,54 @@ def tensor_from_proto(message: image_pb2.Tensor, field: str = "tensor") -> Tenso
     return torch.frombuffer(bytearray(message.data), dtype=dtype).reshape(shape)
 
 
+def shared_tensor_to_proto(place: Place) -> image_pb2.SharedTensor:
+    """A place in shared memory.
+
+    Raises:
+        InvalidInput: its type does not travel.
+    """
+    return image_pb2.SharedTensor(
+        segment=place.segment,
+        dtype=_dtype_to_proto(place.dtype),
+        shape=place.shape,
+        offset=place.offset,
+    )
+
+
+def shared_tensor_from_proto(message: image_pb2.SharedTensor, field: str) -> Place:
+    """A place; whether it is within its segment shows when that is opened.
+
+    Raises:
+        InvalidInput: unknown type.
+    """
+    dtype = _dtype_from_proto(message.dtype, f"{field}.dtype")
+    return Place(message.segment, dtype, tuple(message.shape), message.offset)
+
+
+def put_tensors(
+    tensors: Sequence[Tensor], places: Sequence[image_pb2.SharedTensor], field: str
+) -> bool:
+    """Put the results of a request where it wants them; False if it did not say where.
+
+    Args:
+        tensors: the results.
+        places: one for each, or none.
+        field: of the request, that holds the places.
+
+    Raises:
+        InvalidInput: another number of places, or a place for another shape or type.
+        SharedMemoryUnavailable: a segment cannot be reached.
+    """
+    if not places:
+        return False
+    if len(places) != len(tensors):
+        raise InvalidInput(f"{field}: {len(places)} places for {len(tensors)} results", field=field)
+    segments = request_segments.current(field)
+    for i, (tensor, place) in enumerate(zip(tensors, places, strict=True)):
+        segments.write(shared_tensor_from_proto(place, f"{field}[{i}]"), tensor, f"{field}[{i}]")
+    return True
+
+
 def image_to_proto(image: Tensor) -> image_pb2.Image:
     """An image ``(3|1, H, W)`` as raw bytes: exact."""
     return image_pb2.Image(tensor=tensor_to_proto(image))
@@ -94,16 +141,17 @@ def image_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> T
     """An image as ``(3|1, H, W)``: uint8 from an 8-bit file, floating point from a deeper one.
 
     Raises:
-        InvalidInput: neither kind is set, or the tensor is not of that shape.
+        InvalidInput: no kind is set, or the tensor is not of that shape.
+        SharedMemoryUnavailable: it is in a segment that cannot be reached.
         InvalidImage: the file cannot be decoded.
         ImageTooLarge: more than ``max_pixels``.
     """
     kind = message.WhichOneof("kind")
     if kind == "encoded":
         return to_tensor(picture_from_proto(message, field, max_pixels))[0]
-    if kind != "tensor":
-        raise InvalidInput(f"{field}: set encoded or tensor", field=field)
-    shape = tuple(message.tensor.shape)
+    if kind not in ("tensor", "shared"):
+        raise InvalidInput(f"{field}: set encoded, tensor or shared", field=field)
+    shape = tuple(message.tensor.shape if kind == "tensor" else message.shared.shape)
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise InvalidInput(
             f"{field}: an image has shape (3, H, W) or (1, H, W), not {shape}", field=field
@@ -112,7 +160,10 @@ def image_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> T
         raise ImageTooLarge(
             f"{field} is {shape[2]} x {shape[1]} pixels; at most {max_pixels} are read", field=field
         )
-    return tensor_from_proto(message.tensor, field)
+    if kind == "tensor":
+        return tensor_from_proto(message.tensor, field)
+    place = shared_tensor_from_proto(message.shared, field)
+    return request_segments.current(field).read(place, field)
 
 
 def picture_to_proto(picture: Picture) -> image_pb2.Image:
@@ -250,6 +301,19 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         text = f"the service at {address} does not answer: {text}"
     return kind(text)
+
+
+def _dtype_to_proto(dtype: torch.dtype) -> image_pb2.DataType:
+    if dtype not in _DTYPES:
+        raise InvalidInput(f"{dtype} does not travel; use uint8 or floating point")
+    return _DTYPES[dtype]
+
+
+def _dtype_from_proto(number: int, field: str) -> torch.dtype:
+    dtype = _TORCH_DTYPES.get(number)
+    if dtype is None:
+        raise InvalidInput(f"{field}: data type {number} is not known", field=field)
+    return dtype
 
 
 def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:

@@ -11,6 +11,7 @@
     ├── UnknownName (LookupError)            no metric, model or provider of that name
     ├── NotSupported                         a known thing asked for something it does not do
     ├── MissingAsset (FileNotFoundError)     a file that the user has to supply
+    ├── SharedMemoryUnavailable              no segment to be reached; bytes can travel
     ├── LimitExceeded
     │   ├── ImageTooLarge                    more pixels or bytes than this process accepts
     │   ├── Overloaded                       the queue is full; try again
@@ -97,6 +98,11 @@ class MissingAsset(RankSRGANError, FileNotFoundError):
     status = "FAILED_PRECONDITION"
 
 
+class SharedMemoryUnavailable(RankSRGANError):
+    code = "SHARED_MEMORY_UNAVAILABLE"
+    status = "FAILED_PRECONDITION"
+
+
 class LimitExceeded(RankSRGANError):
     code = "LIMIT_EXCEEDED"
     status = "RESOURCE_EXHAUSTED"
@@ -171,6 +177,7 @@ BY_CODE: dict[str, type[RankSRGANError]] = {
         UnknownName,
         NotSupported,
         MissingAsset,
+        SharedMemoryUnavailable,
         LimitExceeded,
         ImageTooLarge,
         Overloaded,

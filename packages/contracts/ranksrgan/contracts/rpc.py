@@ -31,6 +31,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.serving.admission import Admission
 from ranksrgan.contracts.serving.observer import Observer
+from ranksrgan.contracts.serving.shared_tensors import SharedTensors
 
 log = logging.getLogger(__name__)
 
@@ -152,10 +153,11 @@ def start_server(
     """
     limits = limits or ServerLimits()
     _require_free(address)
-    admission = Admission(limits, {servicer.full_name for servicer in servicers}, observers)
+    offered = {servicer.full_name for servicer in servicers}
+    admission = Admission(limits, offered, observers)
     server = grpc.server(
         ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
-        interceptors=[admission],
+        interceptors=[admission, SharedTensors(offered, limits.max_message_bytes)],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),

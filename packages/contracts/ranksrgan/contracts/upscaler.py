@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -47,5 +50,41 @@ class Upscaler(Protocol):
         Raises:
             InvalidInput: wrong shape, type or range.
             ImageTooLarge: more pixels than this process accepts.
+        """
+        ...
+
+
+@runtime_checkable
+class FileUpscaler(Protocol):
+    """An upscaler that takes a file as it is, and need hold neither its picture nor the result."""
+
+    def upscale_file(
+        self,
+        source: Path,
+        target: Path,
+        *,
+        quality: int = 95,
+        out_scale: Fraction | None = None,
+        progress: Callable[[float], object] | None = None,
+    ) -> tuple[int, int]:
+        """Enlarge an image file, with its transparency, bit depth and metadata if the format can.
+
+        Args:
+            source: PNG, JPEG, WebP, TIFF or BMP.
+            target: ``.png``, ``.jpg`` or ``.tif``; is written whole or not at all.
+            quality: of JPEG, 1 to 100.
+            out_scale: side of the result over that of the image, up to two decimals; None is the
+                upscaler's scale.
+            progress: is told the share that is made, from 0 to 1, now and then.
+
+        Returns:
+            Width and height of the result.
+
+        Raises:
+            InvalidImage: ``source`` is missing or not such a file.
+            InvalidInput: a target or an option that cannot be.
+            LimitExceeded: the file or the image is larger than what is taken.
+            DiskFull: there is no room, here or there.
+            RequestCancelled: nobody waits for the result any more.
         """
         ...

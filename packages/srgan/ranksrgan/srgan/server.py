@@ -23,10 +23,11 @@ from ranksrgan.contracts.generator_training_service import (
     GeneratorTrainingServicer,
 )
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
+from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
-from ranksrgan.srgan.upscaling.picture import upscale_picture
+from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 
@@ -75,7 +76,14 @@ def serve(
         catalog = UpscalerCatalog(
             {name: open_generator(str(path), {}) for name, path in models.items()}
         )
-        servicers.append(SuperResolutionServicer(catalog, upscale_picture, max_pixels=max_pixels))
+        servicers.append(
+            SuperResolutionServicer(
+                catalog,
+                upscale_picture,
+                max_pixels=max_pixels,
+                streams=UpscaleStreams(enlargement_for),
+            )
+        )
     specs = {check_id(name, "ranker"): from_anywhere(spec) for name, spec in rankers.items()}
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
     return serve_and_train(

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 # Methods that only wait for something; a place to work in is not for them.
 _WAITING = frozenset({"/google.longrunning.Operations/WaitOperation"})
+
+# Methods that take a file in many requests, and give another in many responses.
+_FILES = frozenset({"/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream"})
 
 
 class Admission(grpc.ServerInterceptor):
@@ -90,8 +93,9 @@ class Admission(grpc.ServerInterceptor):
                 handler.response_serializer,
             )
         if handler.stream_stream is not None:
+            answers = self._file_answers if method in _FILES else self._answers
             return grpc.stream_stream_rpc_method_handler(
-                self._answers(handler.stream_stream, method),
+                answers(handler.stream_stream, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
@@ -148,6 +152,37 @@ class Admission(grpc.ServerInterceptor):
                 for response in behaviour(taken(), context):
                     working.close()
                     yield response
+
+        return answer
+
+    def _file_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        """While a file comes no place is held; then one is held while a response is made.
+
+        gRPC asks for the next when the one before is on its way, as in `_many_answers`.
+        """
+
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._call(method, context) as call, ExitStack() as at_the_end:
+                whole = threading.Event()
+
+                def received() -> Iterator[Any]:
+                    yield from requests
+                    whole.set()
+
+                try:
+                    with self._stream():
+                        responses = behaviour(received(), context)
+                        at_the_end.callback(responses.close)
+                        while True:
+                            with self._turn(call) if whole.is_set() else nullcontext():
+                                response = next(responses, None)
+                            if response is None:
+                                return
+                            yield response
+                except grpc.RpcError:
+                    raise  # the client has gone; gRPC knows it as its own
+                except Exception as error:
+                    call.fail(error)
 
         return answer
 

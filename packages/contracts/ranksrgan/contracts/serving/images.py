@@ -43,7 +43,22 @@ def batches(
     """
     alike = len({(image.shape, image.dtype) for image in images}) == 1
     if alike and (references is None or len({(r.shape, r.dtype) for r in references}) == 1):
-        return [(torch.stack(images), torch.stack(references) if references else None)]
+        return [(stacked(images), stacked(references) if references else None)]
     return [
         (image[None], references[i][None] if references else None) for i, image in enumerate(images)
     ]
+
+
+def stacked(images: Sequence[Tensor]) -> Tensor:
+    """Images of one shape and type as a batch, without a copy where they lie side by side."""
+    first, size = images[0], images[0].numel()
+    storage = first.untyped_storage().data_ptr()
+    side_by_side = all(
+        image.untyped_storage().data_ptr() == storage
+        and image.storage_offset() == first.storage_offset() + i * size
+        and image.is_contiguous()
+        for i, image in enumerate(images)
+    )
+    if not side_by_side:
+        return torch.stack(list(images))
+    return first.as_strided((len(images), *first.shape), (size, *first.stride()))

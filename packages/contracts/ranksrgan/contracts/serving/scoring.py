@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 import grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     NotSupported,
@@ -51,7 +51,8 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     ) -> scoring_pb2.ListScorersResponse:
         infos = [self._catalog.open(name).info for name in request.scorers]
         return scoring_pb2.ListScorersResponse(
-            scorers=[codec.scorer_info_to_proto(info) for info in infos or self._catalog.infos()]
+            scorers=[codec.scorer_info_to_proto(info) for info in infos or self._catalog.infos()],
+            shared_tensors=request_segments.available(),
         )
 
     def Score(
@@ -87,12 +88,15 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             raise NotSupported(f"{request.scorer} has no gradient", field="scorer")
         images, references = read_images(request.images, request.references, self._max_pixels)
         response = scoring_pb2.ScoreGradientResponse()
+        found: list[Tensor] = []
         for batch, batch_references in batches(images, references):
             scores, gradients = compute(
                 scorer, request.scorer, "gradient", scorer.gradient, batch, batch_references
             )
             response.scores.extend(scores.tolist())
-            response.gradients.extend(codec.tensor_to_proto(gradient) for gradient in gradients)
+            found.extend(gradients)
+        if not codec.put_tensors(found, request.gradients, "gradients"):
+            response.gradients.extend(map(codec.tensor_to_proto, found))
         return response
 
     def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol
 
 import grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts import codec, request_segments
+from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches
 from ranksrgan.contracts.serving.turn import compute
+from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
-from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
+from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
 
 
 class UpscalerCatalog(Protocol):
@@ -34,6 +35,7 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         catalog: the models.
         render: enlarges a whole picture, transparency and bit depth included, with a model.
         max_pixels: of one input image.
+        streams: answers streams; None if there are to be none.
     """
 
     full_name: ClassVar[str] = "ranksrgan.contracts.v1.SuperResolutionService"
@@ -44,9 +46,11 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         render: Callable[[Picture, Upscaler], Picture],
         *,
         max_pixels: int = MAX_PIXELS,
+        streams: UpscaleStreams | None = None,
     ) -> None:
         self._catalog = catalog
         self._render = render
+        self._streams = streams
         self._max_pixels = max_pixels
 
     def add_to(self, server: grpc.Server) -> None:
@@ -57,7 +61,8 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
     ) -> super_resolution_pb2.ListModelsResponse:
         infos = [self._catalog.open(name).info for name in request.models]
         return super_resolution_pb2.ListModelsResponse(
-            models=[codec.upscaler_info_to_proto(info) for info in infos or self._catalog.infos()]
+            models=[codec.upscaler_info_to_proto(info) for info in infos or self._catalog.infos()],
+            shared_tensors=request_segments.available(),
         )
 
     def Upscale(
@@ -67,13 +72,18 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         if not request.images:
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
-        if all(image.WhichOneof("kind") == "tensor" for image in request.images):
+        if all(image.WhichOneof("kind") in ("tensor", "shared") for image in request.images):
             images = [
                 codec.image_from_proto(image, f"images[{i}]", self._max_pixels)
                 for i, image in enumerate(request.images)
             ]
+            enlarged: list[Tensor] = []
             for batch, _ in batches(images, None):
-                response.images.extend(codec.image_to_proto(y) for y in upscaler.upscale(batch))
+                enlarged.extend(upscaler.upscale(batch))
+            if codec.put_tensors(enlarged, request.results, "results"):
+                response.images.extend(image_pb2.Image(shared=place) for place in request.results)
+            else:
+                response.images.extend(map(codec.image_to_proto, enlarged))
             return response
         for i, image in enumerate(request.images):
             if image.WhichOneof("kind") != "encoded":
@@ -83,6 +93,15 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
             picture = codec.picture_from_proto(image, f"images[{i}]", self._max_pixels)
             response.images.append(codec.picture_to_proto(self._render(picture, upscaler)))
         return response
+
+    def UpscaleStream(
+        self,
+        request_iterator: Iterator[super_resolution_pb2.UpscaleStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[super_resolution_pb2.UpscaleStreamResponse]:
+        if self._streams is None:
+            raise NotSupported("this server takes no streams of images")
+        return self._streams.answer(request_iterator, self._catalog.open)
 
 
 class _OnDevice:

@@ -37,10 +37,12 @@ class ListScorersRequest(_message.Message):
     def __init__(self, scorers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListScorersResponse(_message.Message):
-    __slots__ = ("scorers",)
+    __slots__ = ("scorers", "shared_tensors")
     SCORERS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_TENSORS_FIELD_NUMBER: _ClassVar[int]
     scorers: _containers.RepeatedCompositeFieldContainer[ScorerInfo]
-    def __init__(self, scorers: _Optional[_Iterable[_Union[ScorerInfo, _Mapping]]] = ...) -> None: ...
+    shared_tensors: bool
+    def __init__(self, scorers: _Optional[_Iterable[_Union[ScorerInfo, _Mapping]]] = ..., shared_tensors: _Optional[bool] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
     __slots__ = ("scorer", "images", "references")
@@ -81,14 +83,16 @@ class ScoreStreamResponse(_message.Message):
     def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class ScoreGradientRequest(_message.Message):
-    __slots__ = ("scorer", "images", "references")
+    __slots__ = ("scorer", "images", "references", "gradients")
     SCORER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    GRADIENTS_FIELD_NUMBER: _ClassVar[int]
     scorer: str
     images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
     references: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
-    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ...) -> None: ...
+    gradients: _containers.RepeatedCompositeFieldContainer[_image_pb2.SharedTensor]
+    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., gradients: _Optional[_Iterable[_Union[_image_pb2.SharedTensor, _Mapping]]] = ...) -> None: ...
 
 class ScoreGradientResponse(_message.Message):
     __slots__ = ("scores", "gradients")

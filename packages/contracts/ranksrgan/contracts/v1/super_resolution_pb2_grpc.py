@@ -45,6 +45,11 @@ class SuperResolutionServiceStub:
                 request_serializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleRequest.SerializeToString,
                 response_deserializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleResponse.FromString,
                 _registered_method=True)
+        self.UpscaleStream = channel.stream_stream(
+                '/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream',
+                request_serializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleStreamRequest.SerializeToString,
+                response_deserializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleStreamResponse.FromString,
+                _registered_method=True)
 
 
 class SuperResolutionServiceServicer:
@@ -65,6 +70,15 @@ class SuperResolutionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpscaleStream(self, request_iterator, context):
+        """One image file of any size, enlarged. First the order, then the file in chunks; the server says
+        what it has, enlarges the image from the top down, and sends the result while it is made. Write
+        and read at the same time: the work waits for a client that does not read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SuperResolutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +91,11 @@ def add_SuperResolutionServiceServicer_to_server(servicer, server):
                     servicer.Upscale,
                     request_deserializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleRequest.FromString,
                     response_serializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleResponse.SerializeToString,
+            ),
+            'UpscaleStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.UpscaleStream,
+                    request_deserializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleStreamRequest.FromString,
+                    response_serializer=ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +153,33 @@ class SuperResolutionService:
             '/ranksrgan.contracts.v1.SuperResolutionService/Upscale',
             ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleRequest.SerializeToString,
             ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpscaleStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream',
+            ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleStreamRequest.SerializeToString,
+            ranksrgan_dot_contracts_dot_v1_dot_super__resolution__pb2.UpscaleStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,12 +27,19 @@ from typing import Any
 from torch import Tensor
 
 from ranksrgan.contracts import atomic, cancellation
-from ranksrgan.contracts.encoders import DEEP, TRANSPARENT, check_format, open_writer
-from ranksrgan.contracts.errors import InternalError, InvalidInput, RankSRGANError, RequestCancelled
-from ranksrgan.contracts.images import MAX_PIXELS, Picture, read_image
-from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.contracts.encoders import open_writer
+from ranksrgan.contracts.errors import (
+    InternalError,
+    InvalidInput,
+    LimitExceeded,
+    Overloaded,
+    RankSRGANError,
+    RequestCancelled,
+)
+from ranksrgan.contracts.images import MAX_PIXELS, read_image
+from ranksrgan.contracts.upscaler import FileUpscaler, Upscaler
 from ranksrgan.srgan.upscaling.files import Job, Unplanned, plan_files
-from ranksrgan.srgan.upscaling.picture import Enlargement
+from ranksrgan.srgan.upscaling.picture import Enlargement, enlargement_for
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +178,7 @@ def run_jobs(
                     return
                 if reading:
                     cancellation.check()
-                    writing.append(_enlarge(*reading.popleft(), storage, threads, tell))
+                    writing.append(_enlarge(*reading.popleft(), upscaler, storage, threads, tell))
                 else:
                     yield writing.popleft().result()
                 while writing and writing[0].done():
@@ -187,34 +194,29 @@ def run_jobs(
 
 
 class _GivenUp(Exception):
-    """In place of a strip: there will be no more, because of ``error``."""
+    """In place of a strip: there will be no more, because of ``error``.
 
-    def __init__(self, error: BaseException) -> None:
+    Where that is not ``final``, the picture is yet done in another way.
+    """
+
+    def __init__(self, error: BaseException, *, final: bool) -> None:
         super().__init__(str(error))
         self.error = error
+        self.final = final
 
 
 def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement:
     picture = read_image(job.input, max_pixels=storage.max_pixels)
-    suffix = job.output.suffix.lower()
-    if picture.alpha is not None and suffix not in TRANSPARENT and _is_opaque(picture):
-        picture = replace(picture, alpha=None)
-    depth = None if suffix in DEEP else 255
-    enlargement = Enlargement(picture, upscaler, depth=depth, out_scale=storage.out_scale)
     try:
-        check_format(enlargement.layout, suffix)
+        return enlargement_for(picture, upscaler, job.output.suffix, storage.out_scale)
     except InvalidInput as error:
         raise InvalidInput(f"{job.output}: {error}", field=str(job.output)) from error
-    return enlargement
-
-
-def _is_opaque(picture: Picture) -> bool:
-    return picture.alpha is not None and bool((picture.alpha == picture.depth).all())
 
 
 def _enlarge(
     job: Job,
     read: Future[Enlargement] | None,
+    upscaler: Upscaler,
     storage: Storage,
     threads: ThreadPoolExecutor,
     tell: Progress,
@@ -237,11 +239,44 @@ def _enlarge(
                 break
         _hand_over(strips, None, writing)
     except BaseException as error:
-        _hand_over(strips, _GivenUp(error), writing)
+        too_large = isinstance(error, LimitExceeded) and not isinstance(error, Overloaded)
+        other_way = upscaler if too_large and isinstance(upscaler, FileUpscaler) else None
+        _hand_over(strips, _GivenUp(error, final=other_way is None), writing)
+        if other_way is not None:
+            wait([writing])
+            return _finished(_enlarge_file(job, enlargement, other_way, storage, tell))
         if isinstance(error, RequestCancelled) or not isinstance(error, Exception):
             wait([writing])
             raise
     return writing
+
+
+def _enlarge_file(
+    job: Job, enlargement: Enlargement, upscaler: FileUpscaler, storage: Storage, tell: Progress
+) -> Entry:
+    """Have a service do what is too large for a message."""
+    started, told = time.perf_counter(), 0.0
+
+    def progress(done: float) -> None:
+        nonlocal told
+        tell(done - told)
+        told = done
+
+    try:
+        size = upscaler.upscale_file(
+            job.input,
+            job.output,
+            quality=storage.quality,
+            out_scale=storage.out_scale,
+            progress=progress,
+        )
+        return _entry(job, enlargement, size, started)
+    except RequestCancelled:
+        raise
+    except Exception as error:
+        return _failure(job, error)
+    finally:
+        tell(1 - told)
 
 
 def _hand_over(
@@ -273,16 +308,9 @@ def _write(
                 left -= share
                 tell(share)
             writer.close()
-        return Entry(
-            str(job.input),
-            str(job.output),
-            input_size=enlargement.input_size,
-            output_size=(layout.width, layout.height),
-            input_bytes=job.input.stat().st_size,
-            output_bytes=job.output.stat().st_size,
-            seconds=round(time.perf_counter() - started, 3),
-        )
+        return _entry(job, enlargement, (layout.width, layout.height), started)
     except _GivenUp as stopped:
+        left = left if stopped.final else 0.0
         return _failure(job, stopped.error)
     except OSError as error:
         message = f"{job.output} cannot be written: {error.strerror or error}"
@@ -298,6 +326,21 @@ def _handed_over(strips: Queue[Tensor | _GivenUp | None]) -> Iterator[Tensor]:
         if isinstance(item, _GivenUp):
             raise item
         yield item
+
+
+def _entry(
+    job: Job, enlargement: Enlargement, output_size: tuple[int, int], started: float
+) -> Entry:
+    """Of a result that is there."""
+    return Entry(
+        str(job.input),
+        str(job.output),
+        input_size=enlargement.input_size,
+        output_size=output_size,
+        input_bytes=job.input.stat().st_size,
+        output_bytes=job.output.stat().st_size,
+        seconds=round(time.perf_counter() - started, 3),
+    )
 
 
 def _failure(job: Job, error: BaseException) -> Entry:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -26,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ranksrgan.contracts.encoders import Layout
+from ranksrgan.contracts.encoders import DEEP, TRANSPARENT, Layout, check_format
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture, Pixels, as_float, from_tensor, to_tensor
 from ranksrgan.contracts.upscaler import Upscaler
@@ -63,6 +64,32 @@ def upscale_picture(
         cast(Pixels, np.concatenate(alpha)) if alpha else None,
         picture.metadata,
     )
+
+
+def enlargement_for(
+    picture: Picture, upscaler: Upscaler, suffix: str, out_scale: Fraction | None = None
+) -> Enlargement:
+    """An enlargement whose result is stored in one format.
+
+    An alpha channel that hides nothing and bits beyond the eighth are left out where the format has
+    no room for them.
+
+    Args:
+        picture: of any kind.
+        upscaler: for the colour.
+        suffix: of a file of the format.
+        out_scale: see `Enlargement`.
+
+    Raises:
+        InvalidInput: the format cannot hold the result.
+    """
+    suffix = suffix.lower()
+    if picture.alpha is not None and suffix not in TRANSPARENT and _is_opaque(picture):
+        picture = replace(picture, alpha=None)
+    depth = None if suffix in DEEP else 255
+    enlargement = Enlargement(picture, upscaler, depth=depth, out_scale=out_scale)
+    check_format(enlargement.layout, suffix)
+    return enlargement
 
 
 class Enlargement:
@@ -165,6 +192,10 @@ class Enlargement:
 
     def _pixels(self, band: Tensor) -> Pixels:
         return from_tensor(band, depth=self.layout.depth).colour
+
+
+def _is_opaque(picture: Picture) -> bool:
+    return picture.alpha is not None and bool((picture.alpha == picture.depth).all())
 
 
 def _is_grey(colour: Pixels | Tensor) -> bool:

@@ -1,0 +1,102 @@
+"""What ScoreGradient costs through shared memory, and as bytes, over the same scorer in process.
+
+The scorer does next to nothing (the mean of each image; its gradient is constant), so that what is
+left is the way there and back: 8 images of 3 x 296 x 296 float32, 8 MiB each way. The server is a
+process of its own. Exit code 1 if shared memory costs more than 3 ms beyond in process, or more
+than a third of what bytes cost.
+
+    python benchmarks/bench_shared_memory.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+
+import torch
+from timing import medians
+from torch import Tensor
+
+from ranksrgan.contracts import ScorerInfo
+from ranksrgan.contracts.client import RemoteScorer, connect_scorer
+from ranksrgan.contracts.rpc import serve, wait_until_healthy
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+
+SHAPE = (8, 3, 296, 296)
+MOST_BEYOND, MOST_OF_BYTES = 3.0, 1 / 3
+
+
+class Mean:
+    """The mean of each image."""
+
+    info = ScorerInfo("mean", "1", True, False, True, 1)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        return images.flatten(1).mean(dim=1).double()
+
+    def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.score(images), torch.full_like(images, 1 / images[0].numel())
+
+
+class Catalog:
+    def infos(self) -> list[ScorerInfo]:
+        return [Mean.info]
+
+    def open(self, name: str) -> Mean:
+        return Mean()
+
+
+def by_bytes(address: str) -> RemoteScorer:
+    """A scorer that takes no offer of shared memory."""
+    scorer = connect_scorer(address, "mean")
+    scorer._connection.tensors.offered(False)
+    return scorer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--serve", metavar="ADDRESS", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.serve:
+        return serve(arguments.serve, [ScoringServicer(Catalog())])
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"unix:{folder}/mean.sock"
+        server = subprocess.Popen([sys.executable, __file__, "--serve", address])
+        try:
+            wait_until_healthy(address)
+            return compare(address, arguments.rounds)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def compare(address: str, rounds: int) -> int:
+    images = torch.rand(SHAPE)
+    scorers = {
+        "in process": Mean(),
+        "shared memory": connect_scorer(address, "mean"),
+        "bytes": by_bytes(address),
+    }
+    found = medians(
+        {
+            name: lambda scorer=scorer: scorer.gradient(images)  # type: ignore[misc]
+            for name, scorer in scorers.items()
+        },
+        rounds=rounds,
+    )
+    beyond = {name: 1e3 * (seconds - found["in process"]) for name, seconds in found.items()}
+    print(f"ScoreGradient of {' x '.join(map(str, SHAPE))} float32, median of {rounds}")
+    print(f"{'':<16}{'call':>10}{'beyond in process':>20}")
+    for name, seconds in found.items():
+        print(f"{name:<16}{1e3 * seconds:>7.2f} ms{beyond[name]:>17.2f} ms")
+    share = found["shared memory"] / found["bytes"]
+    print(f"shared memory costs {share:.2f} of bytes")
+    return int(beyond["shared memory"] > MOST_BEYOND or share > MOST_OF_BYTES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

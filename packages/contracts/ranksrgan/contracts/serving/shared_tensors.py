@@ -1,0 +1,51 @@
+"""Shared memory for calls through unix sockets, and for no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from ranksrgan.contracts import request_segments
+from ranksrgan.contracts.request_segments import RequestSegments, SegmentCache
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class SharedTensors(grpc.ServerInterceptor):
+    """Gives each call with one answer that came through a unix socket its `RequestSegments`.
+
+    It belongs within what turns errors into statuses.
+
+    Args:
+        services: whose calls.
+        max_bytes: that one request may name to be read; results are as large as they are.
+    """
+
+    def __init__(self, services: set[str], max_bytes: int) -> None:
+        self._services = services
+        self._max_bytes = max_bytes
+        self._cache = SegmentCache()
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = continuation(handler_call_details)
+        service = handler_call_details.method.strip("/").partition("/")[0]
+        if handler is None or handler.unary_unary is None or service not in self._services:
+            return handler
+        behaviour = handler.unary_unary
+
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            local = context.peer().startswith("unix:")
+            segments = RequestSegments(self._cache, self._max_bytes) if local else None
+            with request_segments.scope(segments):
+                return behaviour(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, handler.request_deserializer, handler.response_serializer
+        )
