@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import console, open_scorer, open_upscaler
 from ranksrgan.contracts.client import Connection
-from ranksrgan.contracts.errors import InvalidInput, NotSupported
+from ranksrgan.contracts.errors import InvalidImage, InvalidInput, NotSupported
 from ranksrgan.contracts.images import read_image, to_tensor
 from ranksrgan.contracts.v1 import (
     scoring_pb2,
@@ -64,10 +64,13 @@ def ask(arguments: argparse.Namespace) -> int:
 
 
 def score(address: str, name: str, image: Tensor) -> None:
-    """Print a scorer's value for one image."""
+    """Print a scorer's value for one image, or why it has none: it may be too small."""
     scorer = open_scorer(spec(address, name))
     direction = "higher" if scorer.info.higher_is_better else "lower"
-    say(f"  {name} {scorer.score(image).item():.4f} ({direction} is better)")
+    try:
+        say(f"  {name} {scorer.score(image).item():.4f} ({direction} is better)")
+    except InvalidImage as error:
+        say(f"  {name}: {error}")
 
 
 def rankers(address: str) -> list[str]:

@@ -207,7 +207,7 @@ def test_demo_asks_what_is_served(local: Local, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_generator(tmp_path / "g.safetensors", SRResNet(4, 1), {})
     write_ranker(tmp_path / "r.safetensors")
-    pixels = torch.randint(0, 256, (100, 120, 3), dtype=torch.uint8).numpy()
+    pixels = torch.randint(0, 256, (100, 200, 3), dtype=torch.uint8).numpy()
     write_image(tmp_path / "noise.png", Picture(pixels))
     arguments = ["--ranker", f"nice={tmp_path}/r.safetensors"]
     arguments += ["--model", f"tiny={tmp_path}/g.safetensors"]
@@ -215,10 +215,10 @@ def test_demo_asks_what_is_served(local: Local, tmp_path: Path) -> None:
     demo = local("demo", str(tmp_path / "noise.png"))
     assert demo.returncode == 0, demo.stderr
     niqe = open_scorer("niqe").score(to_tensor(Picture(pixels))).item()
-    assert "noise.png: 120 x 100 pixels" in demo.stdout
+    assert "noise.png: 200 x 100 pixels" in demo.stdout
     assert f"niqe {niqe:.4f} (lower is better)" in demo.stdout
     assert "nice " in demo.stdout
-    assert "tiny: 120 x 100 enlarged to 480 x 400" in demo.stdout
+    assert "tiny: 200 x 100 enlarged to 800 x 400" in demo.stdout
     missing = local("demo", str(tmp_path / "none.png"))
     assert missing.returncode == 1
     assert "none.png" in missing.stderr
