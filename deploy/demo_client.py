@@ -20,7 +20,7 @@ from torch import Tensor
 from ranksrgan.contracts import console, open_scorer, open_upscaler
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import InvalidImage, InvalidInput, NotSupported
-from ranksrgan.contracts.images import read_image, to_tensor
+from ranksrgan.contracts.images import as_float, read_image, to_tensor
 from ranksrgan.contracts.v1 import (
     scoring_pb2,
     scoring_pb2_grpc,
@@ -51,7 +51,7 @@ def ask(arguments: argparse.Namespace) -> int:
         score(arguments.metrics, METRIC, image)
     for name in rankers(arguments.ranker) if arguments.ranker else []:
         score(arguments.ranker, name, image)
-    part = image[..., :LONGEST, :LONGEST]
+    part = as_float(image[..., :LONGEST, :LONGEST])
     for name in models(arguments.srgan) if arguments.srgan else []:
         began = time.perf_counter()
         large = open_upscaler(spec(arguments.srgan, name)).upscale(part)

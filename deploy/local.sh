@@ -63,21 +63,25 @@ supervise() {
         began=$SECONDS
         "$@" &
         child=$!
-        echo "$child" >"$state/$name.pid"
+        note "$name.pid" "$child"
         if [ -n "$ending" ]; then kill -TERM "$child" 2>/dev/null || true; fi
         await_child
         if [ -n "$ending" ]; then break; fi
         deaths=$((deaths + 1))
         if [ $((SECONDS - began)) -ge $steady_seconds ]; then pause=0; fi
-        echo "$deaths $(date +%T) $code" >"$state/$name.deaths"
+        note "$name.deaths" "$deaths $(date +%T) $code"
         echo "local.sh: $name ended with code $code (death $deaths); started again in $pause s"
         sleep "$pause" &
         child=$!
+        if [ -n "$ending" ]; then kill "$child" 2>/dev/null || true; fi
         await_child
         pause=$((pause == 0 ? 1 : pause * 2 > longest_pause ? longest_pause : pause * 2))
     done
     rm -f "$state/$name.pid"
 }
+
+# Write a file of the state whole. A full disk is no reason to leave a service alone.
+note() { { echo "$2" >"$state/.$1" && mv "$state/.$1" "$state/$1"; } || true; }
 
 # Wait until `child` has ended, whatever signals come meanwhile; sets `code`.
 await_child() {
@@ -227,7 +231,7 @@ status() {
             fi
         elif ! pid=$(running "$name"); then
             echo "$name: about to be started again$history"; code=1
-        elif healthy "$name"; then
+        elif healthy "$name" --wait 10; then  # one that has just been started gets a moment
             echo "$name: up at $(address_of "$name") (process $pid)$history"
         else
             echo "$name: process $pid runs but does not serve$history"; code=1

@@ -150,7 +150,7 @@ def test_a_service_that_is_killed_comes_back(
         assert f"metrics: up at {addresses.metrics}" in status.stdout
         assert f"died {deaths} time(s), last at " in status.stdout
         assert "with code 137" in status.stdout
-    assert "ended with code 137 (death 2); started again in 1 s" in local("logs", "metrics").stdout
+    assert "metrics ended with code 137 (death 2); started again in " in local("logs").stdout
     again = local("up")
     assert again.returncode == 0
     assert "metrics: already up" in again.stdout
