@@ -31,7 +31,7 @@ ranker_address=${RANKER_ADDRESS:-127.0.0.1:50052}
 srgan_address=${SRGAN_ADDRESS:-127.0.0.1:50053}
 rankdata_address=${RANKDATA_ADDRESS:-127.0.0.1:50054}
 if [ -z "${BIN:-}" ] && [ -x "$root/.venv/bin/python" ]; then BIN=$root/.venv/bin; fi
-bin() { if [ -n "${BIN:-}" ]; then echo "$BIN/$1"; else command -v "$1" || die "$1 is not installed"; fi; }
+bin() { PATH=${BIN:-$PATH} command -v "$1" || die "$1 is not installed in ${BIN:-the folders of PATH}"; }
 services=(metrics ranker srgan rankdata)
 wait_seconds=120
 drain_seconds=40    # more than the services give the requests that they work on
@@ -181,6 +181,7 @@ up() {
         esac
     done
     if [ ${#data[@]} -eq 0 ]; then served=(); fi  # nothing is trained
+    for name in python "${services[@]/#/ranksrgan-}"; do bin "$name" >/dev/null; done
     alone
     start metrics "" "$(bin ranksrgan-metrics)" serve --listen "$metrics_address"
     if [ ${#rankers[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then

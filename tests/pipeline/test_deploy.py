@@ -265,6 +265,15 @@ def test_a_port_that_somebody_else_serves_on_is_refused(local: Local, addresses:
         stranger.stop()
 
 
+def test_commands_that_are_not_installed(tmp_path: Path) -> None:
+    environment = os.environ | {"BIN": str(tmp_path), "RANKSRGAN_STATE": str(tmp_path / "state")}
+    command = [str(SCRIPT), "up"]
+    up = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert up.returncode == 1
+    assert up.stderr == f"error: python is not installed in {tmp_path}\n"
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.parametrize("arguments", [["up", "--wrong"], ["up", "--model"], ["sideways"], []])
 def test_wrong_usage(local: Local, arguments: list[str]) -> None:
     assert local(*arguments).returncode in (1, 2)
