@@ -10,7 +10,9 @@ from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.pipeline.stages import Outcome
 
 
-def test_run_continues_a_finished_pipeline_file(
+@pytest.mark.parametrize("command", ["pipeline", "run"])
+def test_a_finished_pipeline_file_is_continued(
+    command: str,
     small_run: tuple[PipelineConfig, Outcome],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -18,7 +20,7 @@ def test_run_continues_a_finished_pipeline_file(
     config, outcome = small_run
     path = tmp_path / "pipeline.yaml"
     path.write_text(dump_yaml(config))
-    assert main(["run", str(path)]) == 0
+    assert main([command, str(path)]) == 0
     printed = capsys.readouterr().out
     for name in outcome.scores:
         assert name in printed
@@ -27,7 +29,7 @@ def test_run_continues_a_finished_pipeline_file(
 def test_an_unknown_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text("training: a\nheld_out: b\noutput: c\nsrgam: {recipe: srgan}\n")
-    assert main(["run", str(path)]) == 1
+    assert main(["pipeline", str(path)]) == 1
     error = capsys.readouterr().err
     assert "pipeline.yaml: srgam: unknown key; did you mean srgan?" in error
 

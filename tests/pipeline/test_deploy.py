@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,11 @@ from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
+from ranksrgan.contracts.images import Picture, to_tensor, write_image
 from ranksrgan.contracts.rank_data_client import RemoteRankData
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
-from ranksrgan.contracts.rpc import check_health, start_server
+from ranksrgan.contracts.rpc import check_health, start_server, wait_until_healthy
 from ranksrgan.pipeline.services import Addresses
 from ranksrgan.ranker import VGG12
 from ranksrgan.srgan import SRResNet, save_generator
@@ -51,6 +53,7 @@ def local(addresses: Addresses, rankdata_address: str, tmp_path: Path) -> Iterat
         "RANKER_ADDRESS": addresses.ranker,
         "SRGAN_ADDRESS": addresses.srgan,
         "RANKDATA_ADDRESS": rankdata_address,
+        "BIN": str(Path(sys.executable).parent),
     }
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -113,19 +116,112 @@ def test_up_status_logs_down(local: Local, addresses: Addresses, tmp_path: Path)
     assert local("down").stdout == ""
 
 
-def test_without_models_the_metrics_service_comes_up_alone(
+def wait_for(found: Callable[[], bool]) -> None:
+    """Until it is true; half a minute is for a busy machine."""
+    deadline = time.monotonic() + 30
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def exists(pid: int) -> bool:
+    """Whether a process runs: one that nobody has waited for yet does not."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return "\nState:\tZ" not in status
+
+
+def test_a_service_that_is_killed_comes_back(
     local: Local, addresses: Addresses, tmp_path: Path
 ) -> None:
     up = local("up")
     assert up.returncode == 0, up.stderr
     assert "ranker: not started" in up.stdout
-    os.kill(process_of("metrics", tmp_path), signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while check_health(addresses.metrics, timeout=0.5) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert "metrics: down" in local("status").stdout
-    assert local("up").returncode == 0  # what died is started again
-    assert check_health(addresses.metrics)
+    killed = process_of("metrics", tmp_path)
+    for deaths in (1, 2):
+        first = process_of("metrics", tmp_path)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda first=first: process_of("metrics", tmp_path) != first)
+        assert wait_until_healthy(addresses.metrics)
+        status = local("status")
+        assert status.returncode == 0
+        assert f"metrics: up at {addresses.metrics}" in status.stdout
+        assert f"died {deaths} time(s), last at " in status.stdout
+        assert "with code 137" in status.stdout
+    assert "metrics ended with code 137 (death 2); started again in " in local("logs").stdout
+    again = local("up")
+    assert again.returncode == 0
+    assert "metrics: already up" in again.stdout
+    last = process_of("metrics", tmp_path)
+    assert last != killed
+    supervisor = int((tmp_path / "state" / "metrics.supervisor").read_text())
+    assert local("down").returncode == 0
+    assert not exists(last)
+    assert not exists(supervisor)
+
+
+def test_a_service_whose_supervisor_was_killed_is_taken_over_or_down(
+    local: Local, addresses: Addresses, tmp_path: Path
+) -> None:
+    assert local("up").returncode == 0
+    orphan = process_of("metrics", tmp_path)
+    os.kill(int((tmp_path / "state" / "metrics.supervisor").read_text()), signal.SIGKILL)
+    wait_for(lambda: "nobody would start it again" in local("status").stdout)
+    assert check_health(addresses.metrics)  # the service itself serves on
+    assert local("up").returncode == 0
+    assert not exists(orphan)
+    assert local("status").returncode == 0
+    last = process_of("metrics", tmp_path)
+    os.kill(int((tmp_path / "state" / "metrics.supervisor").read_text()), signal.SIGKILL)
+    assert "metrics: stopped" in local("down").stdout
+    assert not exists(last)
+
+
+def test_down_ends_the_work_of_a_service_that_was_killed(
+    local: Local, rankdata_address: str, tmp_path: Path
+) -> None:
+    """A build goes on without its service; nothing is to run after `down`."""
+    root = tmp_path / "root"
+    image = Picture(torch.randint(0, 256, (400, 400, 3), dtype=torch.uint8).numpy())
+    for index in range(40):
+        write_image(root / "images" / "noise" / f"{index}.png", image)
+    assert local("up", "--data-root", str(root)).returncode == 0
+    wanted = {"hr": "images/noise", "levels": ["low=blur:2", "hr=hr"], "crop": 96, "stride": 1}
+    operation = RemoteRankData(rankdata_address).build("slow", {**wanted, "metric": "niqe"})
+    lock = root / operation.name / "lock"
+    wait_for(lambda: lock.is_file() and lock.read_text() != "")
+    worker = int(lock.read_text().partition(" ")[0])
+    os.kill(int((tmp_path / "state" / "rankdata.supervisor").read_text()), signal.SIGKILL)
+    os.kill(process_of("rankdata", tmp_path), signal.SIGKILL)
+    assert exists(worker)
+    down = local("down")
+    assert down.returncode == 0
+    assert f"rankdata: ending {operation.name}" in down.stdout
+    assert not exists(worker)
+
+
+def test_demo_asks_what_is_served(local: Local, tmp_path: Path) -> None:
+    assert "no service runs" in local("demo").stderr
+    torch.manual_seed(0)
+    save_generator(tmp_path / "g.safetensors", SRResNet(4, 1), {})
+    write_ranker(tmp_path / "r.safetensors")
+    pixels = torch.randint(0, 256, (100, 200, 3), dtype=torch.uint8).numpy()
+    write_image(tmp_path / "noise.png", Picture(pixels))
+    arguments = ["--ranker", f"nice={tmp_path}/r.safetensors"]
+    arguments += ["--model", f"tiny={tmp_path}/g.safetensors"]
+    assert local("up", *arguments).returncode == 0
+    demo = local("demo", str(tmp_path / "noise.png"))
+    assert demo.returncode == 0, demo.stderr
+    niqe = open_scorer("niqe").score(to_tensor(Picture(pixels))).item()
+    assert "noise.png: 200 x 100 pixels" in demo.stdout
+    assert f"niqe {niqe:.4f} (lower is better)" in demo.stdout
+    assert "nice " in demo.stdout
+    assert "tiny: 200 x 100 enlarged to 800 x 400" in demo.stdout
+    missing = local("demo", str(tmp_path / "none.png"))
+    assert missing.returncode == 1
+    assert "none.png" in missing.stderr
 
 
 def test_with_a_data_root_rank_data_is_served_and_networks_are_trained(
@@ -167,6 +263,15 @@ def test_a_port_that_somebody_else_serves_on_is_refused(local: Local, addresses:
         assert f"another server listens on {addresses.metrics}" in up.stderr
     finally:
         stranger.stop()
+
+
+def test_commands_that_are_not_installed(tmp_path: Path) -> None:
+    environment = os.environ | {"BIN": str(tmp_path), "RANKSRGAN_STATE": str(tmp_path / "state")}
+    command = [str(SCRIPT), "up"]
+    up = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert up.returncode == 1
+    assert up.stderr == f"error: python is not installed in {tmp_path}\n"
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize("arguments", [["up", "--wrong"], ["up", "--model"], ["sideways"], []])

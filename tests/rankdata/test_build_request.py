@@ -25,6 +25,10 @@ def root(tmp_path: Path) -> DataRoot:
         (folder / kind).mkdir(parents=True)
     for model in ("srgan.pth", "both.pth", "both.safetensors", "notes.txt"):
         (folder / "models" / model).touch()
+    trained = folder / "generators" / "trained"
+    trained.mkdir(parents=True)
+    (trained / "generator.safetensors").touch()
+    (folder / "generators" / "begun").mkdir()
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     (secrets / "key.pth").touch()
@@ -68,6 +72,7 @@ def test_names_become_places_in_the_root(root: DataRoot) -> None:
         ("models/srgan.pth", "ROOT/models/srgan.pth"),
         ("models/both", "ROOT/models/both.safetensors"),
         ("models/both.pth", "ROOT/models/both.pth"),
+        ("generators/trained", "ROOT/generators/trained/generator.safetensors"),
     ],
 )
 def test_levels_that_a_client_may_name(root: DataRoot, spec: str, wanted: str) -> None:
@@ -83,6 +88,7 @@ def test_levels_that_a_client_may_name(root: DataRoot, spec: str, wanted: str) -
         *("images/faces/../../../secrets", "images/", "images", "models/", "images/.hidden"),
         *("images/faces/x", "models/a\0b", "datasets/new", "operations/x", "bicubic?scale=4"),
         *("srgan.pth", "generator", "generator?device=cuda", "models/srgan?device=cuda", "", " hr"),
+        *("generators/trained/generator.safetensors", "generators/../models/srgan", "generators"),
         *("esrgan?x=1", "ESRGAN", "blur", "blur:", "interpolate:/etc:0.5"),
     ],
 )
@@ -98,7 +104,7 @@ def test_levels_that_a_client_may_not_name(root: DataRoot, spec: str) -> None:
     [
         *("models/missing", "models/missing.pth", "models/notes", "models/notes.txt"),
         *("models/folder", "models/outside", "models/outside.pth", "images/missing"),
-        "images/outside",
+        *("images/outside", "generators/begun", "generators/missing"),
     ],
 )
 def test_levels_that_are_not_there(root: DataRoot, spec: str) -> None:

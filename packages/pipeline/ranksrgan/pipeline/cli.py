@@ -1,4 +1,4 @@
-"""The ``ranksrgan`` command: the stages in one process, the demo, the doctor, the assets."""
+"""The ``ranksrgan`` command: the pipeline here or at services, the demo, the doctor, the assets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from ranksrgan.contracts import console
 from ranksrgan.contracts.errors import RankSRGANError
 
 if TYPE_CHECKING:
+    from ranksrgan.contracts.operations_client import RemoteOperation
     from ranksrgan.pipeline.assets import Found
+    from ranksrgan.pipeline.config import PipelineConfig
+
+
+#: Where ``deploy/local.sh`` has the services that make something.
+LOCAL_ADDRESSES = {
+    "rankdata": "127.0.0.1:50054",
+    "ranker": "127.0.0.1:50052",
+    "srgan": "127.0.0.1:50053",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,10 +39,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument("settings", nargs="*", help="key=value, on top of demo.yaml")
     demo.set_defaults(run=_demo)
 
-    run = commands.add_parser("run", help="the stages of a pipeline file, in one process")
-    run.add_argument("pipeline", type=Path, help="a YAML file; see the package's README")
-    run.add_argument("settings", nargs="*", help="key=value, on top of the file")
-    run.set_defaults(run=_run)
+    pipeline = commands.add_parser(
+        "pipeline", aliases=["run"], help="the stages of a pipeline file, here or at services"
+    )
+    pipeline.add_argument("pipeline", type=Path, help="a YAML file; see the package's README")
+    pipeline.add_argument("settings", nargs="*", help="key=value, on top of the file")
+    pipeline.add_argument(
+        "--remote",
+        action="store_true",
+        help="have services do it; images are images/NAME of their data root",
+    )
+    for service, address in LOCAL_ADDRESSES.items():
+        pipeline.add_argument(
+            f"--{service}",
+            default=address,
+            metavar="ADDRESS",
+            help=f"of the {service} service: HOST:PORT or unix:PATH (default: {address})",
+        )
+    pipeline.set_defaults(run=_pipeline)
 
     doctor = commands.add_parser("doctor", help="what is installed, in use and missing")
     doctor.set_defaults(run=_doctor)
@@ -60,15 +84,43 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _pipeline(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts.config import load_config
     from ranksrgan.pipeline.config import PipelineConfig
+
+    config = load_config(PipelineConfig, arguments.pipeline, arguments.settings)
+    return _run_remotely(config, arguments) if arguments.remote else _run(config)
+
+
+def _run(config: PipelineConfig) -> int:
     from ranksrgan.pipeline.demo import summarise
     from ranksrgan.pipeline.stages import run
 
-    outcome = run(load_config(PipelineConfig, arguments.pipeline, arguments.settings))
-    for line in summarise(outcome):
+    for line in summarise(run(config)):
         print(line)
+    return 0
+
+
+def _run_remotely(config: PipelineConfig, arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.follow import follow
+    from ranksrgan.pipeline.remote import Service, ServiceAddresses, run_remotely
+    from ranksrgan.rankdata.cli_remote import VIEW as RANK_DATA
+    from ranksrgan.ranker.cli_remote import VIEW as RANKER
+    from ranksrgan.srgan.cli_remote import VIEW as GENERATOR
+
+    views = {"rankdata": RANK_DATA, "ranker": RANKER, "srgan": GENERATOR}
+
+    def watch(service: Service, operation: RemoteOperation) -> None:
+        if follow(operation, views[service]) != 0:
+            raise KeyboardInterrupt  # it has said that the operation goes on
+
+    addresses = ServiceAddresses(arguments.rankdata, arguments.ranker, arguments.srgan)
+    made = run_remotely(config, addresses, watch)
+    for stage, result in made.items():
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in sorted(result.scores.items()))
+        print(f"{stage:<12}  {result.name}  {scores}".rstrip())
+        if result.parameters_hash:
+            print(f"{'':<12}  sha256 {result.parameters_hash}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def local_services(
         "METRICS_ADDRESS": addresses.metrics,
         "RANKER_ADDRESS": addresses.ranker,
         "SRGAN_ADDRESS": addresses.srgan,
+        # The commands that are installed beside this one, unless somebody names others.
+        "BIN": os.environ.get("BIN") or str(Path(sys.executable).parent),
     }
     flags: list[str] = []
     for name, path in rankers.items():

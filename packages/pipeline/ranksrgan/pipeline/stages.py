@@ -13,23 +13,22 @@ rank dataset that is there with the same parameters is taken as it is.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
-from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.pipeline import plan
+from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.rankdata import BuildConfig, RankDataset, build
 from ranksrgan.ranker import RankEvaluation
 from ranksrgan.ranker import TrainConfig as RankerConfig
 from ranksrgan.ranker import evaluate as evaluate_ranker
 from ranksrgan.ranker import train as train_ranker
-from ranksrgan.srgan import Evaluation, load_recipe
+from ranksrgan.srgan import Evaluation
+from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan import evaluate as evaluate_upscaler
 from ranksrgan.srgan import train as train_generator
 
@@ -83,30 +82,34 @@ def run(config: PipelineConfig) -> Outcome:
     out = config.output
     write_run_record(out, config, config.seed)
     log.info("1 of 6: SRResNet")
-    srresnet = _train(config, config.srresnet, out / "1-srresnet", [])
+    srresnet = _train(plan.generator_config(config, config.srresnet), out / "1-srresnet")
     log.info("2 of 6: SRGAN")
-    srgan = _train(config, config.srgan, out / "2-srgan", [_set("generator.weights", srresnet)])
+    start = plan.from_generator(str(srresnet))
+    srgan = _train(plan.generator_config(config, config.srgan, start), out / "2-srgan")
     log.info("3 of 6: rank data")
-    levels = _levels(config, srresnet, srgan)
+    levels = plan.levels(config, str(srresnet), str(srgan))
     ranked = out / "3-rankdata"
-    _rank_data(config, levels, config.training, ranked / "training", config.rankdata.val, 0.0)
-    _rank_data(config, levels, config.held_out, ranked / "held-out", 0.0, 1.0)
+    for images, place, val, test in (
+        (config.training, ranked / "training", config.rankdata.val, 0.0),
+        (config.held_out, ranked / "held-out", 0.0, 1.0),
+    ):
+        _rank_data(plan.rank_data_config(config, levels, images, place, val=val, test=test))
     log.info("4 of 6: Ranker")
-    ranker = _ranker(config, ranked / "training", out / "4-ranker")
+    ranker = _ranker(plan.ranker_config(config), ranked / "training", out / "4-ranker")
     judge = open_scorer(str(ranker))
     ranker_held_out = evaluate_ranker(judge, open_pair_source(str(ranked / "held-out")))
     log.info("5 of 6: RankSRGAN")
-    start = [
-        _set("generator.weights", srgan),
-        _set("discriminator.weights", srgan.with_name(DISCRIMINATOR_FILE)),
-    ]
-    rank = f"losses.rank.rankers=[{{spec: {json.dumps(str(ranker))}}}]"
-    ranksrgan = _train(config, config.ranksrgan, out / "5-ranksrgan", [*start, rank])
+    start = plan.from_gan(str(srgan), str(srgan.with_name(DISCRIMINATOR_FILE)))
+    rank = plan.ranked_by(str(ranker))
+    ranksrgan = _train(
+        plan.generator_config(config, config.ranksrgan, [*start, rank]), out / "5-ranksrgan"
+    )
     scale = open_upscaler(str(srresnet)).info.scale
     models = {BICUBIC: f"bicubic?scale={scale}", SRRESNET: str(srresnet)}
     if config.control is not None:
         log.info("6 of 6: the control, SRGAN for as many steps")
-        models[CONTROL] = str(_train(config, config.control, out / "6-control", start))
+        control = plan.generator_config(config, config.control, start)
+        models[CONTROL] = str(_train(control, out / "6-control"))
     models[RANKSRGAN] = str(ranksrgan)
     scores = {}
     for name, spec in models.items():
@@ -115,59 +118,15 @@ def run(config: PipelineConfig) -> Outcome:
     return Outcome(out, ranker, ranker_held_out, models, scores, scale)
 
 
-def _train(
-    config: PipelineConfig, stage: GeneratorStage, folder: Path, start: Sequence[str]
-) -> Path:
-    settings = [
-        *stage.settings,
-        _set("data.hr", config.training),
-        _set("validation.hr", config.held_out),
-        f"run.seed={config.seed}",
-        *start,
-    ]
-    result = train_generator(load_recipe(stage.recipe, settings), folder)
+def _train(config: GeneratorConfig, folder: Path) -> Path:
+    result = train_generator(config, folder)
     if not result.finished:
         raise KeyboardInterrupt  # a signal stopped the training, which has saved its state
     return result.generator
 
 
-def _set(key: str, path: Path) -> str:
-    """A path as an override: in quotes, since YAML reads meaning into some characters."""
-    return f"{key}={json.dumps(str(path))}"
-
-
-def _levels(config: PipelineConfig, srresnet: Path, srgan: Path) -> dict[str, str]:
-    """The paper's levels, from the worst to HR."""
-    blends = sorted(config.rankdata.interpolations, reverse=True)
-    return {
-        "srresnet": str(srresnet),
-        "srgan": str(srgan),
-        **{f"srgan{round(100 * blend)}": f"interpolate:srgan:{blend}" for blend in blends},
-        "hr": "hr",
-    }
-
-
-def _rank_data(
-    config: PipelineConfig,
-    levels: dict[str, str],
-    images: Path,
-    folder: Path,
-    val: float,
-    test: float,
-) -> None:
-    stage = config.rankdata
-    wanted = BuildConfig(
-        hr=images,
-        output=folder,
-        levels=levels,
-        metric=stage.metric,
-        crop=stage.crop,
-        stride=stage.stride,
-        min_sharpness=stage.min_sharpness,
-        val=val,
-        test=test,
-        seed=config.seed,
-    )
+def _rank_data(wanted: BuildConfig) -> None:
+    folder = wanted.output
     if not folder.exists():
         build(wanted)
     elif RankDataset.open(folder).record.config != wanted.model_dump(mode="json"):
@@ -177,10 +136,9 @@ def _rank_data(
         )
 
 
-def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:
-    settings = [*config.ranker.settings, f"seed={config.seed}"]
+def _ranker(config: RankerConfig, data: Path, folder: Path) -> Path:
     result = train_ranker(
-        load_config(RankerConfig, None, settings),
+        config,
         open_pair_source(str(data), split="train"),
         open_pair_source(str(data), split="val"),
         folder,

@@ -6,8 +6,9 @@ or a spec there is a name here:
 
     hr                     images/NAME
     levels                 what a dataset makes itself (``level_specs``), images/NAME with finished
-                           results, models/NAME with or without a suffix, or an upscaler that the
-                           operator has given a name
+                           results, models/NAME with or without a suffix, generators/NAME, which
+                           the generators' service has trained in this root, or an upscaler that
+                           the operator has given a name
     metric, further        metrics by name, with options, and weighted sums of them
 
 So nothing that a client sends is ever opened as a path or an address.
@@ -26,7 +27,9 @@ from ranksrgan.metrics.catalog import open_name
 from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.level_specs import BICUBIC, HR, distortion, interpolation
 
-IMAGES, MODELS = "images", "models"
+IMAGES, MODELS, GENERATORS = "images", "models", "generators"
+#: What a generator's training leaves in its folder.
+GENERATOR_FILE = "generator.safetensors"
 
 #: Keys whose values are neither a path nor the name of something that is opened.
 PLAIN_KEYS = frozenset(
@@ -111,11 +114,13 @@ def _level(name: str, spec: str, root: DataRoot, upscalers: Mapping[str, str]) -
         return str(root.find(spec, IMAGES, field))
     if kind == MODELS:
         return str(root.find_weights(spec, MODELS, field))
+    if kind == GENERATORS:
+        return str(root.find_weights(spec, GENERATORS, field, inside=GENERATOR_FILE))
     names = "".join(f", {upscaler}" for upscaler in upscalers)
     raise InvalidInput(
         f"{field}: {spec[:120]!r} is not known here; possible are {HR}, {BICUBIC}, "
         f"interpolate:NAME:LAMBDA, blur:WIDTH, noise:SIGMA, jpeg:QUALITY, {IMAGES}/NAME, "
-        f"{MODELS}/NAME{names}",
+        f"{MODELS}/NAME, {GENERATORS}/NAME{names}",
         field=field,
     )
 

@@ -18,7 +18,8 @@ from ranksrgan.contracts.pairs import RankDatasetInfo
 from ranksrgan.rankdata.config import load_recipe, recipe_names
 
 _BUILD_EPILOG = """folders and models are names of the server's:
-  hr=images/NAME, levels.LEVEL=images/NAME, levels.LEVEL=models/NAME, or what its operator named
+  hr=images/NAME, levels.LEVEL=images/NAME, levels.LEVEL=models/NAME, levels.LEVEL=generators/NAME,
+  or what its operator named
 
 The build needs this command no longer than it takes to ask for it."""
 
@@ -46,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--config", metavar="NAME|FILE", help=f"a recipe ({', '.join(recipe_names())}) or a file"
     )
     build.add_argument("overrides", metavar="key=value", nargs="*", help="as in crop=200")
-    add_actions(actions, _VIEW, "a build")
+    add_actions(actions, VIEW, "a build")
     add("list", _list, "the complete datasets")
     add("get", _get, "the facts of one").add_argument("dataset", metavar="NAME")
 
@@ -60,7 +61,7 @@ def _build(arguments: argparse.Namespace) -> int:
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
     client = RemoteRankData(arguments.address, retry_for=PATIENCE)
-    return follow(client.build(arguments.dataset, wanted, request_id=uuid.uuid4().hex), _VIEW)
+    return follow(client.build(arguments.dataset, wanted, request_id=uuid.uuid4().hex), VIEW)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -80,7 +81,8 @@ def _get(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_VIEW = JobView(
+#: How these jobs are shown, here and where a pipeline asks for them.
+VIEW = JobView(
     unit="level",
     progress=lambda made: Progress(made.steps_done, made.steps_total, made.source),
     result=lambda made: (

@@ -3,6 +3,7 @@
 ROOT/datasets/NAME                       rank datasets, read and built
 ROOT/images/NAME                         high-resolution images, finished results
 ROOT/models/NAME.safetensors|.pth|.pt    generators
+ROOT/generators/NAME                     generators that the srgan service has trained
 ROOT/operations/                         builds, running and done
 """
 

@@ -53,14 +53,14 @@ def train(arguments: argparse.Namespace) -> int:
         config=config.model_dump(mode="json", exclude_unset=True),
     )
     service = RemoteRankerTraining(arguments.at, retry_for=PATIENCE)
-    return follow(service.train(ranker_id, request, request_id=str(uuid.uuid4())), _VIEW)
+    return follow(service.train(ranker_id, request, request_id=str(uuid.uuid4())), VIEW)
 
 
 def _operation(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts.operations_client import connect_operation
 
     operation = connect_operation(arguments.address, arguments.name, retry_for=PATIENCE)
-    return cancel(operation) if arguments.cancel else follow(operation, _VIEW)
+    return cancel(operation) if arguments.cancel else follow(operation, VIEW)
 
 
 def _progress(metadata: Any) -> Progress:
@@ -89,7 +89,8 @@ def _figures(validation: Any) -> list[str]:
     ]
 
 
-_VIEW = JobView(
+#: How these jobs are shown, here and where a pipeline asks for them.
+VIEW = JobView(
     unit="step",
     progress=_progress,
     result=_result,

@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_training_flags(train)
     train.set_defaults(command=_train)
-    add_actions(actions, _VIEW, "a training")
+    add_actions(actions, VIEW, "a training")
 
 
 def add_training_flags(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config = load_recipe(arguments.recipe, overrides(arguments))
     wanted = config.model_dump(mode="json", exclude_unset=True)
     client = GeneratorTrainingClient(arguments.at, retry_for=PATIENCE)
-    return follow(client.train(generator_id, wanted, request_id=uuid.uuid4().hex), _VIEW)
+    return follow(client.train(generator_id, wanted, request_id=uuid.uuid4().hex), VIEW)
 
 
 def _progress(metadata: Any) -> Progress:
@@ -110,7 +110,8 @@ def _scores(validation: Any) -> str:
     return ", ".join([f"step {validation.step}", *figures])
 
 
-_VIEW = JobView(
+#: How these jobs are shown, here and where a pipeline asks for them.
+VIEW = JobView(
     unit="step",
     progress=_progress,
     result=_result,
