@@ -15,6 +15,7 @@ from ranksrgan.contracts.errors import (
     ImageTooLarge,
     ImageTooSmall,
     InvalidCheckpoint,
+    InvalidConfig,
     InvalidInput,
     UnknownName,
 )
@@ -217,7 +218,7 @@ def test_open_scorer(weights_file: Path, network: VGG, images: Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"border": "4"}, "border; a ranker takes device, head, higher"),
+        ({"border": "4"}, "border; a ranker takes device, head, higher_is_better, precision"),
         ({"higher_is_better": "no"}, "true or false"),
         ({"higher_is_better": "false"}, "says higher_is_better=true"),
         ({"device": "tpu9"}, "tpu9"),
@@ -459,6 +460,22 @@ def test_catalog(ranker: Ranker, images: Tensor) -> None:
     assert ranker.info.name == "ranker"
     with pytest.raises(UnknownName, match="niqe, ma"):
         catalog.open("pi")
+
+
+def test_in_bfloat16(weights_file: Path) -> None:
+    images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(3))
+    exact, near = (
+        open_ranker(str(weights_file), {"device": "cpu", "precision": precision})
+        for precision in ("float32", "bfloat16")
+    )
+    scores, slopes = exact.gradient(images)
+    rough_scores, rough_slopes = near.gradient(images)
+    assert not torch.equal(rough_scores, scores)
+    torch.testing.assert_close(rough_scores, scores, rtol=0.05, atol=0.05)
+    along = torch.nn.functional.cosine_similarity(rough_slopes.flatten(1), slopes.flatten(1))
+    assert along.min() > 0.9
+    with pytest.raises(InvalidConfig, match="precision=half is none of auto, float32, bfloat16"):
+        open_ranker(str(weights_file), {"precision": "half"})
 
 
 @pytest.mark.cuda

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 from torch import nn
@@ -41,6 +41,14 @@ def choose_device(name: str | torch.device, *, field: str = "device") -> torch.d
             field=field,
         )
     return device
+
+
+def find_precision(text: str, *, field: str = "precision") -> Precision:
+    """The precision of that name; raises InvalidConfig if there is none."""
+    for precision in get_args(Precision):
+        if text == precision:
+            return cast(Precision, precision)
+    raise InvalidConfig(f"{field}={text} is none of {', '.join(get_args(Precision))}", field=field)
 
 
 def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
-from ranksrgan.contracts.device import choose_device, place
+from ranksrgan.contracts.device import (
+    Precision,
+    choose_device,
+    computes_in_bfloat16,
+    find_precision,
+    mixed,
+    place,
+)
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, NotSupported
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
@@ -21,6 +29,8 @@ from ranksrgan.ranker.networks import Frozen, Network, load_network
 from ranksrgan.ranker.vgg import MIN_SIDE, VGG
 
 VERSION = "1"
+
+_OPTIONS = ("device", "head", "higher_is_better", "precision", "statistics")
 
 #: Pixels of one image: at width 64 each takes 256 bytes in the first layer alone, and the mean
 #: over all positions forbids tiling.
@@ -49,6 +59,9 @@ class Ranker:
         batch_statistics: BatchNorm normalises by the images at hand, as the released code does when
             its Ranker serves as a loss. A score then hangs on its neighbours, and only `score`
             carries gradients.
+        precision: of the convolutions: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16
+            where the device multiplies it. Scores and gradients of the two agree to about two
+            digits: enough for a loss, not for a table.
 
     Raises:
         InvalidInput: the network has no such head; no such device.
@@ -65,6 +78,7 @@ class Ranker:
         parameters_hash: str = "",
         device: str | torch.device = "auto",
         batch_statistics: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         self._device = choose_device(device) if isinstance(device, str) else device
         frozen = Frozen(network.of_head(head))
@@ -82,6 +96,7 @@ class Ranker:
                 norm.running_mean = norm.running_var = None
             parameters_hash = hash_tensors(frozen.network.state_dict())
         self._network = place(frozen, self._device)
+        self._bfloat16 = computes_in_bfloat16(precision, self._device)
         self._scale = scale
         self._info = ScorerInfo(
             name=name,
@@ -125,7 +140,9 @@ class Ranker:
             ImageTooLarge: more than `MAX_PIXELS`.
         """
         _check(images, references)
-        scores: Tensor = self._network(self._prepare(images))
+        # Who asks for less than float32 by an autocast around the call gets that as well.
+        with mixed(True, self._device) if self._bfloat16 else nullcontext():
+            scores: Tensor = self._network(self._prepare(images))
         return scores.double().to(images.device)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -193,6 +210,7 @@ def load_ranker(
     head: str | None = None,
     higher_is_better: bool | None = None,
     batch_statistics: bool = False,
+    precision: Precision = "float32",
 ) -> Ranker:
     """Load a Ranker from our ``.safetensors`` or an official ``.pth`` of either generation.
 
@@ -204,6 +222,7 @@ def load_ranker(
         higher_is_better: for a file that does not say. The default there is False: the official
             Rankers follow NIQE, PI and, since their labels have to fall with quality, 10 - Ma.
         batch_statistics: see `Ranker`.
+        precision: see `Ranker`.
 
     Raises:
         InvalidCheckpoint: damaged, unsafe, or not the weights of a Ranker.
@@ -229,13 +248,15 @@ def load_ranker(
         parameters_hash=_hash(weights, network, index),
         device=device,
         batch_statistics=batch_statistics,
+        precision=precision,
     )
 
 
 def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
 
-    ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default.
+    ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default. ``precision``
+    is ``float32``, the default, ``bfloat16`` or ``auto``.
 
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
@@ -244,11 +265,10 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
         raise InvalidInput(
             "ranker: name the weights file, as in runs/ranker/ranker.safetensors", field="ranker"
         )
-    unknown = sorted(set(options) - {"device", "head", "higher_is_better", "statistics"})
+    unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InvalidInput(
-            f"{argument}: unknown option {unknown[0]}; a ranker takes device, head, "
-            "higher_is_better and statistics",
+            f"{argument}: unknown option {unknown[0]}; a ranker takes {', '.join(_OPTIONS)}",
             field=unknown[0],
         )
     direction = options.get("higher_is_better")
@@ -268,6 +288,7 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
         head=options.get("head"),
         higher_is_better=None if direction is None else direction == "true",
         batch_statistics=statistics == "batch",
+        precision=find_precision(options.get("precision", "float32")),
     )
 
 
