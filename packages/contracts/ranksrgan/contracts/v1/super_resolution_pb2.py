@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ranksrgan.contracts.v1 import image_pb2 as ranksrgan_dot_contracts_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-ranksrgan/contracts/v1/super_resolution.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/image.proto\"h\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05scale\x18\x03 \x01(\x05\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x17\n\x0fparameters_hash\x18\x05 \x01(\t\"#\n\x11ListModelsRequest\x12\x0e\n\x06models\x18\x01 \x03(\t\"G\n\x12ListModelsResponse\x12\x31\n\x06models\x18\x01 \x03(\x0b\x32!.ranksrgan.contracts.v1.ModelInfo\"N\n\x0eUpscaleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\"@\n\x0fUpscaleResponse\x12-\n\x06images\x18\x01 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image2\xd9\x01\n\x16SuperResolutionService\x12\x63\n\nListModels\x12).ranksrgan.contracts.v1.ListModelsRequest\x1a*.ranksrgan.contracts.v1.ListModelsResponse\x12Z\n\x07Upscale\x12&.ranksrgan.contracts.v1.UpscaleRequest\x1a\'.ranksrgan.contracts.v1.UpscaleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-ranksrgan/contracts/v1/super_resolution.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/image.proto\"\x7f\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05scale\x18\x03 \x01(\x05\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x17\n\x0fparameters_hash\x18\x05 \x01(\t\x12\x15\n\rmodel_version\x18\x06 \x01(\t\"#\n\x11ListModelsRequest\x12\x0e\n\x06models\x18\x01 \x03(\t\"G\n\x12ListModelsResponse\x12\x31\n\x06models\x18\x01 \x03(\x0b\x32!.ranksrgan.contracts.v1.ModelInfo\"N\n\x0eUpscaleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\"@\n\x0fUpscaleResponse\x12-\n\x06images\x18\x01 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image2\xd9\x01\n\x16SuperResolutionService\x12\x63\n\nListModels\x12).ranksrgan.contracts.v1.ListModelsRequest\x1a*.ranksrgan.contracts.v1.ListModelsResponse\x12Z\n\x07Upscale\x12&.ranksrgan.contracts.v1.UpscaleRequest\x1a\'.ranksrgan.contracts.v1.UpscaleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ranksrgan.contracts.v1.supe
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELINFO']._serialized_start=109
-  _globals['_MODELINFO']._serialized_end=213
-  _globals['_LISTMODELSREQUEST']._serialized_start=215
-  _globals['_LISTMODELSREQUEST']._serialized_end=250
-  _globals['_LISTMODELSRESPONSE']._serialized_start=252
-  _globals['_LISTMODELSRESPONSE']._serialized_end=323
-  _globals['_UPSCALEREQUEST']._serialized_start=325
-  _globals['_UPSCALEREQUEST']._serialized_end=403
-  _globals['_UPSCALERESPONSE']._serialized_start=405
-  _globals['_UPSCALERESPONSE']._serialized_end=469
-  _globals['_SUPERRESOLUTIONSERVICE']._serialized_start=472
-  _globals['_SUPERRESOLUTIONSERVICE']._serialized_end=689
+  _globals['_MODELINFO']._serialized_end=236
+  _globals['_LISTMODELSREQUEST']._serialized_start=238
+  _globals['_LISTMODELSREQUEST']._serialized_end=273
+  _globals['_LISTMODELSRESPONSE']._serialized_start=275
+  _globals['_LISTMODELSRESPONSE']._serialized_end=346
+  _globals['_UPSCALEREQUEST']._serialized_start=348
+  _globals['_UPSCALEREQUEST']._serialized_end=426
+  _globals['_UPSCALERESPONSE']._serialized_start=428
+  _globals['_UPSCALERESPONSE']._serialized_end=492
+  _globals['_SUPERRESOLUTIONSERVICE']._serialized_start=495
+  _globals['_SUPERRESOLUTIONSERVICE']._serialized_end=712
 # @@protoc_insertion_point(module_scope)
