@@ -135,6 +135,7 @@ def scorer_info_to_proto(info: ScorerInfo) -> scoring_pb2.ScorerInfo:
         parameters_hash=info.parameters_hash,
         lowest=info.lowest,
         highest=info.highest,
+        model_version=info.model_version,
     )
 
 
@@ -149,6 +150,7 @@ def scorer_info_from_proto(message: scoring_pb2.ScorerInfo) -> ScorerInfo:
         parameters_hash=message.parameters_hash,
         lowest=message.lowest,
         highest=message.highest,
+        model_version=message.model_version,
     )
 
 
@@ -159,6 +161,7 @@ def upscaler_info_to_proto(info: UpscalerInfo) -> super_resolution_pb2.ModelInfo
         scale=info.scale,
         architecture=info.architecture,
         parameters_hash=info.parameters_hash,
+        model_version=info.model_version,
     )
 
 
@@ -169,6 +172,7 @@ def upscaler_info_from_proto(message: super_resolution_pb2.ModelInfo) -> Upscale
         scale=message.scale,
         architecture=message.architecture,
         parameters_hash=message.parameters_hash,
+        model_version=message.model_version,
     )
 
 

@@ -21,6 +21,7 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     ServiceUnavailable,
 )
+from ranksrgan.contracts.serving.methods import WITHOUT_A_PLACE
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from ranksrgan.contracts.rpc import ServerLimits
 
     Handler = grpc.RpcMethodHandler[Any, Any]
-
-# Methods that only wait for something; a place to work in is not for them.
-_WAITING = frozenset({"/google.longrunning.Operations/WaitOperation"})
 
 
 class Admission(grpc.ServerInterceptor):
@@ -57,7 +55,7 @@ class Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
-            admit = self._waiter if method in _WAITING else self._worker
+            admit = self._waiter if method in WITHOUT_A_PLACE else self._worker
             return grpc.unary_unary_rpc_method_handler(
                 self._one_answer(handler.unary_unary, method, admit),
                 handler.request_deserializer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -12,12 +13,13 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import hash_tensors
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import Precision, computes_in_bfloat16, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.srgan.generators.architectures import load_generator
+from ranksrgan.srgan.generators.architectures import ARCHITECTURES
 from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.network_files import network_of
 from ranksrgan.srgan.upscaling.layout import Layout
 from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, agreement, in_bfloat16
 from ranksrgan.srgan.upscaling.tiling import Box, Tile, crop
@@ -135,6 +137,13 @@ class GeneratorUpscaler:
     def info(self) -> UpscalerInfo:
         return self._info
 
+    def named(self, name: str, model_version: str = "") -> GeneratorUpscaler:
+        """The same upscaler, weights shared, under another name and as that version of a model."""
+        twin = object.__new__(GeneratorUpscaler)
+        info = replace(self._info, name=name, model_version=model_version)
+        twin.__dict__ = {**self.__dict__, "_info": info}
+        return twin
+
     def upscale(self, images: Tensor) -> Tensor:
         """Enlarge images; the result of each is the same whatever else the batch holds.
 
@@ -218,6 +227,13 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
         InvalidCheckpoint: see `load_generator`.
         NotSupported: see `GeneratorUpscaler`.
     """
+    return upscaler_of(load_weights(Path(argument)), options, name=argument)
+
+
+def upscaler_of(
+    weights: Weights, options: Mapping[str, str], *, name: str | None = None
+) -> GeneratorUpscaler:
+    """The upscaler of weights that have been read; options and errors as in `open_generator`."""
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InvalidInput(
@@ -225,8 +241,8 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
             field=unknown[0],
         )
     return GeneratorUpscaler(
-        load_generator(Path(argument)),
-        name=argument,
+        network_of(weights, ARCHITECTURES),
+        name=name,
         device=options.get("device", "cpu"),
         memory=parse_memory(options["memory"]) if "memory" in options else DEFAULT_MEMORY,
         tile=_whole_number(options, "tile"),
