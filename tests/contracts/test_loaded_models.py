@@ -18,7 +18,6 @@ from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
     InvalidInput,
-    RankSRGANError,
     UnknownName,
 )
 from ranksrgan.contracts.serving.loaded_models import LoadedModels, open_models
@@ -371,26 +370,32 @@ def test_polling_loads_what_is_new(root: Path) -> None:
 
 
 def test_polling_outlives_a_repository_that_is_away(root: Path) -> None:
-    models = loaded(root)
+    arrived, failed = threading.Event(), threading.Event()
+
+    class Watched(ModelRepository):
+        def scan(self) -> tuple[list[str], dict[str, str]]:
+            try:
+                return super().scan()
+            except OSError:
+                failed.set()
+                raise
+
+    def named(upscaler: GeneratorUpscaler, name: str, version: str) -> GeneratorUpscaler:
+        if version == "3":
+            arrived.set()
+        return upscaler.named(name, version)
+
+    models = LoadedModels(Watched(root), upscaler_of, named)
+    models.refresh()
+    serving = models.get("x4")
     away = root.with_name("away")
-    looked = threading.Semaphore(0)
-    refresh = models.refresh
-
-    def look() -> list[RankSRGANError]:
-        try:
-            return refresh()
-        finally:
-            looked.release()
-
-    models.refresh = look  # type: ignore[method-assign]
     root.rename(away)
     with models.polling(0.01):
-        for _ in range(3):
-            assert looked.acquire(timeout=PATIENCE)
+        assert failed.wait(PATIENCE)
+        assert models.get("x4") is serving
         away.rename(root)
         put_generator(root, "x4", 3, seed=3)
-        for _ in range(3):
-            assert looked.acquire(timeout=PATIENCE)
+        assert arrived.wait(PATIENCE)
     assert states(models)[3] == "ready"
 
 
