@@ -179,9 +179,7 @@ def test_an_image_too_large_for_a_whole_part_is_refused() -> None:
     with pytest.raises(ImageTooLarge, match=r"as a whole.* need memory=(\d+) \(MiB\)") as refused:
         Layout(parts, memory=2**20, tile=8, name="fast_srgan", on_cpu=True).tiles(400, 300)
     needed = int(str(refused.value).split("memory=")[1].split()[0])
-    tiles = Layout(parts, memory=needed * 2**20, tile=8, name="fast_srgan", on_cpu=True).tiles(
-        400, 300
-    )
+    tiles = Layout(parts, memory=needed * 2**20, tile=8, name="fast_srgan", on_cpu=True).tiles(400, 300)
     assert [tile.keep for tile in tiles] == [Box(0, 0, 400, 300)]
 
 
