@@ -25,16 +25,21 @@ WORKSPACE = Path(__file__).resolve().parents[2]
 PROTOS = WORKSPACE / "protos"
 PACKAGE = WORKSPACE / "packages" / "contracts"
 STUBS = Path("ranksrgan/contracts/v1")
+# Another package may not stand in the folder of ours.
+INFERENCE = STUBS / "inference"
 
 
 def generate(into: Path) -> None:
-    into.joinpath(STUBS).mkdir(parents=True, exist_ok=True)
+    for folder in (STUBS, INFERENCE):
+        into.joinpath(folder).mkdir(parents=True, exist_ok=True)
+        into.joinpath(folder, "__init__.py").write_text(
+            '"""Generated from protos/: make proto."""\n'
+        )
     run_protoc(f"--python_out={into}", f"--pyi_out={into}", f"--grpc_python_out={into}")
-    into.joinpath(STUBS, "__init__.py").write_text('"""Generated from protos/: make proto."""\n')
 
 
 def run_protoc(*outputs: str) -> None:
-    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / STUBS).glob("*.proto"))
+    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / STUBS).rglob("*.proto"))
     (longrunning,), (api,), (rpc,) = (
         package.__path__ for package in (google.longrunning, google.api, google.rpc)
     )
@@ -55,6 +60,15 @@ def run_protoc(*outputs: str) -> None:
         raise SystemExit(f"protoc failed with status {status}")
 
 
+def stubs_in(root: Path) -> set[str]:
+    return {
+        str(path.relative_to(root))
+        for folder in (STUBS, INFERENCE)
+        for path in (root / folder).iterdir()
+        if path.is_file()
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if the stubs are out of date")
@@ -72,11 +86,8 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch))
-        fresh = {path.name for path in Path(scratch, STUBS).iterdir()}
-        kept = {path.name for path in (PACKAGE / STUBS).iterdir() if path.is_file()}
-        _, different, missing = filecmp.cmpfiles(
-            Path(scratch, STUBS), PACKAGE / STUBS, sorted(fresh), shallow=False
-        )
+        fresh, kept = stubs_in(Path(scratch)), stubs_in(PACKAGE)
+        _, different, missing = filecmp.cmpfiles(scratch, PACKAGE, sorted(fresh), shallow=False)
     stale = sorted({*different, *missing, *(kept - fresh)})
     if stale:
         print(f"out of date, run make proto: {', '.join(stale)}", file=sys.stderr)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 
 from ranksrgan.contracts.v1 import (
     error_pb2,
@@ -12,11 +13,13 @@ from ranksrgan.contracts.v1 import (
     generator_training_pb2,
     image_pb2,
     job_pb2,
+    model_pb2,
     rank_data_pb2,
     ranker_training_pb2,
     scoring_pb2,
     super_resolution_pb2,
 )
+from ranksrgan.contracts.v1.inference import open_inference_pb2
 
 GOLDEN = Path(__file__).with_name("wire.txt")
 TYPES = {
@@ -26,11 +29,15 @@ TYPES = {
 }
 
 
+def with_nested(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
+    for message in messages:
+        yield message
+        yield from with_nested(message.nested_types)
+
+
 def facts(file: FileDescriptor) -> list[str]:
     lines = []
-    messages = list(file.message_types_by_name.values())
-    for message in messages:
-        messages += message.nested_types
+    for message in with_nested(file.message_types_by_name.values()):
         for field in message.fields:
             many = "repeated " if field.is_repeated else ""
             kind = field.message_type or field.enum_type
@@ -58,6 +65,8 @@ def today() -> list[str]:
         generator_training_pb2,
         image_pb2,
         job_pb2,
+        model_pb2,
+        open_inference_pb2,
         rank_data_pb2,
         ranker_training_pb2,
         scoring_pb2,

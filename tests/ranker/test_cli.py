@@ -12,6 +12,7 @@ from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
 from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.ranker import VGG12, VGG16, RankerEnsemble, cli, load_ranker, server
 
 
@@ -223,6 +224,7 @@ def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
         listen: str,
         rankers: dict[str, Path],
         data_root: Path | None,
+        repository: RepositorySettings,
         *,
         trainings: int,
         workers: int,
@@ -231,17 +233,19 @@ def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
         max_message_bytes: int,
     ) -> int:
         limits = (trainings, workers, queue, max_pixels, max_message_bytes)
-        calls.append((listen, rankers, data_root, *limits))
+        calls.append((listen, rankers, data_root, repository, *limits))
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--ranker", "niqe=a.safetensors", "--ranker", "ma=b.pth", "--max-message-mib", "8"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags, "--workers", "3"]) == 0
     rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
-    assert calls == [("unix:/x.sock", rankers, None, 1, 3, 16, 2**24, 8 * 2**20)]
-    flags = ["--data-root", "data", "--trainings", "2"]
+    none = RepositorySettings()
+    assert calls == [("unix:/x.sock", rankers, None, none, 1, 3, 16, 2**24, 8 * 2**20)]
+    flags = ["--data-root", "data", "--trainings", "2", "--models", "root"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags]) == 0
-    assert calls[1:] == [("unix:/x.sock", {}, Path("data"), 2, 2, 16, 2**24, 64 * 2**20)]
+    root = RepositorySettings(root=Path("root"))
+    assert calls[1:] == [("unix:/x.sock", {}, Path("data"), root, 2, 2, 16, 2**24, 64 * 2**20)]
 
 
 @pytest.mark.parametrize(

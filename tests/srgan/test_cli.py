@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.config import dump_yaml
+from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.srgan import server
 from ranksrgan.srgan.cli import main
 
@@ -88,21 +89,25 @@ def test_serve_hands_its_flags_over(monkeypatch: pytest.MonkeyPatch) -> None:
         models: dict[str, Path],
         data_root: Path | None,
         rankers: dict[str, str],
+        repository: RepositorySettings,
         **limits: int,
     ) -> int:
         given.update(limits, listen=listen, models=models, data_root=data_root, rankers=rankers)
+        given.update(repository=repository)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--listen", "unix:/s.sock", "--workers", "3", "--queue", "5"]
     flags += ["--max-pixels", "99", "--max-message-mib", "2"]
     flags += ["--data-root", "root", "--trainings", "2", "--ranker", "niqe=grpc://gpu:50052/n"]
+    flags += ["--models", "repository", "--poll", "5", "--manage-models"]
     assert main(["serve", "--model", "a=x.safetensors", "b=y.safetensors", *flags]) == 0
     assert given == {
         "listen": "unix:/s.sock",
         "models": {"a": Path("x.safetensors"), "b": Path("y.safetensors")},
         "data_root": Path("root"),
         "rankers": {"niqe": "grpc://gpu:50052/n"},
+        "repository": RepositorySettings(root=Path("repository"), poll=5, manage=True),
         "trainings": 2,
         "workers": 3,
         "queue": 5,

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_safetensors
 from safetensors.torch import save
 from torch import Tensor
 
@@ -111,6 +112,29 @@ def load_weights(path: Path) -> Weights:
         raise InvalidCheckpoint(
             f"{path}: weights end in .safetensors, .pth or .pt", field=str(path)
         )
+    return _checked(header, tensors, path)
+
+
+def weights_in(data: bytes, path: Path) -> Weights:
+    """Read the content of a ``.safetensors`` file that somebody holds in memory.
+
+    Args:
+        data: the whole file.
+        path: what to call it.
+
+    Raises:
+        InvalidCheckpoint: damaged, or not finite.
+    """
+    try:
+        tensors = load_safetensors(data)
+        # It has found the header sound: its length in 8 bytes, and JSON.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, KeyError) as error:  # KeyError: a number format that torch lacks
+        raise InvalidCheckpoint(f"{path} is damaged: {error}", field=str(path)) from error
+    return _checked(header.get("__metadata__", {}), tensors, path)
+
+
+def _checked(header: Mapping[str, str], tensors: dict[str, Tensor], path: Path) -> Weights:
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise InvalidCheckpoint(f"{path}: {key} holds NaN or infinity", field=str(path))

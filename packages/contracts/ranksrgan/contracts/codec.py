@@ -187,6 +187,7 @@ def scorer_info_to_proto(info: ScorerInfo) -> scoring_pb2.ScorerInfo:
         parameters_hash=info.parameters_hash,
         lowest=info.lowest,
         highest=info.highest,
+        model_version=info.model_version,
     )
 
 
@@ -201,6 +202,7 @@ def scorer_info_from_proto(message: scoring_pb2.ScorerInfo) -> ScorerInfo:
         parameters_hash=message.parameters_hash,
         lowest=message.lowest,
         highest=message.highest,
+        model_version=message.model_version,
     )
 
 
@@ -211,6 +213,7 @@ def upscaler_info_to_proto(info: UpscalerInfo) -> super_resolution_pb2.ModelInfo
         scale=info.scale,
         architecture=info.architecture,
         parameters_hash=info.parameters_hash,
+        model_version=info.model_version,
     )
 
 
@@ -221,6 +224,7 @@ def upscaler_info_from_proto(message: super_resolution_pb2.ModelInfo) -> Upscale
         scale=message.scale,
         architecture=message.architecture,
         parameters_hash=message.parameters_hash,
+        model_version=message.model_version,
     )
 
 

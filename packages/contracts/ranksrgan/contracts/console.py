@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ranksrgan.contracts.errors import RankSRGANError
+from ranksrgan.contracts.serving.model_repository import RepositorySettings
 
 
 def run(main: Callable[[], int]) -> int:
@@ -102,6 +103,34 @@ def serve_options(arguments: argparse.Namespace) -> ServeOptions:
         "max_pixels": arguments.max_pixels,
         "max_message_bytes": arguments.max_message_mib * 2**20,
     }
+
+
+def add_repository_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a server that offers a model repository."""
+    parser.add_argument(
+        "--models",
+        metavar="ROOT",
+        type=Path,
+        help="offer ROOT/NAME/VERSION/model.safetensors; the highest VERSION is NAME",
+    )
+    parser.add_argument(
+        "--poll",
+        metavar="SECONDS",
+        type=whole_number(1),
+        help="look at ROOT so often for what is new (default: never)",
+    )
+    parser.add_argument(
+        "--manage-models",
+        action="store_true",
+        help="let clients load, unload and reload models",
+    )
+
+
+def repository_settings(arguments: argparse.Namespace) -> RepositorySettings:
+    """The values of `add_repository_flags`."""
+    return RepositorySettings(
+        root=arguments.models, poll=arguments.poll, manage=arguments.manage_models
+    )
 
 
 def _add_named(

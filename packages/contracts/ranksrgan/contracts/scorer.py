@@ -23,6 +23,7 @@ class ScorerInfo:
             sufficient (NIQE wants two blocks); the scorer itself raises `ImageTooSmall`.
         parameters_hash: sha256 in hex of the parameters behind the score, empty if there are none.
         lowest, highest: bounds of the scores; infinite where there is none.
+        model_version: in the model repository that it is served from; empty if it is of none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ScorerInfo:
     parameters_hash: str = ""
     lowest: float = -math.inf
     highest: float = math.inf
+    model_version: str = ""
 
 
 @runtime_checkable

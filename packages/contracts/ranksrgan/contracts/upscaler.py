@@ -21,6 +21,7 @@ class UpscalerInfo:
         scale: output side divided by input side.
         architecture: the network's name (``"srresnet"``), or the method's (``"bicubic"``).
         parameters_hash: sha256 in hex of the weights, empty if there are none.
+        model_version: in the model repository that it is served from; empty if it is of none.
     """
 
     name: str
@@ -28,6 +29,7 @@ class UpscalerInfo:
     scale: int
     architecture: str
     parameters_hash: str = ""
+    model_version: str = ""
 
 
 @runtime_checkable

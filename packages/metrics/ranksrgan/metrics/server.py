@@ -1,9 +1,11 @@
-"""The metrics service: ``ScoringService`` and ``FeatureService`` over the catalog."""
+"""The metrics service: ``ScoringService`` and ``FeatureService`` over the catalog, and the Open
+Inference Protocol."""
 
 from __future__ import annotations
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.serving.features import FeatureServicer
+from ranksrgan.contracts.serving.inference_protocol import InferenceServicer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics.catalog import MetricCatalog
 
@@ -21,6 +23,7 @@ def serve(listen: str, *, workers: int, queue: int, max_pixels: int, max_message
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
     catalog = MetricCatalog()
     servicers = [
-        kind(catalog, max_pixels=max_pixels) for kind in (ScoringServicer, FeatureServicer)
+        kind(catalog, max_pixels=max_pixels)
+        for kind in (ScoringServicer, FeatureServicer, InferenceServicer)
     ]
     return rpc.serve(listen, servicers, limits)

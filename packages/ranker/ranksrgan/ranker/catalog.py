@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.serving.loaded_models import LoadedModels
 from ranksrgan.ranker.ensemble import RankerEnsemble
 from ranksrgan.ranker.scorer import Ranker
 
@@ -15,23 +16,42 @@ class RankerCatalog:
 
     Args:
         rankers: or ensembles of them; each is offered under its key, whatever its own name was.
+        models: what is loaded of a model repository; None for none.
+
+    Raises:
+        InvalidInput: a name stands for a Ranker and for a model of the repository.
     """
 
-    def __init__(self, rankers: Mapping[str, Ranker | RankerEnsemble]) -> None:
+    def __init__(
+        self,
+        rankers: Mapping[str, Ranker | RankerEnsemble],
+        models: LoadedModels[Ranker] | None = None,
+    ) -> None:
         self._rankers = {name: ranker.named(name) for name, ranker in rankers.items()}
+        self._models = models
+        for name in self._rankers:
+            if models is not None and models.get(name) is not None:
+                raise InvalidInput(
+                    f"{name} is a model of the repository too; give one another name",
+                    field="ranker",
+                )
 
     def infos(self) -> list[ScorerInfo]:
-        return [ranker.info for ranker in self._rankers.values()]
+        loaded = [] if self._models is None else self._models.serving()
+        return [ranker.info for ranker in [*self._rankers.values(), *loaded]]
 
     def open(self, name: str) -> Scorer:
-        """The Ranker of that name.
+        """The Ranker of that name; it stays what it is for as long as it is held.
 
         Raises:
             UnknownName: there is none; the message lists those there are.
         """
-        if name not in self._rankers:
+        found: Scorer | None = self._rankers.get(name)
+        if found is None and self._models is not None:
+            found = self._models.get(name)
+        if found is None:
+            there = ", ".join(info.name for info in self.infos())
             raise UnknownName(
-                f"no ranker {name!r} here; there is {', '.join(self._rankers) or 'none'}",
-                field="scorer",
+                f"no ranker {name!r} here; there is {there or 'none'}", field="scorer"
             )
-        return self._rankers[name]
+        return found

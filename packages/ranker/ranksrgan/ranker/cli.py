@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="score, differentiate and train over gRPC")
     meaning = "weights (PATH?head=ma for one of several heads), and the name that clients use"
     console.add_named_paths(serve, "--ranker", meaning, required=False)
+    console.add_repository_flags(serve)
     serve.add_argument(
         "--data-root",
         metavar="DIR",
@@ -147,6 +148,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         arguments.listen,
         arguments.ranker,
         arguments.data_root,
+        console.repository_settings(arguments),
         trainings=arguments.trainings,
         **console.serve_options(arguments),
     )

@@ -184,10 +184,11 @@ class Ranker:
         maps = network.features(self._prepare(images))
         return {f"stage{stage}": found.to(images.device) for stage, found in enumerate(maps)}
 
-    def named(self, name: str) -> Ranker:
-        """The same Ranker, weights shared, under another name."""
+    def named(self, name: str, model_version: str = "") -> Ranker:
+        """The same Ranker, weights shared, under another name and as that version of a model."""
         twin = object.__new__(Ranker)
-        twin.__dict__ = {**self.__dict__, "_info": replace(self._info, name=name)}
+        info = replace(self._info, name=name, model_version=model_version)
+        twin.__dict__ = {**self.__dict__, "_info": info}
         return twin
 
     def _prepare(self, images: Tensor) -> Tensor:
@@ -229,14 +230,34 @@ def load_ranker(
         InvalidInput: ``higher_is_better`` contradicts the file; no such device.
         UnknownName: no such head.
     """
-    weights = load_weights(Path(path))
+    return _ranker_of(
+        load_weights(Path(path)),
+        name=name,
+        device=device,
+        head=head,
+        higher_is_better=higher_is_better,
+        batch_statistics=batch_statistics,
+        precision=precision,
+    )
+
+
+def _ranker_of(
+    weights: Weights,
+    *,
+    name: str = "ranker",
+    device: str,
+    head: str | None,
+    higher_is_better: bool | None,
+    batch_statistics: bool,
+    precision: Precision,
+) -> Ranker:
     network = load_network(weights)
     heads = read_heads(weights, network.heads)
-    index = 0 if head is None else find_head(heads, head, str(path))
+    index = 0 if head is None else find_head(heads, head, str(weights.path))
     stated = heads[index].higher_is_better
     if stated is not None and higher_is_better not in (None, stated):
         raise InvalidInput(
-            f"{path} says higher_is_better={str(stated).lower()}; leave the option out",
+            f"{weights.path} says higher_is_better={str(stated).lower()}; leave the option out",
             field="higher_is_better",
         )
     return Ranker(
@@ -265,25 +286,31 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
         raise InvalidInput(
             "ranker: name the weights file, as in runs/ranker/ranker.safetensors", field="ranker"
         )
+    return ranker_of(load_weights(Path(argument)), options)
+
+
+def ranker_of(weights: Weights, options: Mapping[str, str]) -> Ranker:
+    """The Ranker of weights that have been read; options and errors as in `open_ranker`."""
+    where = weights.path
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InvalidInput(
-            f"{argument}: unknown option {unknown[0]}; a ranker takes {', '.join(_OPTIONS)}",
+            f"{where}: unknown option {unknown[0]}; a ranker takes {', '.join(_OPTIONS)}",
             field=unknown[0],
         )
     direction = options.get("higher_is_better")
     if direction not in (None, "true", "false"):
         raise InvalidInput(
-            f"{argument}: higher_is_better is true or false, not {direction!r}",
+            f"{where}: higher_is_better is true or false, not {direction!r}",
             field="higher_is_better",
         )
     statistics = options.get("statistics", "running")
     if statistics not in ("running", "batch"):
         raise InvalidInput(
-            f"{argument}: statistics is running or batch, not {statistics!r}", field="statistics"
+            f"{where}: statistics is running or batch, not {statistics!r}", field="statistics"
         )
-    return load_ranker(
-        Path(argument),
+    return _ranker_of(
+        weights,
         device=options.get("device", "auto"),
         head=options.get("head"),
         higher_is_better=None if direction is None else direction == "true",

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.joining import Joining, joining_of
+from ranksrgan.contracts.serving.loaded_models import LoadedModels
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 
 class UpscalerCatalog:
@@ -17,25 +19,51 @@ class UpscalerCatalog:
 
     Args:
         upscalers: by name. What each calls itself (a path on the server, say) stays private.
+        models: what is loaded of a model repository; None for none.
+
+    Raises:
+        InvalidInput: a name stands for an upscaler and for a model of the repository.
     """
 
-    def __init__(self, upscalers: Mapping[str, Upscaler]) -> None:
-        self._upscalers = {name: _Renamed(upscaler, name) for name, upscaler in upscalers.items()}
+    def __init__(
+        self,
+        upscalers: Mapping[str, Upscaler],
+        models: LoadedModels[GeneratorUpscaler] | None = None,
+    ) -> None:
+        self._upscalers = {name: _named(upscaler, name) for name, upscaler in upscalers.items()}
+        self._models = models
+        for name in self._upscalers:
+            if models is not None and models.get(name) is not None:
+                raise InvalidInput(
+                    f"{name} is a model of the repository too; give one another name", field=name
+                )
 
     def infos(self) -> list[UpscalerInfo]:
-        return [upscaler.info for upscaler in self._upscalers.values()]
+        loaded = [] if self._models is None else self._models.serving()
+        return [upscaler.info for upscaler in [*self._upscalers.values(), *loaded]]
 
     def open(self, name: str) -> Upscaler:
-        """The upscaler of that name.
+        """The upscaler of that name; it stays what it is for as long as it is held.
 
         Raises:
             UnknownName: there is none; lists those that there are.
         """
-        if name not in self._upscalers:
+        found = self._upscalers.get(name)
+        if found is None and self._models is not None:
+            found = self._models.get(name)
+        if found is None:
             raise UnknownName(
-                f"there is no model {name!r}: it is one of {', '.join(self._upscalers)}", field=name
+                f"there is no model {name[:120]!r}: it is one of "
+                f"{', '.join(info.name for info in self.infos())}",
+                field="model",
             )
-        return self._upscalers[name]
+        return found
+
+
+def _named(upscaler: Upscaler, name: str) -> Upscaler:
+    if isinstance(upscaler, GeneratorUpscaler):
+        return upscaler.named(name)
+    return _Renamed(upscaler, name)
 
 
 class _Renamed:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from ranksrgan.contracts.console import (
     add_named_paths,
     add_named_specs,
+    add_repository_flags,
     add_serve_flags,
+    repository_settings,
     run,
     serve_options,
     whole_number,
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add_named_paths(
         serve, "--model", "weights to enlarge with, and the name that clients use", required=False
     )
+    add_repository_flags(serve)
     serve.add_argument(
         "--data-root",
         metavar="DIR",
@@ -178,6 +181,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         arguments.model,
         arguments.data_root,
         arguments.ranker,
+        repository_settings(arguments),
         trainings=arguments.trainings,
         **serve_options(arguments),
     )

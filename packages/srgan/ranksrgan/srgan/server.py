@@ -11,6 +11,7 @@ ROOT/operations/        trainings, running and done
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,16 @@ from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
 )
+from ranksrgan.contracts.serving.loaded_models import LoadedModels, open_models
+from ranksrgan.contracts.serving.model_repository import RepositorySettings
+from ranksrgan.contracts.serving.models import model_servicers
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
-from ranksrgan.srgan.upscaling.upscaler import open_generator
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator, upscaler_of
 
 
 def serve(
@@ -36,6 +40,7 @@ def serve(
     models: Mapping[str, Path],
     data_root: Path | None,
     rankers: Mapping[str, str],
+    repository: RepositorySettings,
     *,
     trainings: int,
     workers: int,
@@ -50,10 +55,11 @@ def serve(
     Args:
         listen: the address.
         models: weights by the name that clients use; all are loaded before anything is served.
-            Without any there is no ``SuperResolutionService``.
+            Without any, and without a repository, there is no ``SuperResolutionService``.
         data_root: see the module's head; without it there is no ``GeneratorTrainingService``.
         rankers: specs for `open_scorer` (weights, or services at their addresses) by the names by
             which clients may use them as a loss. A training opens them when it begins.
+        repository: models with versions, offered beside those.
         trainings: generators trained at a time; more wait.
         workers: requests worked on at a time.
         queue: requests that may wait.
@@ -61,7 +67,8 @@ def serve(
         max_message_bytes: of one request.
 
     Raises:
-        InvalidCheckpoint: a file is not a generator's; nothing is served then.
+        InvalidCheckpoint: a file is not a generator's; nothing is served then. Of a repository,
+            only if it holds no other.
         InvalidInput: nothing to serve, a Ranker without a data root or with an impossible name,
             ``data_root`` is no folder.
         AddressInUse: another server has the address, or the trainings of this root.
@@ -71,30 +78,42 @@ def serve(
             "a Ranker is for trainings, and they are in a data root: --data-root DIR",
             field="ranker",
         )
-    servicers: list[rpc.Servicer] = []
-    if models:
-        catalog = UpscalerCatalog(
-            {name: open_generator(str(path), {}) for name, path in models.items()}
-        )
-        servicers.append(
-            SuperResolutionServicer(
-                catalog,
-                upscale_picture,
-                max_pixels=max_pixels,
-                streams=UpscaleStreams(enlargement_for),
-            )
-        )
+    loaded = open_models(repository, upscaler_of, GeneratorUpscaler.named)
+    servicers = _servicers(models, loaded, repository, max_pixels)
     specs = {check_id(name, "ranker"): from_anywhere(spec) for name, spec in rankers.items()}
     limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
-    return serve_and_train(
-        listen,
-        servicers,
-        _trainings(specs),
-        data_root,
-        model_flag="--model",
-        running=trainings,
-        limits=limits,
-    )
+    with nullcontext() if loaded is None else loaded.polling(repository.poll):
+        return serve_and_train(
+            listen,
+            servicers,
+            _trainings(specs),
+            data_root,
+            model_flag="--model",
+            running=trainings,
+            limits=limits,
+        )
+
+
+def _servicers(
+    models: Mapping[str, Path],
+    loaded: LoadedModels[GeneratorUpscaler] | None,
+    repository: RepositorySettings,
+    max_pixels: int,
+) -> list[rpc.Servicer]:
+    """What is served over models that are named one by one and those of a repository."""
+    if not models and loaded is None:
+        return []
+    named = {name: open_generator(str(path), {}) for name, path in models.items()}
+    catalog = UpscalerCatalog(named, loaded)
+    return [
+        SuperResolutionServicer(
+            catalog,
+            upscale_picture,
+            max_pixels=max_pixels,
+            streams=UpscaleStreams(enlargement_for),
+        ),
+        *model_servicers(catalog, loaded, repository, max_pixels),
+    ]
 
 
 def _trainings(rankers: Mapping[str, str]) -> TrainingKind[dict[str, Any]]:

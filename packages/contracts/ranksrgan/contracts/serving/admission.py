@@ -25,6 +25,7 @@ from ranksrgan.contracts.errors import (
     ServiceUnavailable,
 )
 from ranksrgan.contracts.serving.devices import Devices
+from ranksrgan.contracts.serving.methods import WITHOUT_A_PLACE
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
 from ranksrgan.contracts.serving.turn import CallEnd, Turn, taking
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from ranksrgan.contracts.rpc import ServerLimits
 
     Handler = grpc.RpcMethodHandler[Any, Any]
-
-# Methods that only wait for something; a place to work in is not for them.
-_WAITING = frozenset({"/google.longrunning.Operations/WaitOperation"})
 
 # Methods that take a file in many requests, and give another in many responses.
 _FILES = frozenset({"/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream"})
@@ -104,7 +102,7 @@ class Admission(grpc.ServerInterceptor):
     def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
             with self._call(method, context) as call:
-                if method in _WAITING:
+                if method in WITHOUT_A_PLACE:
                     with self._waiter():
                         return behaviour(_only(requests), context)
                 with self._ticket():

@@ -17,7 +17,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
-from ranksrgan.contracts.serving.turn import compute
+from ranksrgan.contracts.serving.on_device import gradient_on_device, score_on_device
 from ranksrgan.contracts.v1 import (
     scoring_pb2,
     scoring_pb2_grpc,
@@ -62,7 +62,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         images, references = read_images(request.images, request.references, self._max_pixels)
         scores: list[float] = []
         for batch, batch_references in batches(images, references):
-            scores += _score(scorer, request.scorer, batch, batch_references).tolist()
+            scores += score_on_device(scorer, request.scorer, batch, batch_references).tolist()
         return scoring_pb2.ScoreResponse(scores=scores)
 
     def ScoreStream(
@@ -90,9 +90,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         response = scoring_pb2.ScoreGradientResponse()
         found: list[Tensor] = []
         for batch, batch_references in batches(images, references):
-            scores, gradients = compute(
-                scorer, request.scorer, "gradient", scorer.gradient, batch, batch_references
-            )
+            scores, gradients = gradient_on_device(scorer, request.scorer, batch, batch_references)
             response.scores.extend(scores.tolist())
             found.extend(gradients)
         if not codec.put_tensors(found, request.gradients, "gradients"):
@@ -106,12 +104,4 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         if request.HasField("reference"):
             reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
         against = None if reference is None else reference[None]
-        return float(_score(scorer, request.scorer, image[None], against))
-
-
-def _score(scorer: Scorer, name: str, images: Tensor, references: Tensor | None) -> Tensor:
-    def score(images: Tensor, references: Tensor | None = None) -> tuple[Tensor]:
-        return (scorer.score(images, references),)
-
-    (scores,) = compute(scorer, name, "score", score, images, references)
-    return scores
+        return float(score_on_device(scorer, request.scorer, image[None], against))

@@ -12,7 +12,7 @@ from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches
-from ranksrgan.contracts.serving.turn import compute
+from ranksrgan.contracts.serving.on_device import UpscalerOnDevice
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
@@ -68,7 +68,7 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
     def Upscale(
         self, request: super_resolution_pb2.UpscaleRequest, context: grpc.ServicerContext
     ) -> super_resolution_pb2.UpscaleResponse:
-        upscaler = _OnDevice(self._catalog.open(request.model), request.model)
+        upscaler = UpscalerOnDevice(self._catalog.open(request.model), request.model)
         if not request.images:
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
@@ -102,22 +102,3 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         if self._streams is None:
             raise NotSupported("this server takes no streams of images")
         return self._streams.answer(request_iterator, self._catalog.open)
-
-
-class _OnDevice:
-    """An upscaler that works in the thread of its device, joined with those of other calls."""
-
-    def __init__(self, upscaler: Upscaler, name: str) -> None:
-        self._upscaler = upscaler
-        self._name = name
-
-    @property
-    def info(self) -> UpscalerInfo:
-        return self._upscaler.info
-
-    def upscale(self, images: Tensor) -> Tensor:
-        def upscale(images: Tensor) -> tuple[Tensor]:
-            return (self._upscaler.upscale(images),)
-
-        (enlarged,) = compute(self._upscaler, self._name, "upscale", upscale, images)
-        return enlarged

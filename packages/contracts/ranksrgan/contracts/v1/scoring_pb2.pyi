@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ScorerInfo(_message.Message):
-    __slots__ = ("name", "version", "higher_is_better", "needs_reference", "differentiable", "min_side", "parameters_hash", "lowest", "highest")
+    __slots__ = ("name", "version", "higher_is_better", "needs_reference", "differentiable", "min_side", "parameters_hash", "lowest", "highest", "model_version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class ScorerInfo(_message.Message):
     PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     LOWEST_FIELD_NUMBER: _ClassVar[int]
     HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     higher_is_better: bool
@@ -28,7 +29,8 @@ class ScorerInfo(_message.Message):
     parameters_hash: str
     lowest: float
     highest: float
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., needs_reference: _Optional[bool] = ..., differentiable: _Optional[bool] = ..., min_side: _Optional[int] = ..., parameters_hash: _Optional[str] = ..., lowest: _Optional[float] = ..., highest: _Optional[float] = ...) -> None: ...
+    model_version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., needs_reference: _Optional[bool] = ..., differentiable: _Optional[bool] = ..., min_side: _Optional[int] = ..., parameters_hash: _Optional[str] = ..., lowest: _Optional[float] = ..., highest: _Optional[float] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class ListScorersRequest(_message.Message):
     __slots__ = ("scorers",)

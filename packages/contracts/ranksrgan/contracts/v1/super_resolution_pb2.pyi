@@ -8,18 +8,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "scale", "architecture", "parameters_hash")
+    __slots__ = ("name", "version", "scale", "architecture", "parameters_hash", "model_version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     scale: int
     architecture: str
     parameters_hash: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., scale: _Optional[int] = ..., architecture: _Optional[str] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
+    model_version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., scale: _Optional[int] = ..., architecture: _Optional[str] = ..., parameters_hash: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ("models",)

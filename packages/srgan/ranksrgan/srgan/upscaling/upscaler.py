@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -12,14 +13,15 @@ from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import hash_tensors
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.srgan.generators.architectures import load_generator
+from ranksrgan.srgan.generators.architectures import ARCHITECTURES
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.parts import Parts
+from ranksrgan.srgan.network_files import network_of
 from ranksrgan.srgan.upscaling.layout import Layout
 from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, agreement, in_bfloat16, in_float16
 from ranksrgan.srgan.upscaling.tiling import Box, Tile, crop
@@ -150,6 +152,13 @@ class GeneratorUpscaler:
         """Tile by tile: no image knows of another."""
         return Joining("exactly", self._device)
 
+    def named(self, name: str, model_version: str = "") -> GeneratorUpscaler:
+        """The same upscaler, weights shared, under another name and as that version of a model."""
+        twin = object.__new__(GeneratorUpscaler)
+        info = replace(self._info, name=name, model_version=model_version)
+        twin.__dict__ = {**self.__dict__, "_info": info}
+        return twin
+
     def upscale(self, images: Tensor) -> Tensor:
         """Enlarge images; the result of each is the same whatever else the batch holds.
 
@@ -236,6 +245,13 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
         InvalidCheckpoint: see `load_generator`.
         NotSupported: see `GeneratorUpscaler`.
     """
+    return upscaler_of(load_weights(Path(argument)), options, name=argument)
+
+
+def upscaler_of(
+    weights: Weights, options: Mapping[str, str], *, name: str | None = None
+) -> GeneratorUpscaler:
+    """The upscaler of weights that have been read; options and errors as in `open_generator`."""
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InvalidInput(
@@ -243,8 +259,8 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
             field=unknown[0],
         )
     return GeneratorUpscaler(
-        load_generator(Path(argument)),
-        name=argument,
+        network_of(weights, ARCHITECTURES),
+        name=name,
         device=options.get("device", "cpu"),
         memory=parse_memory(options["memory"]) if "memory" in options else None,
         tile=_whole_number(options, "tile"),
