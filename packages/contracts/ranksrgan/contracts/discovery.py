@@ -30,8 +30,8 @@ from urllib.parse import parse_qsl
 from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES, load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
 from ranksrgan.contracts.pairs import PairSelection, PairSource
-from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
 Opener = Callable[[str, Mapping[str, str]], Any]
 SumOpener = Callable[[str, Callable[[str], Scorer]], Scorer]
@@ -134,6 +134,31 @@ def open_upscaler(spec: str, *, timeout: float = 300.0, retry_for: float = 0.0) 
     return cast(Upscaler, _open_local(spec, UPSCALERS, weights_entry="generator", kind="generator"))
 
 
+def list_scorers(service: str, *, timeout: float = 10.0) -> list[ScorerInfo]:
+    """What a service offers to `open_scorer`, each under its ``info.name`` behind the address.
+
+    Args:
+        service: ``grpc://HOST:PORT`` or ``unix:///PATH.sock``.
+        timeout: seconds the answer may take.
+
+    Raises:
+        InvalidInput: a malformed address.
+        ServiceUnavailable: nobody answers there.
+        DeadlineExceeded: no answer in time.
+        NotSupported: it scores nothing.
+    """
+    from ranksrgan.contracts import client
+
+    return client.list_scorers(_service_address(service), timeout=timeout)
+
+
+def list_upscalers(service: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:
+    """What a service offers to `open_upscaler`. Args and errors as in `list_scorers`."""
+    from ranksrgan.contracts import client
+
+    return client.list_upscalers(_service_address(service), timeout=timeout)
+
+
 def open_pair_source(
     spec: str, *, timeout: float = 120.0, retry_for: float = 60.0, **options: str
 ) -> PairSource:
@@ -204,6 +229,12 @@ def parse_options(text: str, spec: str) -> dict[str, str]:
     if len(options) != len(pairs):
         raise InvalidInput(f"{spec}: an option is given twice", field=spec)
     return options
+
+
+def _service_address(service: str) -> str:
+    if not is_remote(service):
+        raise InvalidInput(f"{service}: write grpc://HOST:PORT or unix:///PATH.sock", field=service)
+    return parse_remote(f"{service.rstrip('/')}/any").address
 
 
 def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:
