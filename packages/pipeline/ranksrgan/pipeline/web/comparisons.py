@@ -151,7 +151,8 @@ class Comparisons:
 
 def safe_stem(name: str) -> str:
     """What of a file's name, without suffix, can stand in any file's name: ``image`` at least."""
-    stem = re.split(r"[\\/]", name)[-1].rpartition(".")[0] or name
+    last = re.split(r"[\\/]", name)[-1]
+    stem = last.rpartition(".")[0] or last
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._")[:64] or "image"
 
 

@@ -60,29 +60,21 @@ def standings(ballots: Sequence[Ballot]) -> list[Standing]:
         Vote(ballot.showing.left, ballot.showing.right, _OUTCOME[ballot.choice])
         for ballot in ballots
     ]
-    strengths: dict[str, tuple[float, float, float]] = {}
+    strengths: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     with suppress(UndefinedScore):
         fitted = bradley_terry(votes, prior=_PRIOR)
-        scores = fitted.scores()
-        strengths = {
-            method: (scores[method], *interval) for method, interval in fitted.intervals().items()
-        }
+        strengths, intervals = fitted.scores(), fitted.intervals()
     outcomes = Counter(
         (method, outcome)
         for left, right, result in votes
         for method, outcome in ((left, result), (right, 1 - result))
     )
-    found = [
-        Standing(
-            method,
-            rating,
-            *strengths.get(method, (None, None, None)),
-            wins=outcomes[method, 1.0],
-            ties=outcomes[method, 0.5],
-            losses=outcomes[method, 0.0],
-        )
-        for method, rating in elo(votes).scores.items()
-    ]
+    found = []
+    for method, rating in elo(votes).scores.items():
+        lowest, highest = intervals.get(method, (None, None))
+        counts = (outcomes[method, outcome] for outcome in (1.0, 0.5, 0.0))
+        found.append(Standing(method, rating, strengths.get(method), lowest, highest, *counts))
     return sorted(found, key=lambda standing: -standing.elo)
 
 

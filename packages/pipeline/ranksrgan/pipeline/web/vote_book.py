@@ -79,6 +79,9 @@ class VoteBook:
                 raise InvalidDataset(
                     f"{path} is of format {version}; this version reads {_FORMAT}", field=str(path)
                 )
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if version == 0 and tables:
+                raise InvalidDataset(f"{path} holds something else than votes", field=str(path))
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA user_version = {_FORMAT}")

@@ -226,7 +226,6 @@ function prepare() {
   byId("right").value = "bicubic";
   sides.chosen = false;
   byId("outcome").hidden = false;
-  byId("outcome").style.setProperty("--shape", `${report.width} / ${report.height}`);
 }
 
 function makeTile({ key, label }) {
@@ -370,13 +369,18 @@ function bestOf(judge) {
 function scoreCell(piece, best) {
   if (piece === undefined) return make("td", {}, make("span", { class: "quiet", title: "An original is not compared with itself" }, "–"));
   if (piece.state === "done") {
-    const text = typeof piece.value === "number" ? piece.value.toFixed(Math.abs(piece.value) >= 100 ? 1 : 3) : piece.value;
+    const text = typeof piece.value === "number" ? piece.value.toFixed(digits(piece.value)) : piece.value;
     return piece.value === best
       ? make("td", { class: "best" }, text, make("span", { class: "unseen" }, " (best)"))
       : make("td", {}, text);
   }
   const words = { waiting: "…", running: "…", cancelled: "–", failed: "failed" };
   return make("td", { class: piece.state === "failed" ? "failed" : "quiet", title: piece.error?.message ?? null }, words[piece.state]);
+}
+
+function digits(value) {
+  if (Math.abs(value) >= 100) return 1;
+  return Math.abs(value) >= 1 ? 3 : 4;
 }
 
 // --- Messages ---------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ function leave() {
 }
 
 function randomName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(6));
+  const bytes = crypto.getRandomValues(new Uint8Array(5));
   return `anonymous-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
@@ -145,10 +145,10 @@ const keys = {
   Delete: () => undo(),
 };
 
-// Before the views see them: here arrows vote, and the pointer moves the images.
+// Here arrows vote; with Shift they move the images.
 addEventListener("keydown", (event) => {
-  if (byId("main").hidden || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-  if (event.key in keys) {
+  if (byId("main").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key in keys && !event.shiftKey) {
     event.preventDefault();
     event.stopPropagation();
     if (!event.repeat) keys[event.key]();

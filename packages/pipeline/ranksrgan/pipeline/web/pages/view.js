@@ -57,7 +57,7 @@ export class View {
     if (this.#layers.get(layer) !== image) return; // another one came after
     [this.width, this.height] = [width, height];
     layer.replaceChildren(image);
-    this.draw();
+    this.camera.dispatchEvent(new Event("move")); // what fits may have changed
   }
 
   clear() {
