@@ -96,6 +96,17 @@ def parse_remote(spec: str) -> RemoteName:
     return RemoteName(address, name)
 
 
+def service_address(service: str) -> str:
+    """``grpc://HOST:PORT`` or ``unix:///PATH.sock`` as gRPC wants it.
+
+    Raises:
+        InvalidInput: neither of the two.
+    """
+    if not is_remote(service):
+        raise InvalidInput(f"{service}: write grpc://HOST:PORT or unix:///PATH.sock", field=service)
+    return parse_remote(f"{service.rstrip('/')}/any").address
+
+
 def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
     """Open a scorer by name, weights file or service address, or a weighted sum of such.
 
@@ -149,14 +160,14 @@ def list_scorers(service: str, *, timeout: float = 10.0) -> list[ScorerInfo]:
     """
     from ranksrgan.contracts import client
 
-    return client.list_scorers(_service_address(service), timeout=timeout)
+    return client.list_scorers(service_address(service), timeout=timeout)
 
 
 def list_upscalers(service: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:
     """What a service offers to `open_upscaler`. Args and errors as in `list_scorers`."""
     from ranksrgan.contracts import client
 
-    return client.list_upscalers(_service_address(service), timeout=timeout)
+    return client.list_upscalers(service_address(service), timeout=timeout)
 
 
 def open_pair_source(
@@ -229,12 +240,6 @@ def parse_options(text: str, spec: str) -> dict[str, str]:
     if len(options) != len(pairs):
         raise InvalidInput(f"{spec}: an option is given twice", field=spec)
     return options
-
-
-def _service_address(service: str) -> str:
-    if not is_remote(service):
-        raise InvalidInput(f"{service}: write grpc://HOST:PORT or unix:///PATH.sock", field=service)
-    return parse_remote(f"{service.rstrip('/')}/any").address
 
 
 def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:

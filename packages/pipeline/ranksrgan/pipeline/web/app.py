@@ -58,8 +58,8 @@ def make_app(
         limits: of comparisons.
     """
     limits = limits or Limits()
-    folder = tempfile.TemporaryDirectory(prefix="ranksrgan-web-")
     known = Services(services)
+    folder = tempfile.TemporaryDirectory(prefix="ranksrgan-web-")
     comparisons = Comparisons(known, Path(folder.name), limits)
 
     @asynccontextmanager
@@ -124,21 +124,19 @@ def serve(
     book = VoteBook(votes) if opened else None
     if host not in LOOPBACK:
         log.warning("listening on %s, not only on loopback: whoever reaches it may use it", host)
-    app = make_app(services, opened, book, hosts=[host, *hosts], limits=limits)
     for study in opened.values():
         log.info("study %s: %d contents, %d pairs", study.name, len(study.images), len(study.pairs))
-    config = uvicorn.Config(
-        app,
-        limit_concurrency=_CONCURRENT,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
     with _listen(host, int(port)) as listening:
-        log.info(
-            "the page is at http://%s:%d", listen.rpartition(":")[0], listening.getsockname()[1]
+        config = uvicorn.Config(
+            make_app(services, opened, book, hosts=[host, *hosts], limits=limits),
+            limit_concurrency=_CONCURRENT,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
         )
+        bound = listening.getsockname()[1]
+        log.info("the page is at http://%s:%d", listen.rpartition(":")[0], bound)
         # uvicorn ends what is under way, and then raises the signal that ended it once more.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         uvicorn.Server(config).run([listening])

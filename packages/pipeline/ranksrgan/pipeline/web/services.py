@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ranksrgan.contracts.discovery import list_scorers, list_upscalers
+from ranksrgan.contracts.discovery import list_scorers, list_upscalers, service_address
 from ranksrgan.contracts.errors import RankSRGANError, UnknownName
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.upscaler import UpscalerInfo
@@ -47,9 +47,14 @@ class Services:
 
     Args:
         addresses: by role; a role without one is not offered.
+
+    Raises:
+        InvalidInput: not an address.
     """
 
     def __init__(self, addresses: Mapping[Role, str]) -> None:
+        for address in addresses.values():
+            service_address(address)
         self._lock = threading.Lock()
         self._offers = {role: Offer(role, addresses[role]) for role in ROLES if role in addresses}
 
