@@ -77,6 +77,7 @@ export class View {
   draw() {
     const scale = this.scale;
     const { clientWidth, clientHeight } = this.frame;
+    this.frame.classList.toggle("moved", this.camera.scale !== null);
     const left = place(clientWidth, this.width * scale, this.camera.x);
     const top = place(clientHeight, this.height * scale, this.camera.y);
     for (const image of this.#layers.values()) {
@@ -92,8 +93,9 @@ export class View {
 
   // Zoom by a factor, keeping what is at a point of the frame (its middle by default).
   zoom(factor, point = null) {
-    const scale = Math.min(CLOSEST, this.scale * factor);
-    if (scale <= this.fitting) {
+    const farthest = Math.min(this.fitting, 1 / devicePixelRatio);
+    const scale = Math.min(CLOSEST, Math.max(farthest, this.scale * factor));
+    if (scale === this.fitting) {
       this.camera.fit();
       return;
     }
@@ -140,7 +142,9 @@ export class View {
     return event.key in actions;
   }
 
+  // Where the page scrolls, the wheel is ours only for a view in focus.
   #wheel(event) {
+    if (this.frame.tabIndex >= 0 && document.activeElement !== this.frame && !event.ctrlKey) return;
     event.preventDefault();
     this.zoom(Math.exp(-event.deltaY / (event.ctrlKey ? 100 : 400)), this.#at(event));
   }
