@@ -57,29 +57,31 @@ function showChoices() {
   fill("models", models.map((model) => ({
     key: model.name,
     label: model.name,
-    note: model.scale === services.scale ? null : `×${model.scale}, not compared`,
+    usable: model.scale === services.scale,
     ticked: true,
-  })), "No service offers models; bicubic interpolation is there always.");
+  })), "No service offers models; bicubic interpolation is there always.", `Of another scale than ×${services.scale}: not compared.`);
   fill("scorers", scorers.map((scorer) => ({
     key: scorer.key,
     label: scorer.name,
-    note: scorer.needs_reference && !isOriginal() ? "needs an original" : null,
+    usable: !scorer.needs_reference || isOriginal(),
     ticked: scorer.role === "ranker" || USUAL.has(scorer.name),
-  })), "No service offers scores.");
+  })), "No service offers scores.", "Grey ones compare with an original.");
 }
 
-function fill(id, choices, none) {
+// Show check boxes; `none` instead if there are none, and `why` if some cannot be used.
+function fill(id, choices, none, why) {
   const kept = recall(`ranksrgan.${id}`, {});
-  const boxes = choices.map(({ key, label, note, ticked }) => {
-    const box = make("input", { type: "checkbox", value: key, disabled: note !== null });
+  const boxes = choices.map(({ key, label, usable, ticked }) => {
+    const box = make("input", { type: "checkbox", value: key, disabled: !usable });
     box.checked = kept[key] ?? ticked;
     box.addEventListener("change", () => {
       remember(`ranksrgan.${id}`, { ...recall(`ranksrgan.${id}`, {}), [key]: box.checked });
     });
-    return make("label", {}, box, ` ${label}`, note === null ? null : make("small", {}, ` ${note}`));
+    return make("label", {}, box, ` ${label}`);
   });
   const focused = document.activeElement?.value;
-  byId(id).replaceChildren(...(boxes.length ? boxes : [make("p", { class: "hint" }, none)]));
+  const note = boxes.length ? (choices.every(({ usable }) => usable) ? null : why) : none;
+  byId(id).replaceChildren(...boxes, ...(note === null ? [] : [make("small", {}, note)]));
   if (focused) byId(id).querySelector(`[value="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -96,10 +98,10 @@ function mostPixels() {
 }
 
 function showLimits() {
-  const mega = (count) => (count / 1e6).toFixed(1).replace(/\.0$/, "");
+  const mega = (count) => `${(count / 1e6).toFixed(1)} megapixels`;
   const bytes = services.limits.upload_bytes / 2 ** 20;
   byId("limits").textContent =
-    `PNG, JPEG, WebP, TIFF or BMP, up to ${mega(mostPixels())} megapixels and ${bytes} MiB`;
+    `PNG, JPEG, WebP, TIFF or BMP, up to ${mega(mostPixels())} and ${bytes} MiB`;
 }
 
 // --- Choosing an image ------------------------------------------------------------------------
