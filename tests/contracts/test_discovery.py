@@ -8,8 +8,21 @@ import torch
 
 from ranksrgan.contracts import discovery, open_scorer
 from ranksrgan.contracts.checkpoint import save_weights
-from ranksrgan.contracts.discovery import SUMS, from_anywhere, is_sum, parse_options
-from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.contracts.discovery import (
+    SUMS,
+    from_anywhere,
+    is_sum,
+    list_scorers,
+    list_upscalers,
+    parse_options,
+    service_address,
+)
+from ranksrgan.contracts.errors import (
+    InvalidInput,
+    NotSupported,
+    ServiceUnavailable,
+    UnknownName,
+)
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics import niqe, rmse
 from ranksrgan.ranker import VGG12
@@ -107,3 +120,25 @@ def test_a_sum_without_the_package_that_makes_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(discovery, "entry_points", lambda **query: [])
     with pytest.raises(UnknownName, match="pip install ranksrgan-metrics"):
         open_scorer("niqe+0.4*rmse")
+
+
+def test_a_service_lists_what_it_offers(start: StartServer, tmp_path: Path) -> None:
+    catalog = Catalog(contrast=Contrast(), spread=Contrast())
+    server = start(ScoringServicer(catalog), address=f"unix:{tmp_path}/s.sock")
+    service = f"unix://{tmp_path}/s.sock"
+    infos = list_scorers(service)
+    assert infos == catalog.infos()
+    assert open_scorer(f"{service}/{infos[0].name}").info == infos[0]
+    with pytest.raises(NotSupported):
+        list_upscalers(service)
+    server.stop()
+    with pytest.raises(ServiceUnavailable):
+        list_scorers(service)
+
+
+def test_addresses_of_services() -> None:
+    assert service_address("grpc://host:1") == service_address("grpc://host:1/") == "host:1"
+    assert service_address("unix:///run/s.sock") == "unix:/run/s.sock"
+    for text in ("host:1", "http://host:1", "grpc://host"):
+        with pytest.raises(InvalidInput, match="write grpc://HOST:PORT"):
+            service_address(text)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from queue import SimpleQueue
@@ -503,6 +504,28 @@ def connect_upscaler(
     answer = connection.call(stub.ListModels, request)
     connection.tensors.offered(answer.shared_tensors)
     return RemoteUpscaler(connection, name, codec.upscaler_info_from_proto(answer.models[0]))
+
+
+def list_scorers(address: str, *, timeout: float = 10.0) -> list[ScorerInfo]:
+    """What the ``ScoringService`` at ``address`` offers, with default options.
+
+    Raises:
+        ServiceUnavailable: nobody answers there.
+        DeadlineExceeded: no answer in time.
+        NotSupported: the server has no such service.
+    """
+    with closing(Connection(address, timeout=timeout, retry_for=0.0)) as connection:
+        stub = scoring_pb2_grpc.ScoringServiceStub(connection.channel())
+        answer = connection.call(stub.ListScorers, scoring_pb2.ListScorersRequest())
+    return [codec.scorer_info_from_proto(info) for info in answer.scorers]
+
+
+def list_upscalers(address: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:
+    """What the ``SuperResolutionService`` at ``address`` offers; raises as `list_scorers`."""
+    with closing(Connection(address, timeout=timeout, retry_for=0.0)) as connection:
+        stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(connection.channel())
+        answer = connection.call(stub.ListModels, super_resolution_pb2.ListModelsRequest())
+    return [codec.upscaler_info_from_proto(info) for info in answer.models]
 
 
 class _ScoreGradient(torch.autograd.Function):

@@ -30,8 +30,8 @@ from urllib.parse import parse_qsl
 from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES, load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
 from ranksrgan.contracts.pairs import PairSelection, PairSource
-from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
 Opener = Callable[[str, Mapping[str, str]], Any]
 SumOpener = Callable[[str, Callable[[str], Scorer]], Scorer]
@@ -96,6 +96,17 @@ def parse_remote(spec: str) -> RemoteName:
     return RemoteName(address, name)
 
 
+def service_address(service: str) -> str:
+    """``grpc://HOST:PORT`` or ``unix:///PATH.sock`` as gRPC wants it.
+
+    Raises:
+        InvalidInput: neither of the two.
+    """
+    if not is_remote(service):
+        raise InvalidInput(f"{service}: write grpc://HOST:PORT or unix:///PATH.sock", field=service)
+    return parse_remote(f"{service.rstrip('/')}/any").address
+
+
 def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
     """Open a scorer by name, weights file or service address, or a weighted sum of such.
 
@@ -132,6 +143,31 @@ def open_upscaler(spec: str, *, timeout: float = 300.0, retry_for: float = 0.0) 
         remote = parse_remote(spec)
         return connect_upscaler(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
     return cast(Upscaler, _open_local(spec, UPSCALERS, weights_entry="generator", kind="generator"))
+
+
+def list_scorers(service: str, *, timeout: float = 10.0) -> list[ScorerInfo]:
+    """What a service offers to `open_scorer`, each under its ``info.name`` behind the address.
+
+    Args:
+        service: ``grpc://HOST:PORT`` or ``unix:///PATH.sock``.
+        timeout: seconds the answer may take.
+
+    Raises:
+        InvalidInput: a malformed address.
+        ServiceUnavailable: nobody answers there.
+        DeadlineExceeded: no answer in time.
+        NotSupported: it scores nothing.
+    """
+    from ranksrgan.contracts import client
+
+    return client.list_scorers(service_address(service), timeout=timeout)
+
+
+def list_upscalers(service: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:
+    """What a service offers to `open_upscaler`. Args and errors as in `list_scorers`."""
+    from ranksrgan.contracts import client
+
+    return client.list_upscalers(service_address(service), timeout=timeout)
 
 
 def open_pair_source(

@@ -1,4 +1,4 @@
-"""The ``ranksrgan`` command: the pipeline here or at services, the demo, the doctor, the assets."""
+"""The ``ranksrgan`` command: the pipeline here or at services, demo, doctor, assets, and the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import console
 from ranksrgan.contracts.errors import RankSRGANError
+from ranksrgan.pipeline.web.cli import add_web
 
 if TYPE_CHECKING:
     from ranksrgan.contracts.operations_client import RemoteOperation
@@ -71,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verify = actions.add_parser("verify", help="check the hashes of what is here")
     verify.add_argument("names", nargs="*", metavar="NAME", help="all that are here by default")
     verify.set_defaults(run=_verify_assets)
+
+    add_web(commands)
 
     arguments = parser.parse_args(argv)
     return console.run(lambda: arguments.run(arguments))

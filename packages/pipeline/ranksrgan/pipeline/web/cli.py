@@ -1,0 +1,110 @@
+"""``ranksrgan web`` and ``ranksrgan web export-votes``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ranksrgan.contracts import atomic, console
+from ranksrgan.contracts.errors import NotSupported, UnknownName
+
+if TYPE_CHECKING:
+    from ranksrgan.pipeline.web.services import Role
+
+_ROLES: tuple[Role, ...] = ("metrics", "srgan", "ranker")
+
+
+def add_web(commands: Any) -> None:
+    """Add the subcommand to what ``add_subparsers`` returned."""
+    web = commands.add_parser("web", help="a page that compares models, and studies with voters")
+    web.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
+    for role in _ROLES:
+        web.add_argument(
+            f"--{role}", metavar="SERVICE", help="its address: grpc://HOST:PORT or unix:///PATH"
+        )
+    console.add_named_paths(
+        web, "--study", "folders of CONTENT/METHOD.png to vote on", required=False
+    )
+    web.add_argument(
+        "--votes", type=Path, default=Path("votes.sqlite"), help="file (default: votes.sqlite)"
+    )
+    web.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="further names that the server is reached by, behind a proxy say",
+    )
+    number = console.whole_number(1)
+    for flag, default, meaning in (
+        ("--max-upload-mib", 32, "of one image file"),
+        ("--max-pixels", 2**20, "of an image to enlarge; an original may have 16 times as many"),
+    ):
+        web.add_argument(
+            flag, type=number, default=default, metavar="N", help=f"{meaning} (default: {default})"
+        )
+    web.set_defaults(run=_serve)
+
+    actions = web.add_subparsers(dest="action", title="without serving")
+    export = actions.add_parser("export-votes", help="votes as the CSV file that rank data reads")
+    export.add_argument("name", help="of the study")
+    export.add_argument("--votes", type=Path, default=Path("votes.sqlite"))
+    export.add_argument("-o", "--output", type=Path, help="CSV file (default: standard output)")
+    export.add_argument(
+        "--images",
+        nargs=2,
+        type=Path,
+        metavar=("STUDY", "FOLDER"),
+        help="also copy the study's images to a folder, named as the votes name them",
+    )
+    export.set_defaults(run=_export_votes)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        from ranksrgan.pipeline.web.app import serve
+        from ranksrgan.pipeline.web.comparisons import Limits
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise NotSupported(
+            f'the page needs {error.name}: pip install "ranksrgan-pipeline[web]"', field="web"
+        ) from error
+    return serve(
+        arguments.listen,
+        {role: getattr(arguments, role) for role in _ROLES if getattr(arguments, role)},
+        arguments.study,
+        arguments.votes,
+        hosts=arguments.allow_host,
+        limits=Limits(upload_bytes=arguments.max_upload_mib * 2**20, pixels=arguments.max_pixels),
+    )
+
+
+def _export_votes(arguments: argparse.Namespace) -> int:
+    from ranksrgan.pipeline.web.study import open_study
+    from ranksrgan.pipeline.web.study_results import copy_versions, votes_csv
+    from ranksrgan.pipeline.web.vote_book import VoteBook
+
+    if not arguments.votes.is_file():
+        raise UnknownName(f"there is no file {arguments.votes}", field="votes")
+    book = VoteBook(arguments.votes)
+    ballots = book.ballots(arguments.name)
+    if not ballots:
+        raise UnknownName(
+            f"{arguments.votes} has no vote of a study {arguments.name}, only of "
+            f"{', '.join(book.studies()) or 'none'}",
+            field="name",
+        )
+    text = votes_csv(ballots)
+    if arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        atomic.write_text(arguments.output, text)
+        print(f"{arguments.output}: {len(ballots)} votes")
+    if arguments.images is not None:
+        source, target = arguments.images
+        count = copy_versions(open_study(arguments.name, source), target)
+        print(f"{target}: {count} images", file=sys.stderr)
+    return 0

@@ -1,0 +1,214 @@
+"""A study: results of several methods on the same contents, of which people compare two at a time.
+
+    STUDY/baboon/srgan.png
+    STUDY/baboon/ranksrgan.png
+    STUDY/comic/srgan.png ...
+
+Which pair a rater sees when, and which of the two is on the left, is drawn by hash from the names
+of the study, the rater and the pair: another order for every rater, the same one whenever that
+rater comes back, and images that are added later change nothing about the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
+from ranksrgan.metrics.score_table import image_name
+
+Side = Literal["left", "right"]
+
+#: What every browser shows.
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,99}")
+_RATER = re.compile(r"\w[\w .'@-]{0,63}")
+
+
+class Pair(NamedTuple):
+    """Two methods on one content, in the order of their names."""
+
+    content: str
+    first: str
+    second: str
+
+
+class Showing(NamedTuple):
+    """A pair as a rater sees it."""
+
+    pair: Pair
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """The images of a study.
+
+    Attributes:
+        name: of the study.
+        images: file by content and method; at least two methods a content, all of one size.
+        sizes: width and height by content.
+    """
+
+    name: str
+    images: Mapping[str, Mapping[str, Path]]
+    sizes: Mapping[str, tuple[int, int]]
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All that there is to compare."""
+        return tuple(
+            Pair(content, first, second)
+            for content, methods in self.images.items()
+            for first, second in combinations(sorted(methods), 2)
+        )
+
+    @cached_property
+    def _by_token(self) -> dict[str, Pair]:
+        return {self.token(pair): pair for pair in self.pairs}
+
+    def token(self, pair: Pair) -> str:
+        """What the browser calls a pair: it says nothing about the methods."""
+        return _draw("pair", self.name, *pair).hex()[:20]
+
+    def pair(self, token: str) -> Pair:
+        """The pair of that token.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        if token not in self._by_token:
+            raise UnknownName(f"the study {self.name} has no pair {token[:40]!r}", field="pair")
+        return self._by_token[token]
+
+    def showing(self, rater: str, pair: Pair) -> Showing:
+        """How a rater sees a pair."""
+        swapped = _draw("side", self.name, rater, *pair)[0] & 1
+        return Showing(pair, *((pair.second, pair.first) if swapped else (pair.first, pair.second)))
+
+    def ahead(self, rater: str, done: Collection[Pair]) -> list[Showing]:
+        """What a rater has yet to see, in the rater's order."""
+        left = [pair for pair in self.pairs if pair not in done]
+        left.sort(key=lambda pair: _draw("order", self.name, rater, *pair))
+        return [self.showing(rater, pair) for pair in left]
+
+
+def open_study(name: str, folder: Path) -> Study:
+    """Read which images a study has.
+
+    Args:
+        name: of the study, for addresses and votes.
+        folder: see the module's head.
+
+    Raises:
+        InvalidInput: ``folder`` is none, or ``name`` is no name.
+        InvalidDataset: no content with two methods, images of one content that differ in size,
+            something that is no image, a link that leads out of the folder, or names that the votes
+            could not tell apart; names it.
+    """
+    _check_name(name, "study")
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder", field=str(folder))
+    images: dict[str, dict[str, Path]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and not place.name.startswith("."):
+            methods = _methods(place, folder)
+            if len(methods) > 1:
+                content = _check_name(place.name, str(place))
+                images[content], sizes[content] = methods, _common_size(methods)
+    if not images:
+        raise InvalidDataset(
+            f"{folder} has nothing to compare: folders of contents with two images or more are "
+            "wanted, CONTENT/METHOD.png",
+            field=str(folder),
+        )
+    _check_items(images, folder)
+    return Study(name, images, sizes)
+
+
+def item_name(content: str, method: str) -> str:
+    """What votes call an image, as rank data expects: ``CONTENT_METHOD``."""
+    return f"{content}_{method}"
+
+
+def check_rater(rater: str) -> str:
+    """The name of a rater without space around it.
+
+    Raises:
+        InvalidInput: it cannot be one.
+    """
+    rater = rater.strip()
+    if not _RATER.fullmatch(rater):
+        raise InvalidInput(
+            "a rater's name has 1 to 64 letters, digits, spaces or . ' @ - _ and begins with a "
+            "letter or digit",
+            field="rater",
+        )
+    return rater
+
+
+def _draw(*names: str) -> bytes:
+    return hashlib.sha256("\0".join(names).encode()).digest()
+
+
+def _methods(place: Path, folder: Path) -> dict[str, Path]:
+    methods: dict[str, Path] = {}
+    for path in sorted(place.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InvalidDataset(f"{path} is a link that leads out of {folder}", field=str(path))
+        method = _check_name(path.stem, str(path))
+        if method in methods:
+            raise InvalidDataset(f"{path}: {method} is there already", field=str(path))
+        methods[method] = path
+    return methods
+
+
+def _common_size(methods: Mapping[str, Path]) -> tuple[int, int]:
+    sizes: dict[tuple[int, int], Path] = {}
+    for path in methods.values():
+        try:
+            with Image.open(path) as image:
+                sizes[image.size] = path
+        except (UnidentifiedImageError, OSError) as error:
+            raise InvalidDataset(f"{path} is not an image: {error}", field=str(path)) from error
+    if len(sizes) > 1:
+        told = ", ".join(f"{path} is {w} x {h}" for (w, h), path in sizes.items())
+        raise InvalidDataset(f"images of one content differ in size: {told}", field=told)
+    return next(iter(sizes))
+
+
+def _check_items(images: Mapping[str, Mapping[str, Path]], folder: Path) -> None:
+    """Who reads ``a_b_c`` takes the longest content that it begins with."""
+    for content, methods in images.items():
+        for method in methods:
+            item = item_name(content, method)
+            others = [other for other in images if item.startswith(f"{other}_")]
+            if max(others, key=len) != content or image_name(item) != item:
+                raise InvalidDataset(
+                    f"{folder / content}: the votes would call {method} {item}, which reads as an "
+                    "image of another content, or of another name; rename one",
+                    field=str(folder / content),
+                )
+
+
+def _check_name(name: str, field: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{field}: {name[:100]!r} is no name: letters, digits, spaces and . _ + ( ) - are, at "
+            "most 100, a letter or digit first",
+            field=field,
+        )
+    return name

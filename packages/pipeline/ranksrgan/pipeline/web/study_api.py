@@ -1,0 +1,165 @@
+"""What the pages of studies ask for. Raters never learn which method made an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.pipeline.web.guard import read_body
+from ranksrgan.pipeline.web.replies import reply
+from ranksrgan.pipeline.web.study import Showing, Study, check_rater
+from ranksrgan.pipeline.web.study_results import standings, votes_csv
+from ranksrgan.pipeline.web.vote_book import Choice, VoteBook
+
+# More than any request of these pages has.
+_BODY_BYTES = 2**12
+
+
+class _VoteRequest(Config):
+    rater: str
+    pair: str
+    choice: Choice
+    milliseconds: Annotated[int, Field(ge=0, le=2**40)]
+
+
+class _UndoRequest(Config):
+    rater: str
+
+
+class StudyApi:
+    """The routes below ``/api`` for studies.
+
+    Args:
+        studies: by name.
+        book: holds their votes; None if there are no studies.
+    """
+
+    def __init__(self, studies: Mapping[str, Study], book: VoteBook | None) -> None:
+        self._studies, self._book = studies, book
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/studies", self.list_studies),
+            Route("/api/studies/{study}/next", self.next),
+            Route("/api/studies/{study}/votes", self.vote, methods=["POST"]),
+            Route("/api/studies/{study}/undo", self.undo, methods=["POST"]),
+            Route("/api/studies/{study}/results", self.results),
+            Route("/api/studies/{study}/votes.csv", self.votes),
+            Route("/api/studies/{study}/images/{pair}/{side}", self.image),
+        ]
+
+    def list_studies(self, request: Request) -> Response:
+        return reply([self._summary(study) for study in self._studies.values()])
+
+    def next(self, request: Request) -> Response:
+        """The pair that the rater of the query sees next, and the images of the one after it."""
+        study, book = self._find(request)
+        return reply(self._next(study, book, check_rater(request.query_params.get("rater", ""))))
+
+    async def vote(self, request: Request) -> Response:
+        """Write a vote, and answer as `next`."""
+        wanted = _parse(_VoteRequest, await read_body(request, _BODY_BYTES))
+        study, book = self._find(request)
+        rater = check_rater(wanted.rater)
+        showing = study.showing(rater, study.pair(wanted.pair))
+
+        def work() -> dict[str, Any]:
+            book.record(study.name, rater, showing, wanted.choice, wanted.milliseconds)
+            return self._next(study, book, rater)
+
+        return reply(await run_in_threadpool(work))
+
+    async def undo(self, request: Request) -> Response:
+        """Take back the rater's last vote, and answer as `next`."""
+        rater = check_rater(_parse(_UndoRequest, await read_body(request, _BODY_BYTES)).rater)
+        study, book = self._find(request)
+
+        def work() -> dict[str, Any]:
+            if not book.undo(study.name, rater):
+                raise InvalidInput(f"{rater} has no vote to take back", field="rater")
+            return self._next(study, book, rater)
+
+        return reply(await run_in_threadpool(work))
+
+    def results(self, request: Request) -> Response:
+        study, book = self._find(request)
+        ballots = book.ballots(study.name)
+        found = [asdict(standing) for standing in standings(ballots)]
+        return reply({**self._summary(study), "standings": found})
+
+    def votes(self, request: Request) -> Response:
+        """All votes as CSV."""
+        study, book = self._find(request)
+        return Response(
+            votes_csv(book.ballots(study.name)),
+            media_type="text/csv",
+            headers={
+                "Content-Disposition": f'attachment; filename="votes-{study.name}.csv"',
+                "Cache-Control": "no-store",
+            },
+        )
+
+    def image(self, request: Request) -> Response:
+        study, _ = self._find(request)
+        pair, side = study.pair(request.path_params["pair"]), request.path_params["side"]
+        if side not in ("left", "right"):
+            raise UnknownName(f"{side[:20]!r} is neither left nor right", field="side")
+        showing = study.showing(check_rater(request.query_params.get("rater", "")), pair)
+        method = showing.left if side == "left" else showing.right
+        return FileResponse(
+            study.images[pair.content][method],
+            # Neither the name of the file nor that of its folder leaves us.
+            headers={"Cache-Control": "private, max-age=3600"},
+        )
+
+    def _find(self, request: Request) -> tuple[Study, VoteBook]:
+        name = request.path_params["study"]
+        study = self._studies.get(name)
+        if study is None or self._book is None:
+            there = ", ".join(self._studies) or "none"
+            raise UnknownName(f"there is no study {name[:80]!r}, only {there}", field="study")
+        return study, self._book
+
+    def _summary(self, study: Study) -> dict[str, Any]:
+        ballots = [] if self._book is None else self._book.ballots(study.name)
+        return {
+            "name": study.name,
+            "contents": len(study.images),
+            "pairs": len(study.pairs),
+            "votes": len(ballots),
+            "raters": len({ballot.rater for ballot in ballots}),
+        }
+
+    def _next(self, study: Study, book: VoteBook, rater: str) -> dict[str, Any]:
+        done = book.done(study.name, rater)
+        ahead = study.ahead(rater, done)
+        shown = [self._describe(study, showing) for showing in ahead[:2]]
+        return {
+            "rater": rater,
+            "done": len(study.pairs) - len(ahead),
+            "total": len(study.pairs),
+            "pair": shown[0] if shown else None,
+            "after": shown[1] if len(shown) > 1 else None,
+        }
+
+    def _describe(self, study: Study, showing: Showing) -> dict[str, Any]:
+        width, height = study.sizes[showing.pair.content]
+        return {"token": study.token(showing.pair), "width": width, "height": height}
+
+
+def _parse(model: type[Any], body: bytes) -> Any:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidInput(f"{where}: {first['msg']}", field=where) from error

@@ -1,0 +1,188 @@
+"""The votes of all studies, in one SQLite file.
+
+Write-ahead logging: people vote while others read. A vote that was answered is on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput, Overloaded
+from ranksrgan.pipeline.web.study import Pair, Showing
+
+Choice = Literal["left", "right", "tie"]
+
+_FORMAT = 1
+
+# A pair has one vote a rater, whichever side its methods were on.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS vote (
+    id INTEGER PRIMARY KEY,
+    study TEXT NOT NULL,
+    rater TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    left_method TEXT NOT NULL,
+    right_method TEXT NOT NULL,
+    choice TEXT NOT NULL CHECK (choice IN ('left', 'right', 'tie')),
+    time TEXT NOT NULL,
+    milliseconds INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS one_vote_a_pair ON vote (
+    study, rater, content, min(left_method, right_method), max(left_method, right_method)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One vote.
+
+    Attributes:
+        rater: who gave it.
+        position: 1 for the rater's first vote of the study, and so on.
+        showing: what the rater saw.
+        choice: the side that was preferred, or ``tie``.
+        time: in UTC, ISO 8601.
+        milliseconds: that the images were on the screen.
+    """
+
+    rater: str
+    position: int
+    showing: Showing
+    choice: Choice
+    time: str
+    milliseconds: int
+
+
+class VoteBook:
+    """The file of votes, made if it is not there.
+
+    Args:
+        path: of the file; SQLite keeps two more beside it while it is in use.
+
+    Raises:
+        InvalidDataset: it is something else, or of a later version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._open() as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _FORMAT):
+                raise InvalidDataset(
+                    f"{path} is of format {version}; this version reads {_FORMAT}", field=str(path)
+                )
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if version == 0 and tables:
+                raise InvalidDataset(f"{path} holds something else than votes", field=str(path))
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA user_version = {_FORMAT}")
+
+    def record(
+        self, study: str, rater: str, showing: Showing, choice: Choice, milliseconds: int
+    ) -> None:
+        """Write a vote. The same vote again, from a repeated request, changes nothing.
+
+        Raises:
+            InvalidInput: this rater voted otherwise on this pair.
+            DiskFull, Overloaded: it could not be written.
+        """
+        pair, left, right = showing
+        ballot = (study, rater, pair.content, left, right, choice, _now(), milliseconds)
+        with self._open() as database:
+            done = database.execute(
+                "INSERT INTO vote (study, rater, position, content, left_method, right_method, "
+                "choice, time, milliseconds) SELECT ?, ?, coalesce(max(position), 0) + 1, ?, ?, ?, "
+                "?, ?, ? FROM vote WHERE study = ? AND rater = ? ON CONFLICT DO NOTHING",
+                (*ballot, study, rater),
+            )
+            if done.rowcount:
+                return
+            (before,) = database.execute(
+                "SELECT choice FROM vote WHERE study = ? AND rater = ? AND content = ? "
+                "AND left_method IN (?, ?) AND right_method IN (?, ?)",
+                (study, rater, pair.content, left, right, left, right),
+            ).fetchone()
+        if before != choice:
+            raise InvalidInput(
+                f"{rater} has voted on this pair already; undo comes before another vote",
+                field="pair",
+            )
+
+    def undo(self, study: str, rater: str) -> bool:
+        """Take back the rater's last vote; False if there is none."""
+        with self._open() as database:
+            done = database.execute(
+                "DELETE FROM vote WHERE id = (SELECT id FROM vote WHERE study = ? AND rater = ? "
+                "ORDER BY position DESC LIMIT 1)",
+                (study, rater),
+            )
+            return done.rowcount > 0
+
+    def done(self, study: str, rater: str) -> set[Pair]:
+        """The pairs that a rater has voted on."""
+        return {ballot.showing.pair for ballot in self.ballots(study, rater)}
+
+    def ballots(self, study: str, rater: str | None = None) -> list[Ballot]:
+        """The votes of a study, of one rater or all, in the order in which they were given."""
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT rater, position, content, left_method, right_method, choice, time, "
+                "milliseconds FROM vote WHERE study = ? AND (? IS NULL OR rater = ?) ORDER BY id",
+                (study, rater, rater),
+            ).fetchall()
+        return [_ballot(*row) for row in rows]
+
+    def studies(self) -> list[str]:
+        """The names of the studies that have votes."""
+        with self._open() as database:
+            rows = database.execute("SELECT DISTINCT study FROM vote ORDER BY study").fetchall()
+        return [name for (name,) in rows]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection, whose changes are kept if the block ends well; SQLite's errors as ours."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=10.0)) as database:
+                database.execute("PRAGMA synchronous = FULL")
+                with database:
+                    yield database
+        except sqlite3.Error as error:
+            kind = getattr(error, "sqlite_errorname", "")
+            message, field = f"{self._path}: {error}", str(self._path)
+            if kind.startswith("SQLITE_FULL"):
+                raise DiskFull(f"{message}; the vote is not counted", field=field) from error
+            if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise Overloaded(f"{message}; try again in a moment", field=field) from error
+            if kind.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_CANTOPEN")):
+                raise InvalidDataset(
+                    f"{message}; a file of votes is wanted", field=field
+                ) from error
+            raise
+
+
+def _ballot(
+    rater: str,
+    position: int,
+    content: str,
+    left: str,
+    right: str,
+    choice: str,
+    time: str,
+    milliseconds: int,
+) -> Ballot:
+    showing = Showing(Pair(content, *sorted((left, right))), left, right)
+    (known,) = (known for known in get_args(Choice) if known == choice)
+    return Ballot(rater, position, showing, known, time, milliseconds)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

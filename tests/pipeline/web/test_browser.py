@@ -1,0 +1,264 @@
+"""The pages in a headless browser, on the services.
+
+Skipped where there is no Chromium with its driver (Debian: ``chromium`` and ``chromium-driver``).
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import uvicorn
+
+from ranksrgan.contracts.images import decode_image, to_tensor
+from ranksrgan.metrics import niqe, read_votes
+from ranksrgan.pipeline.web.app import make_app
+from ranksrgan.pipeline.web.comparisons import Limits
+from ranksrgan.pipeline.web.study import Study
+from ranksrgan.pipeline.web.vote_book import VoteBook
+from tests.pipeline.web.conftest import PATIENCE, TrialServices, photograph
+
+selenium = pytest.importorskip("selenium")
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None, reason="Chromium and its driver are not installed"
+)
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--window-size=1200,1000",
+)
+
+
+class Browser:
+    """A page as a person uses it."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+        self.driver, self.address = driver, address
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.address + path)
+
+    def __getitem__(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        return self[selector].text
+
+    def until(self, condition: Callable[[], object]) -> None:
+        WebDriverWait(self.driver, PATIENCE).until(lambda driver: condition())
+
+    def press(self, *keys: str) -> None:
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def style(self, selector: str, name: str) -> str:
+        """A computed style."""
+        script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        return str(self.driver.execute_script(script, selector, name))  # type: ignore[no-untyped-call]
+
+    def complaints(self) -> list[str]:
+        """What the console holds since it was last asked: violations of the policy, for one."""
+        return [str(entry["message"]) for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+    def asked(self) -> list[str]:
+        """The addresses that the page has loaded."""
+        script = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+        return list(self.driver.execute_script(script))  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def address(services: TrialServices, study: Study, book: VoteBook) -> Iterator[str]:
+    """Where the application is served, with every service and the study ``faces``."""
+    app = make_app(
+        services.addresses, {"faces": study}, book, limits=Limits(upload_bytes=2**20, pixels=2**14)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        services.slow.release.set()
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def browser(address: str, tmp_path: Path) -> Iterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        yield Browser(driver, address)
+    finally:
+        driver.quit()
+
+
+def choose(browser: Browser, path: Path, *models: str) -> None:
+    """Tick these models and choose an image file."""
+    browser.until(lambda: browser.all("#models input"))
+    for box in browser.all("#models input"):
+        if box.is_selected() != (box.get_attribute("value") in models) and box.is_enabled():
+            box.click()
+    browser["#file"].send_keys(str(path))
+
+
+def seen(browser: Browser, selector: str) -> int:
+    """How many images below the selector have been loaded."""
+    return sum(
+        int(image.get_property("naturalWidth")) > 0 for image in browser.all(f"{selector} img")
+    )
+
+
+def test_an_image_is_compared(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(photograph(200, 208))
+    browser.open("/")
+    browser["[value=original]"].click()
+    choose(browser, path, "darker")
+    browser.until(lambda: browser.text("#progress-text") == "All done.")
+    browser.until(lambda: seen(browser, "#tiles") == 4)
+    assert [tile.text for tile in browser.all("#tiles strong")] == [
+        "Low resolution", "Bicubic", "darker", "Original",
+    ]  # fmt: skip
+
+    # Scores are those of the pictures that may be downloaded.
+    links = browser.all("#tiles a.button")
+    heads = [head.text.split()[0] for head in browser.all("#scores thead th")]
+    assert heads == ["Result", "niqe", "psnr", "ssim", "small"]
+    for row, link in zip(browser.all("#scores tbody tr"), links[1:], strict=True):
+        with urlopen(str(link.get_property("href")), timeout=PATIENCE) as answer:
+            pixels = to_tensor(decode_image(answer.read()))
+        assert (
+            row.find_elements(By.TAG_NAME, "td")[0].text.split()[0] == f"{float(niqe(pixels)):.3f}"
+        )
+
+    # The slider moves what covers the left result, by keys and by hand.
+    assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 50%)"
+    browser["#slider"].send_keys(Keys.END)
+    assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 100%)"
+    browser["#slider"].send_keys(Keys.HOME)
+    assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 0%)"
+    width = browser["#stage"].size["width"]
+    drag = ActionChains(browser.driver).click_and_hold(browser["#divider"])
+    drag.move_by_offset(width // 4, 0).release().perform()
+    covered = browser.style("#stage-right", "clipPath").split()[-1]
+    assert float(covered.rstrip("%)")) == pytest.approx(25, abs=3)
+
+    # All views zoom together.
+    before = [image.value_of_css_property("transform") for image in browser.all(".view img")]
+    browser["#stage"].send_keys("1")
+    assert browser.text("#zoom output") == "100 %"
+    browser["#stage"].send_keys("+", "+", Keys.ARROW_LEFT)
+    assert browser.text("#zoom output") == "156 %"
+    after = [image.value_of_css_property("transform") for image in browser.all(".view img")]
+    assert all(old != new for old, new in zip(before, after, strict=True))
+
+    # Other results go behind the slider.
+    Select(browser["#left"]).select_by_visible_text("Original")
+    browser.until(lambda: browser.text("#tag-left") == "Original")
+    browser["#swap"].click()
+    browser.until(lambda: browser.text("#tag-right") == "Original")
+
+    assert browser.complaints() == []
+    assert all(url.startswith(f"{browser.address}/") for url in browser.asked())
+
+
+def test_trouble_is_told_and_passes(
+    browser: Browser, services: TrialServices, tmp_path: Path
+) -> None:
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    small.write_bytes(photograph(40, 48))
+    large.write_bytes(photograph(130, 130))
+    services.stop("metrics")
+    browser.open("/")
+    browser.until(lambda: "metrics is down" in browser.text("#services"))
+    choose(browser, large, "slow")
+    browser.until(
+        lambda: "large.png is 130 \u00d7 130 pixels; at most 16,384" in browser.text("#problem")
+    )
+    assert not browser.all("#tiles figure")
+
+    choose(browser, small, "slow")
+    browser.until(lambda: browser.text("#progress-text") == "Making slow …")
+    assert not browser["#problem"].is_displayed()
+    browser["#cancel"].click()
+    assert services.slow.cancelled.acquire(timeout=PATIENCE)
+    browser.until(lambda: browser.text("#progress-text") == "Cancelled.")
+
+    services.slow.release.set()
+    services.start("metrics")
+    browser.until(lambda: "metrics is up" in browser.text("#services"))
+    browser["#retry"].click()
+    browser.until(lambda: browser.text("#progress-text") == "All done.")
+    browser.until(lambda: seen(browser, "#tiles") == 3)
+    assert browser.complaints() == []
+
+
+def test_a_rater_votes_and_comes_back(
+    browser: Browser, study: Study, book: VoteBook, tmp_path: Path
+) -> None:
+    def on_pair(number: int) -> bool:
+        ready = browser["[data-choice]"].get_attribute("aria-disabled") == "false"
+        return ready and browser.text("#count") == f"Pair {number} of 6"
+
+    browser.open("/study")
+    browser.until(lambda: browser.all("#studies a"))
+    browser["#studies a"].click()
+    browser.until(lambda: browser["#rater"].is_displayed())
+    browser["#rater"].send_keys("Ada", Keys.ENTER)
+    browser.until(lambda: on_pair(1))
+    assert seen(browser, "#pair") == 2
+    for number, key in enumerate((Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN), start=2):
+        browser.press(key)
+        browser.until(lambda: on_pair(number))  # noqa: B023
+    browser.press(Keys.BACKSPACE)
+    browser.until(lambda: on_pair(3))
+    browser.press(Keys.ARROW_DOWN)
+    browser.until(lambda: on_pair(4))
+    assert [ballot.choice for ballot in book.ballots("faces")] == ["left", "right", "tie"]
+
+    browser.driver.refresh()
+    browser.until(lambda: on_pair(4))
+    assert browser.text("#who") == "Ada"
+    browser["[data-choice=right]"].click()
+    browser.until(lambda: on_pair(5))
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: on_pair(6))
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser["#thanks"].is_displayed())
+    assert "Ada, have voted on all 6 pairs" in browser.text("#summary")
+    assert [ballot.showing for ballot in book.ballots("faces")] == study.ahead("Ada", ())
+
+    browser["#results"].click()
+    browser.until(lambda: len(browser.all("#standings tr")) == 3)
+    assert browser.text("#summary") == "6 votes of 1 person; each can give 6."
+    with urlopen(str(browser["#csv"].get_property("href")), timeout=PATIENCE) as answer:
+        (tmp_path / "votes.csv").write_bytes(answer.read())
+    outcomes = [vote.outcome for vote in read_votes(tmp_path / "votes.csv")]
+    assert outcomes == [1, 0, 0.5, 0, 1, 1]
+    with (tmp_path / "votes.csv").open(newline="") as file:
+        assert {row["rater"] for row in csv.DictReader(file)} == {"Ada"}
+    assert browser.complaints() == []

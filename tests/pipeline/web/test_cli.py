@@ -1,0 +1,118 @@
+"""``ranksrgan web`` and ``ranksrgan web export-votes``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from ranksrgan.metrics import read_votes
+from ranksrgan.pipeline.cli import main
+from ranksrgan.pipeline.web.study import Study
+from ranksrgan.pipeline.web.vote_book import VoteBook
+from tests.pipeline.web.conftest import PATIENCE
+
+
+@pytest.fixture
+def votes(study: Study, book: VoteBook, tmp_path: Path) -> Path:
+    """A file with three votes."""
+    for showing in study.ahead("Ada", ())[:3]:
+        book.record("faces", "Ada", showing, "left", 10)
+    return tmp_path / "votes.sqlite"
+
+
+def test_votes_are_exported(
+    votes: Path, study_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, images = tmp_path / "votes.csv", tmp_path / "versions"
+    command = ["web", "export-votes", "faces", "--votes", str(votes), "-o", str(output)]
+    assert main([*command, "--images", str(study_folder), str(images)]) == 0
+    assert "votes.csv: 3 votes" in capsys.readouterr().out
+    names = {path.stem for path in images.iterdir()}
+    assert len(names) == 6
+    for vote in read_votes(output):
+        assert {vote.left, vote.right} <= names
+        assert vote.outcome == 1
+
+
+def test_votes_go_to_standard_output(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["web", "export-votes", "faces", "--votes", str(votes)]) == 0
+    assert capsys.readouterr().out.startswith("left,right,winner,")
+
+
+def test_a_study_without_votes_is_named(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["web", "export-votes", "faeces", "--votes", str(votes)]) == 1
+    assert "has no vote of a study faeces, only of faces" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nothing.sqlite"
+    assert main(["web", "export-votes", "faces", "--votes", str(path)]) == 1
+    assert f"there is no file {path}" in capsys.readouterr().err
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "name a service (--metrics, --srgan, --ranker) or a --study"),
+        (["--listen", "8080", "--metrics", "grpc://h:1"], "'8080': listen on HOST:PORT"),
+        (["--listen", "h:99999", "--metrics", "grpc://h:1"], "'h:99999': listen on HOST:PORT"),
+        (["--metrics", "h:1"], "h:1: write grpc://HOST:PORT or unix:///PATH.sock"),
+        (["--study", "faces=/nowhere"], "/nowhere is not a folder"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["web", *flags]) == 1
+    assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_a_taken_address_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["web", "--listen", f"127.0.0.1:{port}", "--metrics", "grpc://h:1"]) == 1
+    assert f"somebody listens on 127.0.0.1:{port} already" in capsys.readouterr().err
+
+
+def test_what_must_be_installed_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("ranksrgan.pipeline.web.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["web", "--metrics", "grpc://h:1"]) == 1
+    assert 'needs uvicorn: pip install "ranksrgan-pipeline[web]"' in capsys.readouterr().err
+
+
+def test_it_serves_until_it_is_told_to_stop(study_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ranksrgan.pipeline.cli", "web", "--listen", "127.0.0.1:0"]
+    command += ["--study", f"faces={study_folder}", "--votes", str(tmp_path / "v.sqlite")]
+    serving = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        assert serving.stderr is not None
+        lines = iter(serving.stderr.readline, "")
+        found = (re.search(r"the page is at (http://127.0.0.1:\d+)", line) for line in lines)
+        address = next(match[1] for match in found if match)
+        with urlopen(f"{address}/api/studies/faces/next?rater=Ada", timeout=PATIENCE) as answer:
+            token = json.load(answer)["pair"]["token"]
+        body = f'{{"rater": "Ada", "pair": "{token}", "choice": "tie", "milliseconds": 5}}'
+        with urlopen(
+            Request(f"{address}/api/studies/faces/votes", body.encode()), timeout=PATIENCE
+        ) as answer:
+            assert json.load(answer)["done"] == 1
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(PATIENCE) == 0
+    finally:
+        serving.kill()
+        serving.communicate()
+    assert [ballot.choice for ballot in VoteBook(tmp_path / "v.sqlite").ballots("faces")] == ["tie"]

@@ -1,0 +1,170 @@
+"""The pages of a study over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from ranksrgan.contracts.images import decode_image
+from ranksrgan.metrics import elo, read_votes
+from ranksrgan.pipeline.web.app import make_app
+from ranksrgan.pipeline.web.study import Study
+from ranksrgan.pipeline.web.vote_book import VoteBook
+
+API = "/api/studies/faces"
+
+
+def ahead(client: TestClient, rater: str = "Ada") -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"{API}/next", params={"rater": rater}).json()
+    return found
+
+
+def vote(client: TestClient, state: dict[str, Any], choice: str = "left") -> dict[str, Any]:
+    ballot = {
+        "rater": state["rater"],
+        "pair": state["pair"]["token"],
+        "choice": choice,
+        "milliseconds": 7,
+    }
+    answer = client.post(f"{API}/votes", json=ballot)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def grey(client: TestClient, state: dict[str, Any], side: str) -> int:
+    """What tells the images of the trial study apart."""
+    answer = client.get(
+        f"{API}/images/{state['pair']['token']}/{side}", params={"rater": state["rater"]}
+    )
+    assert answer.headers["content-type"] == "image/png"
+    assert not {"cat", "cup", "sharp", "soft", "noisy"} & set(str(answer.headers).split("'"))
+    return int(decode_image(answer.content).colour[0, 0, 0])
+
+
+def test_a_rater_votes_on_every_pair_once(
+    study_client: TestClient, book: VoteBook, study: Study
+) -> None:
+    state = ahead(study_client)
+    seen = []
+    for done in range(6):
+        assert (state["done"], state["total"]) == (done, 6)
+        assert (state["pair"]["width"], state["pair"]["height"]) == (48, 40)
+        seen.append(state["pair"]["token"])
+        expected = state["after"] and state["after"]["token"]
+        state = vote(study_client, state, ("left", "right", "tie")[done % 3])
+        assert (state["pair"] and state["pair"]["token"]) == expected
+    assert (state["done"], state["pair"], state["after"]) == (6, None, None)
+    assert len(set(seen)) == 6
+    ballots = book.ballots("faces", "Ada")
+    assert [ballot.showing for ballot in ballots] == study.ahead("Ada", ())
+    assert [ballot.choice for ballot in ballots] == ["left", "right", "tie"] * 2
+    assert [ballot.position for ballot in ballots] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_images_are_those_that_the_vote_names(
+    study_client: TestClient, book: VoteBook, study: Study
+) -> None:
+    state = ahead(study_client)
+    greys = {side: grey(study_client, state, side) for side in ("left", "right")}
+    vote(study_client, state)
+    (ballot,) = book.ballots("faces")
+    for side, method in (("left", ballot.showing.left), ("right", ballot.showing.right)):
+        path = study.images[ballot.showing.pair.content][method]
+        assert greys[side] == decode_image(path.read_bytes()).colour[0, 0, 0]
+
+
+def test_who_comes_back_goes_on(study: Study, book: VoteBook) -> None:
+    app = make_app({}, {"faces": study}, book)
+    with TestClient(app, base_url="http://localhost") as client:
+        state = vote(client, vote(client, ahead(client)))
+    with TestClient(make_app({}, {"faces": study}, book), base_url="http://localhost") as client:
+        assert ahead(client, " Ada ") == state
+        assert ahead(client, "Bo")["done"] == 0
+
+
+def test_undo(study_client: TestClient) -> None:
+    first = ahead(study_client)
+    second = vote(study_client, first)
+    assert study_client.post(f"{API}/undo", json={"rater": "Ada"}).json() == first
+    assert vote(study_client, first, "right") == second
+    refused = study_client.post(f"{API}/undo", json={"rater": "Bo"})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, "rater")
+
+
+def test_two_votes_on_a_pair_are_refused(study_client: TestClient) -> None:
+    state = ahead(study_client)
+    vote(study_client, state)
+    ballot = {"rater": "Ada", "pair": state["pair"]["token"], "choice": "tie", "milliseconds": 1}
+    answer = study_client.post(f"{API}/votes", json=ballot)
+    assert answer.status_code == 400
+    assert "voted on this pair already" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"rater": ""}, 400, "rater"),
+        ({"rater": "=cmd"}, 400, "rater"),
+        ({"pair": "nothing"}, 404, "pair"),
+        ({"choice": "both"}, 400, "choice"),
+        ({"milliseconds": -1}, 400, "milliseconds"),
+        ({"more": 1}, 400, "more"),
+        ({"rater": "x" * 5000}, 413, "body"),
+    ],
+)
+def test_wrong_votes_are_refused(
+    study_client: TestClient, book: VoteBook, change: dict[str, Any], status: int, field: str
+) -> None:
+    token = ahead(study_client)["pair"]["token"]
+    ballot = {"rater": "Ada", "pair": token, "choice": "left", "milliseconds": 1, **change}
+    answer = study_client.post(f"{API}/votes", json=ballot)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
+    assert book.ballots("faces") == []
+
+
+def test_a_vote_is_json(study_client: TestClient) -> None:
+    answer = study_client.post(f"{API}/votes", content=b"left")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_INPUT")
+
+
+@pytest.mark.parametrize(
+    "address", ["/api/studies/other/next?rater=A", f"{API}/images/x/left?rater=A", f"{API}/nothing"]
+)
+def test_what_is_not_there(study_client: TestClient, address: str) -> None:
+    assert study_client.get(address).status_code == 404
+
+
+def test_a_side_is_left_or_right(study_client: TestClient) -> None:
+    token = ahead(study_client)["pair"]["token"]
+    assert study_client.get(f"{API}/images/{token}/up?rater=Ada").status_code == 404
+
+
+def test_results_are_live_elo(study_client: TestClient, tmp_path: Path) -> None:
+    assert study_client.get(f"{API}/results").json()["standings"] == []
+    for rater in ("Ada", "Bo"):
+        state = ahead(study_client, rater)
+        while state["pair"] is not None:
+            lighter = max(("left", "right"), key=lambda side: grey(study_client, state, side))
+            state = vote(study_client, state, lighter)
+    found = study_client.get(f"{API}/results").json()
+    assert (found["votes"], found["raters"], found["pairs"]) == (12, 2, 6)
+    # Noisy images are the lightest, sharp ones the darkest.
+    assert [one["method"] for one in found["standings"]] == ["noisy", "soft", "sharp"]
+    assert [(one["wins"], one["losses"]) for one in found["standings"]] == [(8, 0), (4, 4), (0, 8)]
+    for one in found["standings"]:
+        assert one["lowest"] < one["strength"] < one["highest"]
+    table = tmp_path / "votes.csv"
+    table.write_text(study_client.get(f"{API}/votes.csv").text)
+    methods = [v._replace(left=v.left[4:], right=v.right[4:]) for v in read_votes(table)]
+    assert {one["method"]: one["elo"] for one in found["standings"]} == elo(methods).scores
+
+
+def test_the_list_of_studies(study_client: TestClient) -> None:
+    vote(study_client, ahead(study_client))
+    assert study_client.get("/api/studies").json() == [
+        {"name": "faces", "contents": 2, "pairs": 6, "votes": 1, "raters": 1}
+    ]

@@ -1,0 +1,123 @@
+"""Votes on the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput
+from ranksrgan.pipeline.web.study import Pair, Showing, Study
+from ranksrgan.pipeline.web.vote_book import VoteBook
+
+PAIR = Pair("cat", "sharp", "soft")
+SHOWN, SWAPPED = Showing(PAIR, "sharp", "soft"), Showing(PAIR, "soft", "sharp")
+
+
+def test_a_vote_is_kept_with_all_that_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "votes.sqlite"
+    VoteBook(path).record("faces", "Ada", SWAPPED, "left", 1234)
+    (ballot,) = VoteBook(path).ballots("faces")
+    assert (ballot.rater, ballot.position, ballot.choice) == ("Ada", 1, "left")
+    assert (ballot.showing, ballot.milliseconds) == (SWAPPED, 1234)
+    age = datetime.now(UTC) - datetime.fromisoformat(ballot.time)
+    assert timedelta(0) <= age < timedelta(minutes=10)
+
+
+def test_the_file_is_in_wal_mode(book: VoteBook, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "votes.sqlite") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_repeated_request_counts_once(book: VoteBook) -> None:
+    book.record("faces", "Ada", SHOWN, "tie", 10)
+    book.record("faces", "Ada", SHOWN, "tie", 900)
+    assert [ballot.milliseconds for ballot in book.ballots("faces")] == [10]
+
+
+@pytest.mark.parametrize("showing", [SHOWN, SWAPPED])
+def test_no_pair_has_two_votes_of_a_rater(book: VoteBook, showing: Showing) -> None:
+    book.record("faces", "Ada", SHOWN, "left", 10)
+    with pytest.raises(InvalidInput, match="Ada has voted on this pair already"):
+        book.record("faces", "Ada", showing, "right", 10)
+    book.record("faces", "Bo", showing, "right", 10)
+    book.record("other", "Ada", showing, "right", 10)
+    assert [ballot.rater for ballot in book.ballots("faces")] == ["Ada", "Bo"]
+    assert book.studies() == ["faces", "other"]
+
+
+def test_undo_takes_the_last_vote_of_that_rater_back(book: VoteBook, study: Study) -> None:
+    ahead = study.ahead("Ada", ())
+    for showing in ahead[:3]:
+        book.record("faces", "Ada", showing, "left", 10)
+    book.record("faces", "Bo", SHOWN, "right", 10)
+    assert book.undo("faces", "Ada")
+    assert book.done("faces", "Ada") == {showing.pair for showing in ahead[:2]}
+    assert study.ahead("Ada", book.done("faces", "Ada")) == ahead[2:]
+    book.record("faces", "Ada", ahead[2], "right", 10)
+    assert [b.position for b in book.ballots("faces", "Ada")] == [1, 2, 3]
+    assert len(book.ballots("faces", "Bo")) == 1
+    assert not book.undo("faces", "nobody")
+
+
+def test_many_vote_at_once(book: VoteBook, study: Study) -> None:
+    jobs = [(f"rater {i}", pair) for i in range(8) for pair in study.pairs]
+
+    def vote(job: tuple[str, Pair]) -> None:
+        book.record("faces", job[0], study.showing(*job), "left", 5)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(vote, jobs))
+    ballots = book.ballots("faces")
+    assert sorted((ballot.rater, ballot.showing.pair) for ballot in ballots) == sorted(jobs)
+    for i in range(8):
+        mine = [ballot.position for ballot in ballots if ballot.rater == f"rater {i}"]
+        assert mine == list(range(1, len(study.pairs) + 1))
+
+
+def test_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear Ada, " * 100)
+    with pytest.raises(InvalidDataset, match=r"letter.txt: .*a file of votes is wanted"):
+        VoteBook(path)
+    assert path.read_text() == "Dear Ada, " * 100
+
+
+def test_a_file_of_a_later_version_is_refused(book: VoteBook, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "votes.sqlite") as database:
+        database.execute("PRAGMA user_version = 7")
+    with pytest.raises(InvalidDataset, match="is of format 7; this version reads 1"):
+        VoteBook(tmp_path / "votes.sqlite")
+
+
+def test_a_database_of_others_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "photos.sqlite") as database:
+        database.execute("CREATE TABLE photo (name TEXT)")
+    with pytest.raises(InvalidDataset, match="holds something else"):
+        VoteBook(tmp_path / "photos.sqlite")
+
+
+def test_a_full_disk_is_said(book: VoteBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def tight(*arguments: object, **options: object) -> sqlite3.Connection:
+        database = connect(*arguments, **options)  # type: ignore[call-overload]
+        database.execute("PRAGMA max_page_count = 1")
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", tight)
+
+    def fill() -> None:
+        for i in range(200):
+            book.record("faces", f"{'x' * 60} {i}", SHOWN, "left", 1)
+
+    with pytest.raises(DiskFull, match="the vote is not counted"):
+        fill()
+    monkeypatch.undo()
+    raters = [ballot.rater for ballot in book.ballots("faces")]
+    assert 0 < len(raters) < 200
+    book.record("faces", "Ada", SHOWN, "left", 1)
+    assert [ballot.rater for ballot in book.ballots("faces")] == [*raters, "Ada"]
