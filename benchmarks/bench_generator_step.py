@@ -53,7 +53,7 @@ def main() -> None:
         ours, theirs = multiprocessing.Pipe()
         service = multiprocessing.get_context("spawn").Process(
             target=_serve,
-            args=(address, given.width, given.device, torch.get_num_threads(), theirs),
+            args=(address, given, torch.get_num_threads(), theirs),
         )
         service.start()
         ours.recv()  # it listens
@@ -62,9 +62,7 @@ def main() -> None:
             raise TypeError("the service shows no gradient")
         steps = {
             "SRGAN": _step(given, device, features, None),
-            "RankSRGAN, Ranker in process": _step(
-                given, device, features, _ranker(given.width, given.device)
-            ),
+            "RankSRGAN, Ranker in process": _step(given, device, features, _ranker(given)),
             "RankSRGAN, Ranker in a service": _step(given, device, features, remote),
         }
         times = _in_turns(steps, _batch(given), given.rounds, device)
@@ -131,14 +129,20 @@ def _batch(given: argparse.Namespace) -> Batch:
     return Batch(hr[:, :, ::4, ::4].byte().contiguous(), hr.byte())
 
 
-def _ranker(width: int, device: str) -> Ranker:
-    network = VGG(12, width, torch.Generator().manual_seed(0))
-    return Ranker(network, higher_is_better=False, name="ranker", device=device)
+def _ranker(given: argparse.Namespace) -> Ranker:
+    network = VGG(12, given.width, torch.Generator().manual_seed(0))
+    return Ranker(
+        network,
+        higher_is_better=False,
+        name="ranker",
+        device=given.device,
+        precision=given.precision,
+    )
 
 
-def _serve(address: str, width: int, device: str, threads: int, done: Connection) -> None:
+def _serve(address: str, given: argparse.Namespace, threads: int, done: Connection) -> None:
     torch.set_num_threads(threads)
-    servicer = ScoringServicer(RankerCatalog({"ranker": _ranker(width, device)}))
+    servicer = ScoringServicer(RankerCatalog({"ranker": _ranker(given)}))
     server = start_server(address, [servicer])
     done.send("ready")
     done.recv()

@@ -1,4 +1,4 @@
-"""The ``ranksrgan`` command: the pipeline here or at services, demo, doctor, assets, and the page."""
+"""The ``ranksrgan`` command: the stages here or at services, demo, doctor, assets, and the page."""
 
 from __future__ import annotations
 
