@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.contracts import DifferentiableScorer, FeatureMaps, open_scorer
+from ranksrgan.contracts import DifferentiableScorer, FeatureMaps, cancellation, open_scorer
 from ranksrgan.contracts.checkpoint import hash_tensors, save_weights
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
     ImageTooSmall,
     InvalidCheckpoint,
     InvalidInput,
+    RequestCancelled,
     UnknownName,
 )
 from ranksrgan.ranker import VGG, VGG12, Ranker, RankerCatalog, load_ranker, open_ranker
@@ -459,6 +460,19 @@ def test_catalog(ranker: Ranker, images: Tensor) -> None:
     assert ranker.info.name == "ranker"
     with pytest.raises(UnknownName, match="niqe, ma"):
         catalog.open("pi")
+
+
+def test_work_that_nobody_waits_for_ends_within_the_network(ranker: Ranker, images: Tensor) -> None:
+    asked = 0
+
+    def wanted() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked < 4
+
+    with cancellation.scope(wanted), pytest.raises(RequestCancelled):
+        ranker.score(images)
+    assert asked == 4  # of ten convolutions
 
 
 @pytest.mark.cuda

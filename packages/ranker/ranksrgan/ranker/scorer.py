@@ -123,6 +123,7 @@ class Ranker:
             InvalidInput: another shape or type, NaN, values far outside [0, 1], references.
             ImageTooSmall: a side is below ``info.min_side``.
             ImageTooLarge: more than `MAX_PIXELS`.
+            RequestCancelled: nobody waits for the result any more.
         """
         _check(images, references)
         scores: Tensor = self._network(self._prepare(images))
