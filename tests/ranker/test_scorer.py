@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ranksrgan.contracts import DifferentiableScorer, FeatureMaps, open_scorer
+from ranksrgan.contracts import DifferentiableScorer, FeatureMaps, cancellation, open_scorer
 from ranksrgan.contracts.checkpoint import hash_tensors, save_weights
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -17,6 +17,7 @@ from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
     InvalidInput,
+    RequestCancelled,
     UnknownName,
 )
 from ranksrgan.ranker import VGG, VGG12, Ranker, RankerCatalog, load_ranker, open_ranker
@@ -476,6 +477,17 @@ def test_in_bfloat16(weights_file: Path) -> None:
     assert along.min() > 0.9
     with pytest.raises(InvalidConfig, match="precision=half is none of auto, float32, bfloat16"):
         open_ranker(str(weights_file), {"precision": "half"})
+def test_work_that_nobody_waits_for_ends_within_the_network(ranker: Ranker, images: Tensor) -> None:
+    asked = 0
+
+    def wanted() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked < 4
+
+    with cancellation.scope(wanted), pytest.raises(RequestCancelled):
+        ranker.score(images)
+    assert asked == 4  # of ten convolutions
 
 
 @pytest.mark.cuda

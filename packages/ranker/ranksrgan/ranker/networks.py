@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.checkpoint import Weights, load_into
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.ranker import vgg
@@ -94,6 +95,8 @@ def load_network(weights: Weights) -> Network:
 class Frozen(nn.Module):
     """A network that nothing changes any more.
 
+    It stops before its next convolution when nobody waits for the result: `RequestCancelled`.
+
     Args:
         network: is owned from here on.
     """
@@ -101,6 +104,9 @@ class Frozen(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_pre_hook(_check_wanted)
         self.train(False)
 
     def train(self, mode: bool = True) -> Frozen:
@@ -111,6 +117,10 @@ class Frozen(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.network(images)
         return scores
+
+
+def _check_wanted(module: nn.Module, inputs: object) -> None:
+    cancellation.check()
 
 
 def _nss_of(options: Mapping[str, Any], where: str) -> NSS:

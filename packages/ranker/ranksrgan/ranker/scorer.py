@@ -138,6 +138,7 @@ class Ranker:
             InvalidInput: another shape or type, NaN, values far outside [0, 1], references.
             ImageTooSmall: a side is below ``info.min_side``.
             ImageTooLarge: more than `MAX_PIXELS`.
+            RequestCancelled: nobody waits for the result any more.
         """
         _check(images, references)
         # Who asks for less than float32 by an autocast around the call gets that as well.
