@@ -60,7 +60,6 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--serve", metavar="ADDRESS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     if arguments.serve:
         return serve(arguments.serve, [ScoringServicer(Catalog())])
     with tempfile.TemporaryDirectory() as folder:
