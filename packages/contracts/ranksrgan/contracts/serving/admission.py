@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -18,6 +18,7 @@ from ranksrgan.contracts import cancellation, codec
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
+    InvalidInput,
     Overloaded,
     RankSRGANError,
     RequestCancelled,
@@ -43,7 +44,12 @@ _FILES = frozenset({"/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStrea
 
 
 class Admission(grpc.ServerInterceptor):
-    """Around every call of our services: a place to work in, cancellation, and errors by table."""
+    """Around every call of our services: a place to work in, cancellation, and errors by table.
+
+    Whether there is room is decided before the request is read. Handlers of one request therefore
+    become handlers of a stream of requests, which is the same on the wire: gRPC calls those when a
+    call begins, the others when its request is there and has cost memory, time and a thread.
+    """
 
     def __init__(
         self, limits: ServerLimits, services: set[str], observers: Sequence[Observer] = ()
@@ -75,14 +81,13 @@ class Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
-            admit = self._waiter if method in _WAITING else self._worker
-            return grpc.unary_unary_rpc_method_handler(
-                self._one_answer(handler.unary_unary, method, admit),
+            return grpc.stream_unary_rpc_method_handler(
+                self._one_answer(handler.unary_unary, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
+            return grpc.stream_stream_rpc_method_handler(
                 self._many_answers(handler.unary_stream, method),
                 handler.request_deserializer,
                 handler.response_serializer,
@@ -96,19 +101,16 @@ class Admission(grpc.ServerInterceptor):
             )
         return handler
 
-    def _one_answer(
-        self,
-        behaviour: Callable[..., Any],
-        method: str,
-        admit: Callable[[_Call], AbstractContextManager[None]],
-    ) -> Callable[..., Any]:
-        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+    def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
             with self._call(method, context) as call:
-                try:
-                    with admit(call):
+                if method in _WAITING:
+                    with self._waiter():
+                        return behaviour(_only(requests), context)
+                with self._ticket():
+                    request = _only(requests)
+                    with self._turn(call):
                         return behaviour(request, context)
-                except Exception as error:
-                    call.fail(error)
 
         return answer
 
@@ -120,20 +122,16 @@ class Admission(grpc.ServerInterceptor):
         server stops, the client goes on with the next one.
         """
 
-        def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call:
-                try:
-                    with self._stream():
-                        responses = behaviour(request, context)
-                        while not self.stopping.is_set():
-                            with self._turn(call):
-                                response = next(responses, None)
-                            if response is None:
-                                return
-                            yield response
-                        raise ServiceUnavailable("the server is stopping; go on at the last cursor")
-                except Exception as error:
-                    call.fail(error)
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._call(method, context) as call, self._stream():
+                responses = behaviour(_only(requests), context)
+                while not self.stopping.is_set():
+                    with self._turn(call):
+                        response = next(responses, None)
+                    if response is None:
+                        return
+                    yield response
+                raise ServiceUnavailable("the server is stopping; go on at the last cursor")
 
         return answer
 
@@ -144,25 +142,16 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call:
-                working = ExitStack()
+            with self._call(method, context) as call, self._stream(), ExitStack() as working:
 
                 def taken() -> Iterator[Any]:
                     for request in requests:
                         working.enter_context(self._turn(call))
                         yield request
 
-                try:
-                    with self._stream():
-                        for response in behaviour(taken(), context):
-                            working.close()
-                            yield response
-                except grpc.RpcError:
-                    raise  # the client has gone; gRPC knows it as its own
-                except Exception as error:
-                    call.fail(error)
-                finally:
+                for response in behaviour(taken(), context):
                     working.close()
+                    yield response
 
         return answer
 
@@ -173,45 +162,43 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call, ExitStack() as at_the_end:
-                whole = threading.Event()
+            whole = threading.Event()
 
-                def received() -> Iterator[Any]:
-                    yield from requests
-                    whole.set()
+            def received() -> Iterator[Any]:
+                yield from requests
+                whole.set()
 
-                try:
-                    with self._stream():
-                        responses = behaviour(received(), context)
-                        at_the_end.callback(responses.close)
-                        while True:
-                            with self._turn(call) if whole.is_set() else nullcontext():
-                                response = next(responses, None)
-                            if response is None:
-                                return
-                            yield response
-                except grpc.RpcError:
-                    raise  # the client has gone; gRPC knows it as its own
-                except Exception as error:
-                    call.fail(error)
+            with (
+                self._call(method, context) as call,
+                self._stream(),
+                closing(behaviour(received(), context)) as responses,
+            ):
+                while True:
+                    with self._turn(call) if whole.is_set() else nullcontext():
+                        response = next(responses, None)
+                    if response is None:
+                        return
+                    yield response
 
         return answer
 
     @contextmanager
     def _call(self, method: str, context: grpc.ServicerContext) -> Iterator[_Call]:
-        """A call from its admission to its end."""
+        """A call from its beginning to its end, whichever that is."""
         call = _Call(method, context)
         began = time.monotonic()
         try:
             yield call
         except grpc.RpcError:
             call.code = RequestCancelled.status
-            raise
+            raise  # the client has gone; gRPC knows it as its own
+        except Exception as error:
+            call.fail(error)
         finally:
             self._observers.request(method, call.code, time.monotonic() - began)
 
     @contextmanager
-    def _worker(self, call: _Call) -> Iterator[None]:
+    def _ticket(self) -> Iterator[None]:
         if not self._tickets.acquire(blocking=False):
             raise Overloaded(
                 f"{self._limits.workers + self._limits.queue} requests are worked on or wait; "
@@ -220,14 +207,13 @@ class Admission(grpc.ServerInterceptor):
             )
         began = time.monotonic()
         try:
-            with self._turn(call):
-                yield
+            yield
             self._time_inside.measured(time.monotonic() - began)
         finally:
             self._tickets.release()
 
     @contextmanager
-    def _waiter(self, call: _Call) -> Iterator[None]:
+    def _waiter(self) -> Iterator[None]:
         if not self._waiters.acquire(blocking=False):
             raise Overloaded(f"{self._limits.waiters} clients wait already; ask now and then")
         try:
@@ -311,3 +297,11 @@ class _Call:
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+def _only(requests: Iterator[Any]) -> Any:
+    """The request of a call that has one."""
+    request = next(requests, None)
+    if request is None:
+        raise InvalidInput("the request is missing, or it is no message of this method")
+    return request
