@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
 from ranksrgan.contracts.shared_memory import Place, Segment, SegmentPool, aligned
 from ranksrgan.contracts.v1 import image_pb2
 
@@ -21,6 +21,9 @@ Result = TypeVar("Result")
 # Bytes of a segment, which are reserved before anybody knows whether the server takes the call; a
 # response in bytes is limited to as many.
 _LARGEST = 2**30
+
+# 2 GiB is the limit of protobuf.
+_LARGEST_MESSAGE = 2**31 - 2**20
 
 
 class Parcel(Protocol):
@@ -82,12 +85,18 @@ class Transport:
             tensors: that it takes; None and what is no batch are left to ``work``.
             room: bytes of its results.
             work: makes the request of a parcel, and reads the answer.
+
+        Raises:
+            LimitExceeded: they go as bytes, and are more than protobuf allows.
         """
-        size = aligned(room)
+        sent = 0
         for tensor in tensors:
-            size += 0 if tensor is None else aligned(tensor.numel() * tensor.element_size())
+            sent += 0 if tensor is None else aligned(tensor.numel() * tensor.element_size())
+        size = sent + aligned(room)
         shared = self.shared and 0 < size <= _LARGEST
         segment = self._segment(size) if shared else None
+        if segment is None and sent > _LARGEST_MESSAGE:
+            raise LimitExceeded(f"{sent} bytes of tensors are more than a message can hold")
         if segment is None:
             return work(_Bytes())
         parcel = _Shared(segment, self._pool)
