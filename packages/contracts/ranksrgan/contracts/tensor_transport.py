@@ -149,7 +149,7 @@ class _Shared:
     def room(
         self, shape: tuple[int, ...], dtype: torch.dtype, *, over_images: bool = False
     ) -> list[image_pb2.SharedTensor]:
-        # Memory that is in the caches already takes half the time.
+        # Memory that is in the caches already takes less time.
         if over_images:
             self._room = Place(self._segment.name, dtype, shape, 0)
         else:
