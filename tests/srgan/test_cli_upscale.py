@@ -23,13 +23,14 @@ from PIL import Image
 from ranksrgan.contracts import UpscalerInfo, cancellation, console
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.images import Picture, read_image, write_image
-from ranksrgan.contracts.rpc import start_server
+from ranksrgan.contracts.rpc import ServerLimits, start_server
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
+from ranksrgan.contracts.serving.upscale_stream import StreamLimits, UpscaleStreams
 from ranksrgan.srgan import cli_upscale
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.files import FORMATS
-from ranksrgan.srgan.upscaling.picture import upscale_picture
+from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.refine import Refined
 from ranksrgan.srgan.upscaling.upscaler import open_generator
 
@@ -106,6 +107,50 @@ def test_a_service_gives_the_same_bytes(
         server.stop()
     assert upscale(photo, "-o", tmp_path / "local.png", "--model", weights_file) == 0
     assert (tmp_path / "remote.png").read_bytes() == (tmp_path / "local.png").read_bytes()
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("scale", [None, "2.5"])
+def test_an_image_past_the_limits_of_a_message_goes_through_a_stream(
+    upscale: Upscale, photo: Path, weights_file: Path, tmp_path: Path, scale: str | None
+) -> None:
+    catalog = UpscalerCatalog({"small": open_generator(str(weights_file), {})})
+    options = ["--format", "jpg", "--quality", "80", "--report", tmp_path / "report.json"]
+    options += ["--out-scale", scale] if scale else []
+    streams = UpscaleStreams(enlargement_for)
+    servicer = SuperResolutionServicer(catalog, upscale_picture, max_pixels=100, streams=streams)
+    server = start_server("127.0.0.1:0", [servicer], ServerLimits(max_message_bytes=2000))
+    try:
+        spec = f"grpc://{server.address}/small"
+        assert upscale(photo, "-o", tmp_path / "remote", "--model", spec, *options) == 0
+        report = json.loads((tmp_path / "report.json").read_text())
+        flags = ["--model", spec, "--back-projection", "1"]
+        assert upscale(photo, "-o", tmp_path / "refined", *flags) == 1  # no file can do that
+    finally:
+        server.stop()
+    assert upscale(photo, "-o", tmp_path / "local", "--model", weights_file, *options) == 0
+    local, remote = tmp_path / "local" / "photo.jpg", tmp_path / "remote" / "photo.jpg"
+    assert remote.read_bytes() == local.read_bytes()
+    (entry,) = report["files"]
+    assert entry["error"] is None
+    picture = read_image(remote)
+    assert entry["output_size"] == [picture.width, picture.height]
+    assert entry["output_bytes"] == remote.stat().st_size
+
+
+def test_a_stream_that_is_refused_too(
+    upscale: Upscale, photo: Path, weights_file: Path, tmp_path: Path
+) -> None:
+    catalog = UpscalerCatalog({"small": open_generator(str(weights_file), {})})
+    streams = UpscaleStreams(enlargement_for, StreamLimits(max_pixels=100))
+    servicer = SuperResolutionServicer(catalog, upscale_picture, max_pixels=100, streams=streams)
+    server = start_server("127.0.0.1:0", [servicer])
+    try:
+        flags = ["--model", f"grpc://{server.address}/small", "--report", tmp_path / "r.json"]
+        assert upscale(photo, "-o", tmp_path / "x.png", *flags) == 1
+    finally:
+        server.stop()
+    assert json.loads((tmp_path / "r.json").read_text())["files"][0]["error"] == "IMAGE_TOO_LARGE"
     assert not (tmp_path / "x.png").exists()
 
 

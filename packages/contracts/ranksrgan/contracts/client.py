@@ -199,7 +199,7 @@ class RemoteScorer:
                 scorer=self._name,
                 images=parcel.images(images, "images"),
                 references=parcel.images(references, "references"),
-                gradients=parcel.room(tuple(images.shape), images.dtype),
+                gradients=parcel.room(tuple(images.shape), images.dtype, over_images=True),
             )
             answer = self._stub().ScoreGradient(request, timeout=self._connection.timeout)
             scores = self._scores(answer.scores, images)
@@ -211,8 +211,7 @@ class RemoteScorer:
                 raise InternalError(f"{self._connection.address} sent gradients of another shape")
             return scores, torch.stack(gradients).to(images.device)
 
-        room = images.numel() * images.element_size()
-        return self._connection.exchange([images, references], room, work)
+        return self._connection.exchange([images, references], 0, work)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """See `FeatureExtractor.extract`.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
 from ranksrgan.contracts.shared_memory import Place, Segment, SegmentPool, aligned
 from ranksrgan.contracts.v1 import image_pb2
 
@@ -21,6 +21,9 @@ Result = TypeVar("Result")
 # Bytes of a segment, which are reserved before anybody knows whether the server takes the call; a
 # response in bytes is limited to as many.
 _LARGEST = 2**30
+
+# 2 GiB is the limit of protobuf.
+_LARGEST_MESSAGE = 2**31 - 2**20
 
 
 class Parcel(Protocol):
@@ -34,13 +37,17 @@ class Parcel(Protocol):
         """
         ...
 
-    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> list[image_pb2.SharedTensor]:
+    def room(
+        self, shape: tuple[int, ...], dtype: torch.dtype, *, over_images: bool = False
+    ) -> list[image_pb2.SharedTensor]:
         """Places where the server shall put results, once for a parcel; none if they are to come
         in its response.
 
         Args:
             shape: of all results together, the first side counting them.
             dtype: of the results.
+            over_images: whether they may take the place of what `images` sent first, which is of
+                that shape and type: a server computes all results before it puts the first.
         """
         ...
 
@@ -78,12 +85,18 @@ class Transport:
             tensors: that it takes; None and what is no batch are left to ``work``.
             room: bytes of its results.
             work: makes the request of a parcel, and reads the answer.
+
+        Raises:
+            LimitExceeded: they go as bytes, and are more than protobuf allows.
         """
-        size = aligned(room)
+        sent = 0
         for tensor in tensors:
-            size += 0 if tensor is None else aligned(tensor.numel() * tensor.element_size())
+            sent += 0 if tensor is None else aligned(tensor.numel() * tensor.element_size())
+        size = sent + aligned(room)
         shared = self.shared and 0 < size <= _LARGEST
         segment = self._segment(size) if shared else None
+        if segment is None and sent > _LARGEST_MESSAGE:
+            raise LimitExceeded(f"{sent} bytes of tensors are more than a message can hold")
         if segment is None:
             return work(_Bytes())
         parcel = _Shared(segment, self._pool)
@@ -108,7 +121,9 @@ class _Bytes:
     def images(self, images: Tensor | None, field: str) -> list[image_pb2.Image]:
         return [] if images is None else [codec.image_to_proto(i) for i in _batch(images, field)]
 
-    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> list[image_pb2.SharedTensor]:
+    def room(
+        self, shape: tuple[int, ...], dtype: torch.dtype, *, over_images: bool = False
+    ) -> list[image_pb2.SharedTensor]:
         return []
 
     def results(self) -> Tensor:
@@ -131,8 +146,14 @@ class _Shared:
         self._segment.tensor(place).copy_(images.detach())
         return parts
 
-    def room(self, shape: tuple[int, ...], dtype: torch.dtype) -> list[image_pb2.SharedTensor]:
-        self._room = self._place(shape, dtype)
+    def room(
+        self, shape: tuple[int, ...], dtype: torch.dtype, *, over_images: bool = False
+    ) -> list[image_pb2.SharedTensor]:
+        # Memory that is in the caches already takes less time.
+        if over_images:
+            self._room = Place(self._segment.name, dtype, shape, 0)
+        else:
+            self._room = self._place(shape, dtype)
         return _apart(self._room)
 
     def results(self) -> Tensor:

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -160,27 +160,23 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call, ExitStack() as at_the_end:
-                whole = threading.Event()
+            whole = threading.Event()
 
-                def received() -> Iterator[Any]:
-                    yield from requests
-                    whole.set()
+            def received() -> Iterator[Any]:
+                yield from requests
+                whole.set()
 
-                try:
-                    with self._stream():
-                        responses = behaviour(received(), context)
-                        at_the_end.callback(responses.close)
-                        while True:
-                            with self._turn(call) if whole.is_set() else nullcontext():
-                                response = next(responses, None)
-                            if response is None:
-                                return
-                            yield response
-                except grpc.RpcError:
-                    raise  # the client has gone; gRPC knows it as its own
-                except Exception as error:
-                    call.fail(error)
+            with (
+                self._call(method, context) as call,
+                self._stream(),
+                closing(behaviour(received(), context)) as responses,
+            ):
+                while True:
+                    with self._turn(call) if whole.is_set() else nullcontext():
+                        response = next(responses, None)
+                    if response is None:
+                        return
+                    yield response
 
         return answer
 
