@@ -13,6 +13,7 @@ from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.ranker import VGG12, VGG16, RankerEnsemble, cli, load_ranker, server
+from ranksrgan.ranker.settings import RankerServerSettings
 
 
 @pytest.fixture
@@ -217,31 +218,22 @@ def test_unknown_key(
 
 
 def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[object, ...]] = []
+    seen: list[RankerServerSettings] = []
 
-    def serve(
-        listen: str,
-        rankers: dict[str, Path],
-        data_root: Path | None,
-        *,
-        trainings: int,
-        workers: int,
-        queue: int,
-        max_pixels: int,
-        max_message_bytes: int,
-    ) -> int:
-        limits = (trainings, workers, queue, max_pixels, max_message_bytes)
-        calls.append((listen, rankers, data_root, *limits))
+    def serve(settings: RankerServerSettings) -> int:
+        seen.append(settings)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--ranker", "niqe=a.safetensors", "--ranker", "ma=b.pth", "--max-message-mib", "8"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags, "--workers", "3"]) == 0
-    rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
-    assert calls == [("unix:/x.sock", rankers, None, 1, 3, 16, 2**24, 8 * 2**20)]
     flags = ["--data-root", "data", "--trainings", "2"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags]) == 0
-    assert calls[1:] == [("unix:/x.sock", {}, Path("data"), 2, 2, 16, 2**24, 64 * 2**20)]
+    rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
+    assert seen == [
+        RankerServerSettings(listen="unix:/x.sock", rankers=rankers, workers=3, max_message_mib=8),
+        RankerServerSettings(listen="unix:/x.sock", data_root=Path("data"), trainings=2),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@
     │   ├── ImageTooLarge                    more pixels or bytes than this process accepts
     │   ├── Overloaded                       the queue is full; try again
     │   └── DiskFull (OSError)               a file could not be written whole; the old one stays
+    ├── Unauthenticated (PermissionError)    a token is missing, or is not one that the server knows
     ├── ServiceUnavailable (ConnectionError) nobody answers at that address, or it is shutting down
     ├── DeadlineExceeded (TimeoutError)
     ├── RequestCancelled
@@ -114,6 +115,11 @@ class DiskFull(LimitExceeded, OSError):
     code = "DISK_FULL"
 
 
+class Unauthenticated(RankSRGANError, PermissionError):
+    code = "UNAUTHENTICATED"
+    status = "UNAUTHENTICATED"
+
+
 class ServiceUnavailable(RankSRGANError, ConnectionError):
     code = "SERVICE_UNAVAILABLE"
     status = "UNAVAILABLE"
@@ -162,6 +168,7 @@ BY_CODE: dict[str, type[RankSRGANError]] = {
         ImageTooLarge,
         Overloaded,
         DiskFull,
+        Unauthenticated,
         ServiceUnavailable,
         DeadlineExceeded,
         RequestCancelled,
@@ -178,6 +185,7 @@ BY_STATUS: dict[str, type[RankSRGANError]] = {
     "UNIMPLEMENTED": NotSupported,
     "FAILED_PRECONDITION": MissingAsset,
     "RESOURCE_EXHAUSTED": LimitExceeded,
+    "UNAUTHENTICATED": Unauthenticated,
     "UNAVAILABLE": ServiceUnavailable,
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "CANCELLED": RequestCancelled,

@@ -8,8 +8,7 @@ ROOT/operations/      trainings, running and done
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import time
 from typing import Any
 
 from ranksrgan.contracts import rpc
@@ -17,10 +16,12 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
+from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.scorer import Ranker, open_ranker
+from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.training_request import RANKERS, open_training
 
 
@@ -41,52 +42,30 @@ TRAININGS = TrainingKind(
 )
 
 
-def serve(
-    listen: str,
-    rankers: Mapping[str, Path],
-    data_root: Path | None,
-    *,
-    trainings: int,
-    workers: int,
-    queue: int,
-    max_pixels: int,
-    max_message_bytes: int,
-) -> int:
-    """Serve Rankers at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+def serve(settings: RankerServerSettings) -> int:
+    """Serve Rankers until SIGTERM.
 
-    A training that SIGTERM interrupts goes on when the next server of this root is started.
-
-    Args:
-        listen: the address.
-        rankers: weights by the name that clients use, with options as in a scorer's spec
-            (``ranker.safetensors?head=ma``); all are loaded before anything is served. Without any
-            there is no ``ScoringService``.
-        data_root: see the module's head; without it there is no ``RankerTrainingService``.
-        trainings: Rankers trained at a time; more wait.
-        workers: requests worked on at a time.
-        queue: requests that may wait.
-        max_pixels: of one image.
-        max_message_bytes: of one request.
+    Without any there is no ``ScoringService``, and without a data root no
+    ``RankerTrainingService``. A training that SIGTERM interrupts goes on when the next server of
+    this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a Ranker's; nothing is served then.
-        InvalidInput: nothing to serve, a wrong option of a Ranker, ``data_root`` is no folder.
+        InvalidInput: nothing to serve, a wrong option of a Ranker, the data root is no folder.
         AddressInUse: another server has the address, or the trainings of this root.
     """
-    servicers: list[rpc.Servicer] = []
-    if rankers:
-        catalog = RankerCatalog({name: _open(str(spec)) for name, spec in rankers.items()})
-        servicers.append(ScoringServicer(catalog, max_pixels=max_pixels))
-    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
-    return serve_and_train(
-        listen,
-        servicers,
-        TRAININGS,
-        data_root,
-        model_flag="--ranker",
-        running=trainings,
-        limits=limits,
-    )
+
+    def load(observers: Observers) -> list[rpc.Servicer]:
+        rankers = {}
+        for name, spec in settings.rankers.items():
+            began = time.monotonic()
+            rankers[name] = _open(str(spec))
+            observers.loaded(name, time.monotonic() - began)
+        catalog = RankerCatalog(rankers)
+        return [ScoringServicer(catalog, max_pixels=settings.max_pixels)] if rankers else []
+
+    names = [ScoringServicer.full_name] if settings.rankers else []
+    return serve_and_train(settings, names, load, TRAININGS)
 
 
 def _open(spec: str) -> Ranker:

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -45,3 +49,41 @@ class Observer(Protocol):
             seconds: from its admission, all responses of a stream included.
         """
         ...
+
+    def loaded(self, model: str, seconds: float) -> None:
+        """A model was loaded, for the first time or again.
+
+        Args:
+            model: as clients name it.
+            seconds: that it took.
+        """
+        ...
+
+
+class Observers:
+    """All observers of a server, told one after the other."""
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def queued(self, service: str, model: str, length: int) -> None:
+        self._tell(lambda observer: observer.queued(service, model, length))
+
+    def batch(self, model: str, size: int, seconds: float) -> None:
+        self._tell(lambda observer: observer.batch(model, size, seconds))
+
+    def request(self, method: str, code: str, seconds: float) -> None:
+        self._tell(lambda observer: observer.request(method, code, seconds))
+
+    def loaded(self, model: str, seconds: float) -> None:
+        self._tell(lambda observer: observer.loaded(model, seconds))
+
+    def _tell(self, fact: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                fact(observer)
+            except Exception:
+                log.exception("an observer failed")
