@@ -136,7 +136,6 @@ def serve(
         AddressInUse: somebody listens there already.
     """
     settings.check()
-    server = RunningServer(settings, _limits(settings), names, observers)
     stopping = threading.Event()
     failures: list[BaseException] = []
 
@@ -147,6 +146,7 @@ def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    server = RunningServer(settings, _limits(settings), names, observers)
 
     def load_and_offer() -> None:
         try:

@@ -33,6 +33,8 @@ from ranksrgan.contracts.serving.tokens import TokenFile
 REQUEST_ID = "x-request-id"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+# Seconds that a request may have been on its way.
+_TRANSIT = 0.1
 # Fields of our requests, and of the open inference protocol's, that name what is asked.
 _MODEL_FIELDS = ("model", "scorer", "model_name")
 
@@ -214,10 +216,12 @@ def _client(context: grpc.ServicerContext) -> str:
 
 
 def _code(context: grpc.ServicerContext, failed: bool) -> str:
-    code = context.code()  # type: ignore[attr-defined]
+    if not context.is_active():
+        # The client has gone; a moment early where its deadline was the reason, as it began to
+        # count before we did.
+        left = context.time_remaining()
+        return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
+    code = context.code()
     if code is not None:
         return str(code.name)
-    if not context.is_active():
-        left = context.time_remaining()
-        return "DEADLINE_EXCEEDED" if left is not None and left <= 0 else "CANCELLED"
     return "UNKNOWN" if failed else "OK"

@@ -119,25 +119,28 @@ def connect(
 
 
 def explain(address: str, details: str) -> str | None:
-    """What gRPC's text about a failed connection means, where certificates are the matter."""
-    if "CERTIFICATE_VERIFY_FAILED" in details:
-        why = details.partition("CERTIFICATE_VERIFY_FAILED")[2].strip(": ") or "not trusted"
+    """What gRPC's text about a failed connection means, where encryption is the matter."""
+    _, verifying, why = details.partition("CERTIFICATE_VERIFY_FAILED")
+    if verifying:
+        why = why.strip(": ").removesuffix(": OK") or "it is not trusted"
         return f"the certificate of the service at {address} is refused: {why}"
-    if "Hostname Verification Check failed" in details or "is not in peer certificate" in details:
+    if "Hostname Verification Check failed" in details:
         return (
             f"the certificate of the service at {address} is another name's; "
             f"{PREFIX}SERVER_NAME says which one to expect"
-        )
-    if "CERTIFICATE_REQUIRED" in details or "certificate required" in details:
-        return (
-            f"the service at {address} wants a client's certificate: {PREFIX}CERTIFICATE and "
-            f"{PREFIX}KEY"
         )
     if "WRONG_VERSION_NUMBER" in details:
         return (
             f"the service at {address} has no encryption, so no certificate: write the address "
             f"without {TLS_SCHEME}"
         )
+    # A server that wants more than it was shown says nothing before it goes.
+    if "failed to connect" in details and "Socket closed" in details:
+        if address.startswith(TLS_SCHEME):
+            wants = f"a client's certificate ({PREFIX}CERTIFICATE and {PREFIX}KEY)"
+        else:
+            wants = f"encryption ({TLS_SCHEME}{address})"
+        return f"the service at {address} closed the connection; it may want {wants}"
     return None
 
 
