@@ -221,7 +221,7 @@ def _code(context: grpc.ServicerContext, failed: bool) -> str:
         # count before we did.
         left = context.time_remaining()
         return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
-    code = context.code()
+    code = context.code()  # type: ignore[attr-defined]
     if code is not None:
         return str(code.name)
     return "UNKNOWN" if failed else "OK"
