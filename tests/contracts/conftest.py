@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, Servicer, start_server
+from ranksrgan.contracts.serving.observer import Observer
 
 StartServer = Callable[..., RunningServer]
 
@@ -111,9 +112,12 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
     running: list[RunningServer] = []
 
     def start_one(
-        *servicers: Servicer, address: str = "127.0.0.1:0", limits: ServerLimits | None = None
+        *servicers: Servicer,
+        address: str = "127.0.0.1:0",
+        limits: ServerLimits | None = None,
+        observers: Sequence[Observer] = (),
     ) -> RunningServer:
-        running.append(start_server(address, servicers, limits))
+        running.append(start_server(address, servicers, limits, observers=observers))
         return running[-1]
 
     yield start_one

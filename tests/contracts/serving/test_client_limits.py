@@ -44,8 +44,9 @@ def test_calls_a_minute() -> None:
     limiter = ClientLimiter(ClientLimits(per_minute=6), clock)
     for _ in range(6):
         begin_and_end(limiter, "a")
-    with pytest.raises(Overloaded, match=r"a has begun 6 calls .*; try again in 10\.0 s"):
+    with pytest.raises(Overloaded, match=r"a has begun 6 calls .*; try again in 10\.0 s") as caught:
         begin_and_end(limiter, "a")
+    assert caught.value.retry_after == pytest.approx(10.0)
     begin_and_end(limiter, "b")
     clock.now = 9.0
     with pytest.raises(Overloaded, match=r"try again in 1\.0 s"):

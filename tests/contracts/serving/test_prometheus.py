@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from ranksrgan.contracts.client import connect_scorer
@@ -15,6 +18,7 @@ from ranksrgan.contracts.rpc import check_health, start_server
 from ranksrgan.contracts.serving.prometheus import MetricsPage, PrometheusObserver
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
+from ranksrgan.contracts.serving.tokens import hash_token
 from tests.contracts.conftest import Catalog, Contrast
 
 SCORE = "/ranksrgan.contracts.v1.ScoringService/Score"
@@ -88,9 +92,9 @@ def test_a_taken_port(address: str) -> None:
     assert caught.value.field == "metrics"
 
 
-def test_a_server_has_a_page_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    tokens = tmp_path_factory.mktemp("tokens") / "tokens"
-    tokens.write_text(f"me {'0' * 64}\n")
+def test_a_server_has_a_page_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"me {hash_token('t')}\n")
     settings = ServerSettings(listen="127.0.0.1:0", metrics="127.0.0.1:0", tokens=tokens)
     server = start_server(settings, [ScoringServicer(Catalog(contrast=Contrast()))])
     try:
@@ -98,12 +102,26 @@ def test_a_server_has_a_page_of_its_own(tmp_path_factory: pytest.TempPathFactory
         with pytest.raises(Unauthenticated):
             connect_scorer(server.address, "contrast")
         assert check_health(server.address)
-        seen = scrape(server.metrics_address)
+        monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", "t")
+        scorer = connect_scorer(server.address, "contrast")
+        scorer.score(torch.rand(3, 3, 4, 4))
+        end = time.monotonic() + 60
+        # A call is counted when it has ended, which is a moment after its answer.
+        while True:
+            seen = scrape(server.metrics_address)
+            if seen.get(sample("requests_total", method=SCORE, code="OK")) == 1:
+                break
+            assert time.monotonic() < end, seen
     finally:
         server.stop()
     counted = {key: value for key, value in seen.items() if key[0] == "ranksrgan_requests_total"}
     method = "/ranksrgan.contracts.v1.ScoringService/ListScorers"
-    assert counted == {sample("requests_total", method=method, code="UNAUTHENTICATED"): 1}
+    assert counted == {
+        sample("requests_total", method=method, code="UNAUTHENTICATED"): 1,
+        sample("requests_total", method=method, code="OK"): 1,
+        sample("requests_total", method=SCORE, code="OK"): 1,
+    }
+    assert seen[sample("batch_size_sum", model="contrast")] == 3
     with pytest.raises(OSError, match="refused"):
         scrape(server.metrics_address)
 

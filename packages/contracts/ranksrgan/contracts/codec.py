@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 import torch
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -20,6 +20,7 @@ from ranksrgan.contracts.errors import (
     ImageTooLarge,
     InternalError,
     InvalidInput,
+    Overloaded,
     RankSRGANError,
 )
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
@@ -198,31 +199,41 @@ def item_error_from_proto(message: error_pb2.Error) -> RankSRGANError:
 
 
 def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
-    """An error as ``google.rpc.Status`` with ErrorInfo and, where a field is known, BadRequest."""
-    details = [
+    """An error as ``google.rpc.Status`` with ErrorInfo, and what else is known of it.
+
+    That is BadRequest for a field, and RetryInfo for the time after which an overloaded server has
+    room.
+    """
+    details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=error.code, domain=DOMAIN, metadata={"field": error.field} if error.field else {}
         )
     ]
-    status = status_pb2.Status(
-        code=_status_number(error), message=str(error), details=_pack(details)
-    )
     if error.field and error.status == "INVALID_ARGUMENT":
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=error.field, description=str(error)
         )
-        bad_request = error_details_pb2.BadRequest(field_violations=[violation])
-        status.details.extend(_pack([bad_request]))
-    return status
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, Overloaded) and error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(round(error.retry_after * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status_pb2.Status(code=_status_number(error), message=str(error), details=_pack(details))
 
 
 def error_from_status(status: status_pb2.Status) -> RankSRGANError:
-    """The error that a ``google.rpc.Status`` stands for: the same class that was raised."""
+    """The error that a ``google.rpc.Status`` stands for: the same class that was raised.
+
+    `Overloaded` has the time that the server asks its clients to wait.
+    """
     info = _error_info(status)
     if info is None:
         return _by_number(status.code)(status.message)
     kind = BY_CODE.get(info.reason, InternalError)
-    return kind(status.message, field=info.metadata.get("field"))
+    error = kind(status.message, field=info.metadata.get("field"))
+    if isinstance(error, Overloaded):
+        error.retry_after = _retry_after(status)
+    return error
 
 
 def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
@@ -251,6 +262,15 @@ def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None
     return None
 
 
+def _retry_after(status: status_pb2.Status) -> float | None:
+    for detail in status.details:
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            seconds: float = info.retry_delay.ToNanoseconds() / 1e9
+            return max(seconds, 0.0)
+    return None
+
+
 def _by_number(code: int) -> type[RankSRGANError]:
     names = {status.value[0]: status.name for status in grpc.StatusCode}
     return BY_STATUS.get(names.get(code, ""), InternalError)
@@ -261,7 +281,7 @@ def _status_number(error: RankSRGANError) -> int:
     return number
 
 
-def _pack(details: list[Message]) -> list[any_pb2.Any]:
+def _pack(details: Sequence[Message]) -> list[any_pb2.Any]:
     packed = []
     for detail in details:
         wrapped = any_pb2.Any()

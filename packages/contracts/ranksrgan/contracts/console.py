@@ -101,6 +101,8 @@ def add_serve_flags(parser: argparse.ArgumentParser, kind: type[ServerSettings])
         ("workers", positive, "N", "requests worked on at a time"),
         ("queue", number, "N", "requests that may wait"),
         ("max_pixels", positive, "N", "of one image"),
+        ("batch_size", positive, "N", "images of several requests joined at most"),
+        ("batch_wait", float, "SECONDS", "that work waits for others to join it"),
         ("max_message_mib", positive, "N", "of one request"),
         ("grace", float, "SECONDS", "for requests in flight, after SIGTERM"),
         ("tls.certificate", Path, "FILE", "PEM of the server's certificate: encrypt"),

@@ -108,7 +108,20 @@ class ImageTooLarge(LimitExceeded):
 
 
 class Overloaded(LimitExceeded):
+    """The process has as much to do as it takes on.
+
+    Attributes:
+        retry_after: seconds after which there should be room, as far as it can tell; None if it
+            does not say. Many wait the same time, so add a random part of it.
+    """
+
     code = "OVERLOADED"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, field=field)
+        self.retry_after = retry_after
 
 
 class DiskFull(LimitExceeded, OSError):

@@ -52,8 +52,15 @@ class ServerLimits:
     """What a server takes on.
 
     Attributes:
-        workers: requests worked on at a time.
-        queue: requests that may wait for a worker; the next one is refused with `Overloaded`.
+        workers: requests read, answered or otherwise worked on at a time. What a model does for
+            them is apart from that: one thread for each device does it, see `serving.devices`, and
+            what waits for it is not counted here.
+        queue: requests that may wait for a worker or a device, besides as many as there are
+            workers; the next one is refused with `Overloaded`.
+        batch_size: images of several requests that a model works on together at most. Requests
+            that hold more by themselves are done as they are.
+        batch_wait: seconds that work for a model waits for others to join it. It only does while
+            there are requests that may bring some, and never if the model cannot join any.
         streams: streams that may be open beside those, idle or not; likewise. Each of their
             responses waits for a worker, and the client meanwhile.
         waiters: calls that may be waiting for the end of a long job beside those; likewise.
@@ -64,6 +71,8 @@ class ServerLimits:
 
     workers: int = 2
     queue: int = 16
+    batch_size: int = 8
+    batch_wait: float = 0.005
     streams: int = 16
     waiters: int = 32
     max_message_bytes: int = 64 * 2**20

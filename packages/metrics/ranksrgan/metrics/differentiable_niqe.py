@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.metrics.luma import (
@@ -64,6 +65,8 @@ class DifferentiableNiqe:
         luma: ``"y"`` or ``"gray"``.
         model: of natural images; the published one if None.
     """
+
+    joining = Joining("exactly")
 
     def __init__(
         self, border: int = 0, luma: Convention = "y", model: NiqeModel | None = None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import (
     CONVENTIONS,
@@ -31,7 +32,8 @@ class FullReferenceScorer:
         border: pixels to leave out on every side.
 
     Attributes:
-        measure: the metric's function; called with the options by their names.
+        measure: the metric's function; called with the options by their names. It measures pair by
+            pair.
         min_side: without the border.
     """
 
@@ -43,6 +45,7 @@ class FullReferenceScorer:
     lowest: float
     highest: float
     measure: ClassVar[Callable[..., Tensor]]
+    joining = Joining("exactly")
 
     def __init__(self, border: int = 0) -> None:
         check_border(border)

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.discovery import is_remote, is_sum
 from ranksrgan.contracts.errors import InvalidInput, NotSupported, UndefinedScore
+from ranksrgan.contracts.joining import Joining, joining_of_all
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 
 #: What a sum may have at most, since names come from clients too.
@@ -83,6 +84,11 @@ class Fused:
     @property
     def info(self) -> ScorerInfo:
         return self._info
+
+    @property
+    def joining(self) -> Joining:
+        """As the term that is to be joined the least."""
+        return joining_of_all(scorer for _, scorer in self._terms)
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`; the terms are added in their order.

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ranksrgan.contracts.assets import get_asset, present
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics import ma_pca, ma_subbands
 from ranksrgan.metrics.luma import (
@@ -93,6 +94,8 @@ class Ma:
         luma: ``"y"`` or ``"gray"``.
         model: the authors' if None.
     """
+
+    joining = Joining("exactly")
 
     def __init__(
         self, border: int = 0, luma: Convention = "y", model: MaModel | None = None

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import (
     Convention,
@@ -95,6 +96,8 @@ class Niqe:
         luma: ``"y"`` or ``"gray"``.
         model: of natural images; the published one if None.
     """
+
+    joining = Joining("exactly")
 
     def __init__(
         self, border: int = 0, luma: Convention = "y", model: NiqeModel | None = None

@@ -13,6 +13,7 @@ import hashlib
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import Convention, canonical_name, check_border, check_convention
 from ranksrgan.metrics.ma import MIN_SIDE, ma, model_hash
@@ -55,6 +56,8 @@ class Pi:
         luma: ``"y"`` or ``"gray"``.
         model: of Ma; the authors' if None.
     """
+
+    joining = Joining("exactly")
 
     def __init__(
         self, border: int = 0, luma: Convention = "y", model: MaModel | None = None

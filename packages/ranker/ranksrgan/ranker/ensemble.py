@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.joining import Joining, joining_of_all
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.ranker.heads import ScoreScale
 from ranksrgan.ranker.scorer import Ranker, open_ranker
@@ -63,6 +64,11 @@ class RankerEnsemble:
     @property
     def info(self) -> ScorerInfo:
         return self._info
+
+    @property
+    def joining(self) -> Joining:
+        """As the member that is to be joined the least."""
+        return joining_of_all(self._members)
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """The mean of the members' standardised scores; see `Scorer.score`.

@@ -13,6 +13,7 @@ from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, NotSupported
 from ranksrgan.contracts.images import as_float
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
@@ -95,6 +96,12 @@ class Ranker:
     @property
     def info(self) -> ScorerInfo:
         return self._info
+
+    @property
+    def joining(self) -> Joining:
+        """On a CPU a batch of another size has other last bits; on a GPU it is worth them."""
+        alone = self._batch_statistics or self._device.type == "cpu"
+        return Joining("never" if alone else "nearly", self._device)
 
     @property
     def scale(self) -> ScoreScale | None:

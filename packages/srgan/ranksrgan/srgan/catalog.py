@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.joining import Joining, joining_of
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
 
@@ -45,6 +46,10 @@ class _Renamed:
     @property
     def info(self) -> UpscalerInfo:
         return self._info
+
+    @property
+    def joining(self) -> Joining:
+        return joining_of(self._upscaler)
 
     def upscale(self, images: Tensor) -> Tensor:
         return self._upscaler.upscale(images)

@@ -5,22 +5,29 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from grpc_status import rpc_status
 
 from ranksrgan.contracts import cancellation, codec
 from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
     InternalError,
+    InvalidInput,
     Overloaded,
     RankSRGANError,
     RequestCancelled,
     ServiceUnavailable,
 )
+from ranksrgan.contracts.serving.devices import Devices
+from ranksrgan.contracts.serving.observer import Observer, Observers
+from ranksrgan.contracts.serving.pace import TimeInside
+from ranksrgan.contracts.serving.turn import CallEnd, Turn, taking
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +41,16 @@ _WAITING = frozenset({"/google.longrunning.Operations/WaitOperation"})
 
 
 class Admission(grpc.ServerInterceptor):
-    """Around every call of our services: a place to work in, cancellation, and errors by table."""
+    """Around every call of our services: a place to work in, cancellation, and errors by table.
 
-    def __init__(self, limits: ServerLimits, services: set[str]) -> None:
+    Whether there is room is decided before the request is read. Handlers of one request therefore
+    become handlers of a stream of requests, which is the same on the wire: gRPC calls those when a
+    call begins, the others when its request is there and has cost memory, time and a thread.
+    """
+
+    def __init__(
+        self, limits: ServerLimits, services: set[str], observers: Sequence[Observer] = ()
+    ) -> None:
         #: Set when streams of responses to one request are to end after the one at hand.
         self.stopping = threading.Event()
         self._places = threading.Semaphore(limits.workers)
@@ -45,6 +59,13 @@ class Admission(grpc.ServerInterceptor):
         self._waiters = threading.Semaphore(limits.waiters)
         self._limits = limits
         self._services = services
+        self._observers = Observers(observers)
+        self._devices = Devices(limits.batch_size, limits.batch_wait, self._observers)
+        self._time_inside = TimeInside()
+
+    def close(self) -> None:
+        """End the threads of the devices, when what they have begun is done."""
+        self._devices.close()
 
     def intercept_service(
         self,
@@ -57,14 +78,13 @@ class Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
-            admit = self._waiter if method in _WAITING else self._worker
-            return grpc.unary_unary_rpc_method_handler(
-                self._one_answer(handler.unary_unary, method, admit),
+            return grpc.stream_unary_rpc_method_handler(
+                self._one_answer(handler.unary_unary, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(
+            return grpc.stream_stream_rpc_method_handler(
                 self._many_answers(handler.unary_stream, method),
                 handler.request_deserializer,
                 handler.response_serializer,
@@ -77,18 +97,16 @@ class Admission(grpc.ServerInterceptor):
             )
         return handler
 
-    def _one_answer(
-        self,
-        behaviour: Callable[..., Any],
-        method: str,
-        admit: Callable[[grpc.ServicerContext], AbstractContextManager[None]],
-    ) -> Callable[..., Any]:
-        def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            try:
-                with admit(context):
-                    return behaviour(request, context)
-            except Exception as error:
-                return _fail(error, method, context)
+    def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            with self._call(method, context) as call:
+                if method in _WAITING:
+                    with self._waiter():
+                        return behaviour(_only(requests), context)
+                with self._ticket():
+                    request = _only(requests)
+                    with self._turn(call):
+                        return behaviour(request, context)
 
         return answer
 
@@ -100,19 +118,16 @@ class Admission(grpc.ServerInterceptor):
         server stops, the client goes on with the next one.
         """
 
-        def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            try:
-                with self._stream():
-                    responses = behaviour(request, context)
-                    while not self.stopping.is_set():
-                        with self._place(context):
-                            response = next(responses, None)
-                        if response is None:
-                            return
-                        yield response
-                    raise ServiceUnavailable("the server is stopping; go on at the last cursor")
-            except Exception as error:
-                _fail(error, method, context)
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._call(method, context) as call, self._stream():
+                responses = behaviour(_only(requests), context)
+                while not self.stopping.is_set():
+                    with self._turn(call):
+                        response = next(responses, None)
+                    if response is None:
+                        return
+                    yield response
+                raise ServiceUnavailable("the server is stopping; go on at the last cursor")
 
         return answer
 
@@ -123,42 +138,51 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            working = ExitStack()
+            with self._call(method, context) as call, self._stream(), ExitStack() as working:
 
-            def taken() -> Iterator[Any]:
-                for request in requests:
-                    working.enter_context(self._place(context))
-                    yield request
+                def taken() -> Iterator[Any]:
+                    for request in requests:
+                        working.enter_context(self._turn(call))
+                        yield request
 
-            try:
-                with self._stream():
-                    for response in behaviour(taken(), context):
-                        working.close()
-                        yield response
-            except grpc.RpcError:
-                raise  # the client has gone; gRPC knows it as its own
-            except Exception as error:
-                _fail(error, method, context)
-            finally:
-                working.close()
+                for response in behaviour(taken(), context):
+                    working.close()
+                    yield response
 
         return answer
 
     @contextmanager
-    def _worker(self, context: grpc.ServicerContext) -> Iterator[None]:
+    def _call(self, method: str, context: grpc.ServicerContext) -> Iterator[_Call]:
+        """A call from its beginning to its end, whichever that is."""
+        call = _Call(method, context)
+        began = time.monotonic()
+        try:
+            yield call
+        except grpc.RpcError:
+            call.code = RequestCancelled.status
+            raise  # the client has gone; gRPC knows it as its own
+        except Exception as error:
+            call.fail(error)
+        finally:
+            self._observers.request(method, call.code, time.monotonic() - began)
+
+    @contextmanager
+    def _ticket(self) -> Iterator[None]:
         if not self._tickets.acquire(blocking=False):
             raise Overloaded(
-                f"{self._limits.workers} requests are worked on and {self._limits.queue} wait; "
-                "try again in a moment"
+                f"{self._limits.workers + self._limits.queue} requests are worked on or wait; "
+                "try again in a moment",
+                retry_after=self._time_inside.retry_after,
             )
+        began = time.monotonic()
         try:
-            with self._place(context):
-                yield
+            yield
+            self._time_inside.measured(time.monotonic() - began)
         finally:
             self._tickets.release()
 
     @contextmanager
-    def _waiter(self, context: grpc.ServicerContext) -> Iterator[None]:
+    def _waiter(self) -> Iterator[None]:
         if not self._waiters.acquire(blocking=False):
             raise Overloaded(f"{self._limits.waiters} clients wait already; ask now and then")
         try:
@@ -176,24 +200,77 @@ class Admission(grpc.ServerInterceptor):
             self._streams.release()
 
     @contextmanager
-    def _place(self, context: grpc.ServicerContext) -> Iterator[None]:
-        while not self._places.acquire(timeout=0.1):
-            if not context.is_active():
-                raise RequestCancelled("the client left before its turn")
+    def _turn(self, call: _Call) -> Iterator[None]:
+        """One request is worked on: it has a place but while the device has its work."""
+        turn = Turn(self._devices, call.service, call.deadline, call.end, lambda: self._aside(call))
+        self._devices.expect(1)
         try:
-            with cancellation.scope(context.is_active):
-                cancellation.check()
-                yield
+            self._enter(call)
+            try:
+                with cancellation.scope(call.end.wanted), taking(turn):
+                    cancellation.check()
+                    yield
+            finally:
+                if call.has_place:
+                    self._leave(call)
         finally:
-            self._places.release()
+            turn.arrive()
+
+    @contextmanager
+    def _aside(self, call: _Call) -> Iterator[None]:
+        self._leave(call)
+        yield
+        self._enter(call)
+
+    def _enter(self, call: _Call) -> None:
+        while not self._places.acquire(timeout=0.1):
+            if not call.end.wanted():
+                raise RequestCancelled("the client left before its turn")
+        call.has_place = True
+
+    def _leave(self, call: _Call) -> None:
+        call.has_place = False
+        self._places.release()
 
 
-def _fail(error: Exception, method: str, context: grpc.ServicerContext) -> Any:
-    """End the call with the error's status; of what was not foreseen only a number leaves us."""
-    if isinstance(error, RankSRGANError):
-        failure = error
-    else:
-        incident = uuid.uuid4().hex[:12]
-        log.exception("incident %s in %s", incident, method)
-        failure = InternalError(f"the server failed; its log has incident {incident}")
-    return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(failure)))
+class _Call:
+    """A call of one of our services, as admission sees it.
+
+    Attributes:
+        code: name of the status that it ends with.
+        has_place: whether it is one of those that are worked on.
+    """
+
+    def __init__(self, method: str, context: grpc.ServicerContext) -> None:
+        left = context.time_remaining()
+        self.service = method.strip("/").partition("/")[0]
+        self.deadline = None if left is None else time.monotonic() + left
+        self.end = CallEnd(context)
+        self.code = "OK"
+        self.has_place = False
+        self._method = method
+        self._context = context
+
+    def fail(self, error: Exception) -> NoReturn:
+        """End it with the error's status; of what was not foreseen only a number leaves us."""
+        if isinstance(error, RequestCancelled) and self._is_late():
+            failure: RankSRGANError = DeadlineExceeded("the deadline passed during the work")
+        elif isinstance(error, RankSRGANError):
+            failure = error
+        else:
+            incident = uuid.uuid4().hex[:12]
+            log.exception("incident %s in %s", incident, self._method)
+            failure = InternalError(f"the server failed; its log has incident {incident}")
+        self.code = failure.status
+        self._context.abort_with_status(rpc_status.to_status(codec.error_to_proto(failure)))
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+def _only(requests: Iterator[Any]) -> Any:
+    """The request of a call that has one."""
+    request = next(requests, None)
+    if request is None:
+        raise InvalidInput("the request is missing, or it is no message of this method")
+    return request

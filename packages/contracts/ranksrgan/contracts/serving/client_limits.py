@@ -80,7 +80,8 @@ class ClientLimiter:
                 wait = (1 - known.allowance) * 60 / rate
                 raise Overloaded(
                     f"{client} has begun {rate} calls within a minute, which is what one client "
-                    f"may; try again in {wait:.1f} s"
+                    f"may; try again in {wait:.1f} s",
+                    retry_after=wait,
                 )
             known.allowance -= 1
         known.open += 1

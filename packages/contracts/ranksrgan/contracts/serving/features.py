@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import grpc
@@ -11,6 +12,7 @@ from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.contracts.scorer import FeatureExtractor
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
 from ranksrgan.contracts.serving.scoring import ScorerCatalog
+from ranksrgan.contracts.serving.turn import alone
 from ranksrgan.contracts.v1 import features_pb2, features_pb2_grpc
 
 
@@ -35,7 +37,14 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         images, _ = read_images(request.images, [], self._max_pixels)
         response = features_pb2.ExtractFeaturesResponse()
         for batch, _ in batches(images, None):
-            features = scorer.extract(batch)
+            features = alone(
+                scorer,
+                request.scorer,
+                "extract",
+                partial(scorer.extract, batch),
+                images=len(batch),
+                pixels=len(batch) * batch.shape[-2:].numel(),
+            )
             response.features.extend(
                 codec.feature_set_to_proto({name: array[i] for name, array in features.items()})
                 for i in range(len(batch))

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from typing import ClassVar, Protocol
 
 import grpc
+from torch import Tensor
 
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
     NotSupported,
     RankSRGANError,
     RequestCancelled,
 )
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
+from ranksrgan.contracts.serving.turn import compute
 from ranksrgan.contracts.v1 import (
     scoring_pb2,
     scoring_pb2_grpc,
@@ -58,7 +61,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         images, references = read_images(request.images, request.references, self._max_pixels)
         scores: list[float] = []
         for batch, batch_references in batches(images, references):
-            scores += scorer.score(batch, batch_references).tolist()
+            scores += _score(scorer, request.scorer, batch, batch_references).tolist()
         return scoring_pb2.ScoreResponse(scores=scores)
 
     def ScoreStream(
@@ -70,7 +73,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             response = scoring_pb2.ScoreStreamResponse(id=request.id)
             try:
                 response.score = self._score_one(request)
-            except RequestCancelled:
+            except (RequestCancelled, DeadlineExceeded):
                 raise
             except RankSRGANError as error:
                 response.error.CopyFrom(codec.item_error_to_proto(error))
@@ -85,7 +88,9 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         images, references = read_images(request.images, request.references, self._max_pixels)
         response = scoring_pb2.ScoreGradientResponse()
         for batch, batch_references in batches(images, references):
-            scores, gradients = scorer.gradient(batch, batch_references)
+            scores, gradients = compute(
+                scorer, request.scorer, "gradient", scorer.gradient, batch, batch_references
+            )
             response.scores.extend(scores.tolist())
             response.gradients.extend(codec.tensor_to_proto(gradient) for gradient in gradients)
         return response
@@ -93,7 +98,16 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:
         scorer = self._catalog.open(request.scorer)
         image = codec.image_from_proto(request.image, "image", self._max_pixels)
-        if not request.HasField("reference"):
-            return float(scorer.score(image[None]))
-        reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
-        return float(scorer.score(image[None], reference[None]))
+        reference = None
+        if request.HasField("reference"):
+            reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
+        against = None if reference is None else reference[None]
+        return float(_score(scorer, request.scorer, image[None], against))
+
+
+def _score(scorer: Scorer, name: str, images: Tensor, references: Tensor | None) -> Tensor:
+    def score(images: Tensor, references: Tensor | None = None) -> tuple[Tensor]:
+        return (scorer.score(images, references),)
+
+    (scores,) = compute(scorer, name, "score", score, images, references)
+    return scores

@@ -99,7 +99,6 @@ class RunningServer:
         self._stopped = False
         self._background: Background | None = None
         self._readiness = Readiness(names)
-        self._admission = Admission(limits, set(names))
         self._closing = ExitStack()
         #: Of the page for Prometheus, if there is one.
         self.metrics_address: str | None = None
@@ -107,8 +106,10 @@ class RunningServer:
         with ExitStack() as failing:
             failing.enter_context(self._closing)
             watchers: list[Watcher] = [logged, *self._tracing(settings)]
-            #: All that is told what happens; for what loads models.
-            self.observers = Observers([*observers, *self._metrics(settings)])
+            told = [*observers, *self._metrics(settings)]
+            #: All that are told what happens; for what loads models.
+            self.observers = Observers(told)
+            self._admission = Admission(limits, set(names), told)
             calls = Calls(
                 set(names),
                 self._readiness,
@@ -157,6 +158,7 @@ class RunningServer:
         if not idle and grace > 0:
             log.warning("calls that are still open after %g s are broken off", grace)
         self._server.stop(_FLUSH if idle else 0.0).wait()
+        self._admission.close()
         if self.address.startswith("unix:"):
             Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
         self._closing.close()

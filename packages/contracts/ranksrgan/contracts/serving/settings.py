@@ -150,9 +150,13 @@ class ImageServerSettings(ServerSettings):
 
     Attributes:
         max_pixels: of one image.
+        batch_size: images of several requests that a model works on together at most.
+        batch_wait: seconds that work for a model waits for others to join it.
     """
 
     max_pixels: int = Field(2**24, ge=1)
+    batch_size: int = Field(8, ge=1)
+    batch_wait: float = Field(0.005, ge=0)
 
 
 class ModelServerSettings(ImageServerSettings):

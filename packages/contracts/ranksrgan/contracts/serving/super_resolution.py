@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import grpc
+from torch import Tensor
 
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches
+from ranksrgan.contracts.serving.turn import compute
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
 
@@ -61,7 +63,7 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
     def Upscale(
         self, request: super_resolution_pb2.UpscaleRequest, context: grpc.ServicerContext
     ) -> super_resolution_pb2.UpscaleResponse:
-        upscaler = self._catalog.open(request.model)
+        upscaler = _OnDevice(self._catalog.open(request.model), request.model)
         if not request.images:
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
@@ -81,3 +83,22 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
             picture = codec.picture_from_proto(image, f"images[{i}]", self._max_pixels)
             response.images.append(codec.picture_to_proto(self._render(picture, upscaler)))
         return response
+
+
+class _OnDevice:
+    """An upscaler that works in the thread of its device, joined with those of other calls."""
+
+    def __init__(self, upscaler: Upscaler, name: str) -> None:
+        self._upscaler = upscaler
+        self._name = name
+
+    @property
+    def info(self) -> UpscalerInfo:
+        return self._upscaler.info
+
+    def upscale(self, images: Tensor) -> Tensor:
+        def upscale(images: Tensor) -> tuple[Tensor]:
+            return (self._upscaler.upscale(images),)
+
+        (enlarged,) = compute(self._upscaler, self._name, "upscale", upscale, images)
+        return enlarged

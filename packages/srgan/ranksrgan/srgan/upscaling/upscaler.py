@@ -15,6 +15,7 @@ from torch import Tensor
 from ranksrgan.contracts.checkpoint import hash_tensors
 from ranksrgan.contracts.device import Precision, computes_in_bfloat16, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.srgan.generators.architectures import load_generator
 from ranksrgan.srgan.generators.generator import Generator
@@ -134,6 +135,11 @@ class GeneratorUpscaler:
     @property
     def info(self) -> UpscalerInfo:
         return self._info
+
+    @property
+    def joining(self) -> Joining:
+        """Tile by tile: no image knows of another."""
+        return Joining("exactly", self._device)
 
     def upscale(self, images: Tensor) -> Tensor:
         """Enlarge images; the result of each is the same whatever else the batch holds.

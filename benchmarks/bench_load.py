@@ -1,0 +1,359 @@
+"""A server under load, against the bars of the project: throughput, overload, health.
+
+The server, its clients and the one who asks for its health are processes of their own on this
+machine; clients share its cores with the server, as they would not elsewhere. What is compared is
+measured in turns.
+
+    python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import multiprocessing
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from PIL import Image
+
+from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, codec, open_scorer, rpc
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
+from ranksrgan.contracts.v1 import (
+    image_pb2,
+    scoring_pb2,
+    scoring_pb2_grpc,
+    super_resolution_pb2,
+    super_resolution_pb2_grpc,
+)
+from ranksrgan.ranker import VGG12, Ranker
+from ranksrgan.srgan import GeneratorUpscaler, SRResNet
+from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.upscaling.picture import upscale_picture
+from ranksrgan.srgan.upscaling.upscaler import open_generator
+
+# Calls of one client at a time where throughput is measured: while one is computed, the next is on
+# its way.
+_CALLS = 3
+
+# Times that throughput is measured here and there.
+_ROUNDS = 5
+
+# How much more than the server's peak the clients send it.
+_OVERLOAD = 3.0
+
+
+class Catalog:
+    """niqe, and a Ranker of the published size whose weights are random."""
+
+    def __init__(self) -> None:
+        ranker = Ranker(VGG12(64, torch.Generator().manual_seed(1)), higher_is_better=False)
+        self._scorers: dict[str, Scorer] = {"niqe": open_scorer("niqe"), "ranker": ranker}
+
+    def infos(self) -> list[ScorerInfo]:
+        return [scorer.info for scorer in self._scorers.values()]
+
+    def open(self, name: str) -> Scorer:
+        return self._scorers[name]
+
+
+def open_model(generator: Path | None) -> Upscaler:
+    """The generator of that file; without one SRResNet of the published size, random."""
+    if generator is not None:
+        return open_generator(str(generator), {})
+    torch.manual_seed(0)
+    return GeneratorUpscaler(SRResNet(64, 16, 4), name="model")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of call.
+
+    Attributes:
+        name: for the table; also what is called.
+        shape: of the batch in one call.
+        dtype: of its images.
+        quality: of JPEG, in which they are sent; None: as raw bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    quality: int | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {'x'.join(map(str, self.shape))}"
+
+    def batch(self) -> torch.Tensor:
+        images = torch.rand(self.shape, generator=torch.Generator().manual_seed(2))
+        return images if self.dtype.is_floating_point else (255 * images).to(self.dtype)
+
+    def request(self) -> Any:
+        if self.quality is None:
+            images = [codec.image_to_proto(image) for image in self.batch()]
+        else:
+            images = [self._jpeg(image) for image in self.batch()]
+        if self.name == "upscale":
+            return super_resolution_pb2.UpscaleRequest(model="model", images=images)
+        return scoring_pb2.ScoreRequest(scorer=self.name, images=images)
+
+    def _jpeg(self, image: torch.Tensor) -> image_pb2.Image:
+        file = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=self.quality)
+        return image_pb2.Image(encoded=file.getvalue())
+
+    def method(self, channel: grpc.Channel) -> Any:
+        if self.name == "upscale":
+            return super_resolution_pb2_grpc.SuperResolutionServiceStub(channel).Upscale
+        return scoring_pb2_grpc.ScoringServiceStub(channel).Score
+
+    def local(self, scorers: Catalog, model: Upscaler) -> Callable[[], object]:
+        batch = self.batch()
+        if self.name == "upscale":
+            return lambda: model.upscale(batch)
+        return lambda: scorers.open(self.name).score(batch)
+
+
+THROUGHPUT = [
+    Case("upscale", (4, 3, 32, 32), torch.float32),
+    Case("niqe", (8, 3, 512, 512), torch.uint8),
+    Case("ranker", (8, 3, 128, 128), torch.uint8),
+]
+OVERLOADED = [
+    Case("upscale", (1, 3, 24, 24), torch.float32),
+    Case("niqe", (1, 3, 512, 512), torch.uint8, quality=50),
+    Case("ranker", (1, 3, 64, 64), torch.uint8),
+]
+
+
+def serve(address: str, generator: Path | None) -> None:
+    servicers: list[rpc.Servicer] = [
+        ScoringServicer(Catalog()),
+        SuperResolutionServicer(UpscalerCatalog({"model": open_model(generator)}), upscale_picture),
+    ]
+    raise SystemExit(rpc.serve(address, servicers))
+
+
+def be_client(address: str, tasks: Any, answers: Any) -> None:
+    """Do what the bench asks for, in a process that stays: to start one takes seconds."""
+    with rpc.open_channel(address) as channel:
+        while (task := tasks.get()) is not None:
+            work, *arguments = task
+            answers.put(work(channel, *arguments))
+
+
+def saturate(channel: grpc.Channel, case: Case, calls: int, seconds: float) -> float:
+    """Keep ``calls`` under way; images per second."""
+    request, done, method = case.request(), [0] * calls, case.method(channel)
+    method(request, timeout=120)
+    began = time.monotonic()
+
+    def one(place: int) -> None:
+        while time.monotonic() < began + seconds:
+            method(request, timeout=120)
+            done[place] += 1
+
+    threads = [threading.Thread(target=one, args=(place,)) for place in range(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(done) * case.shape[0] / (time.monotonic() - began)
+
+
+@dataclass
+class Outcomes:
+    """What became of the calls of an overloading client, in seconds from send to answer."""
+
+    offered: float = 0.0
+    good: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def overload(channel: grpc.Channel, case: Case, rate: float, seconds: float) -> Outcomes:
+    """Send ``rate`` calls a second, however many are answered.
+
+    The first second is left out: it fills the queue.
+    """
+    request, method = case.request(), case.method(channel)
+    outcomes, lock = Outcomes(), threading.Lock()
+
+    def finished(call: Any, sent: float) -> None:
+        took = time.monotonic() - sent
+        with lock:
+            if call.code() == grpc.StatusCode.OK:
+                outcomes.good.append(took)
+            elif call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                outcomes.refused.append(took)
+            else:
+                outcomes.others.append(f"{call.code()}: {call.details()}")
+
+    method(request, timeout=120)
+    calls: list[Any] = []
+    began = time.monotonic()
+    while (now := time.monotonic()) < began + 1 + seconds:
+        due = began + len(calls) / rate
+        if now < due:
+            time.sleep(due - now)
+        sent = time.monotonic()
+        call = method.future(request, timeout=120)
+        if sent > began + 1:
+            call.add_done_callback(lambda call, sent=sent: finished(call, sent))
+        calls.append(call)
+    outcomes.offered = len(calls) / (time.monotonic() - began)
+    for call in calls:
+        call.exception()
+    return outcomes
+
+
+def ask_health(address: str, stop: Any, answers: Any) -> None:
+    """Ask every 10 ms; put the seconds of all answers."""
+    times: list[float] = []
+    with rpc.open_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        check = stub.Check  # type: ignore[attr-defined]
+        check(health_pb2.HealthCheckRequest(), timeout=60)
+        while not stop.is_set():
+            began = time.monotonic()
+            check(health_pb2.HealthCheckRequest(), timeout=60)
+            times.append(time.monotonic() - began)
+            time.sleep(0.01)
+    answers.put(times)
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else math.nan
+
+
+class Bench:
+    """The server, and what is done to it."""
+
+    def __init__(self, address: str, generator: Path | None, seconds: float) -> None:
+        self._spawn = multiprocessing.get_context("spawn")
+        self._address, self._seconds = address, seconds
+        self._scorers, self._model = Catalog(), open_model(generator)
+        self._tasks, self._answers = self._spawn.Queue(), self._spawn.Queue()
+        self._server = self._spawn.Process(target=serve, args=(address, generator))
+        self._failed = False
+
+    def run(self) -> bool:
+        client = self._spawn.Process(
+            target=be_client, args=(self._address, self._tasks, self._answers)
+        )
+        self._server.start()
+        client.start()
+        try:
+            if not rpc.wait_until_healthy(self._address):
+                raise SystemExit("the server did not start")
+            print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads of torch\n")
+            self._throughput()
+            self._overload()
+        finally:
+            self._tasks.put(None)
+            client.join()
+            self._server.terminate()
+            self._server.join()
+        return not self._failed
+
+    def _throughput(self) -> None:
+        print(
+            f"{'throughput of batches':<34}{'in process':>12}{'service':>12}{'ratio':>8}{'bar':>8}"
+        )
+        for case in THROUGHPUT:
+            work = case.local(self._scorers, self._model)
+            work()
+            here, there = [], []
+            for _ in range(_ROUNDS):
+                count, began = 0, time.monotonic()
+                while time.monotonic() < began + self._seconds:
+                    work()
+                    count += case.shape[0]
+                here.append(count / (time.monotonic() - began))
+                there.append(self._client(saturate, case, _CALLS, self._seconds))
+            # Each pair is measured within seconds, so that what else the machine does hits both.
+            ratio = statistics.median(b / a for a, b in zip(here, there, strict=True))
+            print(
+                f"{case.label:<34}{statistics.median(here):>10.1f}/s"
+                f"{statistics.median(there):>10.1f}/s{ratio:>8.2f}{0.9:>8.2f}"
+                f"  {self._verdict(ratio >= 0.9)}",
+                flush=True,
+            )
+
+    def _overload(self) -> None:
+        limits = rpc.ServerLimits()
+        room = limits.workers + limits.queue
+        print()
+        _headline("at 3 times the peak", "peak", "goodput", "ratio")
+        stop, health = self._spawn.Event(), self._spawn.Queue()
+        asking = self._spawn.Process(target=ask_health, args=(self._address, stop, health))
+        asking.start()
+        refusals: dict[str, list[float]] = {}
+        for case in OVERLOADED:
+            before = self._client(saturate, case, room, self._seconds)
+            outcomes = self._client(overload, case, _OVERLOAD * before, 2 * self._seconds)
+            peak = (before + self._client(saturate, case, room, self._seconds)) / 2
+            goodput = len(outcomes.good) * case.shape[0] / (2 * self._seconds)
+            refusals[case.label] = outcomes.refused
+            verdict = self._verdict(goodput >= 0.9 * peak and not outcomes.others)
+            print(
+                f"{case.label:<34}{peak:>10.1f}/s{goodput:>10.1f}/s{goodput / peak:>8.2f}"
+                f"{0.9:>8.2f}  {verdict} ({outcomes.offered:.0f} calls/s offered)",
+                *outcomes.others[:1],
+                flush=True,
+            )
+        stop.set()
+        times = health.get()
+        asking.join()
+        print()
+        _headline("milliseconds", "number", "median", "p99", "max")
+        for label, refused in refusals.items():
+            self._times(f"refusals, {label}", refused)
+        self._times("health, all of the time", times)
+
+    def _times(self, label: str, times: list[float]) -> None:
+        median, late, worst = (1e3 * percentile(times, share) for share in (0.5, 0.99, 1))
+        print(
+            f"{label:<34}{len(times):>12}{median:>12.1f}{late:>8.1f}{worst:>8.1f}{'p99 50':>8}"
+            f"  {self._verdict(late < 50)}"
+        )
+
+    def _client(self, work: Callable[..., Any], *arguments: object) -> Any:
+        self._tasks.put((work, *arguments))
+        return self._answers.get()
+
+    def _verdict(self, passed: bool) -> str:
+        self._failed = self._failed or not passed
+        return "pass" if passed else "FAIL"
+
+
+def _headline(what: str, first: str, second: str, *others: str) -> None:
+    print(f"{what:<34}{first:>12}{second:>12}" + "".join(f"{name:>8}" for name in (*others, "bar")))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--generator", type=Path, help="weights; without them SRResNet, untrained")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds)
+        return 0 if bench.run() else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
