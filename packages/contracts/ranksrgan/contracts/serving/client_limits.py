@@ -13,6 +13,8 @@ from ranksrgan.contracts.serving.settings import ClientLimits
 
 # Clients that are remembered before those that owe nothing are forgotten.
 _REMEMBERED = 1024
+# Seconds until one of a client's own calls may have ended, as far as nobody knows.
+_PAUSE = 1.0
 
 
 @dataclass
@@ -71,7 +73,8 @@ class ClientLimiter:
         if most is not None and known.open >= most:
             raise Overloaded(
                 f"{client} has {known.open} calls open, and {most} at a time is what one client "
-                "may have; try again when one has ended"
+                "may have; try again when one has ended",
+                retry_after=_PAUSE,
             )
         if rate is not None:
             known.allowance = min(float(rate), known.allowance + (now - known.at) * rate / 60)
