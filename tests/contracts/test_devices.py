@@ -81,12 +81,12 @@ def bench() -> Iterator[Bench]:
 def test_what_waits_is_joined_and_told(bench: Bench) -> None:
     bench.hold()
     jobs = [bench.submit(value) for value in range(10)]
-    assert bench.watcher.lengths["model"] == 10
+    assert bench.watcher.waiting("model") == 10
     bench.gate.go.set()
     assert [bench.result(job) for job in jobs] == [value + 1 for value in range(10)]
     bench.watcher.until(lambda: len(bench.watcher.batches) == 3)
     assert bench.watcher.batches == [("gate", 1), ("model", 8), ("model", 2)]
-    assert bench.watcher.lengths["model"] == 0
+    assert bench.watcher.waiting("model") == 0
 
 
 def test_a_call_that_is_at_fault_fails_alone(bench: Bench) -> None:
@@ -113,7 +113,7 @@ def test_a_call_that_ends_leaves_the_queue_at_once(bench: Bench) -> None:
     bench.worker.give_up(gone)
     with pytest.raises(RequestCancelled):
         gone.result.result(0)
-    assert bench.watcher.lengths["model"] == 1
+    assert bench.watcher.waiting("model") == 1
     bench.gate.go.set()
     assert bench.result(stays) == 3
     assert ("model", 1) in bench.watcher.batches

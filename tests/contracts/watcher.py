@@ -14,15 +14,19 @@ class Watcher:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self.lengths: dict[str, int] = {}
+        self._lengths: dict[tuple[str, str], int] = {}
         self.batches: list[tuple[str, int]] = []
         self.requests: list[tuple[str, str]] = []
         self.seconds: list[float] = []
 
     def queued(self, service: str, model: str, length: int) -> None:
         with self._changed:
-            self.lengths[model] = length
+            self._lengths[service, model] = length
             self._changed.notify_all()
+
+    def waiting(self, model: str) -> int:
+        """Calls of a model that wait, of all services together."""
+        return sum(length for (_, name), length in self._lengths.items() if name == model)
 
     def batch(self, model: str, size: int, seconds: float) -> None:
         with self._changed:

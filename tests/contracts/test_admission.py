@@ -1,0 +1,269 @@
+"""A real server with more to do than it takes on: refusals, deadlines, calls that end, draining."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import torch
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from torch import Tensor
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.client import connect_scorer
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    Overloaded,
+    RequestCancelled,
+    ServiceUnavailable,
+)
+from ranksrgan.contracts.rpc import (
+    ServerLimits,
+    check_health,
+    open_channel,
+    start_server,
+    wait_until_healthy,
+)
+from ranksrgan.contracts.serving.features import FeatureServicer
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from tests.contracts.conftest import Catalog, Contrast, Slow, StartServer, in_background
+from tests.contracts.watcher import PATIENCE, Watcher
+
+IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
+
+
+def test_a_refusal_says_when_to_come_back(start: StartServer) -> None:
+    slow, watcher = Slow(), Watcher()
+    limits = ServerLimits(workers=1, queue=0)
+    server = start(ScoringServicer(Catalog(slow=slow)), limits=limits, observers=[watcher])
+    scorer = connect_scorer(server.address, "slow")  # took some milliseconds inside
+    thread, outcome = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    with pytest.raises(Overloaded, match="1 requests are worked on or wait") as caught:
+        scorer.score(IMAGES)
+    assert caught.value.retry_after is not None
+    assert 0.01 <= caught.value.retry_after <= PATIENCE
+    with open_channel(server.address) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as failure:
+            stub.Score(scoring_pb2.ScoreRequest(scorer="slow"), timeout=PATIENCE)
+    status = rpc_status.from_call(failure.value)
+    info = error_details_pb2.RetryInfo()
+    assert any(detail.Unpack(info) for detail in status.details)
+    assert info.retry_delay.ToTimedelta().total_seconds() >= 0.01
+    slow.release.set()
+    thread.join(PATIENCE)
+    assert isinstance(outcome[0], Tensor)
+    watcher.until(lambda: len(watcher.requests) == 4)
+    assert sorted(watcher.requests) == [
+        ("ListScorers", "OK"),
+        ("Score", "OK"),
+        ("Score", "RESOURCE_EXHAUSTED"),
+        ("Score", "RESOURCE_EXHAUSTED"),
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 90.0])
+def test_the_time_to_wait_crosses_the_wire(seconds: float) -> None:
+    error = codec.error_from_status(codec.error_to_proto(Overloaded("full", retry_after=seconds)))
+    assert isinstance(error, Overloaded)
+    assert error.retry_after == seconds
+    silent = codec.error_from_status(codec.error_to_proto(Overloaded("full")))
+    assert isinstance(silent, Overloaded)
+    assert silent.retry_after is None
+
+
+def test_a_full_server_does_not_wait_for_the_request(start: StartServer) -> None:
+    """It refuses a call whose request never comes."""
+    slow = Slow()
+    limits = ServerLimits(workers=1, queue=0)
+    server = start(ScoringServicer(Catalog(slow=slow)), limits=limits)
+    scorer = connect_scorer(server.address, "slow")
+    thread, _ = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    never = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        never.wait(PATIENCE)
+        yield b""
+
+    with open_channel(server.address) as channel:
+        score = channel.stream_unary("/ranksrgan.contracts.v1.ScoringService/Score")
+        call = score.future(requests(), timeout=PATIENCE)
+        assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert not never.is_set()
+        never.set()
+    slow.release.set()
+    thread.join(PATIENCE)
+
+
+def test_a_call_without_a_request_is_a_mistake(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    with open_channel(server.address) as channel:
+        score = channel.stream_unary("/ranksrgan.contracts.v1.ScoringService/Score")
+        call = score.future(iter([]), timeout=PATIENCE)
+        assert call.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "the request is missing" in call.details()
+
+
+def test_a_cancelled_call_leaves_the_queue_and_makes_room(start: StartServer) -> None:
+    slow, watcher = Slow(), Watcher()
+    limits = ServerLimits(workers=1, queue=1)
+    catalog = Catalog(slow=slow, contrast=Contrast())
+    server = start(ScoringServicer(catalog), limits=limits, observers=[watcher])
+    scorer = connect_scorer(server.address, "slow")
+    thread, _ = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    images = [codec.image_to_proto(image) for image in IMAGES]
+    request = scoring_pb2.ScoreRequest(scorer="contrast", images=images)
+    with open_channel(server.address) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        waiting = stub.Score.future(request, timeout=PATIENCE)
+        watcher.until(lambda: watcher.waiting("contrast") == 1)
+        waiting.cancel()
+        watcher.until(lambda: watcher.waiting("contrast") == 0)
+        watcher.until(lambda: ("Score", "CANCELLED") in watcher.requests)
+        again = stub.Score.future(request, timeout=PATIENCE)  # although nothing was done meanwhile
+        watcher.until(lambda: watcher.waiting("contrast") == 1)
+        slow.release.set()
+        assert list(again.result().scores) == Contrast().score(IMAGES).tolist()
+    thread.join(PATIENCE)
+
+
+def test_a_deadline_ends_the_wait(start: StartServer) -> None:
+    slow, watcher = Slow(), Watcher()
+    catalog = Catalog(slow=slow, contrast=Contrast())
+    server = start(ScoringServicer(catalog), observers=[watcher])
+    scorer = connect_scorer(server.address, "slow")
+    thread, _ = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    hasty = connect_scorer(server.address, "contrast", timeout=1)
+    with pytest.raises(DeadlineExceeded):
+        hasty.score(IMAGES)
+    # The client's clock may run out before the server's, and then the call is cancelled.
+    ends = {("Score", "DEADLINE_EXCEEDED"), ("Score", "CANCELLED")}
+    watcher.until(lambda: bool(ends & set(watcher.requests)))
+    assert watcher.waiting("contrast") == 0
+    slow.release.set()
+    thread.join(PATIENCE)
+
+
+def test_requests_are_decoded_while_the_device_works(start: StartServer) -> None:
+    """One place to work in, and it is free while the model works."""
+    slow = Slow()
+    limits = ServerLimits(workers=1, queue=1)
+    servicer = ScoringServicer(Catalog(slow=slow), max_pixels=100)
+    server = start(servicer, limits=limits)
+    scorer = connect_scorer(server.address, "slow")
+    thread, _ = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    with pytest.raises(Exception, match="at most 100 are read"):
+        scorer.score(torch.rand(1, 3, 20, 20))
+    slow.release.set()
+    thread.join(PATIENCE)
+
+
+def test_features_and_streams_share_the_device(start: StartServer) -> None:
+    """Whatever needs the device waits for it; here all of it is held up by one call."""
+
+    class Plain(Contrast):
+        def extract(self, images: Tensor) -> dict[str, Tensor]:
+            return {"mean": images.double().flatten(1).mean(1)}
+
+    slow, watcher = Slow(), Watcher()
+    catalog = Catalog(slow=slow, plain=Plain())
+    limits = ServerLimits(workers=1)
+    services = [ScoringServicer(catalog), FeatureServicer(catalog)]
+    server = start(*services, limits=limits, observers=[watcher])
+    scorer = connect_scorer(server.address, "slow")
+    plain = connect_scorer(server.address, "plain")
+    held, _ = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    calls = [
+        in_background(lambda: plain.extract(IMAGES)["mean"].tolist()),
+        in_background(lambda: list(plain.score_many([IMAGES[0]]))),
+        in_background(lambda: plain.gradient(IMAGES)[0].tolist()),
+    ]
+    watcher.until(lambda: watcher.waiting("plain") == 3)
+    assert not any(outcome for _, outcome in calls)
+    slow.release.set()
+    for thread, _ in [(held, None), *calls]:
+        thread.join(PATIENCE)
+    scores = Contrast().score(IMAGES).tolist()
+    assert [outcome for _, outcome in calls] == [
+        [IMAGES.double().flatten(1).mean(1).tolist()],
+        [scores[:1]],
+        [scores],
+    ]
+
+
+SERVER = """
+import sys
+from ranksrgan.contracts import rpc
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from tests.contracts.conftest import Catalog, Contrast
+
+class Held(Contrast):
+    def score(self, images, references=None):
+        print("working", flush=True)
+        sys.stdin.readline()
+        return super().score(images, references)
+
+limits = rpc.ServerLimits(workers=2, queue=6, grace=600)
+rpc.serve(sys.argv[1], [ScoringServicer(Catalog(held=Held()))], limits)
+"""
+
+
+def test_sigterm_leaves_no_accepted_request_without_an_answer(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s.sock"
+    command = [sys.executable, "-c", SERVER, address]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            _drain(process, address)
+        finally:
+            process.kill()
+
+
+def _drain(process: subprocess.Popen[str], address: str) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert wait_until_healthy(address, timeout=PATIENCE)
+    scorer = connect_scorer(address, "held", timeout=4 * PATIENCE)
+    calls = [in_background(lambda: scorer.score(IMAGES)) for _ in range(8)]
+    assert process.stdout.readline() == "working\n"
+    # There is room for eight. Once another is refused, they are in.
+    while not any(isinstance(one, Overloaded) for _, found in calls for one in found):
+        calls.append(in_background(lambda: scorer.score(IMAGES)))
+        calls[-1][0].join(0.5)
+    process.send_signal(signal.SIGTERM)
+    while check_health(address):
+        pass
+    # They are worked off one by one after the signal.
+    process.stdin.write("\n" * 100)
+    process.stdin.flush()
+    for thread, _ in calls:
+        thread.join(PATIENCE)
+    accepted = [found[0] for _, found in calls if not isinstance(found[0], Overloaded)]
+    assert len(accepted) == 8
+    scores = Contrast().score(IMAGES)
+    assert all(isinstance(one, Tensor) and torch.equal(one, scores) for one in accepted)
+    assert process.wait(PATIENCE) == 0
+    with pytest.raises(ServiceUnavailable):
+        scorer.score(IMAGES)
+
+
+def test_no_work_begins_after_the_end() -> None:
+    server = start_server("127.0.0.1:0", [ScoringServicer(Catalog(contrast=Contrast()))])
+    admission = server._admission
+    server.stop()
+    with pytest.raises(RequestCancelled, match="the server has stopped"):
+        admission._devices.worker(torch.device("cpu"))
