@@ -30,6 +30,7 @@ from PIL import Image
 
 from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, codec, open_scorer, rpc
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.v1 import (
     image_pb2,
@@ -144,7 +145,9 @@ def serve(address: str, generator: Path | None) -> None:
         ScoringServicer(Catalog()),
         SuperResolutionServicer(UpscalerCatalog({"model": open_model(generator)}), upscale_picture),
     ]
-    raise SystemExit(rpc.serve(address, servicers))
+    names = [servicer.full_name for servicer in servicers]
+    settings = ServerSettings(listen=address)
+    raise SystemExit(rpc.serve(settings, names, lambda observers: rpc.Services(servicers)))
 
 
 def be_client(address: str, tasks: Any, answers: Any) -> None:

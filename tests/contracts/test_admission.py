@@ -209,6 +209,7 @@ SERVER = """
 import sys
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 from tests.contracts.conftest import Catalog, Contrast
 
 class Held(Contrast):
@@ -217,8 +218,9 @@ class Held(Contrast):
         sys.stdin.readline()
         return super().score(images, references)
 
-limits = rpc.ServerLimits(workers=2, queue=6, grace=600)
-rpc.serve(sys.argv[1], [ScoringServicer(Catalog(held=Held()))], limits)
+settings = ServerSettings(listen=sys.argv[1], workers=2, queue=6, grace=600)
+services = rpc.Services([ScoringServicer(Catalog(held=Held()))])
+rpc.serve(settings, [ScoringServicer.full_name], lambda observers: services)
 """
 
 

@@ -47,6 +47,7 @@ def test_codes_are_unique_and_statuses_exist() -> None:
         (errors.ServiceUnavailable, ConnectionError),
         (errors.DeadlineExceeded, TimeoutError),
         (errors.DiskFull, OSError),
+        (errors.Unauthenticated, PermissionError),
     ],
 )
 def test_each_is_what_a_python_caller_expects(
@@ -72,7 +73,8 @@ def test_status_carries_reason_field_and_text(code: str) -> None:
         (grpc.StatusCode.NOT_FOUND, errors.UnknownName),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.LimitExceeded),
         (grpc.StatusCode.UNKNOWN, errors.InternalError),
-        (grpc.StatusCode.UNAUTHENTICATED, errors.InternalError),
+        (grpc.StatusCode.UNAUTHENTICATED, errors.Unauthenticated),
+        (grpc.StatusCode.DATA_LOSS, errors.InternalError),
     ],
 )
 def test_a_bare_status_falls_back_on_the_second_table(

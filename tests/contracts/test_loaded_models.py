@@ -432,7 +432,7 @@ def test_an_empty_repository_needs_somebody_to_fill_it(tmp_path: Path) -> None:
     assert start(root=tmp_path, poll=1) is not None
     assert start() is None
     for setting in ({"manage": True}, {"poll": 1}):
-        with pytest.raises(InvalidInput, match="--models ROOT"):
+        with pytest.raises(InvalidInput, match="--model-repository-root ROOT"):
             start(**setting)
 
 

@@ -300,7 +300,8 @@ def test_the_commands_serve_a_repository(service: str, tmp_path: Path) -> None:
     data.mkdir()
     put: Callable[..., Path] = put_generator if service == "srgan" else put_ranker
     put(root, "one", 1, seed=1)
-    flags = ("--models", str(root), "--manage-models", "--poll", "3600")
+    flags = ("--model-repository-root", str(root), "--model-repository-manage")
+    flags += ("--model-repository-poll", "3600")
     server = Serving(data, f"ranksrgan.{service}.cli", *flags, environment=os.environ)
     server.start()
     try:

@@ -12,7 +12,8 @@ from google.longrunning import operations_pb2
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot, check_id
 from ranksrgan.contracts.operations import OperationKind, OperationsServicer
-from ranksrgan.contracts.rpc import ServerLimits, Servicer
+from ranksrgan.contracts.rpc import Servicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.supervisor import Supervisor
 from ranksrgan.contracts.v1 import (
     job_pb2,
@@ -69,7 +70,10 @@ def servicers(jobs: Supervisor) -> list[Servicer]:
 def main() -> int:
     address, folder = sys.argv[1:]
     jobs = Supervisor(DataRoot(Path(folder)), "trial", {"Count": "trial_job"})
-    return rpc.serve(address, servicers(jobs), ServerLimits(grace=60), background=jobs)
+    services = rpc.Services(servicers(jobs), jobs)
+    names = [servicer.full_name for servicer in services.servicers]
+    settings = ServerSettings(listen=address, grace=60)
+    return rpc.serve(settings, names, lambda observers: services)
 
 
 if __name__ == "__main__":

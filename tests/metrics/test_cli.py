@@ -20,7 +20,8 @@ from ranksrgan.contracts.assets import ASSETS
 from ranksrgan.contracts.images import Picture, from_tensor, write_image
 from ranksrgan.contracts.rpc import ServerLimits, start_server
 from ranksrgan.contracts.serving.scoring import ScoringServicer
-from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, ssim
+from ranksrgan.contracts.serving.settings import ImageServerSettings
+from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, server, ssim
 from ranksrgan.metrics.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -262,23 +263,24 @@ def test_list(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_serve_passes_its_flags_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = pytest.importorskip("ranksrgan.metrics.server")
-    seen: dict[str, object] = {}
+    seen: list[ImageServerSettings] = []
 
-    def serve(listen: str, **limits: int) -> int:
-        seen.update(listen=listen, **limits)
+    def serve(settings: ImageServerSettings) -> int:
+        seen.append(settings)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     arguments = ["--workers", "3", "--queue", "0", "--max-pixels", "1000", "--max-message-mib", "8"]
     assert main(["serve", "--listen", "unix:/run/metrics.sock", *arguments]) == 0
-    assert seen == {
-        "listen": "unix:/run/metrics.sock",
-        "workers": 3,
-        "queue": 0,
-        "max_pixels": 1000,
-        "max_message_bytes": 8 * 2**20,
-    }
+    assert seen == [
+        ImageServerSettings(
+            listen="unix:/run/metrics.sock",
+            workers=3,
+            queue=0,
+            max_pixels=1000,
+            max_message_mib=8,
+        )
+    ]
 
 
 def test_a_sum_is_scored_with_border_and_luma_of_its_terms(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ranksrgan.contracts import rpc
+from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.rankdata import server
 from ranksrgan.rankdata.cli import main
 
@@ -41,14 +42,13 @@ def test_flags_reach_the_server(
     command += ["--upscaler", "sr=grpc://gpu:50053/srgan", "--upscaler", "own=own.pth?device=cpu"]
     command += ["--workers", "3", "--queue", "5", "--max-message-mib", "2"]
     assert main(command) == 0
-    ((address, servicers, limits, keywords),) = served
-    assert address == "127.0.0.1:0"
-    assert [servicer.full_name.rpartition(".")[2] for servicer in servicers] == [
-        "RankDataService",
-        "Operations",
-    ]
-    assert (limits.workers, limits.queue, limits.max_message_bytes) == (3, 5, 2 * 2**20)
-    assert keywords["background"] is not None
+    ((settings, names, load, _),) = served
+    assert settings.listen == "127.0.0.1:0"
+    assert [name.rpartition(".")[2] for name in names] == ["RankDataService", "Operations"]
+    services = load(Observers())
+    assert [servicer.full_name for servicer in services.servicers] == names
+    assert (settings.workers, settings.queue, settings.max_message_mib) == (3, 5, 2)
+    assert services.background is not None
     # The builds may go on under a server that was started in another folder.
     own = f"{tmp_path}/own.pth?device=cpu"
     assert seen == {
@@ -82,11 +82,14 @@ def test_no_folder_to_serve(
     assert served == []
 
 
-@pytest.mark.parametrize(
-    "wrong", [["--upscaler", "sr"], ["--builds", "0"], ["--max-pixels", "5"], []]
-)
+@pytest.mark.parametrize("wrong", [["--upscaler", "sr"], ["--builds", "0"], ["--max-pixels", "5"]])
 def test_wrong_command_lines(tmp_path: Path, wrong: list[str]) -> None:
-    root = ["--data-root", str(tmp_path)] if wrong else []
     with pytest.raises(SystemExit) as caught:
-        main(["serve", "--listen", "127.0.0.1:0", *root, *wrong])
+        main(["serve", "--listen", "127.0.0.1:0", "--data-root", str(tmp_path), *wrong])
     assert caught.value.code == 2
+
+
+def test_a_data_root_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--listen", "127.0.0.1:0"]) == 2
+    message = capsys.readouterr().err
+    assert "give --data-root, RANKSRGAN_DATA_ROOT or a key of a --config file" in message

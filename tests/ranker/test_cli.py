@@ -14,6 +14,7 @@ from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.ranker import VGG12, VGG16, RankerEnsemble, cli, load_ranker, server
+from ranksrgan.ranker.settings import RankerServerSettings
 
 
 @pytest.fixture
@@ -218,34 +219,27 @@ def test_unknown_key(
 
 
 def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[object, ...]] = []
+    seen: list[RankerServerSettings] = []
 
-    def serve(
-        listen: str,
-        rankers: dict[str, Path],
-        data_root: Path | None,
-        repository: RepositorySettings,
-        *,
-        trainings: int,
-        workers: int,
-        queue: int,
-        max_pixels: int,
-        max_message_bytes: int,
-    ) -> int:
-        limits = (trainings, workers, queue, max_pixels, max_message_bytes)
-        calls.append((listen, rankers, data_root, repository, *limits))
+    def serve(settings: RankerServerSettings) -> int:
+        seen.append(settings)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--ranker", "niqe=a.safetensors", "--ranker", "ma=b.pth", "--max-message-mib", "8"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags, "--workers", "3"]) == 0
-    rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
-    none = RepositorySettings()
-    assert calls == [("unix:/x.sock", rankers, None, none, 1, 3, 16, 2**24, 8 * 2**20)]
-    flags = ["--data-root", "data", "--trainings", "2", "--models", "root"]
+    flags = ["--data-root", "data", "--trainings", "2", "--model-repository-root", "root"]
     assert cli.main(["serve", "--listen", "unix:/x.sock", *flags]) == 0
-    root = RepositorySettings(root=Path("root"))
-    assert calls[1:] == [("unix:/x.sock", {}, Path("data"), root, 2, 2, 16, 2**24, 64 * 2**20)]
+    rankers = {"niqe": Path("a.safetensors"), "ma": Path("b.pth")}
+    assert seen == [
+        RankerServerSettings(listen="unix:/x.sock", rankers=rankers, workers=3, max_message_mib=8),
+        RankerServerSettings(
+            listen="unix:/x.sock",
+            data_root=Path("data"),
+            trainings=2,
+            model_repository=RepositorySettings(root=Path("root")),
+        ),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -477,6 +477,8 @@ def test_in_bfloat16(weights_file: Path) -> None:
     assert along.min() > 0.9
     with pytest.raises(InvalidConfig, match="precision=half is none of auto, float32, bfloat16"):
         open_ranker(str(weights_file), {"precision": "half"})
+
+
 def test_work_that_nobody_waits_for_ends_within_the_network(ranker: Ranker, images: Tensor) -> None:
     asked = 0
 

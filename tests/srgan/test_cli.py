@@ -11,6 +11,7 @@ from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.srgan import server
 from ranksrgan.srgan.cli import main
+from ranksrgan.srgan.settings import SrganServerSettings
 
 
 def test_train_from_a_file_with_overrides(
@@ -82,38 +83,33 @@ def test_eval_refuses_what_is_no_generator(
 
 
 def test_serve_hands_its_flags_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, object] = {}
+    given: list[SrganServerSettings] = []
 
-    def serve(
-        listen: str,
-        models: dict[str, Path],
-        data_root: Path | None,
-        rankers: dict[str, str],
-        repository: RepositorySettings,
-        **limits: int,
-    ) -> int:
-        given.update(limits, listen=listen, models=models, data_root=data_root, rankers=rankers)
-        given.update(repository=repository)
+    def serve(settings: SrganServerSettings) -> int:
+        given.append(settings)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
     flags = ["--listen", "unix:/s.sock", "--workers", "3", "--queue", "5"]
     flags += ["--max-pixels", "99", "--max-message-mib", "2"]
     flags += ["--data-root", "root", "--trainings", "2", "--ranker", "niqe=grpc://gpu:50052/n"]
-    flags += ["--models", "repository", "--poll", "5", "--manage-models"]
+    flags += ["--model-repository-root", "repository", "--model-repository-poll", "5"]
+    flags += ["--model-repository-manage"]
     assert main(["serve", "--model", "a=x.safetensors", "b=y.safetensors", *flags]) == 0
-    assert given == {
-        "listen": "unix:/s.sock",
-        "models": {"a": Path("x.safetensors"), "b": Path("y.safetensors")},
-        "data_root": Path("root"),
-        "rankers": {"niqe": "grpc://gpu:50052/n"},
-        "repository": RepositorySettings(root=Path("repository"), poll=5, manage=True),
-        "trainings": 2,
-        "workers": 3,
-        "queue": 5,
-        "max_pixels": 99,
-        "max_message_bytes": 2 * 2**20,
-    }
+    assert given == [
+        SrganServerSettings(
+            listen="unix:/s.sock",
+            models={"a": Path("x.safetensors"), "b": Path("y.safetensors")},
+            data_root=Path("root"),
+            rankers={"niqe": "grpc://gpu:50052/n"},
+            trainings=2,
+            workers=3,
+            queue=5,
+            max_pixels=99,
+            max_message_mib=2,
+            model_repository=RepositorySettings(root=Path("repository"), poll=5, manage=True),
+        )
+    ]
 
 
 @pytest.mark.parametrize(

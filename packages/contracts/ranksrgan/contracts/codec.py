@@ -26,6 +26,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.serving.client_credentials import explain
 from ranksrgan.contracts.shared_memory import Place
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
@@ -303,7 +304,8 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
         return error_from_status(status)
     kind = BY_STATUS.get(code.name, InternalError)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        text = f"the service at {address} does not answer: {text}"
+        refused = explain(address, text)
+        text = refused or f"the service at {address} does not answer: {text}"
     return kind(text)
 
 

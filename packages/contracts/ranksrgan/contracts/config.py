@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +37,7 @@ def load_config(model: type[C], path: Path | None = None, overrides: Sequence[st
     Raises:
         InvalidConfig: unreadable, not YAML, unknown key, wrong type; names file and key.
     """
-    content: dict[str, Any] = {} if path is None else _read_yaml(Path(path))
+    content: dict[str, Any] = {} if path is None else read_yaml(Path(path))
     for override in overrides:
         _apply(content, override)
     return make_config(model, content, "configuration" if path is None else str(path))
@@ -77,8 +77,18 @@ def load_recipe(
     return make_config(model, content, str(path))
 
 
-def make_config(model: type[C], content: Mapping[str, Any], where: str = "configuration") -> C:
-    """Build a configuration from keys and values; ``where`` they stand is said in messages.
+def make_config(
+    model: type[C],
+    content: Mapping[str, Any],
+    where: str | Callable[[str], str] = "configuration",
+) -> C:
+    """Build a configuration from keys and values.
+
+    Args:
+        model: the configuration's class.
+        content: the keys and values.
+        where: they stand, for messages; or what says it of a dotted key, where they stand in
+            several places.
 
     Raises:
         InvalidConfig: unknown key or wrong type; names the key.
@@ -94,7 +104,12 @@ def dump_yaml(config: Config) -> str:
     return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        InvalidConfig: unreadable, not YAML, or something else than keys and values.
+    """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
@@ -125,18 +140,19 @@ def _read_recipe(path: Path, recipes: Path, below: tuple[Path, ...]) -> dict[str
     if chain[-1] in below:
         circle = " extends ".join(one.name for one in chain)
         raise InvalidConfig(f"{path} extends itself: {circle}", field="extends")
-    content = _read_yaml(path)
+    content = read_yaml(path)
     if "extends" not in content:
         return content
     parent = content.pop("extends")
     if not isinstance(parent, str):
         raise InvalidConfig(f"{path}: extends: name a recipe or a .yaml file", field="extends")
     above = _find_recipe(recipes, parent, path.parent)
-    return _merged(_read_recipe(above, recipes, chain), content)
+    return merged(_read_recipe(above, recipes, chain), content)
 
 
-def _merged(above: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(above)
+def merged(above: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """``content`` on top of ``above``, level by level; see `load_recipe`."""
+    result = dict(above)
     for key, value in content.items():
         old = above.get(key)
         if (
@@ -144,10 +160,10 @@ def _merged(above: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
             and isinstance(value, dict)
             and value.get("kind", old.get("kind")) == old.get("kind")
         ):
-            merged[key] = _merged(old, value)
+            result[key] = merged(old, value)
         else:
-            merged[key] = value
-    return merged
+            result[key] = value
+    return result
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -165,17 +181,20 @@ def _apply(content: dict[str, Any], override: str) -> None:
         raise InvalidConfig(f"{override!r}: the value is not YAML", field=key) from error
 
 
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+def _explain(
+    error: ValidationError, model: type[BaseModel], where: str | Callable[[str], str]
+) -> str:
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(problem["loc"][-1]), _keys(model), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            lines.append(f"{key}: unknown key{hint}")
+            line = f"{key}: unknown key{hint}"
         else:
-            lines.append(f"{key}: {problem['msg']}" if key else problem["msg"])
-    return f"{where}: " + "; ".join(lines)
+            line = f"{key}: {problem['msg']}" if key else problem["msg"]
+        lines.append(line if isinstance(where, str) else f"{where(key)}: {line}")
+    return (f"{where}: " if isinstance(where, str) else "") + "; ".join(lines)
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

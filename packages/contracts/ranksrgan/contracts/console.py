@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import TypeVar
 
+from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import RankSRGANError
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
+from ranksrgan.contracts.serving.settings import ServerSettings, load_settings
+
+S = TypeVar("S", bound=ServerSettings)
 
 
 def run(main: Callable[[], int]) -> int:
@@ -50,87 +54,123 @@ def whole_number(least: int) -> Callable[[str], int]:
 
 
 def add_named_paths(
-    parser: argparse.ArgumentParser, flag: str, meaning: str, *, required: bool = True
+    parser: argparse.ArgumentParser,
+    flag: str,
+    meaning: str,
+    *,
+    required: bool = True,
+    setting: str | None = None,
 ) -> None:
-    """Add ``--flag NAME=PATH [NAME=PATH ...]``, which may be repeated: a dict of paths."""
-    _add_named(parser, flag, "PATH", Path, meaning, required=required)
-
-
-def add_named_specs(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    """Add ``--flag NAME=SPEC [NAME=SPEC ...]``, likewise: a dict of texts, files or addresses."""
-    _add_named(parser, flag, "SPEC", str, meaning, required=False)
-
-
-class ServeOptions(TypedDict):
-    """What `add_serve_flags` reads besides the address."""
-
-    workers: int
-    queue: int
-    max_pixels: int
-    max_message_bytes: int
-
-
-def add_serve_flags(
-    parser: argparse.ArgumentParser, *, workers: int = 2, images: bool = True
-) -> None:
-    """Add the flags that servers take.
+    """Add ``--flag NAME=PATH [NAME=PATH ...]``, which may be repeated: a dict of paths.
 
     Args:
         parser: of the command.
-        workers: the default of ``--workers``.
-        images: whether clients send images, which need a limit.
+        flag: with its dashes.
+        meaning: for the help.
+        required: whether the command wants it.
+        setting: of a server that it gives, see `add_serve_flags`.
     """
-    number, positive = whole_number(0), whole_number(1)
-    parser.add_argument("--listen", required=True, metavar="HOST:PORT|unix:PATH")
-    flags = [
-        ("--workers", positive, workers, "requests worked on at a time"),
-        ("--queue", number, 16, "requests that may wait"),
-        ("--max-message-mib", positive, 64, "of one request"),
-    ]
-    if images:
-        flags.insert(2, ("--max-pixels", positive, 2**24, "of one image"))
-    for flag, kind, default, meaning in flags:
-        parser.add_argument(
-            flag, type=kind, default=default, metavar="N", help=f"{meaning} (default: {default})"
-        )
+    _add_named(parser, flag, "PATH", Path, meaning, required=required, setting=setting)
 
 
-def serve_options(arguments: argparse.Namespace) -> ServeOptions:
-    """The values of `add_serve_flags`, as the ``serve`` functions take them."""
-    return {
-        "workers": arguments.workers,
-        "queue": arguments.queue,
-        "max_pixels": arguments.max_pixels,
-        "max_message_bytes": arguments.max_message_mib * 2**20,
-    }
+def add_named_specs(
+    parser: argparse.ArgumentParser, flag: str, meaning: str, *, setting: str | None = None
+) -> None:
+    """Add ``--flag NAME=SPEC [NAME=SPEC ...]``, likewise: a dict of texts, files or addresses."""
+    _add_named(parser, flag, "SPEC", str, meaning, required=False, setting=setting)
 
 
-def add_repository_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a server that offers a model repository."""
+def add_serve_flags(parser: argparse.ArgumentParser, kind: type[ServerSettings]) -> None:
+    """Add the flags of a server's settings; what is not given is left out of the namespace.
+
+    Args:
+        parser: of the command.
+        kind: the server's settings, which say what there is and the defaults.
+    """
     parser.add_argument(
-        "--models",
-        metavar="ROOT",
-        type=Path,
-        help="offer ROOT/NAME/VERSION/model.safetensors; the highest VERSION is NAME",
+        "--config", metavar="FILE", type=Path, help="YAML of the settings; flags go before it"
     )
     parser.add_argument(
-        "--poll",
-        metavar="SECONDS",
-        type=whole_number(1),
-        help="look at ROOT so often for what is new (default: never)",
-    )
-    parser.add_argument(
-        "--manage-models",
+        "--check-config",
         action="store_true",
-        help="let clients load, unload and reload models",
+        help="look at the settings and the files they name, print them as YAML, and do not serve",
+    )
+    number, positive = whole_number(0), whole_number(1)
+    flags: list[tuple[str, Callable[[str], object], str, str]] = [
+        ("listen", str, "HOST:PORT|unix:PATH", "where"),
+        ("workers", positive, "N", "requests worked on at a time"),
+        ("queue", number, "N", "requests that may wait"),
+        ("max_pixels", positive, "N", "of one image"),
+        ("batch_size", positive, "N", "images of several requests joined at most"),
+        ("batch_wait", float, "SECONDS", "that work waits for others to join it"),
+        ("max_message_mib", positive, "N", "of one request"),
+        ("grace", float, "SECONDS", "for requests in flight, after SIGTERM"),
+        ("tls.certificate", Path, "FILE", "PEM of the server's certificate: encrypt"),
+        ("tls.key", Path, "FILE", "PEM of its private key"),
+        ("tls.client_ca", Path, "FILE", "PEM of the authorities that sign clients' certificates"),
+        ("tokens", Path, "FILE", "of those who may call"),
+        ("metrics", str, "HOST:PORT", "a page for Prometheus"),
+        ("model_repository.root", Path, "ROOT", "models: ROOT/NAME/VERSION/model.safetensors"),
+        ("model_repository.poll", float, "SECONDS", "between looks for what is new there"),
+        ("data_root", Path, "DIR", "what is trained or built, and from what"),
+        ("trainings", positive, "N", "at a time"),
+    ]
+    for key, convert, metavar, meaning in flags:
+        if key.partition(".")[0] not in kind.model_fields:
+            continue
+        default = kind.model_fields[key].default if "." not in key else None
+        told = f"{meaning} (default: {default})" if isinstance(default, int | float) else meaning
+        flag = "--" + key.replace(".", "-").replace("_", "-")
+        parser.add_argument(
+            flag, dest=key, type=convert, metavar=metavar, help=told, default=argparse.SUPPRESS
+        )
+    if "model_repository" in kind.model_fields:
+        parser.add_argument(
+            "--model-repository-manage",
+            dest="model_repository.manage",
+            action="store_true",
+            help="let clients load, unload and reload its models",
+            default=argparse.SUPPRESS,
+        )
+    parser.add_argument(
+        "--log-format",
+        choices=("json", "text"),
+        help="of standard error (default: text)",
+        default=argparse.SUPPRESS,
     )
 
 
-def repository_settings(arguments: argparse.Namespace) -> RepositorySettings:
-    """The values of `add_repository_flags`."""
-    return RepositorySettings(
-        root=arguments.models, poll=arguments.poll, manage=arguments.manage_models
-    )
+def serve(arguments: argparse.Namespace, kind: type[S], run_server: Callable[[S], int]) -> int:
+    """Run a server by the flags of `add_serve_flags`, its ``--config`` and the environment.
+
+    Args:
+        arguments: the command line.
+        kind: as in `add_serve_flags`.
+        run_server: serves until it is told to stop; not called under ``--check-config``.
+
+    Returns:
+        2 if the settings are wrong, 0 if ``--check-config`` has found nothing, else what
+        ``run_server`` has returned.
+    """
+    given = {
+        key: value
+        for key, value in vars(arguments).items()
+        if key.partition(".")[0] in kind.model_fields
+    }
+    try:
+        settings = load_settings(kind, arguments.config, os.environ, given)
+        if arguments.check_config:
+            settings.check()
+    except RankSRGANError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if arguments.check_config:
+        print(dump_yaml(settings), end="")
+        return 0
+    from ranksrgan.contracts.serving.request_log import log_to_stderr
+
+    log_to_stderr(settings.log_format)
+    return run_server(settings)
 
 
 def _add_named(
@@ -141,6 +181,7 @@ def _add_named(
     meaning: str,
     *,
     required: bool,
+    setting: str | None,
 ) -> None:
     class Named(argparse.Action):
         def __call__(
@@ -150,7 +191,7 @@ def _add_named(
             values: object,
             option_string: str | None = None,
         ) -> None:
-            named: dict[str, object] = dict(getattr(namespace, self.dest) or {})
+            named: dict[str, object] = dict(getattr(namespace, self.dest, {}))
             for text in values if isinstance(values, list) else []:
                 name, separator, value = text.partition("=")
                 if not (name and separator and value):
@@ -162,8 +203,9 @@ def _add_named(
 
     parser.add_argument(
         flag,
+        dest=setting or flag.removeprefix("--"),
         required=required,
-        default={},
+        default={} if setting is None else argparse.SUPPRESS,
         nargs="+",
         action=Named,
         metavar=f"NAME={what}",

@@ -4,6 +4,7 @@
     niqe?border=4&luma=gray                the same with options
     runs/ranker.safetensors                weights; the file says what they are
     grpc://host:port/niqe                  a service
+    grpcs://host:port/niqe                 a service over TLS, see serving.client_credentials
     unix:///run/ranksrgan/ranker.sock/ranker
     ranks?split=train                      a rank dataset's folder
     niqe+0.4*rmse                          a weighted sum of scorers, see ranksrgan.metrics.fused
@@ -59,14 +60,14 @@ _PROVIDERS = {
 
 
 class RemoteName(NamedTuple):
-    """``grpc://host:port/name`` or ``unix:///path.sock/name`` taken apart."""
+    """``grpc://host:port/name``, ``grpcs://...`` or ``unix:///path.sock/name`` taken apart."""
 
-    address: str  # "host:port" or "unix:/path.sock", as gRPC wants it
+    address: str  # "host:port", "grpcs://host:port" or "unix:/path.sock"
     name: str
 
 
 def is_remote(spec: str) -> bool:
-    return spec.startswith(("grpc://", "unix:"))
+    return spec.startswith(("grpc://", "grpcs://", "unix:"))
 
 
 def is_sum(spec: str) -> bool:
@@ -80,10 +81,12 @@ def parse_remote(spec: str) -> RemoteName:
     Raises:
         InvalidInput: no name, or no address.
     """
-    if spec.startswith("grpc://"):
-        address, _, name = spec.removeprefix("grpc://").partition("/")
+    if spec.startswith(("grpc://", "grpcs://")):
+        scheme, _, rest = spec.partition("://")
+        address, _, name = rest.partition("/")
         if ":" not in address:
-            raise InvalidInput(f"{spec}: write grpc://HOST:PORT/NAME", field=spec)
+            raise InvalidInput(f"{spec}: write {scheme}://HOST:PORT/NAME", field=spec)
+        address = address if scheme == "grpc" else f"grpcs://{address}"
     else:
         path, _, name = spec.removeprefix("unix:").partition("?")[0].rpartition("/")
         # The name may carry options, and those may hold a slash.

@@ -16,6 +16,8 @@
     │   ├── ImageTooLarge                    more pixels or bytes than this process accepts
     │   ├── Overloaded                       the queue is full; try again
     │   └── DiskFull (OSError)               a file could not be written whole; the old one stays
+    ├── Unauthenticated (PermissionError)    a token is missing, or is not one that the server knows
+    ├── Forbidden (PermissionError)          the client is known, and may not do that
     ├── ServiceUnavailable (ConnectionError) nobody answers at that address, or it is shutting down
     ├── DeadlineExceeded (TimeoutError)
     ├── RequestCancelled
@@ -133,6 +135,16 @@ class DiskFull(LimitExceeded, OSError):
     code = "DISK_FULL"
 
 
+class Unauthenticated(RankSRGANError, PermissionError):
+    code = "UNAUTHENTICATED"
+    status = "UNAUTHENTICATED"
+
+
+class Forbidden(RankSRGANError, PermissionError):
+    code = "FORBIDDEN"
+    status = "PERMISSION_DENIED"
+
+
 class ServiceUnavailable(RankSRGANError, ConnectionError):
     code = "SERVICE_UNAVAILABLE"
     status = "UNAVAILABLE"
@@ -182,6 +194,8 @@ BY_CODE: dict[str, type[RankSRGANError]] = {
         ImageTooLarge,
         Overloaded,
         DiskFull,
+        Unauthenticated,
+        Forbidden,
         ServiceUnavailable,
         DeadlineExceeded,
         RequestCancelled,
@@ -198,6 +212,8 @@ BY_STATUS: dict[str, type[RankSRGANError]] = {
     "UNIMPLEMENTED": NotSupported,
     "FAILED_PRECONDITION": MissingAsset,
     "RESOURCE_EXHAUSTED": LimitExceeded,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": Forbidden,
     "UNAVAILABLE": ServiceUnavailable,
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "CANCELLED": RequestCancelled,

@@ -1,8 +1,8 @@
 """The one way to run a service and to reach one.
 
-Addresses are ``HOST:PORT`` or ``unix:PATH``. A server refuses a taken port instead of sharing it,
-answers health checks while it works, bounds what waits, maps errors by one table, and drains on
-SIGTERM.
+Addresses are ``HOST:PORT`` or ``unix:PATH``, and ``grpcs://HOST:PORT`` to reach a server over TLS.
+A server refuses a taken port instead of sharing it, answers health checks while it loads and works,
+bounds what waits, maps errors by one table, and drains on SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,35 +10,41 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
-import stat
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from types import FrameType
-from typing import Protocol
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ranksrgan.contracts.errors import (
-    AddressInUse,
-    InvalidInput,
-)
-from ranksrgan.contracts.serving.admission import Admission
-from ranksrgan.contracts.serving.observer import Observer
-from ranksrgan.contracts.serving.shared_tensors import SharedTensors
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.config import make_config
+from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
+from ranksrgan.contracts.serving.observer import Observer, Observers
+from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
+from ranksrgan.contracts.serving.server import Background, RunningServer, Servicer, Services
+from ranksrgan.contracts.serving.settings import ServerSettings, is_local
+
+__all__ = [
+    "Background",
+    "RunningServer",
+    "ServerLimits",
+    "Servicer",
+    "Services",
+    "check_health",
+    "health_problem",
+    "open_channel",
+    "serve",
+    "start_server",
+    "wait_until_healthy",
+]
 
 log = logging.getLogger(__name__)
 
 # What a client accepts in one answer: an upscaled image is many times the request.
 _MAX_ANSWER_BYTES = 2**30
-# Threads beyond those that work or wait, so that health and reflection always find one.
-_SPARE_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -78,60 +84,8 @@ class ServerLimits:
         return self.workers + self.queue + self.streams + self.waiters
 
 
-class Servicer(Protocol):
-    """A service that can be added to a server."""
-
-    @property
-    def full_name(self) -> str: ...
-
-    def add_to(self, server: grpc.Server) -> None: ...
-
-
-class Background(Protocol):
-    """What works as long as a server serves: the supervisor of its long jobs."""
-
-    def start(self) -> None: ...
-
-    def stop(self, grace: float) -> None:
-        """Stop within about ``grace`` seconds, while the server drains."""
-        ...
-
-
-class RunningServer:
-    """A server that listens; ``address`` is the bound one, port 0 resolved."""
-
-    def __init__(
-        self,
-        server: grpc.Server,
-        checks: health.HealthServicer,
-        admission: Admission,
-        background: Background | None,
-        address: str,
-    ) -> None:
-        self._server = server
-        self._checks = checks
-        self._admission = admission
-        self._background = background
-        self.address = address
-
-    def stop(self, grace: float = 0.0) -> None:
-        """Report NOT_SERVING, take no new request, give those in flight ``grace`` seconds.
-
-        A stream of responses to one request, which may be endless, ends after the one at hand.
-        """
-        self._checks.enter_graceful_shutdown()
-        self._admission.stopping.set()
-        drained = self._server.stop(grace)
-        if self._background is not None:
-            self._background.stop(grace)
-        drained.wait()
-        self._admission.close()
-        if self.address.startswith("unix:"):
-            Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
-
-
 def start_server(
-    address: str,
+    listen: str | ServerSettings,
     servicers: Sequence[Servicer],
     limits: ServerLimits | None = None,
     background: Background | None = None,
@@ -140,76 +94,59 @@ def start_server(
     """Start serving and return at once.
 
     Args:
-        address: ``HOST:PORT`` (port 0 picks a free one) or ``unix:PATH``.
+        listen: ``HOST:PORT`` (port 0 picks a free one) or ``unix:PATH``; or all settings.
         servicers: what to serve, beside health and reflection.
-        limits: what to take on.
+        limits: what to take on; those of the settings without.
         background: is started before the first request and stopped with the server; what its start
             raises is raised.
-        observers: are told of requests, queues and batches.
+        observers: are told what happens.
 
     Raises:
         AddressInUse: somebody listens there already.
         InvalidInput: not an address.
     """
-    limits = limits or ServerLimits()
-    _require_free(address)
-    offered = {servicer.full_name for servicer in servicers}
-    admission = Admission(limits, offered, observers)
-    server = grpc.server(
-        ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
-        interceptors=[admission, SharedTensors(offered, limits.max_message_bytes)],
-        options=[
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", limits.max_message_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_concurrent_streams", 4 * limits.calls),
-            # Without a ping, a client whose machine has gone would hold its stream for ever.
-            ("grpc.keepalive_time_ms", 60_000),
-        ],
+    settings = (
+        make_config(ServerSettings, {"listen": listen}, "address")
+        if isinstance(listen, str)
+        else listen
     )
-    checks = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    for servicer in servicers:
-        servicer.add_to(server)
     names = [servicer.full_name for servicer in servicers]
-    reflection.enable_server_reflection(
-        [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server
-    )
+    server = RunningServer(settings, limits or _limits(settings), names, observers)
     try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise AddressInUse(f"cannot listen on {address}: {error}", field=address) from error
-    if background is not None:
-        background.start()
-    server.start()
-    if address.startswith("unix:"):
-        Path(address.removeprefix("unix:")).chmod(stat.S_IRUSR | stat.S_IWUSR)
-        bound = address
-    else:
-        bound = f"{address.rpartition(':')[0]}:{port}"
-    for name in ("", *names):
-        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
-    return RunningServer(server, checks, admission, background, bound)
+        server.offer(Services(servicers, background))
+    except BaseException:
+        server.stop()
+        raise
+    return server
 
 
 def serve(
-    address: str,
-    servicers: Sequence[Servicer],
-    limits: ServerLimits | None = None,
-    background: Background | None = None,
+    settings: ServerSettings,
+    names: Sequence[str],
+    load: Callable[[Observers], Services],
     observers: Sequence[Observer] = (),
 ) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
 
+    The server listens and answers health while ``load`` works.
+
     Args:
-        address, servicers, limits, background, observers: see `start_server`.
+        settings: of the server.
+        names: full names of the services that ``load`` brings.
+        load: opens the models, in a thread of its own, and tells the observers of each; what it
+            raises is raised.
+        observers: are told what happens.
 
     Returns:
         The exit code, 0.
+
+    Raises:
+        InvalidConfig: see `ServerSettings.check`.
+        AddressInUse: somebody listens there already.
     """
-    limits = limits or ServerLimits()
-    server = start_server(address, servicers, limits, background, observers)
+    settings.check()
     stopping = threading.Event()
+    failures: list[BaseException] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stopping.is_set():
@@ -218,22 +155,49 @@ def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    host = address.rpartition(":")[0]
-    if not address.startswith("unix:") and host not in ("127.0.0.1", "localhost", "[::1]"):
-        log.warning("listening on %s, not only on loopback, without encryption or login", host)
-    names = ", ".join(servicer.full_name for servicer in servicers)
-    log.info("listening on %s: %s", server.address, names)
-    stopping.wait()
-    log.info("stopping; requests in flight have %g s", limits.grace)
-    server.stop(limits.grace)
+    server = RunningServer(settings, _limits(settings), names, observers)
+
+    def load_and_offer() -> None:
+        try:
+            server.offer(load(server.observers))
+        except BaseException as error:
+            failures.append(error)
+            stopping.set()
+        else:
+            log.info("ready")
+            notify("READY=1")
+
+    _say_what_is_open(settings, names)
+    log.info("listening on %s: %s", server.address, ", ".join(names))
+    if server.metrics_address is not None:
+        log.info("metrics at http://%s/metrics", server.metrics_address)
+    threading.Thread(target=load_and_offer, name="loading", daemon=True).start()
+    while not stopping.wait(watchdog_seconds()):
+        notify("WATCHDOG=1")
+    notify("STOPPING=1")
+    if failures:
+        server.stop()
+        raise failures[0]
+    log.info("stopping; requests in flight have %g s", settings.grace)
+    server.stop(settings.grace)
     return 0
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """A channel to ``HOST:PORT`` or ``unix:PATH``; connects when it is first used."""
-    return grpc.insecure_channel(
+def open_channel(address: str, credentials: ClientCredentials | None = None) -> grpc.Channel:
+    """A channel to ``HOST:PORT``, ``grpcs://HOST:PORT`` or ``unix:PATH``; connects when it is first
+    used.
+
+    Args:
+        address: of the server.
+        credentials: None for those of the environment, see `serving.client_credentials`.
+
+    Raises:
+        InvalidConfig: see `client_credentials.connect`.
+    """
+    return connect(
         address,
-        options=[
+        ClientCredentials.from_environment() if credentials is None else credentials,
+        [
             ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.enable_http_proxy", 0),
@@ -246,40 +210,41 @@ def open_channel(address: str) -> grpc.Channel:
     )
 
 
-def check_health(address: str, service: str = "", *, timeout: float = 2.0) -> bool:
-    """Whether the server at ``address`` says that it serves ``service`` ("" for the process)."""
-    with open_channel(address) as channel:
+def health_problem(
+    address: str,
+    service: str = READY,
+    *,
+    timeout: float = 2.0,
+    credentials: ClientCredentials | None = None,
+) -> str | None:
+    """Why the server at ``address`` does not serve; None if it says that it does.
+
+    Args:
+        address: of the server.
+        service: `READY` for all of its services, a service's full name, or ``""`` for the process,
+            which lives while it loads and drains.
+        timeout: seconds to wait for the answer.
+        credentials: see `open_channel`; no token is sent.
+    """
+    given = ClientCredentials.from_environment() if credentials is None else credentials
+    with open_channel(address, replace(given, token=None)) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(  # type: ignore[attr-defined]
                 health_pb2.HealthCheckRequest(service=service), timeout=timeout
             )
-        except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                return f"{address} has no service {service!r}"
+            return str(codec.error_from_proto(error, address))
+    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+        return None
+    return f"{address} does not serve {service!r} now: it is loading or stopping"
 
 
-def _require_free(address: str) -> None:
-    """gRPC replaces a unix socket that another server listens on without a word; we ask first."""
-    if not address.startswith("unix:"):
-        host, separator, port = address.rpartition(":")
-        if not separator or not host or not port.isdigit():
-            raise InvalidInput(f"{address!r}: listen on HOST:PORT or unix:PATH", field=address)
-        return
-    path = Path(address.removeprefix("unix:"))
-    if not path.parent.is_dir():
-        raise InvalidInput(f"{path.parent} is not a folder to put a socket in", field=address)
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except OSError as error:
-            raise InvalidInput(f"{path} is no socket of ours: {error}", field=address) from error
-    raise AddressInUse(f"a server listens on {address} already", field=address)
+def check_health(address: str, service: str = READY, *, timeout: float = 2.0) -> bool:
+    """Whether the server at ``address`` says that it serves; see `health_problem`."""
+    return health_problem(address, service, timeout=timeout) is None
 
 
 def wait_until_healthy(address: str, *, timeout: float = 60.0) -> bool:
@@ -290,3 +255,41 @@ def wait_until_healthy(address: str, *, timeout: float = 60.0) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def _limits(settings: ServerSettings) -> ServerLimits:
+    """Every limit is a setting of the same name, where that kind of server has it."""
+    names = [field.name for field in fields(ServerLimits) if hasattr(settings, field.name)]
+    return ServerLimits(**{name: getattr(settings, name) for name in names})
+
+
+def _say_what_is_open(settings: ServerSettings, names: Sequence[str]) -> None:
+    if settings.tls is not None:
+        from ranksrgan.contracts.serving.tls import days_left
+
+        days = days_left(settings.tls.certificate)
+        if days is not None:
+            log.warning("the certificate in %s expires in %d days", settings.tls.certificate, days)
+    if settings.metrics is not None and not is_local(settings.metrics):
+        log.warning("OPEN: whoever reaches %s reads the metrics", settings.metrics)
+    if is_local(settings.listen):
+        return
+    known = settings.tokens is not None or (
+        settings.tls is not None and settings.tls.client_ca is not None
+    )
+    services = ", ".join(names)
+    if not known:
+        log.warning(
+            "OPEN: whoever reaches %s may call %s: there are no tokens (tokens: FILE) and no "
+            "clients' certificates (tls.client_ca: FILE)",
+            settings.listen,
+            services,
+        )
+    if settings.tls is None:
+        log.warning(
+            "OPEN: what is sent to and from %s (%s%s) crosses the network without encryption "
+            "(tls.certificate, tls.key)",
+            settings.listen,
+            services,
+            ", tokens too" if settings.tokens is not None else "",
+        )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.operations import OperationKind, OperationsServicer
+from ranksrgan.contracts.serving.observer import Observers
+from ranksrgan.contracts.serving.settings import ModelServerSettings
 from ranksrgan.contracts.supervisor import JobLimits, Supervisor
 from ranksrgan.contracts.watched_job import JobReport
 
@@ -86,43 +86,36 @@ class TrainingJobs(Generic[Request]):
 
 
 def serve_and_train(
-    listen: str,
-    servicers: Sequence[rpc.Servicer],
+    settings: ModelServerSettings,
+    names: Sequence[str],
+    load: Callable[[Observers], Sequence[rpc.Servicer]],
     kind: TrainingKind[Request],
-    data_root: Path | None,
-    *,
-    model_flag: str,
-    running: int,
-    limits: rpc.ServerLimits,
 ) -> int:
-    """Serve models, trainings or both at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+    """Serve models, trainings or both until SIGTERM.
 
     A training that SIGTERM interrupts goes on when the next server of this root is started.
 
     Args:
-        listen: the address.
-        servicers: of the models that are served; they have been opened already, so that what is
-            damaged is heard of before anything is served.
+        settings: of the server. With a data root it trains there.
+        names: full names of the services of its models, none for a server that only trains.
+        load: opens the models and makes those services, while the server listens already. Nothing
+            is served if it raises.
         kind: what is trained.
-        data_root: where; None for a server that does not train.
-        model_flag: the command's flag that names a model, for messages.
-        running: trainings at a time; more wait.
-        limits: of the server.
 
     Raises:
-        InvalidInput: nothing to serve, or ``data_root`` is no folder.
+        InvalidInput: see `ServerSettings.check`, or the data root is no folder.
         AddressInUse: another server has the address, or the trainings of this root.
     """
-    if data_root is None:
-        if not servicers:
-            raise InvalidInput(
-                f"nothing to serve: name a model ({model_flag} NAME=PATH), train {kind.results} "
-                "(--data-root DIR), or both",
-                field="data_root",
-            )
-        return rpc.serve(listen, servicers, limits)
-    root = DataRoot(data_root)
-    jobs = Supervisor(root, kind.service, {kind.job: kind.module}, JobLimits(running=running))
+    if settings.data_root is None:
+        return rpc.serve(settings, names, lambda observers: rpc.Services(load(observers)))
+    root = DataRoot(settings.data_root)
+    limits = JobLimits(running=settings.trainings)
+    jobs = Supervisor(root, kind.service, {kind.job: kind.module}, limits)
     operations = OperationsServicer(jobs, {kind.job: kind.operation})
     training = kind.servicer(TrainingJobs(kind, root, jobs), operations)
-    return rpc.serve(listen, [*servicers, training, operations], limits, background=jobs)
+    also = [training, operations]
+
+    def load_all(observers: Observers) -> rpc.Services:
+        return rpc.Services([*load(observers), *also], jobs)
+
+    return rpc.serve(settings, [*names, *(servicer.full_name for servicer in also)], load_all)

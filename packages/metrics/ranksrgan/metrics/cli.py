@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ranksrgan.contracts import atomic
+from ranksrgan.contracts import atomic, console
 from ranksrgan.contracts.assets import get_asset, present
-from ranksrgan.contracts.console import add_serve_flags, run, serve_options, whole_number
+from ranksrgan.contracts.console import run, whole_number
 from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.discovery import is_remote, is_sum, open_scorer, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics import compare, features
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name, options_of
 from ranksrgan.metrics.fit_ma import fit_ma
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
 
     serve = commands.add_parser("serve", help="answer ScoringService and FeatureService over gRPC")
-    add_serve_flags(serve)
+    console.add_serve_flags(serve, ImageServerSettings)
     serve.set_defaults(command=_serve)
     return parser
 
@@ -241,7 +242,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.metrics.server import serve
 
-    return serve(arguments.listen, **serve_options(arguments))
+    return console.serve(arguments, ImageServerSettings, serve)
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], References | None]:

@@ -6,24 +6,23 @@ from __future__ import annotations
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer
+from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics.catalog import MetricCatalog
 
 
-def serve(listen: str, *, workers: int, queue: int, max_pixels: int, max_message_bytes: int) -> int:
-    """Serve every metric at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+def serve(settings: ImageServerSettings) -> int:
+    """Serve every metric until SIGTERM. A metric is opened when it is first asked for.
 
-    Args:
-        listen: the address.
-        workers: requests worked on at a time.
-        queue: requests that may wait.
-        max_pixels: of one image.
-        max_message_bytes: of one request.
+    Raises:
+        InvalidConfig: see `ServerSettings.check`.
+        AddressInUse: another server has the address.
     """
-    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
-    catalog = MetricCatalog()
-    servicers = [
-        kind(catalog, max_pixels=max_pixels)
-        for kind in (ScoringServicer, FeatureServicer, InferenceServicer)
-    ]
-    return rpc.serve(listen, servicers, limits)
+    kinds = (ScoringServicer, FeatureServicer, InferenceServicer)
+
+    def load(observers: Observers) -> rpc.Services:
+        catalog = MetricCatalog()
+        return rpc.Services([kind(catalog, max_pixels=settings.max_pixels) for kind in kinds])
+
+    return rpc.serve(settings, [kind.full_name for kind in kinds], load)

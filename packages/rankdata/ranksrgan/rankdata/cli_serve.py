@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ranksrgan.contracts import console
+from ranksrgan.rankdata.settings import RankDataServerSettings
 
 _EPILOG = """the data root holds
   datasets/NAME    rank datasets; what clients have built is put there
@@ -22,32 +22,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data-root", required=True, metavar="DIR", type=Path)
     console.add_named_specs(
         parser,
         "--upscaler",
         "a level that clients may ask for by name: weights or a service (grpc://HOST:PORT/MODEL)",
+        setting="upscalers",
     )
     parser.add_argument(
         "--builds",
         metavar="N",
         type=console.whole_number(1),
-        default=1,
+        default=argparse.SUPPRESS,
         help="datasets built at a time (default: 1)",
     )
-    console.add_serve_flags(parser, images=False)
+    console.add_serve_flags(parser, RankDataServerSettings)
     parser.set_defaults(command=_serve)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.rankdata.server import serve
 
-    return serve(
-        arguments.listen,
-        arguments.data_root,
-        arguments.upscaler,
-        builds=arguments.builds,
-        workers=arguments.workers,
-        queue=arguments.queue,
-        max_message_bytes=arguments.max_message_mib * 2**20,
-    )
+    return console.serve(arguments, RankDataServerSettings, serve)

@@ -10,7 +10,6 @@ ROOT/operations/                         builds, running and done
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ranksrgan.contracts import rpc
@@ -27,11 +26,10 @@ from ranksrgan.rankdata.catalog import DATASETS, DatasetCatalog
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.level_specs import BICUBIC, HR
 from ranksrgan.rankdata.levels import by_stem
+from ranksrgan.rankdata.settings import RankDataServerSettings
 
 SERVICE = "rankdata"
 BUILD = "BuildRankDataset"
-#: Readers at a time: a few trainings, each of a few processes.
-STREAMS = 64
 
 
 class Builds:
@@ -63,42 +61,24 @@ class Builds:
         return self._jobs.submit(BUILD, name, request, request_id, field="dataset_id")
 
 
-def serve(
-    listen: str,
-    data_root: Path,
-    upscalers: Mapping[str, str],
-    *,
-    builds: int,
-    workers: int,
-    queue: int,
-    max_message_bytes: int,
-) -> int:
-    """Serve rank datasets at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+def serve(settings: RankDataServerSettings) -> int:
+    """Serve rank datasets until SIGTERM.
 
     A build that SIGTERM interrupts goes on when the next server of this root is started.
 
-    Args:
-        listen: the address.
-        data_root: see the module's head; its folders are made when they are needed.
-        upscalers: specs for `open_upscaler` by the names that clients may use as levels.
-        builds: datasets built at a time; more wait.
-        workers: requests worked on at a time.
-        queue: requests that may wait.
-        max_message_bytes: of one request.
-
     Raises:
-        InvalidInput: ``data_root`` is no folder, or an upscaler has an impossible name.
+        InvalidInput: the data root is no folder, or an upscaler has an impossible name.
         AddressInUse: another server has the address, or the builds of this root.
     """
-    root = DataRoot(data_root)
-    jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, JobLimits(running=builds))
+    root = DataRoot(settings.data_root)
+    limits = JobLimits(running=settings.builds)
+    jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, limits)
     operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
-    specs = {_checked(name): from_anywhere(spec) for name, spec in upscalers.items()}
+    specs = {_checked(name): from_anywhere(spec) for name, spec in settings.upscalers.items()}
     servicer = RankDataServicer(DatasetCatalog(root), Builds(root, specs, jobs), operations)
-    limits = rpc.ServerLimits(
-        workers=workers, queue=queue, streams=STREAMS, max_message_bytes=max_message_bytes
-    )
-    return rpc.serve(listen, [servicer, operations], limits, background=jobs)
+    services = rpc.Services([servicer, operations], jobs)
+    names = [service.full_name for service in services.servicers]
+    return rpc.serve(settings, names, lambda observers: services)
 
 
 def _checked(name: str) -> str:

@@ -18,6 +18,7 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
+from ranksrgan.ranker.settings import RankerServerSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,24 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
-    serve = commands.add_parser("serve", help="score, differentiate and train over gRPC")
+    serve = commands.add_parser(
+        "serve",
+        help="score, differentiate and train over gRPC",
+        epilog="with a data root Rankers are trained into DIR/rankers/NAME, from DIR/datasets/NAME",
+    )
     meaning = "weights (PATH?head=ma for one of several heads), and the name that clients use"
-    console.add_named_paths(serve, "--ranker", meaning, required=False)
-    console.add_repository_flags(serve)
-    serve.add_argument(
-        "--data-root",
-        metavar="DIR",
-        type=Path,
-        help="train Rankers into DIR/rankers/NAME, from DIR/datasets/NAME",
-    )
-    serve.add_argument(
-        "--trainings",
-        metavar="N",
-        type=console.whole_number(1),
-        default=1,
-        help="Rankers trained at a time (default: 1)",
-    )
-    console.add_serve_flags(serve)
+    console.add_named_paths(serve, "--ranker", meaning, required=False, setting="rankers")
+    console.add_serve_flags(serve, RankerServerSettings)
     serve.set_defaults(command=_serve)
     return parser
 
@@ -144,14 +135,7 @@ def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.server import serve
 
-    return serve(
-        arguments.listen,
-        arguments.ranker,
-        arguments.data_root,
-        console.repository_settings(arguments),
-        trainings=arguments.trainings,
-        **console.serve_options(arguments),
-    )
+    return console.serve(arguments, RankerServerSettings, serve)
 
 
 def _add_ranker(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

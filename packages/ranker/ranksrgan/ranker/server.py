@@ -8,9 +8,8 @@ ROOT/operations/      trainings, running and done
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
+import time
+from contextlib import ExitStack
 from typing import Any
 
 from ranksrgan.contracts import rpc
@@ -18,13 +17,14 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
-from ranksrgan.contracts.serving.loaded_models import LoadedModels, open_models
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
-from ranksrgan.contracts.serving.models import model_servicers
+from ranksrgan.contracts.serving.loaded_models import open_models
+from ranksrgan.contracts.serving.models import model_service_names, model_servicers
+from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.scorer import Ranker, open_ranker, ranker_of
+from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.training_request import RANKERS, open_training
 
 
@@ -45,70 +45,43 @@ TRAININGS = TrainingKind(
 )
 
 
-def serve(
-    listen: str,
-    rankers: Mapping[str, Path],
-    data_root: Path | None,
-    repository: RepositorySettings,
-    *,
-    trainings: int,
-    workers: int,
-    queue: int,
-    max_pixels: int,
-    max_message_bytes: int,
-) -> int:
-    """Serve Rankers at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+def serve(settings: RankerServerSettings) -> int:
+    """Serve Rankers until SIGTERM.
 
-    A training that SIGTERM interrupts goes on when the next server of this root is started.
-
-    Args:
-        listen: the address.
-        rankers: weights by the name that clients use, with options as in a scorer's spec
-            (``ranker.safetensors?head=ma``); all are loaded before anything is served. Without any,
-            and without a repository, there is no ``ScoringService``.
-        data_root: see the module's head; without it there is no ``RankerTrainingService``.
-        repository: models with versions, offered beside those.
-        trainings: Rankers trained at a time; more wait.
-        workers: requests worked on at a time.
-        queue: requests that may wait.
-        max_pixels: of one image.
-        max_message_bytes: of one request.
+    Without any there is no ``ScoringService``, and without a data root no
+    ``RankerTrainingService``. A training that SIGTERM interrupts goes on when the next server of
+    this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a Ranker's; nothing is served then. Of a repository, only
             if it holds no other.
-        InvalidInput: nothing to serve, a wrong option of a Ranker, ``data_root`` is no folder.
+        InvalidInput: nothing to serve, a wrong option of a Ranker, the data root is no folder.
         AddressInUse: another server has the address, or the trainings of this root.
     """
-    loaded = open_models(repository, ranker_of, Ranker.named)
-    servicers = _servicers(rankers, loaded, repository, max_pixels)
-    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
-    with nullcontext() if loaded is None else loaded.polling(repository.poll):
-        return serve_and_train(
-            listen,
-            servicers,
-            TRAININGS,
-            data_root,
-            model_flag="--ranker",
-            running=trainings,
-            limits=limits,
-        )
+    repository = settings.model_repository
+    with ExitStack() as serving:
 
+        def load(observers: Observers) -> list[rpc.Servicer]:
+            rankers = {}
+            for name, spec in settings.rankers.items():
+                began = time.monotonic()
+                rankers[name] = _open(str(spec))
+                observers.loaded(name, time.monotonic() - began)
+            loaded = open_models(repository, ranker_of, Ranker.named, observers)
+            if loaded is not None:
+                serving.enter_context(loaded.polling(repository.poll))
+            if not rankers and loaded is None:
+                return []
+            catalog = RankerCatalog(rankers, loaded)
+            return [
+                ScoringServicer(catalog, max_pixels=settings.max_pixels),
+                *model_servicers(catalog, loaded, repository, settings.max_pixels),
+            ]
 
-def _servicers(
-    rankers: Mapping[str, Path],
-    loaded: LoadedModels[Ranker] | None,
-    repository: RepositorySettings,
-    max_pixels: int,
-) -> list[rpc.Servicer]:
-    """What is served over Rankers that are named one by one and those of a repository."""
-    if not rankers and loaded is None:
-        return []
-    catalog = RankerCatalog({name: _open(str(spec)) for name, spec in rankers.items()}, loaded)
-    return [
-        ScoringServicer(catalog, max_pixels=max_pixels),
-        *model_servicers(catalog, loaded, repository, max_pixels),
-    ]
+        names = []
+        if settings.rankers or repository.root is not None:
+            names = [ScoringServicer.full_name, *model_service_names(repository)]
+        return serve_and_train(settings, names, load, TRAININGS)
 
 
 def _open(spec: str) -> Ranker:

@@ -10,17 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranksrgan.contracts.console import (
-    add_named_paths,
-    add_named_specs,
-    add_repository_flags,
-    add_serve_flags,
-    repository_settings,
-    run,
-    serve_options,
-    whole_number,
-)
+from ranksrgan.contracts import console
+from ranksrgan.contracts.console import run, whole_number
 from ranksrgan.srgan import cli_convert, cli_export, cli_pack, cli_remote, cli_upscale
+from ranksrgan.srgan.settings import SrganServerSettings
 
 if TYPE_CHECKING:
     from ranksrgan.srgan.evaluate import Evaluation
@@ -77,31 +70,27 @@ def _parser() -> argparse.ArgumentParser:
     cli_export.add_parser(commands)
     cli_remote.add_parser(commands)
 
-    serve = commands.add_parser("serve", help="enlarge images and train over gRPC")
-    add_named_paths(
-        serve, "--model", "weights to enlarge with, and the name that clients use", required=False
+    serve = commands.add_parser(
+        "serve",
+        help="enlarge images and train over gRPC",
+        epilog="with a data root generators are trained into DIR/generators/NAME, from "
+        "DIR/images/NAME",
     )
-    add_repository_flags(serve)
-    serve.add_argument(
-        "--data-root",
-        metavar="DIR",
-        type=Path,
-        help="train generators into DIR/generators/NAME, from DIR/images/NAME",
+    console.add_named_paths(
+        serve,
+        "--model",
+        "weights to enlarge with, and the name that clients use",
+        required=False,
+        setting="models",
     )
-    add_named_specs(
+    console.add_named_specs(
         serve,
         "--ranker",
         "a Ranker that clients may train with by name: weights or a service "
         "(grpc://HOST:PORT/NAME), beside those in DIR/rankers/NAME",
+        setting="rankers",
     )
-    serve.add_argument(
-        "--trainings",
-        metavar="N",
-        type=whole_number(1),
-        default=1,
-        help="generators trained at a time (default: 1)",
-    )
-    add_serve_flags(serve, workers=1)
+    console.add_serve_flags(serve, SrganServerSettings)
     serve.set_defaults(command=_serve)
     return parser
 
@@ -176,15 +165,7 @@ def _print_csv(evaluations: dict[str, Evaluation]) -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.server import serve
 
-    return serve(
-        arguments.listen,
-        arguments.model,
-        arguments.data_root,
-        arguments.ranker,
-        repository_settings(arguments),
-        trainings=arguments.trainings,
-        **serve_options(arguments),
-    )
+    return console.serve(arguments, SrganServerSettings, serve)
 
 
 if __name__ == "__main__":

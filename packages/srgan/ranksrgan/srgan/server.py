@@ -10,110 +10,77 @@ ROOT/operations/        trainings, running and done
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from contextlib import nullcontext
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot, check_id
 from ranksrgan.contracts.discovery import from_anywhere
-from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
 )
-from ranksrgan.contracts.serving.loaded_models import LoadedModels, open_models
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
-from ranksrgan.contracts.serving.models import model_servicers
+from ranksrgan.contracts.serving.loaded_models import open_models
+from ranksrgan.contracts.serving.models import model_service_names, model_servicers
+from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator, upscaler_of
 
 
-def serve(
-    listen: str,
-    models: Mapping[str, Path],
-    data_root: Path | None,
-    rankers: Mapping[str, str],
-    repository: RepositorySettings,
-    *,
-    trainings: int,
-    workers: int,
-    queue: int,
-    max_pixels: int,
-    max_message_bytes: int,
-) -> int:
-    """Serve generators at ``HOST:PORT`` or ``unix:PATH`` until SIGTERM.
+def serve(settings: SrganServerSettings) -> int:
+    """Serve generators until SIGTERM.
 
-    A training that SIGTERM interrupts goes on when the next server of this root is started.
-
-    Args:
-        listen: the address.
-        models: weights by the name that clients use; all are loaded before anything is served.
-            Without any, and without a repository, there is no ``SuperResolutionService``.
-        data_root: see the module's head; without it there is no ``GeneratorTrainingService``.
-        rankers: specs for `open_scorer` (weights, or services at their addresses) by the names by
-            which clients may use them as a loss. A training opens them when it begins.
-        repository: models with versions, offered beside those.
-        trainings: generators trained at a time; more wait.
-        workers: requests worked on at a time.
-        queue: requests that may wait.
-        max_pixels: of one input image.
-        max_message_bytes: of one request.
+    Without models there is no ``SuperResolutionService``, and without a data root no
+    ``GeneratorTrainingService``. A training that SIGTERM interrupts goes on when the next server of
+    this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a generator's; nothing is served then. Of a repository,
             only if it holds no other.
         InvalidInput: nothing to serve, a Ranker without a data root or with an impossible name,
-            ``data_root`` is no folder.
+            the data root is no folder.
         AddressInUse: another server has the address, or the trainings of this root.
     """
-    if rankers and data_root is None:
-        raise InvalidInput(
-            "a Ranker is for trainings, and they are in a data root: --data-root DIR",
-            field="ranker",
-        )
-    loaded = open_models(repository, upscaler_of, GeneratorUpscaler.named)
-    servicers = _servicers(models, loaded, repository, max_pixels)
-    specs = {check_id(name, "ranker"): from_anywhere(spec) for name, spec in rankers.items()}
-    limits = rpc.ServerLimits(workers=workers, queue=queue, max_message_bytes=max_message_bytes)
-    with nullcontext() if loaded is None else loaded.polling(repository.poll):
-        return serve_and_train(
-            listen,
-            servicers,
-            _trainings(specs),
-            data_root,
-            model_flag="--model",
-            running=trainings,
-            limits=limits,
-        )
+    repository = settings.model_repository
+    specs = {
+        check_id(name, "ranker"): from_anywhere(spec) for name, spec in settings.rankers.items()
+    }
+    with ExitStack() as serving:
 
+        def load(observers: Observers) -> list[rpc.Servicer]:
+            models = {}
+            for name, path in settings.models.items():
+                began = time.monotonic()
+                models[name] = open_generator(str(path), {})
+                observers.loaded(name, time.monotonic() - began)
+            loaded = open_models(repository, upscaler_of, GeneratorUpscaler.named, observers)
+            if loaded is not None:
+                serving.enter_context(loaded.polling(repository.poll))
+            if not models and loaded is None:
+                return []
+            catalog = UpscalerCatalog(models, loaded)
+            return [
+                SuperResolutionServicer(
+                    catalog,
+                    upscale_picture,
+                    max_pixels=settings.max_pixels,
+                    streams=UpscaleStreams(enlargement_for),
+                ),
+                *model_servicers(catalog, loaded, repository, settings.max_pixels),
+            ]
 
-def _servicers(
-    models: Mapping[str, Path],
-    loaded: LoadedModels[GeneratorUpscaler] | None,
-    repository: RepositorySettings,
-    max_pixels: int,
-) -> list[rpc.Servicer]:
-    """What is served over models that are named one by one and those of a repository."""
-    if not models and loaded is None:
-        return []
-    named = {name: open_generator(str(path), {}) for name, path in models.items()}
-    catalog = UpscalerCatalog(named, loaded)
-    return [
-        SuperResolutionServicer(
-            catalog,
-            upscale_picture,
-            max_pixels=max_pixels,
-            streams=UpscaleStreams(enlargement_for),
-        ),
-        *model_servicers(catalog, loaded, repository, max_pixels),
-    ]
+        names = []
+        if settings.models or repository.root is not None:
+            names = [SuperResolutionServicer.full_name, *model_service_names(repository)]
+        return serve_and_train(settings, names, load, _trainings(specs))
 
 
 def _trainings(rankers: Mapping[str, str]) -> TrainingKind[dict[str, Any]]:

@@ -40,6 +40,7 @@ from ranksrgan.contracts.serving.model_repository import (
     parse_ref,
 )
 from ranksrgan.contracts.serving.model_status import ModelState, ModelStatus, VersionStatus
+from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class LoadedModels(Generic[M]):
         repository: where models come from.
         open_model: makes a model of weights and options; what it calls itself does not matter.
         named: gives a model a name and a version, weights shared.
+        observers: are told of what is loaded.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class LoadedModels(Generic[M]):
         repository: ModelRepository,
         open_model: Callable[[Weights, Mapping[str, str]], M],
         named: Callable[[M, str, str], M],
+        observers: Observers | None = None,
     ) -> None:
+        self._observers = observers or Observers()
         self._repository = repository
         self._open_model = open_model
         self._named = named
@@ -262,6 +266,7 @@ class LoadedModels(Generic[M]):
                 return
             if old is None or old.model is None:
                 self._put(name, _Version(VersionStatus(version, ModelState.LOADING)))
+            began = time.monotonic()
             new = self._load(name, version, settings, source)
         except RankSRGANError as error:
             self._fail(name, version, old, source, error)
@@ -275,6 +280,7 @@ class LoadedModels(Generic[M]):
             self._fail(name, version, old, source, failure)
             raise failure from error
         self._put(name, new)
+        self._observers.loaded(f"{name}:{version}", time.monotonic() - began)
         log.info("model %s:%d is ready, sha256 %s", name, version, new.status.file_hash)
 
     def _load(self, name: str, version: int, settings: ModelSettings, source: str) -> _Version[M]:
@@ -339,6 +345,7 @@ def open_models(
     settings: RepositorySettings,
     open_model: Callable[[Weights, Mapping[str, str]], M],
     named: Callable[[M, str, str], M],
+    observers: Observers | None = None,
 ) -> LoadedModels[M] | None:
     """Load a repository for a server that is about to start; None if there is none.
 
@@ -352,10 +359,11 @@ def open_models(
     if settings.root is None:
         if settings.poll is not None or settings.manage:
             raise InvalidInput(
-                "to poll or to manage a model repository, name one: --models ROOT", field="models"
+                "to poll or to manage a model repository, name one: --model-repository-root ROOT",
+                field="model_repository.root",
             )
         return None
-    models = LoadedModels(ModelRepository(settings.root), open_model, named)
+    models = LoadedModels(ModelRepository(settings.root), open_model, named, observers)
     errors = models.refresh()
     if not models.serving():
         if errors:

@@ -110,3 +110,9 @@ def model_servicers(
     managed = models if settings.manage else None
     inference = InferenceServicer(catalog, max_pixels=max_pixels, managed=managed)
     return [inference] if managed is None else [inference, ModelServicer(managed)]
+
+
+def model_service_names(settings: RepositorySettings) -> list[str]:
+    """Full names of what `model_servicers` makes."""
+    management = [ModelServicer.full_name] if settings.manage and settings.root else []
+    return [InferenceServicer.full_name, *management]

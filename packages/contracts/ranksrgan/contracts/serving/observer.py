@@ -50,6 +50,15 @@ class Observer(Protocol):
         """
         ...
 
+    def loaded(self, model: str, seconds: float) -> None:
+        """A model was loaded, for the first time or again.
+
+        Args:
+            model: as clients name it.
+            seconds: that it took.
+        """
+        ...
+
 
 class Observers:
     """All observers of a server, told one after the other."""
@@ -68,6 +77,9 @@ class Observers:
 
     def request(self, method: str, code: str, seconds: float) -> None:
         self._tell(lambda observer: observer.request(method, code, seconds))
+
+    def loaded(self, model: str, seconds: float) -> None:
+        self._tell(lambda observer: observer.loaded(model, seconds))
 
     def _tell(self, fact: Callable[[Observer], None]) -> None:
         for observer in self._observers:

@@ -1,0 +1,206 @@
+"""How a client proves who it is and whom it trusts, from the environment of its process.
+
+    RANKSRGAN_CLIENT_CA            PEM file of the authorities to trust (default: gRPC's own)
+    RANKSRGAN_CLIENT_CERTIFICATE   PEM file of the client's certificate, where a server wants one
+    RANKSRGAN_CLIENT_KEY           PEM file of its private key
+    RANKSRGAN_CLIENT_SERVER_NAME   the name in the server's certificate, if it is not the address's
+    RANKSRGAN_CLIENT_TOKEN         the token, or
+    RANKSRGAN_CLIENT_TOKEN_FILE    a file that holds it and nothing else
+    RANKSRGAN_CLIENT_TOKEN_IN_CLEAR=1   send it without encryption to other machines too
+
+The first four are for addresses ``grpcs://HOST:PORT``. So a spec that is kept in a file, or handed
+to a process that trains, never holds a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.serving.settings import is_local
+
+PREFIX = "RANKSRGAN_CLIENT_"
+TLS_SCHEME = "grpcs://"
+
+
+@dataclass(frozen=True)
+class ClientCredentials:
+    """What a client connects with; see the module's head.
+
+    Attributes:
+        ca, certificate, key: PEM files.
+        server_name: in the server's certificate.
+        token: sent with every call; never shown.
+        token_in_clear: over any connection.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+    token: str | None = None
+    token_in_clear: bool = False
+
+    def __repr__(self) -> str:
+        return f"ClientCredentials(ca={self.ca}, certificate={self.certificate}, ...)"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> ClientCredentials:
+        """Those that the process was given.
+
+        Raises:
+            InvalidConfig: the token's file cannot be read, or both ways to give it were used.
+        """
+        given = os.environ if environment is None else environment
+
+        def value(name: str) -> str | None:
+            return given.get(PREFIX + name) or None
+
+        def path(name: str) -> Path | None:
+            text = value(name)
+            return None if text is None else Path(text)
+
+        token, file = value("TOKEN"), path("TOKEN_FILE")
+        if file is not None:
+            if token is not None:
+                raise InvalidConfig(
+                    f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set; one is enough",
+                    field=f"{PREFIX}TOKEN",
+                )
+            token = _read(file, f"{PREFIX}TOKEN_FILE").decode(errors="replace").strip()
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise InvalidConfig(
+                f"the token in {PREFIX}TOKEN{'' if file is None else '_FILE'} has characters that "
+                "no token has",
+                field=f"{PREFIX}TOKEN",
+            )
+        return cls(
+            path("CA"),
+            path("CERTIFICATE"),
+            path("KEY"),
+            value("SERVER_NAME"),
+            token,
+            value("TOKEN_IN_CLEAR") == "1",
+        )
+
+
+def connect(
+    address: str, credentials: ClientCredentials, options: Sequence[tuple[str, Any]]
+) -> grpc.Channel:
+    """A channel to ``HOST:PORT``, ``grpcs://HOST:PORT`` or ``unix:PATH``.
+
+    Raises:
+        InvalidConfig: a file cannot be read, a certificate comes without its key, or a token would
+            cross the network in clear.
+    """
+    if address.startswith(TLS_SCHEME):
+        if credentials.server_name is not None:
+            options = [*options, ("grpc.ssl_target_name_override", credentials.server_name)]
+        channel = grpc.secure_channel(
+            address.removeprefix(TLS_SCHEME), _channel_credentials(credentials), options
+        )
+    else:
+        if credentials.token and not credentials.token_in_clear and not is_local(address):
+            raise InvalidConfig(
+                f"the token would cross the network to {address} in clear: use "
+                f"{TLS_SCHEME}{address}, or set {PREFIX}TOKEN_IN_CLEAR=1",
+                field=address,
+            )
+        channel = grpc.insecure_channel(address, options)
+    if credentials.token is None:
+        return channel
+    return grpc.intercept_channel(channel, _Bearer(credentials.token))
+
+
+def explain(address: str, details: str) -> str | None:
+    """What gRPC's text about a failed connection means, where encryption is the matter."""
+    _, verifying, why = details.partition("CERTIFICATE_VERIFY_FAILED")
+    if verifying:
+        why = why.strip(": ").removesuffix(": OK") or "it is not trusted"
+        return f"the certificate of the service at {address} is refused: {why}"
+    if "Hostname Verification Check failed" in details:
+        return (
+            f"the certificate of the service at {address} is another name's; "
+            f"{PREFIX}SERVER_NAME says which one to expect"
+        )
+    if "WRONG_VERSION_NUMBER" in details:
+        return (
+            f"the service at {address} has no encryption, so no certificate: write the address "
+            f"without {TLS_SCHEME}"
+        )
+    # A server that wants more than it was shown says nothing before it goes.
+    if "failed to connect" in details and "Socket closed" in details:
+        if address.startswith(TLS_SCHEME):
+            wants = f"a client's certificate ({PREFIX}CERTIFICATE and {PREFIX}KEY)"
+        else:
+            wants = f"encryption ({TLS_SCHEME}{address})"
+        return f"the service at {address} closed the connection; it may want {wants}"
+    return None
+
+
+class _Call(NamedTuple):
+    """What `grpc.ClientCallDetails` has, which cannot be made."""
+
+    method: str
+    timeout: float | None
+    metadata: Sequence[tuple[str, str | bytes]] | None
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: Any
+
+
+class _Bearer(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Sends a token with every call. gRPC's own way to do so wants encryption, and unix sockets
+    have none."""
+
+    def __init__(self, token: str) -> None:
+        self._header = ("authorization", f"Bearer {token}")
+
+    def _with_token(
+        self, continuation: Callable[..., Any], details: grpc.ClientCallDetails, request: Any
+    ) -> Any:
+        call = _Call(
+            details.method,
+            details.timeout,
+            [*(details.metadata or ()), self._header],
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
+        )
+        return continuation(call, request)
+
+    intercept_unary_unary = _with_token  # type: ignore[assignment]
+    intercept_unary_stream = _with_token  # type: ignore[assignment]
+    intercept_stream_unary = _with_token  # type: ignore[assignment]
+    intercept_stream_stream = _with_token  # type: ignore[assignment]
+
+
+def _channel_credentials(credentials: ClientCredentials) -> grpc.ChannelCredentials:
+    if (credentials.certificate is None) != (credentials.key is None):
+        raise InvalidConfig(
+            f"{PREFIX}CERTIFICATE and {PREFIX}KEY go together; one of them is not set",
+            field=f"{PREFIX}CERTIFICATE",
+        )
+    files = {"CA": credentials.ca, "KEY": credentials.key, "CERTIFICATE": credentials.certificate}
+    contents = [
+        None if path is None else _read(path, f"{PREFIX}{name}") for name, path in files.items()
+    ]
+    return grpc.ssl_channel_credentials(*contents)
+
+
+def _read(path: Path, field: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidConfig(f"{field}: {path}: {error.strerror}", field=field) from error

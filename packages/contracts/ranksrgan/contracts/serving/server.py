@@ -1,0 +1,286 @@
+"""One server: it listens from the first moment, answers health, and gets its services when their
+models are loaded."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import stat
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from ranksrgan.contracts.errors import AddressInUse, InvalidInput, ServiceUnavailable
+from ranksrgan.contracts.serving.admission import Admission
+from ranksrgan.contracts.serving.calls import Calls, Watcher
+from ranksrgan.contracts.serving.client_limits import ClientLimiter
+from ranksrgan.contracts.serving.observer import Observer, Observers
+from ranksrgan.contracts.serving.readiness import Readiness
+from ranksrgan.contracts.serving.request_log import logged
+from ranksrgan.contracts.serving.settings import ServerSettings
+from ranksrgan.contracts.serving.shared_tensors import SharedTensors
+from ranksrgan.contracts.serving.tokens import TokenFile
+
+if TYPE_CHECKING:
+    from ranksrgan.contracts.rpc import ServerLimits
+
+log = logging.getLogger(__name__)
+
+# Threads beyond those that work or wait, so that health and reflection always find one.
+_SPARE_THREADS = 4
+# Seconds that answers of calls that have ended may take to leave the process.
+_FLUSH = 2.0
+
+
+class Servicer(Protocol):
+    """A service that can be added to a server."""
+
+    @property
+    def full_name(self) -> str: ...
+
+    def add_to(self, server: grpc.Server) -> None: ...
+
+
+class Background(Protocol):
+    """What works as long as a server serves: the supervisor of its long jobs."""
+
+    def start(self) -> None: ...
+
+    def stop(self, grace: float) -> None:
+        """Stop within about ``grace`` seconds, while the server drains."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a server serves, ready to work.
+
+    Attributes:
+        servicers: the services.
+        background: is started before the first request and stopped with the server.
+    """
+
+    servicers: Sequence[Servicer]
+    background: Background | None = None
+
+
+class RunningServer:
+    """A server that listens; ``address`` is the bound one, port 0 resolved.
+
+    Args:
+        settings: see there; `ServerSettings.check` has been happy with them.
+        limits: what to take on.
+        names: full names of the services that `offer` will bring.
+        observers: are told what happens.
+
+    Raises:
+        AddressInUse: somebody listens there already.
+        InvalidInput: nobody can listen there.
+        InvalidConfig: see `ServerSettings.check`.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        limits: ServerLimits,
+        names: Sequence[str],
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._background: Background | None = None
+        self._readiness = Readiness(names)
+        self._closing = ExitStack()
+        #: Of the page for Prometheus, if there is one.
+        self.metrics_address: str | None = None
+        _require_free(settings.listen)
+        with ExitStack() as failing:
+            failing.enter_context(self._closing)
+            watchers: list[Watcher] = [logged, *self._tracing(settings)]
+            told = [*observers, *self._metrics(settings)]
+            #: All that are told what happens; for what loads models.
+            self.observers = Observers(told)
+            self._admission = Admission(limits, set(names), told)
+            calls = Calls(
+                set(names),
+                self._readiness,
+                None if settings.tokens is None else TokenFile(settings.tokens),
+                ClientLimiter(settings.client_limits),
+                watchers,
+                self.observers,
+                settings.administrators,
+            )
+            shared = SharedTensors(set(names), limits.max_message_bytes)
+            self._server = _grpc_server(limits, [calls, self._admission, shared])
+            self._late = _LateHandlers(set(names))
+            self._server.add_generic_rpc_handlers((self._late,))
+            health_pb2_grpc.add_HealthServicer_to_server(self._readiness.checks, self._server)
+            if settings.reflection:
+                shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+                reflection.enable_server_reflection(shown, self._server)
+            self.address = _listen(self._server, settings)
+            self._server.start()
+            failing.pop_all()
+
+    def offer(self, services: Services) -> None:
+        """Serve; what ``services.background.start`` raises is raised. Nothing after `stop`."""
+        with self._lock:
+            if self._stopped:
+                return
+            for servicer in services.servicers:
+                servicer.add_to(cast(grpc.Server, self._late))
+            if services.background is not None:
+                services.background.start()
+                self._background = services.background
+            self._readiness.ready()
+
+    def stop(self, grace: float = 0.0) -> None:
+        """Report NOT_SERVING, refuse new calls, give those in flight ``grace`` seconds.
+
+        Health answers meanwhile. A stream of responses to one request, which may be endless, ends
+        after the one at hand.
+        """
+        end = time.monotonic() + grace
+        self._readiness.drain()
+        self._admission.stopping.set()
+        with self._lock:
+            self._stopped = True
+        if self._background is not None:
+            self._background.stop(grace)
+        idle = self._readiness.wait_idle(max(0.0, end - time.monotonic()))
+        if not idle and grace > 0:
+            log.warning("calls that are still open after %g s are broken off", grace)
+        self._server.stop(_FLUSH if idle else 0.0).wait()
+        self._admission.close()
+        if self.address.startswith("unix:"):
+            Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
+        self._closing.close()
+
+    def _tracing(self, settings: ServerSettings) -> list[Watcher]:
+        if not settings.traces:
+            return []
+        from ranksrgan.contracts.serving.tracing import Tracing, otlp_provider
+
+        tracing = Tracing(otlp_provider())
+        self._closing.callback(tracing.close)
+        return [tracing]
+
+    def _metrics(self, settings: ServerSettings) -> list[Observer]:
+        if settings.metrics is None:
+            return []
+        from ranksrgan.contracts.serving.prometheus import MetricsPage, PrometheusObserver
+
+        observer = PrometheusObserver()
+        page = MetricsPage(settings.metrics, observer)
+        self._closing.callback(page.close)
+        self.metrics_address = page.address
+        return [observer]
+
+
+class _LateHandlers(grpc.GenericRpcHandler):
+    """Stands where a `grpc.Server` would for servicers that come after the server has begun."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+        self._handlers: tuple[grpc.GenericRpcHandler, ...] = ()
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._handlers = (*self._handlers, *handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """The generic ones are the same."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        for handler in self._handlers:
+            found = handler.service(handler_call_details)
+            if found is not None:
+                return found
+        name = handler_call_details.method.strip("/").partition("/")[0]
+        if name in self._names and not self._handlers:
+            return grpc.stream_stream_rpc_method_handler(_not_yet)
+        return None
+
+
+def _not_yet(requests: object, context: grpc.ServicerContext) -> Any:
+    raise ServiceUnavailable("the server is still loading; try again in a moment")
+
+
+def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor]) -> grpc.Server:
+    return grpc.server(
+        ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
+        interceptors=interceptors,
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", limits.max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", 4 * limits.calls),
+            # Without a ping, a client whose machine has gone would hold its stream for ever.
+            ("grpc.keepalive_time_ms", 60_000),
+        ],
+    )
+
+
+def _listen(server: grpc.Server, settings: ServerSettings) -> str:
+    address = settings.listen
+    try:
+        if settings.tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            from ranksrgan.contracts.serving.tls import server_credentials
+
+            port = server.add_secure_port(address, server_credentials(settings.tls))
+    except RuntimeError as error:
+        raise AddressInUse(f"cannot listen on {address}: {error}", field=address) from error
+    if address.startswith("unix:"):
+        Path(address.removeprefix("unix:")).chmod(stat.S_IRUSR | stat.S_IWUSR)
+        return address
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _require_free(address: str) -> None:
+    """gRPC says only that it failed, and replaces a unix socket that another server listens on
+    without a word; we ask first."""
+    if address.startswith("unix:"):
+        _require_free_socket(Path(address.removeprefix("unix:")), address)
+        return
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            probe.listen(1)  # Linux binds one port twice, but listens on it once
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise AddressInUse(f"a server listens on {address} already", field=address) from error
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"cannot listen on {address}: {why}", field=address) from error
+
+
+def _require_free_socket(path: Path, address: str) -> None:
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path.parent} is not a folder to put a socket in", field=address)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError as error:
+            raise InvalidInput(f"{path} is no socket of ours: {error}", field=address) from error
+    raise AddressInUse(f"a server listens on {address} already", field=address)

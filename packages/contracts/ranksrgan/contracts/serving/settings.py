@@ -1,0 +1,320 @@
+"""What an operator sets of a server: a YAML file, then the environment, then flags; the last wins.
+
+    workers: 4                      RANKSRGAN_WORKERS=4                  --workers 4
+    tls: {certificate: c.pem}       RANKSRGAN_TLS__CERTIFICATE=c.pem     --tls-certificate c.pem
+
+Sections are merged key by key. A variable that is empty counts as not set, and one that begins with
+a brace is YAML (``RANKSRGAN_MODELS='{x4: x4.safetensors}'``). Each package's server has a class of
+its own on top of these, with what it serves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, Field
+
+from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
+from ranksrgan.contracts.config import Config, make_config, merged, read_yaml
+from ranksrgan.contracts.data_root import DataRoot
+from ranksrgan.contracts.discovery import is_remote
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.serving.model_repository import RepositorySettings
+
+#: Of every variable.
+PREFIX = "RANKSRGAN_"
+
+
+def _tcp_address(text: str) -> str:
+    host, separator, port = text.rpartition(":")
+    if not (separator and host and port.isascii() and port.isdigit()):
+        raise ValueError(f"{text!r} is not of the form HOST:PORT")
+    return text
+
+
+def _address(text: str) -> str:
+    if text.startswith("unix:"):
+        if not text.removeprefix("unix:"):
+            raise ValueError("a path is missing: unix:PATH")
+        return text
+    try:
+        return _tcp_address(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: listen on HOST:PORT or unix:PATH") from error
+
+
+class TlsSettings(Config):
+    """Encryption.
+
+    Attributes:
+        certificate: PEM file, the server's own first, then those between it and the authority's.
+        key: PEM file of its private key, without a passphrase.
+        client_ca: PEM file of authorities. With it every client has to show a certificate that one
+            of them has signed, and is known by its common name.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class ClientLimits(Config):
+    """What one client may ask for: one token's, one certificate's, or else one host's.
+
+    Attributes:
+        at_a_time: calls that may be open, a stream being one; None for any number.
+        per_minute: calls that may begin within a minute; None for any number.
+    """
+
+    at_a_time: int | None = Field(default=None, ge=1)
+    per_minute: int | None = Field(default=None, ge=1)
+
+
+class ServerSettings(Config):
+    """What every server has.
+
+    Attributes:
+        listen: ``HOST:PORT`` (port 0 picks a free one) or ``unix:PATH``.
+        workers: requests worked on at a time.
+        queue: requests that may wait for a worker.
+        streams: streams that may be open beside those.
+        waiters: calls that may be waiting for the end of a long job beside those.
+        max_message_mib: of one request, in MiB.
+        grace: seconds that requests in flight get to finish after SIGTERM.
+        tls: encryption; without it there is none.
+        tokens: file of those who may call, see `tokens`; without it everybody may.
+        tokens_in_clear: take tokens without encryption from other machines too. Whoever sees the
+            network then has them.
+        administrators: names of the tokens or certificates whose clients may call what is for
+            operators, such as loading models; without any, whoever may call may call that too.
+        client_limits: of each client.
+        reflection: whether clients may ask which methods there are.
+        metrics: ``HOST:PORT`` of a page for Prometheus; without it there is none.
+        log_format: of standard error, one JSON object or one line of text an event.
+        traces: send OpenTelemetry spans, where its own ``OTEL_...`` variables say.
+    """
+
+    listen: Annotated[str, AfterValidator(_address)]
+    workers: int = Field(2, ge=1)
+    queue: int = Field(16, ge=0)
+    streams: int = Field(16, ge=0)
+    waiters: int = Field(32, ge=0)
+    max_message_mib: int = Field(64, ge=1)
+    grace: float = Field(30.0, ge=0)
+    tls: TlsSettings | None = None
+    tokens: Path | None = None
+    tokens_in_clear: bool = False
+    administrators: tuple[str, ...] = ()
+    client_limits: ClientLimits = ClientLimits()
+    reflection: bool = True
+    metrics: Annotated[str, AfterValidator(_tcp_address)] | None = None
+    log_format: Literal["json", "text"] = "text"
+    traces: bool = False
+
+    @property
+    def max_message_bytes(self) -> int:
+        return self.max_message_mib * 2**20
+
+    def check(self) -> None:
+        """Find out what is wrong before anything listens; reads the files that are named.
+
+        Raises:
+            InvalidConfig: a file that cannot be read or is not what it should be, or settings that
+                contradict each other; names the file or the key.
+        """
+        from ranksrgan.contracts.serving.tls import check_client_ca, read_certificate
+        from ranksrgan.contracts.serving.tokens import read_tokens
+        from ranksrgan.contracts.serving.tracing import require_sdk
+
+        if self.tls is not None:
+            if self.listen.startswith("unix:"):
+                raise InvalidConfig("tls: a unix socket needs no encryption", field="tls")
+            read_certificate(self.tls.certificate, self.tls.key)
+            if self.tls.client_ca is not None:
+                check_client_ca(self.tls.client_ca)
+        if self.tokens is not None:
+            read_tokens(self.tokens)
+            if self.tls is None and not self.tokens_in_clear and not is_local(self.listen):
+                raise InvalidConfig(
+                    f"tokens would cross the network in clear at {self.listen}: set tls, listen on "
+                    "loopback or a unix socket, or say tokens_in_clear",
+                    field="tokens",
+                )
+        if self.traces:
+            require_sdk()
+
+
+class ImageServerSettings(ServerSettings):
+    """Of a server whose clients send images.
+
+    Attributes:
+        max_pixels: of one image.
+        batch_size: images of several requests that a model works on together at most.
+        batch_wait: seconds that work for a model waits for others to join it.
+    """
+
+    max_pixels: int = Field(2**24, ge=1)
+    batch_size: int = Field(8, ge=1)
+    batch_wait: float = Field(0.005, ge=0)
+
+
+class ModelServerSettings(ImageServerSettings):
+    """Of a server of models that can be trained too.
+
+    Attributes:
+        model_repository: models with versions, offered beside those that are named.
+        data_root: folder to train in; without it there are no trainings.
+        trainings: at a time; more wait.
+    """
+
+    model_repository: RepositorySettings = RepositorySettings()
+    data_root: Path | None = None
+    trainings: int = Field(1, ge=1)
+
+    def check(self) -> None:
+        super().check()
+        root = self.model_repository.root
+        if root is not None and not root.is_dir():
+            raise InvalidConfig(
+                f"model_repository: {root} is no folder", field="model_repository.root"
+            )
+        if self.data_root is not None:
+            DataRoot(self.data_root)
+
+    def require_something(self, models: Mapping[str, Path], flag: str, trained: str) -> None:
+        """Find out whether there is anything to serve.
+
+        Args:
+            models: that are served by name.
+            flag: of the command that names one.
+            trained: what the server could train.
+
+        Raises:
+            InvalidConfig: there is nothing.
+        """
+        if not models and self.model_repository.root is None and self.data_root is None:
+            raise InvalidConfig(
+                f"nothing to serve: name a model ({flag} NAME=PATH) or a folder of them "
+                f"(--model-repository-root DIR), or train {trained} (--data-root DIR)",
+                field="data_root",
+            )
+
+
+S = TypeVar("S", bound=ServerSettings)
+
+
+def load_settings(
+    kind: type[S],
+    file: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+) -> S:
+    """Put a server's settings together.
+
+    Args:
+        kind: the settings of the package's server.
+        file: YAML; None for none.
+        environment: ``os.environ``; variables of others are passed over.
+        flags: those that were given, by dotted key (``tls.certificate``).
+
+    Raises:
+        InvalidConfig: unreadable, unknown key or wrong value; names the file, variable or flag.
+    """
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    if file is not None:
+        layers.append((str(file), read_yaml(file)))
+    layers += [(name, _from_variable(kind, name, text)) for name, text in _set(environment)]
+    layers += [(_flag(key), _nested(key.split("."), value)) for key, value in flags.items()]
+    content: dict[str, Any] = {}
+    for _, layer in layers:
+        content = merged(content, layer)
+
+    def where(key: str) -> str:
+        parts = key.split(".")
+        # Of those that say as much of it, the last one has won.
+        depths = [(_depth(layer, parts), name) for name, layer in reversed(layers)]
+        depth, name = max(depths, key=lambda found: found[0], default=(0, ""))
+        if depth:
+            return name
+        return f"give {_flag(key)}, {_variable(key)} or a key of a --config file"
+
+    return make_config(kind, content, where)
+
+
+def is_local(listen: str) -> bool:
+    """Whether only this machine reaches that address: a unix socket, or loopback."""
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_weights(specs: Mapping[str, Path] | Mapping[str, str], key: str) -> None:
+    """Find out whether files are there that names stand for; what is no file is passed over.
+
+    Args:
+        specs: paths or specs, options included, by name.
+        key: of the settings that holds them.
+
+    Raises:
+        InvalidConfig: one is not there; names the key and the file.
+    """
+    for name, spec in specs.items():
+        path = Path(str(spec).partition("?")[0])
+        if isinstance(spec, str) and (is_remote(spec) or path.suffix not in WEIGHTS_SUFFIXES):
+            continue
+        if not path.is_file():
+            raise InvalidConfig(f"{key}.{name}: there is no file {path}", field=f"{key}.{name}")
+
+
+def _set(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    given = environment.items()
+    return sorted((name, text) for name, text in given if name.startswith(PREFIX) and text)
+
+
+def _from_variable(kind: type[ServerSettings], name: str, text: str) -> dict[str, Any]:
+    keys = name.removeprefix(PREFIX).lower().split("__")
+    if keys[0] not in kind.model_fields:
+        near = difflib.get_close_matches(keys[0], kind.model_fields, n=1, cutoff=0.8)
+        if near:  # the wrong TOKENS would leave a server open
+            raise InvalidConfig(
+                f"{name}: unknown setting; did you mean {_variable(near[0])}?", field=name
+            )
+        return {}
+    if not text.lstrip().startswith("{"):
+        return _nested(keys, text)
+    try:
+        return _nested(keys, yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InvalidConfig(f"{name} is not YAML: {error}", field=name) from error
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return dict(value)
+
+
+def _depth(layer: Any, parts: list[str]) -> int:
+    """How many parts of a key a layer has."""
+    for depth, part in enumerate(parts):
+        if not isinstance(layer, Mapping) or part not in layer:
+            return depth
+        layer = layer[part]
+    return len(parts)
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace(".", "-").replace("_", "-")
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.replace(".", "__").upper()

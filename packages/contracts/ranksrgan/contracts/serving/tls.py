@@ -1,0 +1,116 @@
+"""Certificates of a server: read, checked before anything listens, and given to gRPC.
+
+A certificate that has run out would be noticed by clients alone, one call at a time, with a message
+that does not say which file it is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.serving.settings import TlsSettings
+
+#: Days before a certificate runs out from which on a server says so at its start.
+_WARN_DAYS = 14
+
+
+def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials:
+    """What gRPC encrypts with.
+
+    Raises:
+        InvalidConfig: see `read_certificate` and `check_client_ca`.
+    """
+    pair = read_certificate(settings.certificate, settings.key)
+    clients = None if settings.client_ca is None else check_client_ca(settings.client_ca)
+    return grpc.ssl_server_credentials([pair], clients, require_client_auth=clients is not None)
+
+
+def read_certificate(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """A private key and its chain of certificates, in this order, as PEM.
+
+    Raises:
+        InvalidConfig: a file cannot be read or is not PEM, the key is another certificate's or has
+            a passphrase, or a certificate is not valid now; names the file, and the date.
+    """
+    chain, secret = _read(certificate, "tls.certificate"), _read(key, "tls.key")
+    certificates = _certificates(certificate, chain, "tls.certificate")
+    for one in certificates:
+        _require_valid(one, certificate, "tls.certificate")
+    try:
+        private = load_pem_private_key(secret, password=None)
+    except (ValueError, TypeError) as error:  # TypeError is for a passphrase
+        raise InvalidConfig(
+            f"tls.key: {key} is no private key without a passphrase: {error}", field="tls.key"
+        ) from error
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if private.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
+        raise InvalidConfig(
+            f"tls.key: {key} is not the key of the first certificate in {certificate}",
+            field="tls.key",
+        )
+    return secret, chain
+
+
+def check_client_ca(path: Path) -> bytes:
+    """The authorities that sign clients' certificates, as PEM; one that is valid is enough.
+
+    Raises:
+        InvalidConfig: unreadable, not PEM, or none is valid now.
+    """
+    content = _read(path, "tls.client_ca")
+    authorities = _certificates(path, content, "tls.client_ca")
+    now = datetime.now(UTC)
+    if not any(one.not_valid_before_utc <= now <= one.not_valid_after_utc for one in authorities):
+        _require_valid(authorities[0], path, "tls.client_ca")
+    return content
+
+
+def days_left(certificate: Path) -> int | None:
+    """Days until the first of the file's certificates runs out, if it is time to say so."""
+    content = _read(certificate, "tls.certificate")
+    ends = min(
+        one.not_valid_after_utc for one in _certificates(certificate, content, "tls.certificate")
+    )
+    left = (ends - datetime.now(UTC)).days
+    return left if left < _WARN_DAYS else None
+
+
+def _read(path: Path, field: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidConfig(f"{field}: {path}: {error.strerror}", field=field) from error
+
+
+def _certificates(path: Path, content: bytes, field: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(content)
+    except ValueError as error:
+        raise InvalidConfig(f"{field}: {path} holds no PEM certificate", field=field) from error
+
+
+def _require_valid(certificate: x509.Certificate, path: Path, field: str) -> None:
+    now = datetime.now(UTC)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    name = certificate.subject.rfc4514_string()
+    if now > ends:
+        raise InvalidConfig(
+            f"{field}: the certificate of {name} in {path} expired on {ends:%Y-%m-%d %H:%M} UTC",
+            field=field,
+        )
+    if now < begins:
+        raise InvalidConfig(
+            f"{field}: the certificate of {name} in {path} is not valid before "
+            f"{begins:%Y-%m-%d %H:%M} UTC",
+            field=field,
+        )

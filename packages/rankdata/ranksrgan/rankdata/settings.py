@@ -1,0 +1,32 @@
+"""What an operator sets of a rank data service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from ranksrgan.contracts.data_root import DataRoot
+from ranksrgan.contracts.serving.settings import ServerSettings, require_weights
+
+
+class RankDataServerSettings(ServerSettings):
+    """See `ServerSettings` too.
+
+    Attributes:
+        streams: readers at a time: a few trainings, each of a few processes.
+        data_root: where datasets are read and built; its folders are made when they are needed.
+        upscalers: specs for `open_upscaler` by the names that clients may use as levels.
+        builds: datasets built at a time; more wait.
+    """
+
+    streams: int = Field(64, ge=0)
+    data_root: Path
+    upscalers: dict[str, str] = {}  # noqa: RUF012 - pydantic copies defaults
+    builds: int = Field(1, ge=1)
+
+    def check(self) -> None:
+        """See `ServerSettings.check`."""
+        super().check()
+        DataRoot(self.data_root)
+        require_weights(self.upscalers, "upscalers")

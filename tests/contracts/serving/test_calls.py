@@ -1,0 +1,410 @@
+"""Around real calls: tokens, limits, request ids, the access log, loading and draining."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+import torch
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from torch import Tensor
+
+from ranksrgan.contracts import codec, rpc
+from ranksrgan.contracts.client import RemoteScorer, connect_scorer
+from ranksrgan.contracts.errors import (
+    InternalError,
+    InvalidConfig,
+    Overloaded,
+    ServiceUnavailable,
+    Unauthenticated,
+)
+from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
+from ranksrgan.contracts.serving.calls import _code
+from ranksrgan.contracts.serving.client_credentials import ClientCredentials
+from ranksrgan.contracts.serving.readiness import READY
+from ranksrgan.contracts.serving.request_log import JsonFormatter, TextFormatter
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ClientLimits, ServerSettings, TlsSettings
+from ranksrgan.contracts.serving.tokens import hash_token
+from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from tests.contracts.authority import Authority
+from tests.contracts.conftest import Broken, Catalog, Contrast, Slow, in_background
+
+IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
+SCORE = "/ranksrgan.contracts.v1.ScoringService/Score"
+LIST = "/ranksrgan.contracts.v1.ScoringService/ListScorers"
+Start = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest) -> Start:
+    def start_one(catalog: Catalog | None = None, **settings: object) -> RunningServer:
+        wanted = ServerSettings.model_validate({"listen": "127.0.0.1:0", **settings})
+        catalog = catalog or Catalog(contrast=Contrast())
+        server = rpc.start_server(wanted, [ScoringServicer(catalog)])
+        request.addfinalizer(server.stop)
+        return server
+
+    return start_one
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    file = tmp_path / "tokens"
+    file.write_text(f"alice {hash_token('a')}\nbob {hash_token('b')}\n")
+    return file
+
+
+class Lines(logging.Handler):
+    """What a server logs, as JSON; a call's line may come after its answer, and is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self._changed = threading.Condition()
+        self._lines: list[dict[str, object]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self._changed:
+            self._lines.append(json.loads(self.format(record)))
+            self._changed.notify_all()
+
+    def of(self, **facts: object) -> dict[str, object]:
+        """The first line with those facts."""
+
+        def found() -> dict[str, object] | None:
+            return next((line for line in self._lines if facts.items() <= line.items()), None)
+
+        with self._changed:
+            line = self._changed.wait_for(found, 60)
+        assert line is not None, self._lines
+        return line
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    handler = Lines()
+    logger = logging.getLogger("ranksrgan")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+@contextmanager
+def stub_of(
+    address: str, token: str | None = None
+) -> Iterator[scoring_pb2_grpc.ScoringServiceStub]:
+    with open_channel(address, ClientCredentials(token=token)) as channel:
+        yield scoring_pb2_grpc.ScoringServiceStub(channel)
+
+
+def trailing(call: grpc.Call) -> dict[str, str | bytes]:
+    return dict(call.trailing_metadata())
+
+
+def test_a_token_is_needed_for_all_but_health(
+    start: Start, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(tokens=tokens)
+    assert check_health(server.address)
+    with pytest.raises(Unauthenticated, match="a token is needed") as caught:
+        connect_scorer(server.address, "contrast")
+    assert caught.value.field == "authorization"
+    with open_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        with pytest.raises(grpc.RpcError) as refused:
+            list(stub.ServerReflectionInfo(iter([request]), timeout=20))
+    assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", "wrong")
+    with pytest.raises(Unauthenticated, match="the token is not known here"):
+        connect_scorer(server.address, "contrast")
+    monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", "a")
+    scorer = connect_scorer(server.address, "contrast")
+    assert torch.equal(scorer.score(IMAGES), Contrast().score(IMAGES))
+    flat = torch.zeros(3, 4, 4)
+    scores = list(scorer.score_many([IMAGES[0], flat, IMAGES[1]]))
+    assert [isinstance(score, float) for score in scores] == [True, False, True]
+
+
+def test_a_large_request_without_a_token_is_refused_before_it_is_read(
+    start: Start, tokens: Path
+) -> None:
+    read = threading.Event()
+
+    class Watched(Contrast):
+        def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+            read.set()
+            return super().score(images, references)
+
+    server = start(Catalog(contrast=Watched()), tokens=tokens)
+    request = scoring_pb2.ScoreRequest(scorer="contrast" * 10**6)
+    with stub_of(server.address) as stub, pytest.raises(grpc.RpcError) as caught:
+        stub.Score(request, timeout=20)
+    assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    assert not read.is_set()
+
+
+def test_a_token_is_not_sent_in_clear_to_other_machines() -> None:
+    with pytest.raises(InvalidConfig, match="would cross the network to gpu:1 in clear: use grpcs"):
+        open_channel("gpu:1", ClientCredentials(token="a"))
+    open_channel("gpu:1", ClientCredentials(token="a", token_in_clear=True)).close()
+    open_channel("unix:/no.sock", ClientCredentials(token="a")).close()
+
+
+def test_a_token_over_tls(
+    start: Start, tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path / "tls")
+    pair = authority.sign("server", "127.0.0.1")
+    tls = TlsSettings(certificate=pair.certificate, key=pair.key)
+    server = start(tokens=tokens, tls=tls)
+    monkeypatch.setenv("RANKSRGAN_CLIENT_CA", str(authority.certificate))
+    monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", "b")
+    assert connect_scorer(f"grpcs://{server.address}", "contrast").score(IMAGES).shape == (2,)
+
+
+def test_reflection_can_be_switched_off(start: Start) -> None:
+    server = start(reflection=False)
+    with open_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.ServerReflectionInfo(iter([request]), timeout=20))
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_each_token_has_limits_of_its_own(
+    start: Start, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow()
+    server = start(Catalog(slow=slow), tokens=tokens, client_limits=ClientLimits(at_a_time=1))
+
+    def scorer(token: str) -> RemoteScorer:
+        monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", token)
+        return connect_scorer(server.address, "slow")
+
+    alice, bob = scorer("a"), scorer("b")
+    first, outcome = in_background(lambda: alice.score(IMAGES))
+    assert slow.working.acquire(timeout=60)
+    with pytest.raises(Overloaded, match="alice has 1 calls open"):
+        alice.score(IMAGES)
+    assert scorer("b").info == bob.info  # another's call is answered meanwhile
+    slow.release.set()
+    first.join(60)
+    assert [type(result) for result in outcome] == [Tensor]
+    assert bob.score(IMAGES).shape == (2,)
+
+
+def test_hosts_have_limits_where_there_are_no_tokens(start: Start) -> None:
+    server = start(client_limits=ClientLimits(per_minute=2))
+    scorer = connect_scorer(server.address, "contrast")
+    scorer.score(IMAGES)
+    with pytest.raises(Overloaded, match=r"127\.0\.0\.1 has begun 2 calls within a minute"):
+        scorer.score(IMAGES)
+    assert check_health(server.address)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("abc-123", True), ("a b", False), ("x" * 200, False), ("", False)]
+)
+def test_a_sane_request_id_is_kept(start: Start, sent: str, kept: bool) -> None:
+    server = start()
+    with stub_of(server.address) as stub:
+        _, call = stub.ListScorers.with_call(
+            scoring_pb2.ListScorersRequest(), timeout=20, metadata=[("x-request-id", sent)]
+        )
+        request_id = trailing(call)["x-request-id"]
+        assert (request_id == sent) is kept
+        assert kept or len(request_id) == 32
+        # A refusal has one too, and keeps what says why.
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Score(
+                scoring_pb2.ScoreRequest(scorer="none"),
+                timeout=20,
+                metadata=[("x-request-id", sent)],
+            )
+        metadata = trailing(caught.value)
+        assert (metadata["x-request-id"] == sent) is kept
+        assert b"UNKNOWN_NAME" in metadata["grpc-status-details-bin"]
+        # And a stream.
+        stream = stub.ScoreStream(iter([]), timeout=20, metadata=[("x-request-id", sent)])
+        assert list(stream) == []
+        assert (trailing(stream)["x-request-id"] == sent) is kept
+
+
+def test_every_call_is_one_line(start: Start, tokens: Path, lines: Lines) -> None:
+    server = start(Catalog(contrast=Contrast()), tokens=tokens)
+    image = scoring_pb2.ScoreRequest(scorer="contrast")
+    with stub_of(server.address, "a") as stub:
+        stub.ListScorers(scoring_pb2.ListScorersRequest(), timeout=20)
+        with pytest.raises(grpc.RpcError):
+            stub.Score(image, timeout=20, metadata=[("x-request-id", "mine")])
+        request = scoring_pb2.ScoreStreamRequest(id="0", scorer="contrast?x=1")
+        list(stub.ScoreStream(iter([request]), timeout=20))
+    line = lines.of(method=LIST)
+    assert (line["code"], line["client"], line["model"]) == ("OK", "alice", "")
+    line = lines.of(method=SCORE)
+    assert (line["code"], line["model"]) == ("INVALID_ARGUMENT", "contrast")
+    assert line["request_id"] == "mine"
+    assert line["logger"] == "ranksrgan.access"
+    assert isinstance(line["seconds"], float)
+    assert 0 < line["seconds"] < 60
+    assert lines.of(method=SCORE + "Stream")["model"] == "contrast?x=1"
+    with stub_of(server.address, "wrong") as stub, pytest.raises(grpc.RpcError):
+        stub.Score(image, timeout=20)
+    assert lines.of(code="UNAUTHENTICATED")["client"] == "127.0.0.1"
+
+
+def test_a_call_that_its_client_ends_is_logged(start: Start, lines: Lines) -> None:
+    slow = Slow()
+    server = start(Catalog(slow=slow))
+    request = scoring_pb2.ScoreRequest(scorer="slow", images=[codec.image_to_proto(IMAGES[0])])
+    with stub_of(server.address) as stub:
+        call = stub.Score.future(request)
+        assert slow.working.acquire(timeout=60)
+        call.cancel()
+        assert lines.of(method=SCORE, code="CANCELLED")["model"] == "slow"
+
+
+class Ending:
+    """As much of a call's context as tells how it ends."""
+
+    def __init__(self, active: bool, left: float | None, code: grpc.StatusCode | None) -> None:
+        self._active, self._left, self._code = active, left, code
+
+    def is_active(self) -> bool:
+        return self._active
+
+    def time_remaining(self) -> float | None:
+        return self._left
+
+    def code(self) -> grpc.StatusCode | None:
+        return self._code
+
+
+@pytest.mark.parametrize(
+    ("context", "failed", "code"),
+    [
+        (Ending(True, 5.0, None), False, "OK"),
+        (Ending(True, None, None), True, "UNKNOWN"),
+        (Ending(True, 5.0, grpc.StatusCode.NOT_FOUND), True, "NOT_FOUND"),
+        (Ending(False, 5.0, None), False, "CANCELLED"),
+        (Ending(False, None, grpc.StatusCode.CANCELLED), True, "CANCELLED"),
+        (Ending(False, 0.0, grpc.StatusCode.CANCELLED), True, "DEADLINE_EXCEEDED"),
+        (Ending(False, 0.02, None), False, "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_the_code_of_a_call(context: Ending, failed: bool, code: str) -> None:
+    assert _code(context, failed) == code
+
+
+def test_an_incident_has_the_request_id(start: Start, lines: Lines) -> None:
+    server = start(Catalog(broken=Broken()))
+    with pytest.raises(InternalError) as caught:
+        connect_scorer(server.address, "broken").score(IMAGES)
+    incident = str(caught.value).split()[-1]
+    access = lines.of(method=SCORE, code="INTERNAL")
+    assert access["level"] == "ERROR"
+    logged = lines.of(message=f"incident {incident} in {SCORE}")
+    assert logged["request_id"] == access["request_id"]
+    assert "RuntimeError" in str(logged["exception"])
+
+
+def test_what_clients_choose_stays_on_its_line() -> None:
+    record = logging.LogRecord("a", logging.INFO, "", 0, "%s", ("two\nlines",), None)
+    assert TextFormatter().format(record).startswith("INFO a: ")
+    assert json.loads(JsonFormatter().format(record))["message"] == "two\nlines"
+    assert "\n" not in JsonFormatter().format(record)
+
+
+def test_health_answers_and_calls_are_refused_while_models_load() -> None:
+    names = [ScoringServicer.full_name]
+    server = RunningServer(ServerSettings(listen="127.0.0.1:0"), ServerLimits(), names)
+    try:
+        assert check_health(server.address, "")
+        assert not check_health(server.address)
+        assert not check_health(server.address, READY)
+        assert not check_health(server.address, ScoringServicer.full_name)
+        with pytest.raises(ServiceUnavailable, match="ScoringService is still loading"):
+            connect_scorer(server.address, "contrast")
+        server.offer(rpc.Services([ScoringServicer(Catalog(contrast=Contrast()))]))
+        assert check_health(server.address)
+        assert check_health(server.address, ScoringServicer.full_name)
+        assert connect_scorer(server.address, "contrast").score(IMAGES).shape == (2,)
+    finally:
+        server.stop()
+
+
+def test_a_client_with_patience_waits_until_models_are_loaded() -> None:
+    names = [ScoringServicer.full_name]
+    server = RunningServer(ServerSettings(listen="127.0.0.1:0"), ServerLimits(), names)
+    thread, outcome = in_background(
+        lambda: connect_scorer(server.address, "contrast", retry_for=60).score(IMAGES)
+    )
+    try:
+        server.offer(rpc.Services([ScoringServicer(Catalog(contrast=Contrast()))]))
+        thread.join(60)
+    finally:
+        server.stop()
+    assert isinstance(outcome[0], Tensor)
+
+
+def test_a_server_that_drains_answers_health_and_what_it_has_begun(start: Start) -> None:
+    slow = Slow()
+    server = start(Catalog(slow=slow))
+    scorer = connect_scorer(server.address, "slow")
+    thread, outcome = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=60)
+    stopping = threading.Thread(target=server.stop, args=(60.0,))
+    stopping.start()
+    with pytest.raises(ServiceUnavailable, match="the server is stopping"):
+        connect_until_refused(server.address)
+    assert check_health(server.address, "")
+    assert not check_health(server.address, ScoringServicer.full_name)
+    assert not check_health(server.address)
+    slow.release.set()
+    thread.join(60)
+    stopping.join(60)
+    assert isinstance(outcome[0], Tensor)
+    assert not stopping.is_alive()
+
+
+def connect_until_refused(address: str) -> None:
+    while True:  # the thread that stops the server may not have begun to
+        connect_scorer(address, "slow")
+
+
+def test_grace_ends(start: Start) -> None:
+    slow = Slow()
+    server = start(Catalog(slow=slow))
+    scorer = connect_scorer(server.address, "slow")
+    thread, outcome = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=60)
+    server.stop(0.2)
+    thread.join(60)
+    assert isinstance(outcome[0], ServiceUnavailable)
+
+
+def test_nothing_is_offered_after_the_end() -> None:
+    started = threading.Event()
+
+    class Jobs:
+        def start(self) -> None:
+            started.set()
+
+        def stop(self, grace: float) -> None: ...
+
+    server = RunningServer(ServerSettings(listen="127.0.0.1:0"), ServerLimits(), [])
+    server.stop()
+    server.offer(rpc.Services([], Jobs()))
+    assert not started.is_set()

@@ -1,0 +1,221 @@
+"""Settings from a file, the environment and flags; what is wrong with them is found at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.serving.settings import (
+    ClientLimits,
+    ImageServerSettings,
+    ModelServerSettings,
+    ServerSettings,
+    TlsSettings,
+    is_local,
+    load_settings,
+    require_weights,
+)
+from ranksrgan.metrics import cli, server
+from tests.contracts.authority import Authority
+
+
+def load(
+    file: str | None = None,
+    environment: dict[str, str] | None = None,
+    folder: Path = Path(),
+    **flags: object,
+) -> ImageServerSettings:
+    path = None
+    if file is not None:
+        path = folder / "server.yaml"
+        path.write_text(file, encoding="utf-8")
+    return load_settings(ImageServerSettings, path, environment or {}, flags)
+
+
+def test_flags_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    file = """
+    listen: unix:file.sock
+    workers: 1
+    queue: 1
+    grace: 1.5
+    tls: {certificate: file.pem, key: file.key}
+    client_limits: {at_a_time: 1, per_minute: 10}
+    """
+    environment = {
+        "RANKSRGAN_WORKERS": "2",
+        "RANKSRGAN_QUEUE": "2",
+        "RANKSRGAN_TLS__CERTIFICATE": "environment.pem",
+        "RANKSRGAN_CLIENT_LIMITS__PER_MINUTE": "20",
+        "RANKSRGAN_REFLECTION": "false",
+        "RANKSRGAN_METRICS": "",  # as compose files pass what is not set
+        "RANKSRGAN_ASSETS": "/somewhere",
+        "WORKERS": "99",
+    }
+    flags = {"workers": 3, "tls.client_ca": Path("flag.pem")}
+    assert load(file, environment, tmp_path, **flags) == ImageServerSettings(
+        listen="unix:file.sock",
+        workers=3,
+        queue=2,
+        grace=1.5,
+        tls=TlsSettings(
+            certificate=Path("environment.pem"), key=Path("file.key"), client_ca=Path("flag.pem")
+        ),
+        client_limits=ClientLimits(at_a_time=1, per_minute=20),
+        reflection=False,
+    )
+
+
+def test_a_variable_may_hold_a_section() -> None:
+    environment = {
+        "RANKSRGAN_LISTEN": "[::1]:50051",
+        "RANKSRGAN_TLS": "{certificate: c.pem, key: c.key}",
+    }
+    settings = load(None, environment)
+    assert settings.listen == "[::1]:50051"
+    assert settings.tls == TlsSettings(certificate=Path("c.pem"), key=Path("c.key"))
+
+
+@pytest.mark.parametrize(
+    ("file", "environment", "flags", "field", "message"),
+    [
+        ("workers: x", {}, {}, "workers", r"server\.yaml: workers: Input should be a valid int"),
+        ("wokers: 1", {}, {}, "wokers", r"server\.yaml: wokers: unknown key; did you mean workers"),
+        ("tls: {key: k}", {}, {}, "tls.certificate", r"server\.yaml: tls\.certificate: Field req"),
+        (
+            "workers: 1",
+            {"RANKSRGAN_WORKERS": "0"},
+            {},
+            "workers",
+            "RANKSRGAN_WORKERS: workers: Input should be greater than or equal to 1",
+        ),
+        (
+            None,
+            {"RANKSRGAN_TOKEN": "t"},
+            {},
+            "RANKSRGAN_TOKEN",
+            "RANKSRGAN_TOKEN: unknown setting; did you mean RANKSRGAN_TOKENS",
+        ),
+        (None, {"RANKSRGAN_TLS__CERT": "t"}, {}, "tls.key", "RANKSRGAN_TLS__CERT: tls.cert: unkno"),
+        (None, {"RANKSRGAN_TLS": "{a"}, {}, "RANKSRGAN_TLS", "RANKSRGAN_TLS is not YAML"),
+        (
+            None,
+            {},
+            {"metrics": "9090"},
+            "metrics",
+            "--metrics: metrics: .*'9090' is not of",
+        ),
+        (None, {}, {"listen": "unix:"}, "listen", "--listen: listen: .*a path is missing"),
+        (None, {}, {"listen": "8080"}, "listen", r"--listen: .*listen on HOST:PORT or unix:PATH"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(
+    tmp_path: Path,
+    file: str | None,
+    environment: dict[str, str],
+    flags: dict[str, object],
+    field: str,
+    message: str,
+) -> None:
+    with pytest.raises(InvalidConfig, match=message) as caught:
+        load(file, environment, tmp_path, **{"listen": "unix:s", **flags})
+    assert caught.value.field in (field, "tls.certificate")
+
+
+def test_somewhere_to_listen_is_wanted() -> None:
+    with pytest.raises(InvalidConfig, match=r"give --listen, RANKSRGAN_LISTEN or a key of a --con"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("listen", "local"),
+    [
+        ("unix:/s.sock", True),
+        ("127.0.0.1:1", True),
+        ("127.8.0.1:1", True),
+        ("localhost:1", True),
+        ("[::1]:1", True),
+        ("0.0.0.0:1", False),
+        ("[::]:1", False),
+        ("10.0.0.1:1", False),
+        ("gpu:1", False),
+    ],
+)
+def test_which_addresses_only_this_machine_reaches(listen: str, local: bool) -> None:
+    assert is_local(listen) is local
+
+
+def test_tokens_do_not_cross_the_network_in_clear(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"me {'0' * 64}\n")
+    ServerSettings(listen="127.0.0.1:0", tokens=tokens).check()
+    with pytest.raises(InvalidConfig, match="tokens would cross the network in clear"):
+        ServerSettings(listen="0.0.0.0:1", tokens=tokens).check()
+    ServerSettings(listen="0.0.0.0:1", tokens=tokens, tokens_in_clear=True).check()
+    pair = Authority(tmp_path / "tls").sign("server", "localhost")
+    tls = TlsSettings(certificate=pair.certificate, key=pair.key)
+    ServerSettings(listen="0.0.0.0:1", tokens=tokens, tls=tls).check()
+    with pytest.raises(InvalidConfig, match="a unix socket needs no encryption"):
+        ServerSettings(listen="unix:s", tls=tls).check()
+
+
+def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
+    here = tmp_path / "a.safetensors"
+    here.touch()
+    require_weights({"a": Path(f"{here}?head=ma")}, "rankers")
+    require_weights({"a": "grpc://gpu:1/x.pth", "b": "niqe", "c": f"{here}"}, "rankers")
+    with pytest.raises(InvalidConfig, match=r"rankers\.b: there is no file .*b\.pth") as caught:
+        require_weights({"b": str(tmp_path / "b.pth?head=ma")}, "rankers")
+    assert caught.value.field == "rankers.b"
+    with pytest.raises(InvalidConfig, match=r"models\.x: there is no file x"):
+        require_weights({"x": Path("x")}, "models")
+    settings = ModelServerSettings(listen="unix:s", model_repository=tmp_path / "none")
+    with pytest.raises(InvalidConfig, match=r"model_repository: .*none is no folder"):
+        settings.check()
+    with pytest.raises(InvalidInput, match="no folder to keep data in"):
+        ModelServerSettings(listen="unix:s", data_root=tmp_path / "none").check()
+
+
+def test_check_config_prints_what_is_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "serve", lambda settings: pytest.fail("it served"))
+    monkeypatch.setenv("RANKSRGAN_QUEUE", "7")
+    file = tmp_path / "server.yaml"
+    file.write_text("listen: unix:s.sock\nqueue: 1\nworkers: 1\n")
+    assert cli.main(["serve", "--config", str(file), "--workers", "3", "--check-config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed == {
+        **ImageServerSettings(listen="unix:s.sock").model_dump(mode="json"),
+        "queue": 7,
+        "workers": 3,
+    }
+
+
+@pytest.mark.parametrize("check", [["--check-config"], []])
+def test_a_wrong_configuration_exits_with_2(
+    tmp_path: Path,
+    check: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(server, "serve", lambda settings: pytest.fail("it served"))
+    file = tmp_path / "server.yaml"
+    file.write_text("listen: unix:s.sock\nworkres: 1\n")
+    assert cli.main(["serve", "--config", str(file), *check]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {file}: workres: unknown key; did you mean workers?\n"
+
+
+def test_check_config_looks_at_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = Authority(tmp_path).sign("server", "localhost", days=-1)
+    flags = ["--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)]
+    assert cli.main(["serve", "--listen", "127.0.0.1:0", *flags, "--check-config"]) == 2
+    assert f"in {pair.certificate} expired on " in capsys.readouterr().err
+    missing = ["--tokens", str(tmp_path / "none")]
+    assert cli.main(["serve", "--listen", "127.0.0.1:0", *missing, "--check-config"]) == 2
+    assert f"tokens: {tmp_path}/none: {os.strerror(2)}" in capsys.readouterr().err
