@@ -144,7 +144,7 @@ def test_an_error_in_a_chunk_is_raised() -> None:
 def test_no_chunk_is_larger_than_memory_allows() -> None:
     network = SRResNet(8, 2)
     parts = network.parts()
-    layout = Layout(parts, memory=2**20, tile=None, name="small")
+    layout = Layout(parts, memory=2**20, tile=None, name="small", on_cpu=True)
     seen: list[int] = []
 
     def watch(part: Part) -> Part:
@@ -167,19 +167,19 @@ def test_no_chunk_is_larger_than_memory_allows() -> None:
 def test_too_little_memory_names_what_would_do() -> None:
     parts = SRResNet(64, 16).parts()
     with pytest.raises(InvalidInput, match=r"needs (\d+) MiB") as refused:
-        Layout(parts, memory=2**20, tile=None, name="srresnet")
+        Layout(parts, memory=2**20, tile=None, name="srresnet", on_cpu=True)
     least = int(str(refused.value).split("needs ")[1].split()[0])
-    Layout(parts, memory=least * 2**20, tile=None, name="srresnet").tiles(40, 40)
+    Layout(parts, memory=least * 2**20, tile=None, name="srresnet", on_cpu=True).tiles(40, 40)
     with pytest.raises(InvalidInput, match="hold one tile"):
-        Layout(parts, memory=(least - 1) * 2**20, tile=None, name="srresnet")
+        Layout(parts, memory=(least - 1) * 2**20, tile=None, name="srresnet", on_cpu=True)
 
 
 def test_an_image_too_large_for_a_whole_part_is_refused() -> None:
     parts = lively("fast_srgan").parts()
     with pytest.raises(ImageTooLarge, match=r"as a whole.* need memory=(\d+) \(MiB\)") as refused:
-        Layout(parts, memory=2**20, tile=8, name="fast_srgan").tiles(400, 300)
+        Layout(parts, memory=2**20, tile=8, name="fast_srgan", on_cpu=True).tiles(400, 300)
     needed = int(str(refused.value).split("memory=")[1].split()[0])
-    tiles = Layout(parts, memory=needed * 2**20, tile=8, name="fast_srgan").tiles(400, 300)
+    tiles = Layout(parts, memory=needed * 2**20, tile=8, name="fast_srgan", on_cpu=True).tiles(400, 300)
     assert [tile.keep for tile in tiles] == [Box(0, 0, 400, 300)]
 
 

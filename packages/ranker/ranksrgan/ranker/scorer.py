@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
-from ranksrgan.contracts.device import choose_device
+from ranksrgan.contracts.device import choose_device, place
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, NotSupported
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
@@ -81,7 +81,7 @@ class Ranker:
                 # Without running statistics it takes those of the batch, and keeps none.
                 norm.running_mean = norm.running_var = None
             parameters_hash = hash_tensors(frozen.network.state_dict())
-        self._network = frozen.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = place(frozen, self._device)
         self._scale = scale
         self._info = ScorerInfo(
             name=name,

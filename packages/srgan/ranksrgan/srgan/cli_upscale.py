@@ -86,12 +86,14 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         "--memory",
         type=_memory,
         metavar="SIZE",
-        help="for feature maps and activations: 2GiB, 512MiB, or a number of MiB (default 1GiB)",
+        help="for feature maps and activations: 2GiB, 512MiB, or a number of MiB "
+        "(default 1GiB; on a GPU a quarter of what is free)",
     )
     group.add_argument(
         "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        help="auto: bfloat16 where it is fast and gives the same picture (default: float32)",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="auto: 16 bits where they are fast (float16 on a GPU, bfloat16 on a CPU that "
+        "multiplies it) and give the same picture (default: float32)",
     )
 
 

@@ -8,7 +8,6 @@
 #include "anywhere.h"
 
 namespace ranksrgan {
-namespace {
 
 // Of a sample of values; zeros are on neither side.
 struct Moments {
@@ -68,5 +67,4 @@ RANKSRGAN_ANYWHERE inline Aggd fit_aggd(const Moments& m, int64_t count, const A
           (right * scale - left * scale) * table.mean[best]};
 }
 
-}  // namespace
 }  // namespace ranksrgan

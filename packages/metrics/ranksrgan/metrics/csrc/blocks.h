@@ -7,7 +7,6 @@
 #include "anywhere.h"
 
 namespace ranksrgan {
-namespace {
 
 // Side of a block at full size; it has half of it at half size.
 constexpr int kBlock = 96;
@@ -60,5 +59,4 @@ RANKSRGAN_ANYWHERE inline void put_features(int map, const Aggd& fit, double* fe
   }
 }
 
-}  // namespace
 }  // namespace ranksrgan

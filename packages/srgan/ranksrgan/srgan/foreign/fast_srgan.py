@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.srgan.generators.generator import WholeImageGenerator
+from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
 from ranksrgan.srgan.network import convolution, count_keys, outputs_of
 from ranksrgan.srgan.upscaling.tiling import bytes_per_pixel
 
@@ -52,7 +53,7 @@ class Doubling(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.conv = convolution(features, 4 * features)
-        self.shuffle = nn.PixelShuffle(2)
+        self.shuffle = PixelShuffle(2)
         self.relu = nn.PReLU()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.parts import Part, Parts, Residual
+from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
 from ranksrgan.srgan.network import convolution, count_keys, outputs_of
 
 _SLOPE = 0.05
@@ -73,7 +74,7 @@ class IMDN(Generator):
             convolution(3, features),
             Shortcut(nn.Sequential(*trunk, convolution(features, features))),
             convolution(features, 3 * scale**2),
-            nn.PixelShuffle(scale),
+            PixelShuffle(scale),
         )
 
     @property

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.srgan.generators.convolution_relu import convolution_relu
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts
+from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
 from ranksrgan.srgan.generators.srresnet import check_size, residual_parts, scale_of_shuffles
 from ranksrgan.srgan.network import (
     convolution,
@@ -43,11 +45,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = convolution(features, features)
         self.conv2 = convolution(features, features)
-        self.relu = nn.ReLU(inplace=True)
         self.scaling = scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.conv2(self.relu(self.conv1(x)))
+        residual: Tensor = self.conv2(convolution_relu(self.conv1, x))
         return torch.add(x, residual, alpha=self.scaling)
 
 
@@ -102,7 +103,7 @@ class EDSR(Generator):
         self.upsample = nn.Sequential()
         for factor in STEPS[scale]:
             self.upsample.append(convolution(features, features * factor**2))
-            self.upsample.append(nn.PixelShuffle(factor))
+            self.upsample.append(PixelShuffle(factor))
         self.conv_last = convolution(features, 3)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ranksrgan.srgan.generators.enlargement import enlarge_by, filters
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
+from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
 from ranksrgan.srgan.generators.srresnet import ResidualBlock, check_size, scale_of_shuffles
 from ranksrgan.srgan.network import (
     convolution,
@@ -64,7 +65,7 @@ class MSRResNet(Generator):
         factors = STEPS[scale]
         self.upconv1 = convolution(features, features * factors[0] ** 2)
         self.upconv2 = convolution(features, features * 4) if len(factors) > 1 else None
-        self.shuffle = nn.PixelShuffle(factors[0])
+        self.shuffle = PixelShuffle(factors[0])
         self.conv_hr = convolution(features, features)
         self.conv_last = convolution(features, 3)
         self.lrelu = nn.LeakyReLU(0.1, inplace=True)

@@ -96,6 +96,7 @@ class Run:
         image: the whole image, in whose coordinates all boxes are.
         memory: bytes that one part may hold at a time.
         tile: longest side of a chunk, if there is such a limit.
+        cached: keep chunks small enough for a CPU's cache, whatever ``memory`` would hold.
         workers: compute several chunks at a time; None: one after the other.
     """
 
@@ -103,6 +104,7 @@ class Run:
     image: Box
     memory: int
     tile: int | None = None
+    cached: bool = True
     workers: Workers | None = None
     _free: list[Tensor] = field(default_factory=list, init=False)
 
@@ -151,7 +153,8 @@ class Run:
             if result is None:
                 shape = (1, part.channels, wanted.height, wanted.width)
                 result = self._free.pop() if self._free else x.new_empty(0)
-                result = result.resize_(shape, memory_format=torch.channels_last)
+                layout = torch.channels_last if x.stride(1) == 1 else torch.contiguous_format
+                result = result.resize_(shape, memory_format=layout)
             crop(result, wanted, box).copy_(y)
         return x if result is None else result  # an area has at least one chunk
 
@@ -189,6 +192,8 @@ class Run:
                 f"{math.ceil(least * part.bytes_per_pixel / 2**20)} MiB",
                 field="memory",
             )
+        if not self.cached:
+            return allowed
         return min(allowed, max(_CHUNK_BYTES // part.bytes_per_pixel, comfortable))
 
 

@@ -17,8 +17,10 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.srgan.generators.convolution_relu import convolution_relu
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts, Residual
+from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
 from ranksrgan.srgan.network import (
     convolution,
     count_keys,
@@ -37,10 +39,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = convolution(features, features)
         self.conv2 = convolution(features, features)
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.conv2(self.relu(self.conv1(x)))
+        residual: Tensor = self.conv2(convolution_relu(self.conv1, x))
         return x + residual
 
 
@@ -80,10 +81,9 @@ class SRResNet(Generator):
         factors = STEPS[scale]
         self.upconv1 = convolution(features, features * factors[0] ** 2)
         self.upconv2 = convolution(features, features * 4) if len(factors) > 1 else None
-        self.shuffle = nn.PixelShuffle(factors[0])
+        self.shuffle = PixelShuffle(factors[0])
         self.HRconv = convolution(features, features)
         self.conv_last = convolution(features, 3)
-        self.relu = nn.ReLU(inplace=True)
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not (as_published and name == "LRconv"):
                 small = as_published or name.startswith(("recon_trunk", "conv_last"))
@@ -138,10 +138,10 @@ class SRResNet(Generator):
 
     def enlarge(self, deep: Tensor) -> Tensor:
         """The trunk's feature maps ``(N, features, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
-        deep = self.relu(self.shuffle(self.upconv1(deep)))
+        deep = self.shuffle(convolution_relu(self.upconv1, deep))
         if self.upconv2 is not None:
-            deep = self.relu(self.shuffle(self.upconv2(deep)))
-        deep = self.relu(self.HRconv(deep))
+            deep = self.shuffle(convolution_relu(self.upconv2, deep))
+        deep = convolution_relu(self.HRconv, deep)
         return picture(self.conv_last, deep)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.device import mixed
+from ranksrgan.contracts.device import mixed, tf32
 from ranksrgan.contracts.errors import RankSRGANError, TrainingDiverged
 from ranksrgan.contracts.processes import Processes, summing_only
 from ranksrgan.srgan.data.crops import Batch
@@ -118,7 +118,7 @@ class Step:
                 with self._until_last(self._generator, number):
                     found, images = self._generate(number, part)
                     found["generator"] = self._objective.total(found)
-                    (found["generator"] / self._parts).backward()  # type: ignore[no-untyped-call]
+                    self._backward(found["generator"])
                 terms.append({name: value.detach() for name, value in found.items()})
                 generated.append(images)
         except RankSRGANError:
@@ -179,10 +179,14 @@ class Step:
                 # those of the generated one are then the same here as in the generator's update.
                 real = self._judge(network, hr) if real is None else real
                 loss = discriminator_loss(real, self._judge(network, sr), self._criterion)
-                (loss / self._parts).backward()  # type: ignore[no-untyped-call]
+                self._backward(loss)
             losses.append(loss.detach())
         _descend(optimiser, self._training.config.optimiser.discriminator_lr, self._training)
         return _mean(losses)
+
+    def _backward(self, loss: Tensor) -> None:
+        with tf32(self._bfloat16, self._here.device):
+            (loss / self._parts).backward()  # type: ignore[no-untyped-call]
 
     def _judge(self, network: nn.Module, images: Tensor) -> Tensor:
         """The discriminator's outputs for the images of all processes, in float32."""

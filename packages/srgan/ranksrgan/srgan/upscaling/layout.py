@@ -7,7 +7,7 @@ import math
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.srgan.generators.parts import Part, Parts, Run
 from ranksrgan.srgan.upscaling.tiling import Box, Tile, plan, shape_of_tiles
-from ranksrgan.srgan.upscaling.workers import Workers
+from ranksrgan.srgan.upscaling.workers import workers
 
 # A strip of the result takes at most this share of the memory.
 _STRIP = 4
@@ -23,7 +23,8 @@ class Layout:
         memory: bytes for both.
         tile: longest side of a tile, without its halo; bounds what ``memory`` allows.
         name: of the generator, for messages.
-        workers: compute several chunks at a time where ``memory`` holds them.
+        on_cpu: chunks are small enough for its cache, and each thread computes one where
+            ``memory`` holds that many. A GPU is given as much at a time as ``memory`` holds.
 
     Raises:
         InvalidInput: ``memory`` does not hold the smallest tile; names the least that works.
@@ -36,15 +37,17 @@ class Layout:
         memory: int,
         tile: int | None,
         name: str,
-        workers: Workers | None = None,
+        on_cpu: bool,
     ) -> None:
         self._parts = parts
         self._memory = memory
         self._tile = tile
         self._name = name
         least = max(map(self._least, parts.flat()))
-        enough = workers is not None and workers.count * least <= self._at_a_time
-        self._workers = workers if enough else None
+        self._on_cpu = on_cpu
+        threads = workers() if on_cpu else None
+        enough = threads is not None and threads.count * least <= self._at_a_time
+        self._workers = threads if enough else None
         if parts.reach is not None:
             least = max(least, (2 * parts.reach + 1) ** 2 * parts.map_bytes)
         needed = least * (2 if parts.trunk else 1)
@@ -57,7 +60,14 @@ class Layout:
 
     def run(self, parts: Parts, image: Box) -> Run:
         """A way through the generator, or its twin of another precision."""
-        return Run(parts, image, memory=self._at_a_time, tile=self._tile, workers=self._workers)
+        return Run(
+            parts,
+            image,
+            memory=self._at_a_time,
+            tile=self._tile,
+            cached=self._on_cpu,
+            workers=self._workers,
+        )
 
     def tiles(self, height: int, width: int, *, strips: bool = False) -> list[Tile]:
         """The tiles of an image, row by row.

@@ -1,10 +1,13 @@
-"""Inference in bfloat16 that is nearly as good as in float32, and the check that it is.
+"""Inference in 16 bits that is nearly as good as in float32, and the check that it is.
 
 Of plain bfloat16 two roundings can be seen: the picture's own (near white one step is 1/256), and
 those of the residual stream, to which every block adds and which every block rounds again. So the
 first convolution and the last stay float32. The stream that the first one begins stays float32 with
 it, since float32 plus bfloat16 is float32, while all convolutions in between read and write
 bfloat16. On trained x4 networks plain bfloat16 is at 44 to 55 dB of float32, and this at 61 to 75.
+
+A GPU multiplies float16 just as fast, which rounds eight times finer: there everything is float16,
+the stream as well. It ends at 65504; what overflows is computed again in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from ranksrgan.srgan.generators.generator import Generator
 
 Network = TypeVar("Network", bound=Generator)
 
-#: Fewer decibels between bfloat16 and float32 than these are not taken for the same picture.
+#: Fewer decibels between 16 bits and float32 than these are not taken for the same picture.
 LEAST_AGREEMENT = 60.0
 
 _PROBE_SIDE = 32
@@ -28,18 +31,30 @@ _PROBE_SIDE = 32
 
 def in_bfloat16(network: Network) -> Network:
     """A copy whose convolutions, but for the first and the last, compute in bfloat16."""
+    return _computing_in(torch.bfloat16, network, convolutions(network)[1:-1])
+
+
+def in_float16(network: Network) -> Network:
+    """A copy whose convolutions all compute in float16."""
+    return _computing_in(torch.float16, network, convolutions(network))
+
+
+def convolutions(network: nn.Module) -> list[str]:
+    """Their names, in order."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+
+
+def _computing_in(dtype: torch.dtype, network: Network, which: list[str]) -> Network:
     twin = copy.deepcopy(network)
-    convolutions = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
-    for convolution in convolutions[1:-1]:
-        convolution.to(torch.bfloat16)
-    for convolution in convolutions:
-        convolution.register_forward_pre_hook(_as_weights)
-    for module in list(twin.modules()):
-        for name, child in module.named_children():
+    for name, module in list(twin.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            module.to(dtype if name in which else torch.float32)
+            module.register_forward_pre_hook(_as_weights)
+        for child_name, child in module.named_children():
             if isinstance(child, nn.PReLU):
                 slope = _Slope(child.num_parameters)
                 slope.weight = child.weight
-                setattr(module, name, slope)
+                setattr(module, child_name, slope)
     return twin
 
 

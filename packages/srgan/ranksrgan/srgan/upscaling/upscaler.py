@@ -7,34 +7,36 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import hash_tensors
-from ranksrgan.contracts.device import Precision, computes_in_bfloat16, place
+from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.srgan.generators.architectures import load_generator
 from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.parts import Parts
 from ranksrgan.srgan.upscaling.layout import Layout
-from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, agreement, in_bfloat16
+from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, agreement, in_bfloat16, in_float16
 from ranksrgan.srgan.upscaling.tiling import Box, Tile, crop
-from ranksrgan.srgan.upscaling.workers import workers
 
 log = logging.getLogger(__name__)
 
+#: Bytes on a CPU unless told otherwise.
 DEFAULT_MEMORY = 2**30
+
+# One in so many free bytes of a GPU, unless told otherwise: a training may begin beside it.
+_SHARE_OF_A_GPU = 4
 
 _OPTIONS = ("device", "memory", "precision", "tile")
 
-_PRECISIONS: dict[str, Precision] = {
-    "auto": "auto",
-    "float32": "float32",
-    "bfloat16": "bfloat16",
-}
+UpscalePrecision = Literal["auto", "float32", "bfloat16", "float16"]
+
+PRECISIONS: tuple[UpscalePrecision, ...] = get_args(UpscalePrecision)
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -79,19 +81,21 @@ class GeneratorUpscaler:
             one that is being trained.
         name: what the upscaler calls itself; the network's architecture by default.
         device: where the network runs. Images may lie elsewhere: only tiles travel.
-        memory: bytes for feature maps and activations. Weights, input and output come on top.
+        memory: bytes for feature maps and activations; 1 GiB by default, and on a GPU a quarter of
+            what is free there. Weights, input and output come on top.
         tile: longest side of a tile in input pixels, without its halo; no piece is larger then.
-        precision: ``bfloat16`` computes most convolutions in it (see
-            `ranksrgan.srgan.upscaling.precision`) where that gives the picture that float32 gives,
-            to 60 dB on a probe; ``auto`` does so where the hardware multiplies bfloat16, and else,
-            or if the probe differs, computes in float32.
+        precision: ``bfloat16`` computes most convolutions in it and ``float16``, for GPUs, all of
+            them (see `ranksrgan.srgan.upscaling.precision`) where that gives the picture that
+            float32 gives, to 60 dB on a probe; ``auto`` does so, in float16 on a GPU and in
+            bfloat16 on a CPU that multiplies it, and else, or if the probe differs, computes in
+            float32.
 
     Attributes:
-        precision: what is computed in, ``float32`` or ``bfloat16``.
+        precision: what is computed in, ``float32``, ``bfloat16`` or ``float16``.
 
     Raises:
         InvalidInput: a device that is not there, or room for less than one tile.
-        NotSupported: ``precision`` is ``bfloat16``, and this network makes another picture in it.
+        NotSupported: ``precision`` is one of 16 bits, and this network makes another picture in it.
     """
 
     def __init__(
@@ -100,13 +104,13 @@ class GeneratorUpscaler:
         *,
         name: str | None = None,
         device: str | torch.device = "cpu",
-        memory: int = DEFAULT_MEMORY,
+        memory: int | None = None,
         tile: int | None = None,
-        precision: Precision = "float32",
+        precision: UpscalePrecision = "float32",
     ) -> None:
         if tile is not None and tile < 1:
             raise InvalidInput(f"a tile of {tile} pixels holds nothing", field="tile")
-        self._device = _usable(device)
+        self._device = choose_device(device)
         self._scale = network.scale
         self._info = UpscalerInfo(
             name=name or network.architecture,
@@ -117,20 +121,25 @@ class GeneratorUpscaler:
         )
         network.eval().requires_grad_(False).float()
         exact = place(network, self._device)
+        layout = torch.channels_last
+        if self._device.type == "cuda":
+            # In float32 proper a GPU is faster with one plane after the other.
+            layout = torch.contiguous_format
+            exact.to(memory_format=layout)  # type: ignore[call-overload]
         self._layout = Layout(
             exact.parts(),
-            memory=memory,
+            memory=_default_memory(self._device) if memory is None else memory,
             tile=tile,
             name=network.architecture,
-            workers=workers() if self._device.type == "cpu" else None,
+            on_cpu=self._device.type == "cpu",
         )
         # From the one to use first to the one that never fails.
-        self._attempts = [exact.parts()]
-        self.precision: Literal["float32", "bfloat16"] = "float32"
+        self._attempts = [_Attempt(exact.parts(), torch.float32, layout)]
+        self.precision: Literal["float32", "bfloat16", "float16"] = "float32"
         fast = _fast_twin(exact, precision, self._device, self._info.name)
         if fast is not None:
-            self._attempts.insert(0, fast.parts())
-            self.precision = "bfloat16"
+            self.precision, attempt = fast
+            self._attempts.insert(0, attempt)
 
     @property
     def info(self) -> UpscalerInfo:
@@ -186,23 +195,26 @@ class GeneratorUpscaler:
 
     def _enlarge(self, x: Tensor, tile: Tile, image: Box, result: Tensor, area: Box) -> None:
         """Write what becomes of a tile into ``result``, which holds ``area`` enlarged."""
-        x = x.to(self._device, torch.float32).contiguous(memory_format=torch.channels_last)
-        for number, parts in enumerate(self._attempts, start=1):
-            run = self._layout.run(parts, image)
+        x = x.to(self._device)
+        for number, attempt in enumerate(self._attempts, start=1):
+            run = self._layout.run(attempt.parts, image)
             # The caller may be inside of an autocast.
             with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
                 finite = True
-                for box, piece in run.pieces(x, tile.read, tile.keep):
+                given = x.to(attempt.stream).contiguous(memory_format=attempt.layout)
+                for box, piece in run.pieces(given, tile.read, tile.keep):
                     # One sum sees every NaN and infinity and needs no mask of the output's size; a
                     # sum that overflows on its own would take values that are no picture either.
-                    finite = bool(piece.sum().isfinite())
+                    finite = bool(piece.sum(dtype=torch.float32).isfinite())
                     if not finite:
                         break
                     crop(result, area, box, self._scale).copy_(piece).clamp_(0, 1)
             if finite:
                 return
             if number < len(self._attempts):
-                log.warning("%s overflows in bfloat16; once more in float32", self._info.name)
+                log.warning(
+                    "%s overflows in %s; once more in float32", self._info.name, self.precision
+                )
         raise InvalidCheckpoint(
             f"the generator {self._info.name} makes NaN or infinite pixels of this image: its "
             "weights have diverged",
@@ -216,8 +228,8 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
     Args:
         argument: path of the weights.
         options: ``device`` (as torch names it), ``memory`` (``2GiB``, or a number of MiB), ``tile``
-            (longest side in input pixels) and ``precision`` (``auto``, ``float32``, ``bfloat16``);
-            see `GeneratorUpscaler`.
+            (longest side in input pixels) and ``precision`` (``auto``, ``float32``, ``bfloat16``,
+            ``float16``); see `GeneratorUpscaler`.
 
     Raises:
         InvalidInput: an unknown option, or a value that it cannot have.
@@ -234,7 +246,7 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
         load_generator(Path(argument)),
         name=argument,
         device=options.get("device", "cpu"),
-        memory=parse_memory(options["memory"]) if "memory" in options else DEFAULT_MEMORY,
+        memory=parse_memory(options["memory"]) if "memory" in options else None,
         tile=_whole_number(options, "tile"),
         precision=_precision(options.get("precision", "float32")),
     )
@@ -255,30 +267,48 @@ def parse_memory(text: str) -> int:
     return size
 
 
-def _precision(text: str) -> Precision:
-    if text not in _PRECISIONS:
-        raise InvalidInput(
-            f"precision={text} is none of {', '.join(_PRECISIONS)}", field="precision"
-        )
-    return _PRECISIONS[text]
+def _precision(text: str) -> UpscalePrecision:
+    for precision in PRECISIONS:
+        if text == precision:
+            return precision
+    raise InvalidInput(f"precision={text} is none of {', '.join(PRECISIONS)}", field="precision")
+
+
+class _Attempt(NamedTuple):
+    """A way to compute a generator: its parts, and type and layout of what goes between them."""
+
+    parts: Parts
+    stream: torch.dtype
+    layout: torch.memory_format
 
 
 def _fast_twin(
-    exact: Generator, precision: Precision, device: torch.device, name: str
-) -> Generator | None:
-    """The network in bfloat16 if that is wanted and gives the same picture."""
-    if not computes_in_bfloat16(precision, device):
+    exact: Generator, precision: UpscalePrecision, device: torch.device, name: str
+) -> tuple[Literal["bfloat16", "float16"], _Attempt] | None:
+    """The network in 16 bits if that is wanted and gives the same picture."""
+    wanted: Literal["bfloat16", "float16"]
+    if precision == "float32":
         return None
-    fast = in_bfloat16(exact)
+    if precision == "auto":
+        if device.type == "cpu" and not computes_in_bfloat16("auto", device):
+            return None
+        wanted = "bfloat16" if device.type == "cpu" else "float16"
+    else:
+        wanted = precision
+    if wanted == "float16":
+        fast, stream = in_float16(exact), torch.float16
+    else:
+        fast, stream = in_bfloat16(exact), torch.float32
+    fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     found = agreement(exact, fast, device)
     if found >= LEAST_AGREEMENT:
-        log.info("%s computes in bfloat16, %.1f dB from float32", name, found)
-        return fast
+        log.info("%s computes in %s, %.1f dB from float32", name, wanted, found)
+        return wanted, _Attempt(fast.parts(), stream, torch.channels_last)
     problem = (
-        f"in bfloat16 {name} makes a picture {found:.1f} dB from that of float32, and "
+        f"in {wanted} {name} makes a picture {found:.1f} dB from that of float32, and "
         f"{LEAST_AGREEMENT:g} are wanted"
     )
-    if precision == "bfloat16":
+    if precision == wanted:
         raise NotSupported(f"{problem}; use precision=float32", field="precision")
     log.info("%s: it computes in float32", problem)
     return None
@@ -308,17 +338,11 @@ def _move(
     return torch.cat((rows[:, :, top - above :], new), dim=2), top
 
 
-def _usable(name: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise InvalidInput(f"device={name} cannot be used here: {error}", field="device") from error
-    if device.type == "cuda":
-        # Convolutions in TF32 are good to three digits only. The switch belongs to the process:
-        # flipping it around each call would race between threads.
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    return device
+def _default_memory(device: torch.device) -> int:
+    if device.type == "cpu":
+        return DEFAULT_MEMORY
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(free // _SHARE_OF_A_GPU, DEFAULT_MEMORY)
 
 
 def _whole_number(options: Mapping[str, str], name: str) -> int | None:

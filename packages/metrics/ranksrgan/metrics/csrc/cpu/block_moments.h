@@ -21,9 +21,10 @@ constexpr int kDrain = 8;
 template <int side>
 class Columns {
  public:
-  static_assert(side <= 128 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+  static_assert(side <= 128);
   Columns() = default;
-  explicit Columns(const void* sixteen_bytes) { std::memcpy(&bits_, sixteen_bytes, 16); }
+  // Bit k of the words, one after the other, for column k; none beyond the last column.
+  explicit Columns(const uint64_t (&words)[2]) : bits_(Bits{words[1]} << 64 | words[0]) {}
 
   int64_t count() const {
     return __builtin_popcountll(static_cast<uint64_t>(bits_)) +
@@ -113,9 +114,9 @@ class BlockMoments {
     values[-1] = values[side - 1];
     values[side] = values[0];
 
-    // One group of lanes after the other, 8 bits or 16 of each.
-    using Group = std::conditional_t<kLanes<Real> == 8, uint8_t, uint16_t>;
-    Group negatives[16 / sizeof(Group)] = {}, nonzeros[16 / sizeof(Group)] = {};
+    // One group of lanes after the other, 8 bits or 16 of each. Shifted into words: of an array of
+    // bytes, zero beyond the last group, GCC 12 and 13 for Sapphire Rapids forget the zeros.
+    uint64_t negatives[2] = {}, nonzeros[2] = {};
     for (int k = 0; k < side / kLanes<Real>; ++k) {
       uint32_t is_negative = 0, is_nonzero = 0;
       for (int group = 0; group < R::groups; ++group) {
@@ -123,8 +124,10 @@ class BlockMoments {
         is_negative |= ranksrgan::negative(some) << (group * R::size);
         is_nonzero |= ranksrgan::nonzero(some) << (group * R::size);
       }
-      negatives[k] = static_cast<Group>(is_negative);
-      nonzeros[k] = static_cast<Group>(is_nonzero);
+      constexpr int groups_in_a_word = 64 / kLanes<Real>;
+      const int word = k / groups_in_a_word, shift = k % groups_in_a_word * kLanes<Real>;
+      negatives[word] |= static_cast<uint64_t>(is_negative) << shift;
+      nonzeros[word] |= static_cast<uint64_t>(is_nonzero) << shift;
     }
     row.negative = Columns<side>(negatives);
     row.nonzero = Columns<side>(nonzeros);
