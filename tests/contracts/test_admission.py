@@ -21,14 +21,12 @@ from ranksrgan.contracts.client import connect_scorer
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     Overloaded,
-    RequestCancelled,
     ServiceUnavailable,
 )
 from ranksrgan.contracts.rpc import (
     ServerLimits,
     check_health,
     open_channel,
-    start_server,
     wait_until_healthy,
 )
 from ranksrgan.contracts.serving.features import FeatureServicer
@@ -261,11 +259,3 @@ def _drain(process: subprocess.Popen[str], address: str) -> None:
     assert process.wait(PATIENCE) == 0
     with pytest.raises(ServiceUnavailable):
         scorer.score(IMAGES)
-
-
-def test_no_work_begins_after_the_end() -> None:
-    server = start_server("127.0.0.1:0", [ScoringServicer(Catalog(contrast=Contrast()))])
-    admission = server._admission
-    server.stop()
-    with pytest.raises(RequestCancelled, match="the server has stopped"):
-        admission._devices.worker(torch.device("cpu"))
