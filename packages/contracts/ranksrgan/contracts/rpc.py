@@ -30,6 +30,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
 )
 from ranksrgan.contracts.serving.admission import Admission
+from ranksrgan.contracts.serving.well_formed import WellFormed
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ def start_server(
     admission = Admission(limits, {servicer.full_name for servicer in servicers})
     server = grpc.server(
         ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
-        interceptors=[admission],
+        interceptors=[WellFormed(), admission],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
