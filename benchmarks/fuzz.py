@@ -41,6 +41,7 @@ def _attack(target: Target, root: str, count: int, seed: int) -> bool:
     """Attack one server; whether it failed."""
     pid, attack, problems = target.pid, Attack(target, (root,)), 0
     try:
+        attack.warm_up()
         for service in attack.services():
             attack.run(service, WARM_UP, seed + 1)
         before = target.memory_mib()

@@ -265,7 +265,8 @@ def _soak(address: str, pid: int, cases: list[Case], seconds: float) -> int:
     for what, count in counts.most_common():
         print(f"{count:>9}  {what}")
     print(f"{counts['right'] / seconds:>9.1f}  right answers a second")
-    print(f"{growth:>+9.1f}  MiB of memory after {warm_up:.0f} s, from {statistics.median(before):.0f}")
+    start = statistics.median(before)
+    print(f"{growth:>+9.1f}  MiB of memory after {warm_up:.0f} s, from {start:.0f}")
     failed = bool(wrong) or growth >= GROWTH_MIB or not counts["right"]
     print("failed" if failed else "passed")
     return int(failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import cache
 
 from PIL import Image as PillowImage
 
@@ -64,17 +65,19 @@ def _tiff(fields: list[tuple[int, int, int, int]], *, size: int = 0, following: 
     return (b"II*\0" + struct.pack("<I", 8) + directory).ljust(size, b"\0")
 
 
-def _tiff_fields(width: int, height: int, strips: int = 1, at: int = 200) -> list[tuple]:  # type: ignore[type-arg]
+def _tiff_fields(
+    width: int, height: int, strips: int = 1, *, bits: int = 8
+) -> list[tuple[int, int, int, int]]:
     return [
         (256, 4, 1, width),
         (257, 4, 1, height),
-        (258, 3, 1, 8),
+        (258, 3, 1, bits),
         (259, 3, 1, 1),
         (262, 3, 1, 1),
-        (273, 4, strips, at),
+        (273, 4, strips, 200),
         (277, 3, 1, 1),
         (278, 4, 1, 1),
-        (279, 4, strips, at),
+        (279, 4, strips, 200),
     ]
 
 
@@ -104,6 +107,7 @@ def _jpeg_claiming(width: int, height: int) -> bytes:
     return bytes(data)
 
 
+@cache
 def bombs() -> dict[str, bytes]:
     """Every bomb by its name, whose suffix is that of its format. All of them are to be refused."""
     text = _zeros(100)
@@ -140,19 +144,18 @@ def bombs() -> dict[str, bytes]:
         "strips.tif": _tiff(_tiff_fields(64, 64, strips=2**31), size=1000),
         "strips_inside.tif": _tiff(_tiff_fields(64, 64, strips=2**20), size=2**22 + 1000),
         "tags.tif": _tiff(
-            _tiff_fields(64, 64)
-            + [(40_000 + n, 7, 2**20 - 8, 8) for n in range(4000)],
+            _tiff_fields(64, 64) + [(40_000 + n, 7, 2**20 - 8, 8) for n in range(4000)],
             size=2**20,
         ),
         "tiles.tif": _tiff(
-            [*_tiff_fields(64, 64)[:3], (259, 3, 1, 5), (262, 3, 1, 1), (277, 3, 1, 1)]
-            + [(322, 4, 1, 2**16), (323, 4, 1, 2**16), (324, 4, 1, 200), (325, 4, 1, 500)],
+            [
+                *(field for field in _tiff_fields(64, 64) if field[0] not in (273, 278, 279)),
+                *((322, 4, 1, 2**16), (323, 4, 1, 2**16), (324, 4, 1, 200), (325, 4, 1, 500)),
+            ],
             size=1000,
         ),
         "two_sizes.tif": _tiff(
-            [(258, 3, 1, 16), *(f for f in _tiff_fields(_CLAIM, _CLAIM) if f[0] != 258)]
-            + [(256, 4, 1, 64), (257, 4, 1, 64)],
-            size=1000,
+            [*_tiff_fields(_CLAIM, _CLAIM, bits=16), (256, 4, 1, 64), (257, 4, 1, 64)], size=1000
         ),
         "zprofile_exif.png": _png(
             8,
@@ -171,6 +174,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+@cache
 def circles() -> dict[str, bytes]:
     """Structures that lead back to themselves: to be read, or refused, at the same cost."""
     inside = [(330, 4, 1, 8), (34665, 4, 1, 8), (34853, 4, 1, 8), (40965, 4, 1, 8)]

@@ -1,4 +1,4 @@
-"""A server that writes a line for each request that it has begun: ``counting_server.py ADDRESS``."""
+"""A server that writes a line for each request that it begins: ``counting_server.py ADDRESS``."""
 
 from __future__ import annotations
 

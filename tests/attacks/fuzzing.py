@@ -96,6 +96,14 @@ class Attack:
         """Their full names."""
         return sorted(self._database.get_services())
 
+    def warm_up(self) -> None:
+        """Send every valid sample a few times, so that what a server loads once is there."""
+        with ThreadPoolExecutor(_IN_FLIGHT) as threads:
+            for service in self.services():
+                for method in self._pool.FindServiceByName(service).methods:
+                    valid = [sample.SerializeToString() for sample in self._samples(method)]
+                    list(threads.map(lambda data, m=method: self._call(m, data), 4 * valid))
+
     def run(self, service: str, count: int, seed: int) -> Findings:
         """Send so many requests to a service, in equal parts to its methods.
 
@@ -118,17 +126,21 @@ class Attack:
         return findings
 
     def _requests(self, method: MethodDescriptor, count: int, seed: int) -> Iterator[bytes]:
-        name = f"{method.containing_service.full_name}/{method.name}"
-        chance = random.Random(f"{seed} {self._target.name} {name}")
+        chance = random.Random(f"{seed} {self._target.name} {method.full_name}")
         kind = message_factory.GetMessageClass(method.input_type)
-        valid: list[Message] = [
+        valid = self._samples(method)
+        for _ in range(count):
+            yield mutated(valid or [filled(kind(), chance)], chance)
+
+    def _samples(self, method: MethodDescriptor) -> list[Message]:
+        kind = message_factory.GetMessageClass(method.input_type)
+        name = f"{method.containing_service.full_name}/{method.name}"
+        return [
             json_format.ParseDict(
                 sample, kind(), ignore_unknown_fields=True, descriptor_pool=self._pool
             )
             for sample in SAMPLES.get(name, [])
         ]
-        for _ in range(count):
-            yield mutated(valid or [filled(kind(), chance)], chance)
 
     def _call(self, method: MethodDescriptor, data: bytes) -> Answer:
         name = f"{method.containing_service.full_name}/{method.name}"

@@ -96,9 +96,9 @@ KINDS: dict[str, Kind] = {
     "generator": Kind(
         "srgan",
         lambda address, name: GeneratorTrainingClient(address, **_OPTIONS).train(name, _GENERATOR),
-        lambda root, name: load_weights(
-            root / "generators" / name / "generator.safetensors"
-        ).sha256,
+        lambda root, name: (
+            load_weights(root / "generators" / name / "generator.safetensors").sha256
+        ),
     ),
 }
 

@@ -141,7 +141,9 @@ EVERYWHERE = torch.zeros(1)
 TENSORS: dict[str, torch.Tensor] = {
     "of one number a billion times over": EVERYWHERE.expand(10**6, 10**6),
     "of one number, some thousand megabytes": EVERYWHERE.expand(2**28),
-    "that is sparse": torch.sparse_coo_tensor(torch.zeros(1, 1).long(), torch.ones(1), (2**40,), check_invariants=True),
+    "that is sparse": torch.sparse_coo_tensor(
+        torch.zeros(1, 1).long(), torch.ones(1), (2**40,), check_invariants=True
+    ),
     "without numbers": torch.empty(10**6, 10**6, device="meta"),
     "of complex numbers": torch.zeros(3, dtype=torch.complex64),
     "of numbers with 8 bits": torch.zeros(3).to(torch.float8_e4m3fn),

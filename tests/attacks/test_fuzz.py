@@ -21,7 +21,7 @@ from tests.attacks.targets import NAMES, PATIENCE, Target, fill_root, serving
 
 pytestmark = pytest.mark.timeout(4 * PATIENCE)
 
-REQUESTS, WARM_UP = 120, 60
+REQUESTS, WARM_UP = 100, 30
 #: Of the bar; what a server needs for its first requests of each kind is not counted.
 GROWTH_MIB = 30
 
@@ -35,15 +35,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Targ
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_malformed_requests_get_documented_answers(
-    servers: dict[str, Target], name: str
-) -> None:
+def test_malformed_requests_get_documented_answers(servers: dict[str, Target], name: str) -> None:
     target = servers[name]
     pid = target.pid
     attack = Attack(target, (str(target.log.parent),))
     try:
         services = attack.services()
         assert len(services) >= 3  # health and reflection are two of them
+        attack.warm_up()
         for service in services:
             attack.run(service, WARM_UP, seed=1)
         before = target.memory_mib()

@@ -169,9 +169,12 @@ def serialized(method: str, request: Any) -> bytes:
     kind = kinds.get(method.rpartition("/")[2])
     if kind is None:  # an operation's name is field 1 of every request about it
         text = request["name"].encode()
-        return b"\x0a" + bytes([len(text) & 0x7F | (0x80 if len(text) > 127 else 0)]) + (
-            bytes([len(text) >> 7]) if len(text) > 127 else b""
-        ) + text
+        return (
+            b"\x0a"
+            + bytes([len(text) & 0x7F | (0x80 if len(text) > 127 else 0)])
+            + (bytes([len(text) >> 7]) if len(text) > 127 else b"")
+            + text
+        )
     whole: bytes = json_format.ParseDict(request, kind()).SerializeToString()
     return whole
 

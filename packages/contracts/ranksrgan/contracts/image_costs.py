@@ -68,7 +68,7 @@ def check_exif(block: bytes, name: str) -> None:
 
 class _Field(NamedTuple):
     tag: int
-    count: int
+    values: int
     length: int
     number: int  # what stands in its place: the value, if it is one small number
 
@@ -116,8 +116,8 @@ def _check_tiff(data: bytes, name: str) -> None:
         if field.tag in (_STRIPS, _TILES):
             rows = numbers.get(_HEIGHT, 0)
             possible = rows * 2**16 if field.tag == _TILES else rows * 16
-            if field.count > min(_MAX_STRIPS, max(possible, 1)):
-                raise _refused(name, f"has {field.count} strips or tiles")
+            if field.values > min(_MAX_STRIPS, max(possible, 1)):
+                raise _refused(name, f"has {field.values} strips or tiles")
     pixels = numbers.get(_WIDTH, 0) * numbers.get(_HEIGHT, 0)
     tile = numbers.get(_TILE_WIDTH, 0) * numbers.get(_TILE_HEIGHT, 0)
     if tile > max(_SMALL_TILE, 4 * pixels):

@@ -42,7 +42,9 @@ class WellFormed(grpc.ServerInterceptor):
         if handler.stream_unary is not None:
             return grpc.stream_unary_rpc_method_handler(_many(handler.stream_unary), read, write)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream), read, write)
+            return grpc.stream_stream_rpc_method_handler(
+                _stream(handler.stream_stream), read, write
+            )
         return handler
 
 
