@@ -30,6 +30,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
 )
 from ranksrgan.contracts.serving.admission import Admission
+from ranksrgan.contracts.serving.memory import keep_few_arenas
 from ranksrgan.contracts.serving.well_formed import WellFormed
 
 log = logging.getLogger(__name__)
@@ -192,6 +193,7 @@ def serve(
     Returns:
         The exit code, 0.
     """
+    keep_few_arenas()
     limits = limits or ServerLimits()
     server = start_server(address, servicers, limits, background)
     stopping = threading.Event()
