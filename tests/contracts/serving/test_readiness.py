@@ -36,6 +36,7 @@ def test_nobody_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
         ("30000000", os.getpid() + 1, None),
         ("soon", None, None),
     ],
+    ids=["none", "any process", "this process", "another process", "no number"],
 )
 def test_how_often_the_watchdog_is_fed(
     microseconds: str, process: int | None, seconds: float | None, monkeypatch: pytest.MonkeyPatch

@@ -31,6 +31,15 @@ WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 # Where other projects put the weights inside their files, best first.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
+# What a network's state dict is made of. Others, complex or with 8 bits, no network here takes.
+_KINDS = frozenset(
+    {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+    | {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+)
+# Tensors of a pickle can be larger than what is stored of them, to any degree. Those of a file that
+# somebody has made for its weights are not, but for a few small ones.
+_MOST_REPEATED, _SMALL_FILE = 4, 16 * 2**20
+
 # What DDP and torch.compile put before every key.
 _PREFIXES = ("module.", "_orig_mod.")
 
@@ -112,7 +121,7 @@ def load_weights(path: Path) -> Weights:
         raise InvalidCheckpoint(
             f"{path}: weights end in .safetensors, .pth or .pt", field=str(path)
         )
-    return _checked(header, tensors, path)
+    return _checked(header, tensors, path, path.stat().st_size)
 
 
 def weights_in(data: bytes, path: Path) -> Weights:
@@ -131,10 +140,13 @@ def weights_in(data: bytes, path: Path) -> Weights:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, KeyError) as error:  # KeyError: a number format that torch lacks
         raise InvalidCheckpoint(f"{path} is damaged: {error}", field=str(path)) from error
-    return _checked(header.get("__metadata__", {}), tensors, path)
+    return _checked(header.get("__metadata__", {}), tensors, path, len(data))
 
 
-def _checked(header: Mapping[str, str], tensors: dict[str, Tensor], path: Path) -> Weights:
+def _checked(
+    header: Mapping[str, str], tensors: dict[str, Tensor], path: Path, size: int
+) -> Weights:
+    _check_cost(tensors, path, size)
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise InvalidCheckpoint(f"{path}: {key} holds NaN or infinity", field=str(path))
@@ -151,6 +163,19 @@ def _checked(header: Mapping[str, str], tensors: dict[str, Tensor], path: Path) 
 
 def load_into(network: torch.nn.Module, weights: Weights) -> None:
     """Load weights into a network whose keys and shapes they must match exactly.
+
+    Raises:
+        InvalidCheckpoint: see `check_fit`.
+    """
+    check_fit(network, weights)
+    network.load_state_dict(weights.tensors, strict=False)
+
+
+def check_fit(network: torch.nn.Module, weights: Weights) -> None:
+    """Whether weights have the keys and shapes of a network, which may be on the device ``meta``.
+
+    A file decides how large a network is built, and a small one can ask for any size: so that is
+    found out of a network that takes no memory.
 
     Raises:
         InvalidCheckpoint: they belong to another architecture; lists the keys, see `list_keys`.
@@ -174,7 +199,6 @@ def load_into(network: torch.nn.Module, weights: Weights) -> None:
             f"{weights.path} does not fit {type(network).__name__}: {'; '.join(problems)}",
             field=str(weights.path),
         )
-    network.load_state_dict(weights.tensors, strict=False)
 
 
 def list_keys(keys: Iterable[str]) -> str:
@@ -265,10 +289,34 @@ def _unpickle(path: Path) -> Any:
         raise InvalidCheckpoint(f"{path} is damaged: {error}", field=str(path)) from error
 
 
+def _check_cost(tensors: Mapping[str, Tensor], path: Path, size: int) -> None:
+    """Refuse tensors that no network has, before anything is made of them.
+
+    Args:
+        tensors: as they were read.
+        path: of the file, for messages.
+        size: of the file in bytes.
+    """
+    room = max(_SMALL_FILE, _MOST_REPEATED * size)
+    for key, value in tensors.items():
+        plain = value.layout is torch.strided and value.device.type == "cpu"
+        if not plain or value.dtype not in _KINDS:
+            kind = value.dtype if plain else f"{value.layout} on {value.device}"
+            raise InvalidCheckpoint(
+                f"{path}: {key} is of {kind}; dense real numbers are wanted", field=str(path)
+            )
+        room -= value.numel() * value.itemsize
+        if room < 0:
+            raise InvalidCheckpoint(
+                f"{path}: {key} has {value.numel()} elements, far more than the file holds",
+                field=str(path),
+            )
+
+
 def _json_object(header: Mapping[str, str], key: str, path: Path) -> dict[str, Any]:
     try:
         value = json.loads(header.get(key, "{}"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, 2000 brackets
         raise InvalidCheckpoint(
             f"{path}: its {key} are not JSON: {error}", field=str(path)
         ) from error

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 import grpc
 import torch
@@ -47,6 +49,9 @@ _DTYPES = {
     torch.float32: image_pb2.DATA_TYPE_FLOAT32,
     torch.float64: image_pb2.DATA_TYPE_FLOAT64,
 }
+# Of an error's text. It travels three times in the metadata of a call, which hold 8 KiB together:
+# what is longer ends the call with another status, that of the metadata.
+_MAX_TEXT, _MAX_FIELD = 1600, 200
 _TORCH_DTYPES: dict[int, torch.dtype] = {number: dtype for dtype, number in _DTYPES.items()}
 
 
@@ -257,23 +262,22 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     """An error as ``google.rpc.Status`` with ErrorInfo, and what else is known of it.
 
     That is BadRequest for a field, and RetryInfo for the time after which an overloaded server has
-    room.
+    room. A text that does not fit, as it repeats what a client has sent, ends with an ellipsis.
     """
+    text, field = _shortened(str(error), _MAX_TEXT), _shortened(error.field or "", _MAX_FIELD)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
-            reason=error.code, domain=DOMAIN, metadata={"field": error.field} if error.field else {}
+            reason=error.code, domain=DOMAIN, metadata={"field": field} if field else {}
         )
     ]
-    if error.field and error.status == "INVALID_ARGUMENT":
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=str(error)
-        )
+    if field and error.status == "INVALID_ARGUMENT":
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, Overloaded) and error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(round(error.retry_after * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return status_pb2.Status(code=_status_number(error), message=str(error), details=_pack(details))
+    return status_pb2.Status(code=_status_number(error), message=text, details=_pack(details))
 
 
 def error_from_status(status: status_pb2.Status) -> RankSRGANError:
@@ -347,6 +351,15 @@ def _by_number(code: int) -> type[RankSRGANError]:
 def _status_number(error: RankSRGANError) -> int:
     number: int = grpc.StatusCode[error.status].value[0]
     return number
+
+
+def _shortened(text: str, most: int) -> str:
+    """The text if it takes no more than so many bytes on the wire, else its beginning."""
+    length = len(text)
+    short = text[:most]
+    while len(quote(short, safe=string.printable, errors="replace")) > most:
+        short = short[: len(short) * 3 // 4]
+    return short if len(short) == length else f"{short}..."
 
 
 def _pack(details: Sequence[Message]) -> list[any_pb2.Any]:

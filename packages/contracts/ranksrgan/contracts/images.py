@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ranksrgan.contracts import atomic, exif
 from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.encoders import Layout, open_writer
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
+from ranksrgan.contracts.image_costs import check_costs, check_exif
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
@@ -32,6 +33,9 @@ from ranksrgan.contracts.picture import Pixels as Pixels
 MAX_PIXELS = 2**26
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+
+# What the texts of a PNG file may take when they are unpacked; Pillow's own bound is 64 MiB.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
 
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.
@@ -109,11 +113,13 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         max_pixels: the largest height times width to decode.
 
     Raises:
-        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band.
+        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band; or
+            far more costly to read than its pixels are (see `image_costs`).
         ImageTooLarge: the header claims more than ``max_pixels``.
     """
     if not data:
         raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
+    check_costs(data, name)
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
@@ -123,6 +129,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     field=name,
                 )
             image.load()
+            _check_blocks(image, name)
             metadata = _metadata(image, data)
             if _bits_per_sample(image, data) > 8:
                 return replace(_decode_deep(data, image, name), metadata=metadata)
@@ -226,6 +233,16 @@ def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
         bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         return int(max(bits)) if isinstance(bits, tuple) else int(bits)
     return 8
+
+
+def _check_blocks(image: PillowImage.Image, name: str) -> None:
+    """Whether Pillow may be asked for the orientation: it takes the whole block apart for it."""
+    block = image.info.get("exif")
+    if isinstance(block, bytes):
+        check_exif(block, name)
+    text = image.info.get("Raw profile type exif")  # ImageMagick's: three lines, then digits
+    if isinstance(text, str):
+        check_exif(bytes.fromhex("".join(text.split("\n")[3:])), name)
 
 
 def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:

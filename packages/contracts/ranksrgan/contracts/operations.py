@@ -29,6 +29,11 @@ _PAGE, _LARGEST_PAGE = 50, 1000
 _LONGEST_WAIT = 60.0
 # A configuration is a page of text.
 _MAX_CONFIG_BYTES = 2**20
+# Beyond it a float stands for several whole numbers, and none of them is a count of anything: what
+# asks for so many steps would have progress that fits into no message.
+_LARGEST_WHOLE = 2**53
+# Seconds that a google.protobuf.Duration holds: ten thousand years.
+_LONGEST_DURATION = 315_576_000_000.0
 _DONE_FILTER = re.compile(r"\s*done\s*=\s*(true|false)\s*")
 _STATES = {
     JobPhase.QUEUED: job_pb2.JOB_STATE_QUEUED,
@@ -145,7 +150,7 @@ def seconds_to_proto(seconds: float | None) -> duration_pb2.Duration | None:
     if seconds is None:
         return None
     duration = duration_pb2.Duration()
-    duration.FromMicroseconds(round(seconds * 1e6))
+    duration.FromMicroseconds(round(min(seconds, _LONGEST_DURATION) * 1e6))
     return duration
 
 
@@ -172,7 +177,8 @@ def _with_whole_numbers(value: Any) -> Any:
         return {key: _with_whole_numbers(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_with_whole_numbers(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_WHOLE
+    return int(value) if whole else value
 
 
 def _timestamp(seconds: float | None) -> Timestamp | None:

@@ -22,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
+from ranksrgan.contracts.serving.memory import keep_few_arenas
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
 from ranksrgan.contracts.serving.server import Background, RunningServer, Servicer, Services
@@ -145,6 +146,7 @@ def serve(
         AddressInUse: somebody listens there already.
     """
     settings.check()
+    keep_few_arenas()
     stopping = threading.Event()
     failures: list[BaseException] = []
 

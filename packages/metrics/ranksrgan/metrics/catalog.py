@@ -51,6 +51,9 @@ METRICS: dict[str, Callable[..., Scorer]] = {
 }
 
 
+# Options included: a client can send megabytes of them, each of which would be looked at.
+_LONGEST_NAME = 1000
+
 _ASSETS = {
     "ma": ("ma",),
     "pi": ("ma",),
@@ -119,8 +122,10 @@ def open_name(name: str) -> Scorer:
     Nothing but metrics: a service opens names from clients with it.
 
     Raises:
-        UnknownName, InvalidInput: as in `open_metric` and `fuse`.
+        UnknownName, InvalidInput: as in `open_metric` and `fuse`, and for a name without end.
     """
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInput(f"the name of a metric has at most {_LONGEST_NAME} characters")
     return fuse(name, _open_one) if is_sum(name) else _open_one(name)
 
 

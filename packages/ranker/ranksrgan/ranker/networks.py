@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.checkpoint import Weights, load_into
+from ranksrgan.contracts.checkpoint import Weights, check_fit, load_into
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.ranker import vgg
 from ranksrgan.ranker.nss import NSS
@@ -68,14 +69,16 @@ def load_network(weights: Weights) -> Network:
             f"architecture {', '.join(ARCHITECTURES)} is wanted here",
             field=where,
         )
-    network: Network
+    build: Callable[[], Network]
     if weights.architecture == NSS.architecture:
-        network = _nss_of(weights.options, where)
+        build = partial(_nss_of, weights.options, where)
         named = weights
     else:
         named = replace(weights, tensors=vgg.rename_old_keys(weights.tensors))
         depth, width, heads = vgg.layout_of(named)
-        network = VGG(depth, width, heads=heads)
+        build = partial(VGG, depth, width, heads=heads)
+    with torch.device("meta"):
+        network = build()
     found = {"architecture": network.architecture, **network.options}
     for key, value in {**weights.options, "architecture": weights.architecture}.items():
         if key not in found:
@@ -88,6 +91,8 @@ def load_network(weights: Weights) -> Network:
                 f"{where} says {key} {value} and its tensors are of {key} {found[key]}",
                 field=where,
             )
+    check_fit(network, named)
+    network = build()
     load_into(network, named)
     return network
 

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from ranksrgan.contracts.checkpoint import (
     Weights,
+    check_fit,
     list_keys,
     load_into,
     load_weights,
@@ -81,7 +84,8 @@ def network_of(
             continue
         tensors = architecture.modern_keys(weights.tensors)
         try:
-            network = architecture.fitting(tensors, weights.options or said)
+            with torch.device("meta"):
+                network = architecture.fitting(tensors, weights.options or said)
         except InvalidInput as error:
             raise InvalidCheckpoint(f"{path}: {error}", field=str(path)) from error
         if network is None:
@@ -92,7 +96,10 @@ def network_of(
                 f"{network}",
                 field=str(path),
             )
-        load_into(network, replace(weights, tensors=tensors))
+        named = replace(weights, tensors=tensors)
+        check_fit(network, named)
+        network = type(network)(**network.options)
+        load_into(network, named)
         return network
     wanted = weights.architecture or f"{' or '.join(kinds)} that is known here"
     raise InvalidCheckpoint(

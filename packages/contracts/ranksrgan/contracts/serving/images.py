@@ -8,30 +8,54 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.contracts.v1 import image_pb2
 
 #: Pixels of one image that a server decodes unless it is told otherwise.
 MAX_PIXELS = 2**24
+# A request of the largest size holds a thousand files of the most pixels, if they are flat enough;
+# all of them are decoded before the work begins.
+_MOST_TOGETHER = 4
 
 
 def read_images(
     images: Sequence[image_pb2.Image], references: Sequence[image_pb2.Image], max_pixels: int
 ) -> tuple[list[Tensor], list[Tensor] | None]:
+    """The images of a request, and what they are compared with.
+
+    Args:
+        images, references: as they were sent; one reference for each image, or none.
+        max_pixels: of one image. Encoded ones have four times as many together at most.
+
+    Raises:
+        InvalidInput: none, or another number of references; also as `codec.image_from_proto`.
+        ImageTooLarge: one image, or all of them.
+    """
     if not images:
         raise InvalidInput("images: none were sent", field="images")
     if references and len(references) != len(images):
         raise InvalidInput(
             f"{len(references)} references for {len(images)} images", field="references"
         )
-    read = [
-        codec.image_from_proto(image, f"images[{i}]", max_pixels) for i, image in enumerate(images)
-    ]
-    against = [
-        codec.image_from_proto(image, f"references[{i}]", max_pixels)
-        for i, image in enumerate(references)
-    ]
-    return read, against or None
+    read = _read(images, "images", max_pixels)
+    return read, _read(references, "references", max_pixels) or None
+
+
+def _read(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> list[Tensor]:
+    images: list[Tensor] = []
+    room = _MOST_TOGETHER * max_pixels
+    for i, message in enumerate(messages):
+        image = codec.image_from_proto(message, f"{field}[{i}]", max_pixels)
+        if message.WhichOneof("kind") == "encoded":
+            room -= image.shape[1] * image.shape[2]
+        if room < 0:
+            raise ImageTooLarge(
+                f"{field}: they have over {_MOST_TOGETHER * max_pixels} pixels together; send "
+                "fewer of them at a time",
+                field=field,
+            )
+        images.append(image)
+    return images
 
 
 def batches(

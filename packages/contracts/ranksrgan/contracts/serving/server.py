@@ -30,6 +30,7 @@ from ranksrgan.contracts.serving.request_log import logged
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.shared_tensors import SharedTensors
 from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.well_formed import WellFormed
 
 if TYPE_CHECKING:
     from ranksrgan.contracts.rpc import ServerLimits
@@ -121,7 +122,7 @@ class RunningServer:
                 settings.administrators,
             )
             shared = SharedTensors(set(names), limits.max_message_bytes)
-            self._server = _grpc_server(limits, [calls, self._admission, shared])
+            self._server = _grpc_server(limits, [calls, WellFormed(), self._admission, shared])
             self._late = _LateHandlers(set(names))
             self._server.add_generic_rpc_handlers((self._late,))
             health_pb2_grpc.add_HealthServicer_to_server(self._readiness.checks, self._server)

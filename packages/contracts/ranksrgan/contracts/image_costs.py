@@ -1,0 +1,179 @@
+"""What an image file would cost to read beside its pixels, found out before anybody reads it.
+
+Decoders copy every field of a directory although all of them may claim the same bytes, pass over
+the whole picture for every scan, and keep a record of every strip and chunk. So a file of a
+megabyte can cost gigabytes or minutes, however few pixels it has. No file that somebody has made
+for its picture comes near the bounds here; damaged EXIF does not either.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ranksrgan.contracts.errors import InvalidImage
+
+# Progressive JPEG has 10 scans or so, and optimisers do not go beyond some dozens.
+_MAX_SCANS = 100
+_MAX_SEGMENTS = 5000
+_MAX_STRIPS = 2**16
+_MAX_FIELDS = 1000
+# Bytes of all values of a TIFF structure, beyond twice its own length.
+_MAX_VALUES = 16 * 2**20
+_SMALL_TILE = 2**22  # pixels of a tile that is allowed in a picture of any size
+
+_WIDTH, _HEIGHT, _STRIPS, _SAMPLES = 256, 257, 273, 277
+_TILE_WIDTH, _TILE_HEIGHT, _TILES = 322, 323, 324
+_DIRECTORIES = frozenset({34665, 34853, 40965})  # EXIF, GPS, interoperability
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}
+_MARKS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
+
+# In the compressed data of a scan, FF 00 and the restart markers D0 to D7 are no markers.
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_START, _END, _SCAN, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
+_TEMPORARY = 0x01
+
+
+def check_costs(data: bytes, name: str) -> None:
+    """Refuse a file that would cost far more to read than its pixels do.
+
+    Args:
+        data: its content.
+        name: what messages call it.
+
+    Raises:
+        InvalidImage: it would.
+    """
+    if data[:2] == b"\xff\xd8":
+        _check_jpeg(data, name)
+    elif data[:4] == b"\x89PNG":
+        _check_png(data, name)
+    elif data[:4] in _MARKS:
+        _check_tiff(data, name)
+
+
+def check_exif(block: bytes, name: str) -> None:
+    """Refuse an EXIF block, or another one of TIFF's structure, whose values are far longer
+    together than it is.
+
+    Raises:
+        InvalidImage: it is such a block.
+    """
+    start = block.find(b"Exif\0\0") + 6 if block[:6] == b"Exif\0\0" else 0
+    _check_values(block[start:], name)
+
+
+class _Field(NamedTuple):
+    tag: int
+    values: int
+    length: int
+    number: int  # what stands in its place: the value, if it is one small number
+
+
+def _check_jpeg(data: bytes, name: str) -> None:
+    at, scans, segments = 2, 0, 0
+    exif: list[bytes] = []
+    while found := _MARKER.search(data, at):
+        marker, at = found[1][0], found.end()
+        if marker == _END:
+            break
+        if marker in (_START, _TEMPORARY):
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        segment = data[at + 2 : at + length]
+        scans += marker == _SCAN
+        segments += 1
+        if marker == _APP1 and segment.startswith(b"Exif\0\0"):
+            exif.append(segment[6:])
+        if marker == _APP2 and segment.startswith(b"MPF\0"):
+            _check_values(segment[4:], name)
+        at += max(length, 2)
+        if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
+            what = f"{_MAX_SCANS} scans" if scans > _MAX_SCANS else f"{_MAX_SEGMENTS} segments"
+            raise _refused(name, f"has over {what}")
+    _check_values(b"".join(exif), name)
+
+
+def _check_png(data: bytes, name: str) -> None:
+    at, chunks = 8, 0
+    while at + 8 <= len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks += 1
+        if chunks > _MAX_SEGMENTS + len(data) // 1024:
+            raise _refused(name, f"has over {_MAX_SEGMENTS} chunks")
+
+
+def _check_tiff(data: bytes, name: str) -> None:
+    _check_values(data, name)
+    numbers: dict[int, int] = {}
+    for field in _first_directory(data):
+        if field.tag in numbers:
+            raise _refused(name, f"has the field {field.tag} twice")
+        numbers[field.tag] = field.number
+        if field.tag in (_STRIPS, _TILES):
+            rows = numbers.get(_HEIGHT, 0)
+            possible = rows * 2**16 if field.tag == _TILES else rows * 16
+            if field.values > min(_MAX_STRIPS, max(possible, 1)):
+                raise _refused(name, f"has {field.values} strips or tiles")
+    pixels = numbers.get(_WIDTH, 0) * numbers.get(_HEIGHT, 0)
+    tile = numbers.get(_TILE_WIDTH, 0) * numbers.get(_TILE_HEIGHT, 0)
+    if tile > max(_SMALL_TILE, 4 * pixels):
+        raise _refused(name, f"has tiles of {tile} pixels")
+
+
+def _first_directory(block: bytes) -> Iterator[_Field]:
+    order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
+    yield from _directory(block, order, _pointer(block, order, 8 if big else 4, big), big)
+
+
+def _check_values(block: bytes, name: str) -> None:
+    """Add up what all the fields of a TIFF structure hold, directories below included."""
+    if block[:4] not in _MARKS or len(block) < 16:
+        return
+    order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
+    room = _MAX_VALUES + 2 * len(block)
+    waiting = [(_pointer(block, order, 8 if big else 4, big), 0)]
+    while waiting:
+        at, depth = waiting.pop()
+        for number, field in enumerate(_directory(block, order, at, big)):
+            room -= min(field.length, len(block))
+            if room < 0 or number >= _MAX_FIELDS:
+                raise _refused(name, "has fields that claim far more than the file holds")
+            if field.tag in _DIRECTORIES and depth < 2:
+                waiting.append((field.number, depth + 1))
+
+
+def _directory(block: bytes, order: str, at: int, big: bool) -> Iterator[_Field]:
+    entry = struct.Struct(f"{order}HHQ" if big else f"{order}HHI")
+    count_size, place_size = (8, 8) if big else (2, 4)
+    if at + count_size > len(block):
+        return
+    count = struct.unpack_from(f"{order}{'Q' if big else 'H'}", block, at)[0]
+    at += count_size
+    for _ in range(count):
+        place = at + entry.size
+        if place + place_size > len(block):
+            return
+        tag, kind, values = entry.unpack_from(block, at)
+        short = kind == 3 and values == 1
+        if short:
+            number = struct.unpack_from(f"{order}H", block, place)[0]
+        else:
+            number = _pointer(block, order, place, big)
+        yield _Field(tag, values, values * _SIZES.get(kind, 0), number)
+        at = place + place_size
+
+
+def _pointer(block: bytes, order: str, at: int, big: bool) -> int:
+    number: int = struct.unpack_from(f"{order}{'Q' if big else 'I'}", block, at)[0]
+    return number
+
+
+def _refused(name: str, why: str) -> InvalidImage:
+    return InvalidImage(
+        f"{name} {why}: it would cost far more to read than its pixels do; save it anew",
+        field=name,
+    )
