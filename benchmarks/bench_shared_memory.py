@@ -21,8 +21,9 @@ from torch import Tensor
 
 from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
-from ranksrgan.contracts.rpc import serve, wait_until_healthy
+from ranksrgan.contracts.rpc import Services, serve, wait_until_healthy
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 
 SHAPE = (8, 3, 296, 296)
 MOST_BEYOND, MOST_OF_BYTES = 3.0, 1 / 3
@@ -62,7 +63,9 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # two teams of threads would wait for each other's cores
     if arguments.serve:
-        return serve(arguments.serve, [ScoringServicer(Catalog())])
+        services = Services([ScoringServicer(Catalog())])
+        settings = ServerSettings(listen=arguments.serve)
+        return serve(settings, [ScoringServicer.full_name], lambda observers: services)
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/mean.sock"
         server = subprocess.Popen([sys.executable, __file__, "--serve", address])

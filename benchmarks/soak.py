@@ -34,9 +34,10 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.rpc import ServerLimits, open_channel, serve, wait_until_healthy
+from ranksrgan.contracts.rpc import Services, open_channel, serve, wait_until_healthy
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
@@ -109,7 +110,9 @@ def run_server(address: str, *, leak: bool) -> int:
     scorers = OneScorer(Leaking(ranker)) if leak else RankerCatalog({"ranker": ranker})
     upscalers = UpscalerCatalog({"model": generator})
     servicers = [ScoringServicer(scorers), SuperResolutionServicer(upscalers, upscale_picture)]
-    return serve(address, servicers, ServerLimits(queue=32))
+    settings = ServerSettings(listen=address, queue=32)
+    names = [servicer.full_name for servicer in servicers]
+    return serve(settings, names, lambda observers: Services(servicers))
 
 
 def make_cases() -> list[Case]:

@@ -8,9 +8,10 @@ import time
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.rpc import ServerLimits, serve
+from ranksrgan.contracts.rpc import Services, serve
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 
 
 class Counting:
@@ -37,4 +38,6 @@ class Catalog:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    raise SystemExit(serve(sys.argv[1], [ScoringServicer(Catalog())], ServerLimits(grace=60)))
+    settings = ServerSettings(listen=sys.argv[1], grace=60)
+    services = Services([ScoringServicer(Catalog())])
+    raise SystemExit(serve(settings, [ScoringServicer.full_name], lambda observers: services))

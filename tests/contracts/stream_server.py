@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
-from ranksrgan.contracts.rpc import serve
+from ranksrgan.contracts.rpc import Services, serve
+from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import UpscalerInfo
@@ -45,7 +46,8 @@ class Catalog:
 def main() -> int:
     streams = UpscaleStreams(enlargement_for)
     servicer = SuperResolutionServicer(Catalog(), upscale_picture, streams=streams)
-    return serve(sys.argv[1], [servicer])
+    settings = ServerSettings(listen=sys.argv[1])
+    return serve(settings, [servicer.full_name], lambda observers: Services([servicer]))
 
 
 if __name__ == "__main__":

@@ -350,11 +350,14 @@ def test_a_client_that_closes_leaves_nothing(scorer: RemoteScorer, seen: Seen) -
 _SERVER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from ranksrgan.contracts.rpc import serve
+from ranksrgan.contracts.rpc import Services, serve
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 from tests.contracts.conftest import Catalog
 from tests.contracts.test_shared_tensors import Mean
-sys.exit(serve(sys.argv[1], [ScoringServicer(Catalog(mean=Mean()))]))
+services = Services([ScoringServicer(Catalog(mean=Mean()))])
+settings = ServerSettings(listen=sys.argv[1])
+sys.exit(serve(settings, [ScoringServicer.full_name], lambda observers: services))
 """
 
 
