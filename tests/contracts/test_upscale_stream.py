@@ -538,4 +538,6 @@ def test_a_hundred_megapixels(served: Served, tmp_path: Path, suffix: str) -> No
         size = squares.upscale_file(tmp_path / "in.png", tmp_path / f"out{suffix}")
         peaks.append(served.peak())
     assert size == (10_000, 10_000)
-    assert peaks[1] - peaks[0] < 96 * 2**20
+    # The input's pixels and wider strips; the result is 300 MB as integers, and four times that as
+    # floating point.
+    assert peaks[1] - peaks[0] < 160e6
