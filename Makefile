@@ -18,8 +18,9 @@ METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
 demo: .venv/packages.ready
 	$(BIN)/ranksrgan demo -o demo --deploy deploy/local.sh
 
+# A process for each core, and one thread in each: teams of threads would wait for each other.
 test: .venv/dev.ready
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 lint: .venv/dev.ready
 	$(BIN)/ruff check .
