@@ -48,6 +48,7 @@ def test_codes_are_unique_and_statuses_exist() -> None:
         (errors.DeadlineExceeded, TimeoutError),
         (errors.DiskFull, OSError),
         (errors.Unauthenticated, PermissionError),
+        (errors.Forbidden, PermissionError),
     ],
 )
 def test_each_is_what_a_python_caller_expects(
@@ -74,6 +75,7 @@ def test_status_carries_reason_field_and_text(code: str) -> None:
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.LimitExceeded),
         (grpc.StatusCode.UNKNOWN, errors.InternalError),
         (grpc.StatusCode.UNAUTHENTICATED, errors.Unauthenticated),
+        (grpc.StatusCode.PERMISSION_DENIED, errors.Forbidden),
         (grpc.StatusCode.DATA_LOSS, errors.InternalError),
     ],
 )

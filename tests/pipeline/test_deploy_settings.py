@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ranksrgan.contracts.serving import settings
 from tests.pipeline.test_deploy_files import DEPLOY, SERVICES, container, documents, named
-
-settings = pytest.importorskip("ranksrgan.contracts.serving.settings")
 
 
 def check(package: str, variables: Mapping[str, str]) -> None:

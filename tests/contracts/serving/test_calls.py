@@ -27,12 +27,14 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
 from ranksrgan.contracts.serving.calls import _code
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials
+from ranksrgan.contracts.serving.inference_protocol import InferenceServicer
 from ranksrgan.contracts.serving.readiness import READY
 from ranksrgan.contracts.serving.request_log import JsonFormatter, TextFormatter
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ClientLimits, ServerSettings, TlsSettings
 from ranksrgan.contracts.serving.tokens import hash_token
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.v1.inference import open_inference_pb2, open_inference_pb2_grpc
 from tests.contracts.authority import Authority
 from tests.contracts.conftest import Broken, Catalog, Contrast, Slow, in_background
 
@@ -134,6 +136,30 @@ def test_a_token_is_needed_for_all_but_health(
     flat = torch.zeros(3, 4, 4)
     scores = list(scorer.score_many([IMAGES[0], flat, IMAGES[1]]))
     assert [isinstance(score, float) for score in scores] == [True, False, True]
+
+
+def test_what_is_for_operators_is_for_administrators(
+    tokens: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = ServerSettings(listen="127.0.0.1:0", tokens=tokens, administrators=("alice",))
+    inference = InferenceServicer(Catalog(contrast=Contrast()), max_pixels=64, managed=None)
+    server = rpc.start_server(settings, [inference])
+    request.addfinalizer(server.stop)
+
+    def asked_by(token: str) -> tuple[grpc.StatusCode, str]:
+        with open_channel(server.address, ClientCredentials(token=token)) as channel:
+            stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+            assert stub.ServerLive(open_inference_pb2.ServerLiveRequest(), timeout=20).live
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.RepositoryIndex(open_inference_pb2.RepositoryIndexRequest(), timeout=20)
+        return refused.value.code(), refused.value.details()
+
+    code, text = asked_by("b")
+    assert code == grpc.StatusCode.PERMISSION_DENIED
+    assert "for those who administer the server" in text
+    code, text = asked_by("a")
+    assert code == grpc.StatusCode.UNIMPLEMENTED  # allowed; but there is no repository
+    assert "nobody manage its models" in text
 
 
 def test_a_large_request_without_a_token_is_refused_before_it_is_read(
