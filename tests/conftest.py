@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,16 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     alpha, beta = torch.rand(2, 1, channels, 1, 1, generator=generator)
     torch.save({"alpha": alpha, "beta": beta}, folder / get_asset("dists").file)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command that is run within the tests sets up logging for its process, which is ours."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

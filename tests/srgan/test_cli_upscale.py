@@ -333,7 +333,7 @@ def test_every_format_can_be_asked_for(upscale: Upscale, photo: Path, tmp_path: 
         ["--tile", "x"],
         ["--memory", "-1"],
         ["--memory", "2TB"],
-        ["--precision", "float16"],
+        ["--precision", "int8"],
         ["--back-projection", "-1"],
         ["--out-scale", "0"],
         ["--out-scale", "1/3"],

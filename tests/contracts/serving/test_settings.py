@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.settings import (
     ClientLimits,
     ImageServerSettings,
@@ -172,7 +173,9 @@ def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
     assert caught.value.field == "rankers.b"
     with pytest.raises(InvalidConfig, match=r"models\.x: there is no file x"):
         require_weights({"x": Path("x")}, "models")
-    settings = ModelServerSettings(listen="unix:s", model_repository=tmp_path / "none")
+    settings = ModelServerSettings(
+        listen="unix:s", model_repository=RepositorySettings(root=tmp_path / "none")
+    )
     with pytest.raises(InvalidConfig, match=r"model_repository: .*none is no folder"):
         settings.check()
     with pytest.raises(InvalidInput, match="no folder to keep data in"):
