@@ -2,7 +2,8 @@
 
 The server, its clients and the one who asks for its health are processes of their own on this
 machine; clients share its cores with the server, as they would not elsewhere. What is compared is
-measured in turns.
+measured in turns. Throughput is that of the project's client, which has tensors in shared memory;
+overload comes as raw requests.
 
     python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2]
 """
@@ -29,6 +30,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, codec, open_scorer, rpc
+from ranksrgan.contracts.client import connect_scorer, connect_upscaler
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
@@ -159,14 +161,30 @@ def be_client(address: str, tasks: Any, answers: Any) -> None:
 
 
 def saturate(channel: grpc.Channel, case: Case, calls: int, seconds: float) -> float:
-    """Keep ``calls`` under way; images per second."""
-    request, done, method = case.request(), [0] * calls, case.method(channel)
-    method(request, timeout=120)
+    """Keep ``calls`` raw requests under way; images per second."""
+    request, method = case.request(), case.method(channel)
+    return _rate(lambda: method(request, timeout=120), case, calls, seconds)
+
+
+def use(channel: grpc.Channel, address: str, case: Case, calls: int, seconds: float) -> float:
+    """Keep ``calls`` of the project's own client under way; images per second."""
+    batch = case.batch()
+    call: Callable[[torch.Tensor], torch.Tensor] = (
+        connect_upscaler(address, "model", timeout=120).upscale
+        if case.name == "upscale"
+        else connect_scorer(address, case.name, timeout=120).score
+    )
+    return _rate(lambda: call(batch), case, calls, seconds)
+
+
+def _rate(call: Callable[[], object], case: Case, calls: int, seconds: float) -> float:
+    done = [0] * calls
+    call()
     began = time.monotonic()
 
     def one(place: int) -> None:
         while time.monotonic() < began + seconds:
-            method(request, timeout=120)
+            call()
             done[place] += 1
 
     threads = [threading.Thread(target=one, args=(place,)) for place in range(calls)]
@@ -258,7 +276,11 @@ class Bench:
         client = self._spawn.Process(
             target=be_client, args=(self._address, self._tasks, self._answers)
         )
+        # As deploy/ starts servers: threads that wait for each other do not spin on the cores that
+        # gRPC and the client need.
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         self._server.start()
+        del os.environ["OMP_WAIT_POLICY"]
         client.start()
         try:
             if not rpc.wait_until_healthy(self._address):
@@ -287,7 +309,7 @@ class Bench:
                     work()
                     count += case.shape[0]
                 here.append(count / (time.monotonic() - began))
-                there.append(self._client(saturate, case, _CALLS, self._seconds))
+                there.append(self._client(use, self._address, case, _CALLS, self._seconds))
             # Each pair is measured within seconds, so that what else the machine does hits both.
             ratio = statistics.median(b / a for a, b in zip(here, there, strict=True))
             print(
