@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
 from bench_upscale import convolution_flops
 from torch import Tensor, nn
 
-from ranksrgan.contracts.device import choose_device
+from ranksrgan.contracts.device import choose_device, tf32
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
@@ -74,8 +73,8 @@ def _upscale(
     plain = make().eval().to(device)
     state = plain.state_dict()
     ways: dict[str, Callable[[], Tensor]] = {
-        "eager float32": lambda: _eager(plain, image, "tf32"),
-        "eager float32, exact": lambda: _eager(plain, image, "ieee"),
+        "eager float32": lambda: _eager(plain, image, allow_tf32=True),
+        "eager float32, exact": lambda: _eager(plain, image, allow_tf32=False),
     }
     for precision in ("float32", "bfloat16", "float16"):
         network = make()
@@ -96,23 +95,10 @@ def _upscale(
         )
 
 
-def _eager(network: nn.Module, image: Tensor, precision: str) -> Tensor:
-    with torch.no_grad(), _float32(precision):
+def _eager(network: nn.Module, image: Tensor, *, allow_tf32: bool) -> Tensor:
+    with torch.no_grad(), tf32(allow_tf32, image.device):
         enlarged: Tensor = network(image)
     return enlarged.clamp_(0, 1)
-
-
-class _float32(AbstractContextManager[None]):
-    """Float32 convolutions in TF32 or in IEEE arithmetic."""
-
-    def __init__(self, precision: str) -> None:
-        self._precision = precision
-
-    def __enter__(self) -> None:
-        torch.backends.cudnn.conv.fp32_precision = self._precision  # type: ignore[attr-defined]
-
-    def __exit__(self, *failure: object) -> None:
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def _train(given: argparse.Namespace, device: torch.device, rate: float) -> None:
@@ -127,14 +113,14 @@ def _train(given: argparse.Namespace, device: torch.device, rate: float) -> None
         flops = _step_flops(config)
         batch = _batch(config)
         ways: dict[str, Callable[[], object]] = {}
-        for way, bfloat16, compiled, precision in (
-            ("eager float32", False, False, "tf32"),
-            ("eager float32, exact", False, False, "ieee"),
-            ("ours, bfloat16", True, False, "ieee"),
-            ("ours, bfloat16, compiled", True, True, "ieee"),
+        for way, bfloat16, compiled, allow_tf32 in (
+            ("eager float32", False, False, True),
+            ("eager float32, exact", False, False, False),
+            ("ours, bfloat16", True, False, False),
+            ("ours, bfloat16, compiled", True, True, False),
         ):
             step = _step(config, device, bfloat16=bfloat16, compiled=compiled)
-            ways[way] = _steps(step, batch, given.steps, precision)
+            ways[way] = _steps(step, batch, given.steps, allow_tf32, device)
         size = f"batch {config.data.batch}, crop {config.data.crop}"
         print(f"training {recipe}, {size}: {flops / 1e12:.2f} TFLOP a step")
         times, peaks = _in_turns(ways, given.rounds, device)
@@ -154,9 +140,11 @@ def _step(config: TrainConfig, device: torch.device, *, bfloat16: bool, compiled
     return Step(training, Objective(config, [], None), Processes(0, 1, device), bfloat16)
 
 
-def _steps(step: Step, batch: Batch, count: int, precision: str) -> Callable[[], object]:
+def _steps(
+    step: Step, batch: Batch, count: int, allow_tf32: bool, device: torch.device
+) -> Callable[[], object]:
     def run() -> None:
-        with _float32(precision):
+        with tf32(allow_tf32, device):
             for _ in range(count):
                 step(batch)
 

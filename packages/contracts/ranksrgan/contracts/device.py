@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import nn
@@ -12,7 +12,10 @@ from torch import nn
 from ranksrgan.contracts.errors import InvalidConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
 Network = TypeVar("Network", bound=nn.Module)
+Name = TypeVar("Name", bound=str)
 
 
 def choose_device(name: str | torch.device, *, field: str = "device") -> torch.device:
@@ -43,12 +46,12 @@ def choose_device(name: str | torch.device, *, field: str = "device") -> torch.d
     return device
 
 
-def find_precision(text: str, *, field: str = "precision") -> Precision:
-    """The precision of that name; raises InvalidConfig if there is none."""
-    for precision in get_args(Precision):
+def find_precision(text: str, known: Sequence[Name]) -> Name:
+    """The precision of that name among those that are known; raises InvalidConfig if it is none."""
+    for precision in known:
         if text == precision:
-            return cast(Precision, precision)
-    raise InvalidConfig(f"{field}={text} is none of {', '.join(get_args(Precision))}", field=field)
+            return precision
+    raise InvalidConfig(f"precision={text} is none of {', '.join(known)}", field="precision")
 
 
 def computes_in_bfloat16(precision: Precision, device: torch.device) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import (
+    PRECISIONS,
     Precision,
     choose_device,
     computes_in_bfloat16,
@@ -316,7 +317,7 @@ def ranker_of(weights: Weights, options: Mapping[str, str]) -> Ranker:
         head=options.get("head"),
         higher_is_better=None if direction is None else direction == "true",
         batch_statistics=statistics == "batch",
-        precision=find_precision(options.get("precision", "float32")),
+        precision=find_precision(options.get("precision", "float32"), PRECISIONS),
     )
 
 

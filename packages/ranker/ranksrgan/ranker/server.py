@@ -8,7 +8,6 @@ ROOT/operations/      trainings, running and done
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,7 +16,7 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
-from ranksrgan.contracts.serving.loaded_models import open_models
+from ranksrgan.contracts.serving.loaded_models import open_models, open_named
 from ranksrgan.contracts.serving.models import model_service_names, model_servicers
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
@@ -62,11 +61,7 @@ def serve(settings: RankerServerSettings) -> int:
     with ExitStack() as serving:
 
         def load(observers: Observers) -> list[rpc.Servicer]:
-            rankers = {}
-            for name, spec in settings.rankers.items():
-                began = time.monotonic()
-                rankers[name] = _open(str(spec))
-                observers.loaded(name, time.monotonic() - began)
+            rankers = open_named(settings.rankers, _open, observers)
             loaded = open_models(repository, ranker_of, Ranker.named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))

@@ -10,7 +10,6 @@ ROOT/operations/        trainings, running and done
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -22,7 +21,7 @@ from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
 )
-from ranksrgan.contracts.serving.loaded_models import open_models
+from ranksrgan.contracts.serving.loaded_models import open_models, open_named
 from ranksrgan.contracts.serving.models import model_service_names, model_servicers
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
@@ -56,11 +55,7 @@ def serve(settings: SrganServerSettings) -> int:
     with ExitStack() as serving:
 
         def load(observers: Observers) -> list[rpc.Servicer]:
-            models = {}
-            for name, path in settings.models.items():
-                began = time.monotonic()
-                models[name] = open_generator(str(path), {})
-                observers.loaded(name, time.monotonic() - began)
+            models = open_named(settings.models, lambda path: open_generator(path, {}), observers)
             loaded = open_models(repository, upscaler_of, GeneratorUpscaler.named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))

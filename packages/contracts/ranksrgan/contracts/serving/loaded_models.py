@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from ranksrgan.contracts.checkpoint import Weights
@@ -339,6 +340,24 @@ class LoadedModels(Generic[M]):
     def _status(self, name: str) -> ModelStatus:
         versions = tuple(one.status for one in self._versions.get(name, {}).values())
         return ModelStatus(name, versions, self._reasons.get(name, ""))
+
+
+def open_named(
+    specs: Mapping[str, Path], open_model: Callable[[str], M], observers: Observers
+) -> dict[str, M]:
+    """Open models that an operator names one by one, and tell of each.
+
+    Args:
+        specs: by name, as ``open_model`` takes them.
+        open_model: what it raises is raised.
+        observers: are told what was loaded.
+    """
+    models = {}
+    for name, spec in specs.items():
+        began = time.monotonic()
+        models[name] = open_model(str(spec))
+        observers.loaded(name, time.monotonic() - began)
+    return models
 
 
 def open_models(

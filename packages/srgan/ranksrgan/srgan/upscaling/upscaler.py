@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
-from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, place
+from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, find_precision, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.upscaler import UpscalerInfo
@@ -264,7 +264,7 @@ def upscaler_of(
         device=options.get("device", "cpu"),
         memory=parse_memory(options["memory"]) if "memory" in options else None,
         tile=_whole_number(options, "tile"),
-        precision=_precision(options.get("precision", "float32")),
+        precision=find_precision(options.get("precision", "float32"), PRECISIONS),
     )
 
 
@@ -281,13 +281,6 @@ def parse_memory(text: str) -> int:
             f"memory={text} is no size; 2GiB, 512MiB or 512 (MiB) would be", field="memory"
         )
     return size
-
-
-def _precision(text: str) -> UpscalePrecision:
-    for precision in PRECISIONS:
-        if text == precision:
-            return precision
-    raise InvalidInput(f"precision={text} is none of {', '.join(PRECISIONS)}", field="precision")
 
 
 class _Attempt(NamedTuple):
