@@ -1,0 +1,1 @@
+"""The paper's claims, measured with this code: ``ranksrgan reproduce``."""
