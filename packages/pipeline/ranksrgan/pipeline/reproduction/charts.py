@@ -59,6 +59,11 @@ class Line:
     mean: tuple[float, ...]
     spread: tuple[float, ...]
 
+    def read(self, place: int, digits: int) -> str:
+        """The value at a step as it is read out, with its spread if there are several seeds."""
+        spread = f" ± {self.spread[place]:.{digits}f}" if self.seeds > 1 else ""
+        return minus(f"{self.mean[place]:.{digits}f}") + spread
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -152,15 +157,11 @@ def line_chart(
         path = "M" + "L".join(f"{across:.1f} {down:.1f}" for across, down in places)
         marks = [_tag("path", d=path, class_="line")]
         radius = 2.8 if len(places) <= MOST_DOTS else 1.4
-        for (across, down), step, value, spread in zip(
-            places, line.steps, line.mean, line.spread, strict=True
-        ):
-            read = minus(f"{value:.{digits}f}") + (
-                f" ± {spread:.{digits}f}" if line.seeds > 1 else ""
-            )
+        for place, (step, (across, down)) in enumerate(zip(line.steps, places, strict=True)):
+            read = line.read(place, digits)
             title = _tag("title", f"{line.label}, step {step:,.0f}: {read}")
             dot = {"cx": f"{across:.1f}", "cy": f"{down:.1f}", "r": f"{radius}"}
-            marks.append(_tag("circle", title, **dot, data_step=f"{step:g}", data_read=read))
+            marks.append(_tag("circle", title, **dot, data_step=f"{step:.15g}", data_read=read))
         drawn.append(_tag("g", *marks, class_=_kind(line, colours), data_line=line.label))
     drawn.append(
         _tag("path", d=f"M0 {TOP}V{HEIGHT - BOTTOM}", class_="cursor", visibility="hidden")

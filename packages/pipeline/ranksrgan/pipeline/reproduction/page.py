@@ -102,10 +102,11 @@ def mean_over_seeds(curves: Sequence[Curve]) -> dict[str, list[Line]]:
     methods: dict[str, dict[str, list[Curve]]] = {}
     for curve in curves:
         methods.setdefault(curve.metric, {}).setdefault(curve.method, []).append(curve)
-    return {
+    charts = {
         metric: [line for name, seeds in found.items() if (line := _line(name, seeds)).steps]
         for metric, found in methods.items()
     }
+    return {metric: lines for metric, lines in charts.items() if lines}
 
 
 def _line(method: str, seeds: Sequence[Curve]) -> Line:
@@ -164,8 +165,7 @@ def _curves_chart(
             line.label,
             line.label + (" (control)" if line.control else ""),
             swatch(methods.get(line.label, 0), line.control),
-            minus(f"{line.mean[-1]:.{digits}f}")
-            + (f" ± {line.spread[-1]:.{digits}f}" if line.seeds > 1 else ""),
+            line.read(-1, digits),
         )
         for line in lines
     )
