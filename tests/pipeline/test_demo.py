@@ -59,8 +59,11 @@ def test_the_end_of_a_run(
     assert "cat.png upscaled over gRPC" in text
     assert text.count("equal") == 3
     page = (config.output / "report.html").read_text()
-    assert page.count("<figure>") == len(outcome.models) + 1  # and HR
-    assert page.count("data:image/png;base64,") == len(outcome.models) + 1 + 4
+    assert page.count('<figure class="tile">') == len(outcome.models) + 1  # and the ground truth
+    assert page.count('src="data:image/png;base64,') == len(outcome.models) + 1
+    assert page.count('<svg class="chart lines"') == 4
+    assert 'data-line="SRGAN continued"' in page
+    assert f"{answer}:" in page
     for name in (CONTROL, RANKSRGAN):
         picture = read_image(config.output / "held-out" / demo.slug(name) / "cat.png")
         assert (picture.height, picture.width) == (200, 200)

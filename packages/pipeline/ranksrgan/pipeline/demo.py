@@ -12,6 +12,7 @@ from torch import Tensor
 from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.client import RemoteUpscaler
 from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import InternalError
 from ranksrgan.contracts.images import (
     Picture,
@@ -23,25 +24,45 @@ from ranksrgan.contracts.images import (
     write_image,
 )
 from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.pipeline.crops import crop_picture, sharpest_box
 from ranksrgan.pipeline.photographs import export_photographs
-from ranksrgan.pipeline.report import (
+from ranksrgan.pipeline.reproduction.findings import (
+    Cell,
+    Column,
     Crop,
     Curve,
-    Report,
-    crop_picture,
-    read_series,
-    sharpest_box,
-    write_report,
+    Findings,
+    ImageRow,
+    Row,
+    Table,
+    Verdict,
 )
+from ranksrgan.pipeline.reproduction.page import write_page
 from ranksrgan.pipeline.services import local_services
-from ranksrgan.pipeline.stages import CONTROL, RANKSRGAN, SRRESNET, Outcome, run
+from ranksrgan.pipeline.stages import BICUBIC, CONTROL, RANKSRGAN, SRRESNET, Outcome, run
 from ranksrgan.rankdata.degradation import read_source
 from ranksrgan.srgan.upscaling.picture import upscale_picture
 
 REPORT_FILE = "report.html"
 MODEL = "ranksrgan"
-CROP = 96
-COLUMNS = ("method", "PSNR-Y (dB)", "SSIM-Y", "NIQE", "Ranker")
+CROP = 160
+HELD_OUT = "held out"
+GROUND_TRUTH = "ground truth"
+
+#: The columns of the table, by the names of the scores.
+FIGURES = {
+    "psnr": Column("PSNR-Y", True, 2, "dB"),
+    "ssim": Column("SSIM-Y", True, 4),
+    "niqe": Column("NIQE", False, 3),
+    "ranker": Column("Ranker", False, 3),
+}
+COLUMNS = (
+    "method",
+    *(
+        f"{column.name} ({column.unit})" if column.unit else column.name
+        for column in FIGURES.values()
+    ),
+)
 
 
 def demo_config(output: Path, seed: int, overrides: tuple[str, ...] = ()) -> PipelineConfig:
@@ -67,16 +88,7 @@ def run_demo(config: PipelineConfig, deploy: Path | None, say: Callable[[str], N
     outcome = run(config)
     for line in summarise(outcome):
         say(line)
-    report = Report(
-        title="RankSRGAN on photographs",
-        verdict=(verdict(outcome), bool(outcome.better_than_control)),
-        columns=COLUMNS,
-        rows=[table_row(outcome, name) for name in outcome.scores],
-        notes=[ranker_line(outcome), *NOTES],
-        crops=side_by_side(outcome, config.held_out),
-        plots=plots(config.output),
-    )
-    write_report(config.output / REPORT_FILE, report)
+    write_page(make_findings(outcome, config), config.output / REPORT_FILE)
     say(f"The page: {config.output / REPORT_FILE}")
     if deploy is None:
         say("The services were left out (--deploy deploy/local.sh tries them).")
@@ -126,8 +138,8 @@ def verdict(outcome: Outcome) -> str:
 def table_row(outcome: Outcome, method: str) -> tuple[str, ...]:
     """Mean scores of a method, in the order of `COLUMNS`."""
     scores = outcome.scores[method]
-    digits = {"psnr": 2, "ssim": 4, "niqe": 3, "ranker": 3}
-    return (method, *(_number(scores.mean(name), places) for name, places in digits.items()))
+    figures = (_number(scores.mean(key), column.digits) for key, column in FIGURES.items())
+    return (method, *figures)
 
 
 def format_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -142,53 +154,81 @@ def format_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[
     ]
 
 
-def side_by_side(outcome: Outcome, held_out: Path) -> dict[str, list[Crop]]:
-    """The same crop of every method and of HR, for each held-out photograph; also as PNG files."""
-    rows: dict[str, list[Crop]] = {}
+def make_findings(outcome: Outcome, config: PipelineConfig) -> Findings:
+    """What the page shows. The held-out photographs, upscaled, are written beside it."""
+    answer = outcome.better_than_control
+    rows = [
+        Row("", name, tuple(Cell(scores.mean(key)) for key in FIGURES), reference=name == BICUBIC)
+        for name, scores in outcome.scores.items()
+    ]
+    return Findings(
+        name="demo",
+        title="RankSRGAN on photographs",
+        claim="RankSRGAN's NIQE is below that of SRGAN trained as long without the Ranker.",
+        scale="demo",
+        seeds=(config.seed,),
+        verdicts=(
+            Verdict(
+                verdict(outcome),
+                "undecided" if answer is None else "held" if answer else "not held",
+            ),
+        ),
+        table=Table(tuple(FIGURES.values()), tuple(rows)),
+        notes=(ranker_line(outcome), *NOTES),
+        curves=tuple(curves(config.output, config.seed)),
+        crops=tuple(side_by_side(outcome, config.held_out)),
+        images=tuple(
+            ImageRow(HELD_OUT, image.image, name, None, _figures(image.scores))
+            for name, scores in outcome.scores.items()
+            for image in scores.images
+        ),
+    )
+
+
+def side_by_side(outcome: Outcome, held_out: Path) -> list[Crop]:
+    """The same crop of every method and of HR, for each held-out photograph; also the whole."""
+    found = []
     upscalers = {name: open_upscaler(spec) for name, spec in outcome.models.items()}
     for index, path in enumerate(list_images(held_out)):
         source = read_source(path, outcome.scale)
         hr = _picture(source.hr / 255)
-        box = sharpest_box(hr, CROP)
-        row = []
+        reference = open_scorer(f"niqe?border={outcome.scale}").score(source.hr).item()
+        pictures: list[tuple[str, Picture, Mapping[str, float | None]]] = []
         for name, upscaler in upscalers.items():
             picture = _picture(upscaler.upscale(source.lr))
             write_image(outcome.folder / "held-out" / slug(name) / f"{source.name}.png", picture)
-            niqe = outcome.scores[name].images[index].scores["niqe"]
-            caption = f"NIQE {_number(niqe, 2)}"
-            row.append(Crop(name, caption, crop_picture(picture, box, CROP)))
-        reference = open_scorer(f"niqe?border={outcome.scale}").score(source.hr).item()
-        row.append(Crop("HR", f"NIQE {reference:.2f}", crop_picture(hr, box, CROP)))
-        rows[source.name] = row
-    return rows
+            pictures.append((name, picture, outcome.scores[name].images[index].scores))
+        pictures.append((GROUND_TRUTH, hr, {"niqe": reference}))
+        side = min(CROP, hr.height, hr.width)
+        box = sharpest_box(hr, side)
+        for name, picture, scores in pictures:
+            place = f"crops/{slug(name)}/{source.name}.png"
+            write_image(outcome.folder / place, crop_picture(picture, box, side))
+            found.append(Crop(HELD_OUT, source.name, name, None, place, _figures(scores)))
+    return found
 
 
-def plots(folder: Path) -> Mapping[str, list[Curve]]:
-    """The curves that tell how it went, by title."""
-    runs = {SRRESNET: "1-srresnet", RANKSRGAN: "5-ranksrgan", CONTROL: "6-control"}
-    validations = {
-        name: folder / place / "validation.csv"
-        for name, place in runs.items()
-        if (folder / place).is_dir()
-    }
-    further = {name: path for name, path in validations.items() if name != SRRESNET}
-    return {
-        "SRResNet: PSNR-Y of held-out photographs (dB)": [
-            read_series(validations[SRRESNET], "psnr", SRRESNET)
-        ],
-        "Ranker: SROCC on its validation photographs": [
-            read_series(folder / "4-ranker" / "validation.csv", "srocc", "over all crops"),
-            read_series(
-                folder / "4-ranker" / "validation.csv", "srocc_per_content", "within a crop"
-            ),
-        ],
-        "NIQE of held-out photographs": [
-            read_series(path, "niqe", name) for name, path in further.items()
-        ],
-        "PSNR-Y of held-out photographs (dB)": [
-            read_series(path, "psnr", name) for name, path in further.items()
-        ],
-    }
+def curves(folder: Path, seed: int) -> list[Curve]:
+    """How it went; curves of one metric make one chart."""
+
+    def read(stage: str, column: str, metric: str, method: str, better: bool) -> list[Curve]:
+        rows = [row for row in read_curve(folder / stage / "validation.csv") if row[column]]
+        steps = tuple(float(row["step"]) for row in rows)
+        values = tuple(float(row[column]) for row in rows)
+        return (
+            [Curve(metric, method, seed, method == CONTROL, steps, values, better)] if rows else []
+        )
+
+    of_ranker, of_srresnet = "SROCC of the Ranker's validation", "PSNR-Y of SRResNet"
+    return [
+        *read("5-ranksrgan", "niqe", "NIQE", RANKSRGAN, False),
+        *read("6-control", "niqe", "NIQE", CONTROL, False),
+        *read("5-ranksrgan", "psnr", "PSNR-Y", RANKSRGAN, True),
+        *read("6-control", "psnr", "PSNR-Y", CONTROL, True),
+        *read("1-srresnet", "psnr", of_srresnet, SRRESNET, True),
+        *read("4-ranker", "srocc", of_ranker, "over all crops", True),
+        *read("4-ranker", "srocc_per_content", of_ranker, "within a crop", True),
+    ]
 
 
 def check_services(
@@ -231,6 +271,11 @@ def check_services(
 def slug(method: str) -> str:
     """A method's name as a folder's."""
     return method.lower().replace(" ", "-")
+
+
+def _figures(scores: Mapping[str, float | None]) -> dict[str, float | None]:
+    """An image's scores by the names of the columns."""
+    return {column.name: scores[key] for key, column in FIGURES.items() if key in scores}
 
 
 def _picture(image: Tensor) -> Picture:

@@ -73,11 +73,14 @@ class Row:
         group: rows of one group stand together under its name ("Set14"); empty: no groups.
         method: such as "RankSRGAN" or "ground truth".
         cells: one for each column of the table.
+        reference: stands there to be compared with and competes with nobody, as ground truth does;
+            it is never the best.
     """
 
     group: str
     method: str
     cells: tuple[Cell, ...]
+    reference: bool = False
 
 
 @dataclass(frozen=True)
