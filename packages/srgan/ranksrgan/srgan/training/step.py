@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -84,10 +85,10 @@ class Step:
         self._discriminator: nn.Module | None = None
         if training.discriminator is not None:
             self._discriminator = here.share(training.discriminator)
-        self._recording: Recording[_Numbers] | None = None
+        self._do: Callable[[Batch], _Numbers] = self._work
         obstacle = unrecordable(training, objective, here)
         if obstacle is None:
-            self._recording = Recording(self._work, here.device)
+            self._do = Recording(self._work, here.device)
         elif here.device.type == "cuda":
             log.info("steps are not recorded as a CUDA graph: %s", obstacle)
         #: Losses of the last call, as far as it came.
@@ -107,9 +108,7 @@ class Step:
         """
         self.losses = {}
         self._set_rates()
-        numbers = (
-            self._work(batch) if self._recording is None else self._repeat(self._recording, batch)
-        )
+        numbers = self._do(batch)
         if self._training.average is not None:
             self._training.average.n_averaged += 1
         self._read(numbers)
@@ -127,19 +126,6 @@ class Step:
                     group["lr"].fill_(rate)
                 else:
                     group["lr"] = rate
-
-    def _repeat(self, recorded: Recording[_Numbers], batch: Batch) -> _Numbers:
-        """The step's work, recorded if it can be."""
-        cancellation.check()
-        try:
-            return recorded(batch)
-        except RuntimeError as error:
-            log.warning(
-                "steps are launched one by one from here on: no CUDA graph could be recorded (%s)",
-                error,
-            )
-            self._recording = None
-            return self._work(batch)
 
     def _work(self, batch: Batch) -> _Numbers:
         """All that a step does on the device."""
