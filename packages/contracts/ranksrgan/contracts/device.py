@@ -100,7 +100,8 @@ def recording() -> bool:
 
     What would read a value from the GPU has to do without it then.
     """
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return bool(in_use) and torch.cuda.is_current_stream_capturing()
 
 
 def place(network: Network, device: torch.device) -> Network:

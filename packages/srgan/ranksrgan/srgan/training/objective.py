@@ -124,7 +124,9 @@ class Objective:
             return "losses.scorers may do other work for other images"
         if self.rank is not None and self.rank.jitter:
             return "losses.rank.jitter draws other windows for each step"
-        asked = [] if self.rank is None else [(r.info.name, r) for r, _ in self.rank.rankers]
+        asked: list[tuple[str, object]] = []
+        if self.rank is not None:
+            asked += [(ranker.info.name, ranker) for ranker, _ in self.rank.rankers]
         if self.features is not None:
             asked.append((self.features.name, self.features))
         for name, network in asked:

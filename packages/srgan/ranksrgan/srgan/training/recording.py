@@ -41,7 +41,7 @@ class Recording(Generic[Result]):
     def __init__(self, work: Callable[[Batch], Result], device: torch.device) -> None:
         self._work = work
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._calls = 0
         self._recorded: tuple[torch.cuda.CUDAGraph, Batch, Result] | None = None
 
