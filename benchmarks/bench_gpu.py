@@ -5,7 +5,8 @@ Both against eager float32.
 Every line has its rate as a share of this GPU's own bfloat16 matrix rate, measured first: two
 operations for each product of a convolution's weights, three times that for a training step's
 forward and backward pass. "Eager float32" is PyTorch's own way, with TF32 convolutions (the network
-as it stands, NCHW, for enlarging; our step for training); "exact" is the same without TF32. All
+as it stands, NCHW, for enlarging; our step, launched kernel by kernel, for training); "exact" is
+the same without TF32. A recorded step is one CUDA graph (``run.graph``, the default). All
 alternatives take turns in one process.
 """
 
@@ -113,13 +114,14 @@ def _train(given: argparse.Namespace, device: torch.device, rate: float) -> None
         flops = _step_flops(config)
         batch = _batch(config)
         ways: dict[str, Callable[[], object]] = {}
-        for way, bfloat16, compiled, allow_tf32 in (
-            ("eager float32", False, False, True),
-            ("eager float32, exact", False, False, False),
-            ("ours, bfloat16", True, False, False),
-            ("ours, bfloat16, compiled", True, True, False),
+        for way, run, bfloat16, allow_tf32 in (
+            ("eager float32", {"graph": False}, False, True),
+            ("eager float32, exact", {"graph": False}, False, False),
+            ("ours, bfloat16, eager", {"graph": False}, True, False),
+            ("ours, bfloat16, compiled", {"compile": True}, True, False),
+            ("ours, bfloat16, recorded", {"graph": True}, True, False),
         ):
-            step = _step(config, device, bfloat16=bfloat16, compiled=compiled)
+            step = _step(config, device, run, bfloat16=bfloat16)
             ways[way] = _steps(step, batch, given.steps, allow_tf32, device)
         size = f"batch {config.data.batch}, crop {config.data.crop}"
         print(f"training {recipe}, {size}: {flops / 1e12:.2f} TFLOP a step")
@@ -133,9 +135,10 @@ def _train(given: argparse.Namespace, device: torch.device, rate: float) -> None
             )
 
 
-def _step(config: TrainConfig, device: torch.device, *, bfloat16: bool, compiled: bool) -> Step:
-    run = config.run.model_copy(update={"compile": compiled})
-    config = config.model_copy(update={"run": run})
+def _step(
+    config: TrainConfig, device: torch.device, run: dict[str, bool], *, bfloat16: bool
+) -> Step:
+    config = config.model_copy(update={"run": config.run.model_copy(update=run)})
     training = Training.start(config, device)
     return Step(training, Objective(config, [], None), Processes(0, 1, device), bfloat16)
 

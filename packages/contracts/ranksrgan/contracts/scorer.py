@@ -78,6 +78,20 @@ class DifferentiableScorer(Scorer, Protocol):
 
 
 @runtime_checkable
+class Recordable(Protocol):
+    """What may be a part of a CUDA graph: a scorer, or another network that a training asks.
+
+    Attributes:
+        recordable: its work on a GPU is the same for all images of one shape. Nothing in it depends
+            on their values, on earlier calls or on chance, and while `device.recording` says so it
+            reads nothing from the GPU; a check that would is left out.
+    """
+
+    @property
+    def recordable(self) -> bool: ...
+
+
+@runtime_checkable
 class FeatureExtractor(Protocol):
     """A scorer that shows the features behind its score. Local and remote ones are equal."""
 

@@ -19,6 +19,7 @@ from ranksrgan.contracts.device import (
     find_precision,
     mixed,
     place,
+    recording,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, NotSupported
 from ranksrgan.contracts.images import as_float
@@ -118,6 +119,11 @@ class Ranker:
         """On a CPU a batch of another size has other last bits; on a GPU it is worth them."""
         alone = self._batch_statistics or self._device.type == "cpu"
         return Joining("never" if alone else "nearly", self._device)
+
+    @property
+    def recordable(self) -> bool:
+        """See `Recordable`; other networks than VGGs look at what they compute."""
+        return self._device.type == "cuda" and isinstance(self._network.network, VGG)
 
     @property
     def scale(self) -> ScoreScale | None:
@@ -346,7 +352,7 @@ def _check(images: Tensor, references: Tensor | None) -> None:
             f"an image is {width} x {height} pixels; a Ranker scores at most {MAX_PIXELS}",
             field="images",
         )
-    if images.is_floating_point() and images.numel():
+    if images.is_floating_point() and images.numel() and not recording():
         low, high = (float(extreme) for extreme in images.detach().aminmax())
         if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
             raise InvalidInput(

@@ -198,6 +198,7 @@ class RunConfig(Config):
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
+    graph: bool = True
     save_every: PositiveInt = 5000
     log_every: PositiveInt = 100
     tensorboard: bool = True

@@ -42,6 +42,7 @@ class Encoder(nn.Module):
     network: ClassVar[str]
     min_side: ClassVar[int]
     default_layers: ClassVar[tuple[str, ...]]
+    recordable: ClassVar[bool] = True  # see `Recordable`
 
     def __init__(self, chain: Mapping[str, nn.Module], layers: Sequence[str], sha256: str) -> None:
         super().__init__()

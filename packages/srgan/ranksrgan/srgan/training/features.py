@@ -15,6 +15,7 @@ from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig, MissingAsset
+from ranksrgan.contracts.scorer import Recordable
 from ranksrgan.srgan.training.encoders import (
     AlexNetFeatures,
     DistilledVGG19Features,
@@ -67,6 +68,11 @@ class RankerTrunk:
         self._ranker: FeatureMaps = ranker
         self._layers = tuple(layers)
         self.name = f"{info.name}:{info.parameters_hash[:12]}:{','.join(layers)}"
+
+    @property
+    def recordable(self) -> bool:
+        """See `Recordable`."""
+        return isinstance(self._ranker, Recordable) and self._ranker.recordable
 
     def extract(self, images: Tensor) -> Mapping[str, Tensor]:
         """See `FeatureNetwork.extract`."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.device import mixed
-from ranksrgan.contracts.errors import InvalidConfig, TrainingDiverged
-from ranksrgan.contracts.scorer import DifferentiableScorer
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
 from ranksrgan.srgan.config import RankConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.losses import RankLoss, ScorerLoss, perceptual_loss, pixel_loss
 from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
@@ -99,11 +99,6 @@ class Objective:
         own. A remote Ranker or scorer may fail here, before any network has changed, its running
         statistics included: the state is then still that of the last completed step.
         """
-        if not bool(sr.detach().sum().isfinite()):
-            raise TrainingDiverged(
-                f"step {completed + 1}: the generator makes pixels that are not finite; the last "
-                "checkpoint is kept. Lower the learning rate or use run.precision=float32"
-            )
         terms: dict[str, Tensor] = {}
         if "pixel" in self.weights:
             terms["pixel"] = pixel_loss(sr, hr, self.config.pixel.criterion)
@@ -121,6 +116,23 @@ class Objective:
         for name, loss in self.scorers.items():
             terms[name] = loss(sr, hr)
         return terms
+
+    @property
+    def changes(self) -> str | None:
+        """What of it is, or may be, other work in another step, if anything: see `Recordable`."""
+        if self.scorers:
+            return "losses.scorers may do other work for other images"
+        if self.rank is not None and self.rank.jitter:
+            return "losses.rank.jitter draws other windows for each step"
+        asked: list[tuple[str, object]] = []
+        if self.rank is not None:
+            asked += [(ranker.info.name, ranker) for ranker, _ in self.rank.rankers]
+        if self.features is not None:
+            asked.append((self.features.name, self.features))
+        for name, network in asked:
+            if not (isinstance(network, Recordable) and network.recordable):
+                return f"{name} is elsewhere, or may do other work for other images"
+        return None
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""

@@ -21,6 +21,7 @@ from ranksrgan.srgan.training.divergence import keep_batch
 from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
+from ranksrgan.srgan.training.schedule import learning_rate
 from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training
 from ranksrgan.srgan.training.step import Step
 from ranksrgan.srgan.training.validate import Validation
@@ -91,7 +92,7 @@ class Run:
 
     def update(self, batch: Batch) -> dict[str, float]:
         """Take one step, and write a row of the curves if it is due; the losses of the step."""
-        training, run = self.training, self.config.run
+        training, run, optimiser = self.training, self.config.run, self.config.optimiser
         try:
             values = self._step(batch)
         except TrainingDiverged as error:
@@ -102,7 +103,9 @@ class Run:
         self._rows.append({**values, "seconds": time.perf_counter() - self._began})
         if training.step % run.log_every == 0 or training.step == run.steps:
             if self._curves is not None:
-                rate = training.generator_optimiser.param_groups[0]["lr"]
+                rate = learning_rate(
+                    optimiser.schedule, optimiser.generator_lr, training.step, optimiser.warmup
+                )
                 row = {"generator_lr": rate, **_means(self._rows)}
                 self._curves.losses(training.step, row)
             self._rows = []

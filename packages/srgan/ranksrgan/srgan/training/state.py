@@ -45,6 +45,7 @@ FREE_KEYS = (
     "run.save_every",
     "run.log_every",
     "run.tensorboard",
+    "run.graph",
     "data.memory_mib",
     "data.workers",
     "data.hr",
@@ -133,6 +134,21 @@ class Training:
         """What is validated and written: the average of the generator if there is one."""
         return cast(Generator, self.average.module) if self.average else self.generator
 
+    def follow(self) -> None:
+        """Move the average of the generator's weights one step on; `n_averaged` is not counted.
+
+        The arithmetic of `AveragedModel`, which looks at that count, and so reads from the device.
+        """
+        if self.average is None:
+            return
+        ours, theirs = self.average.module, self.generator
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(ours.parameters()), list(theirs.parameters()), 1 - self.config.optimiser.ema
+            )
+            for own, followed in zip(ours.buffers(), theirs.buffers(), strict=True):
+                own.copy_(followed)
+
     def save(self, folder: Path, inputs: Mapping[str, str]) -> Path:
         """Write state and weights of the last completed step.
 
@@ -216,10 +232,10 @@ class Training:
                     field="run.steps",
                 )
             self.generator.load_state_dict(state["networks"]["generator"])
-            self.generator_optimiser.load_state_dict(state["optimisers"]["generator"])
+            _load(self.generator_optimiser, state["optimisers"]["generator"])
             if self.discriminator is not None and self.discriminator_optimiser is not None:
                 self.discriminator.load_state_dict(state["networks"]["discriminator"])
-                self.discriminator_optimiser.load_state_dict(state["optimisers"]["discriminator"])
+                _load(self.discriminator_optimiser, state["optimisers"]["discriminator"])
             if self.average is not None:
                 self.average.load_state_dict(state["networks"]["average"])
             self.step, self.best = state["step"], state["best"]
@@ -301,8 +317,23 @@ def _discriminator(config: TrainConfig) -> Discriminator | None:
 def _adam(
     network: nn.Module, rate: float, betas: tuple[float, float], device: torch.device
 ) -> Adam:
-    """On a GPU all of it is one kernel: a small network's steps are bound by launching them."""
-    return Adam(network.parameters(), rate, betas, fused=device.type == "cuda")
+    """On a GPU all of it is one kernel: a small network's steps are bound by launching them.
+
+    That kernel may be recorded in a CUDA graph; the learning rate, which changes, is a tensor then.
+    """
+    if device.type == "cpu":
+        return Adam(network.parameters(), rate, betas)
+    on_device = torch.tensor(rate, device=device)
+    return Adam(network.parameters(), on_device, betas, fused=True, capturable=True)
+
+
+def _load(optimiser: Adam, state: Mapping[str, Any]) -> None:
+    """What the optimiser has learnt; how it goes on is the configuration's and the device's."""
+    groups = [
+        {**now, "params": then["params"]}
+        for now, then in zip(optimiser.param_groups, state["param_groups"], strict=True)
+    ]
+    optimiser.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
 def _require_alike(network: Network, make: Callable[[], Network], path: Path) -> None:

@@ -5,12 +5,16 @@ share, and ``optimiser.accumulate`` divides that into parts that go through the 
 the other. Losses are means over images, so that the mean of the parts' gradients is that of the
 joint batch. A discriminator's BatchNorm sees the processes' images together, but of the parts one
 at a time; so does a relativistic loss, whose means are over the discriminator's outputs.
+
+On a GPU the step is recorded as a CUDA graph where it is the same work each time, see
+`unrecordable`: the same kernels in the same order, without Python between them.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -18,14 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.device import mixed, tf32
+from ranksrgan.contracts.device import mixed, recording, tf32
 from ranksrgan.contracts.errors import RankSRGANError, TrainingDiverged
 from ranksrgan.contracts.processes import Processes, summing_only
 from ranksrgan.srgan.data.crops import Batch
 from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss, is_relativistic
 from ranksrgan.srgan.training.objective import Objective
+from ranksrgan.srgan.training.recording import Recording
 from ranksrgan.srgan.training.schedule import learning_rate
 from ranksrgan.srgan.training.state import Training
+
+log = logging.getLogger(__name__)
 
 
 class _Part(NamedTuple):
@@ -41,6 +48,14 @@ class _Generated(NamedTuple):
     hr: Tensor
     sr: Tensor  # a constant
     real: Tensor | None  # the discriminator's outputs for HR with their graph, if they are known
+
+
+class _Numbers(NamedTuple):
+    """What is read of a step: its losses, and what else has to be finite."""
+
+    losses: tuple[str, ...]
+    others: tuple[str, ...]
+    values: Tensor  # of all of them
 
 
 class Step:
@@ -70,6 +85,12 @@ class Step:
         self._discriminator: nn.Module | None = None
         if training.discriminator is not None:
             self._discriminator = here.share(training.discriminator)
+        self._do: Callable[[Batch], _Numbers] = self._work
+        obstacle = unrecordable(training, objective, here)
+        if obstacle is None:
+            self._do = Recording(self._work, here.device)
+        elif here.device.type == "cuda":
+            log.info("steps are not recorded as a CUDA graph: %s", obstacle)
         #: Losses of the last call, as far as it came.
         self.losses: dict[str, float] = {}
 
@@ -86,16 +107,41 @@ class Step:
                 Ranker has gone, or nobody waits any more; nothing has changed.
         """
         self.losses = {}
-        parts = self._divide(batch)
-        losses, generated = self._update_generator(parts)
-        gradients = {"generator": _gradient_norm(self._training.generator)}
+        self._set_rates()
+        numbers = self._do(batch)
+        if self._training.average is not None:
+            self._training.average.n_averaged += 1
+        self._read(numbers)
+        return self.losses
+
+    def _set_rates(self) -> None:
+        training, config = self._training, self._training.config.optimiser
+        for optimiser, base in (
+            (training.generator_optimiser, config.generator_lr),
+            (training.discriminator_optimiser, config.discriminator_lr),
+        ):
+            rate = learning_rate(config.schedule, base, training.step + 1, config.warmup)
+            for group in optimiser.param_groups if optimiser else ():
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def _work(self, batch: Batch) -> _Numbers:
+        """All that a step does on the device."""
+        losses, generated = self._update_generator(self._divide(batch))
+        others = {"the generator's gradient": _gradient_norm(self._training.generator)}
         if self._discriminator is not None and self._training.discriminator_optimiser is not None:
             losses["discriminator"] = self._update_discriminator(
                 self._discriminator, self._training.discriminator_optimiser, generated
             )
-            gradients["discriminator"] = _gradient_norm(self._discriminator)
-        self._read(losses, gradients)
-        return self.losses
+            others["the discriminator's gradient"] = _gradient_norm(self._discriminator)
+        if recording():
+            # Otherwise they have been looked at already.
+            sums = torch.stack([part.sr.sum() for part in generated])
+            others["the sum of the generator's pixels"] = sums.sum()
+        values = torch.stack([value.float() for value in (*losses.values(), *others.values())])
+        return _Numbers(tuple(losses), tuple(others), values)
 
     def _divide(self, batch: Batch) -> list[_Part]:
         lr, hr = (
@@ -106,7 +152,7 @@ class Step:
         return [_Part(*pair) for pair in pairs]
 
     def _update_generator(self, parts: list[_Part]) -> tuple[dict[str, Tensor], list[_Generated]]:
-        training, config = self._training, self._training.config.optimiser
+        training = self._training
         optimiser, discriminator = training.generator_optimiser, training.discriminator
         optimiser.zero_grad(set_to_none=True)
         statistics = []
@@ -126,9 +172,8 @@ class Step:
                 for buffer, before in zip(discriminator.buffers(), statistics, strict=False):
                     buffer.copy_(before)
             raise
-        _descend(optimiser, config.generator_lr, training)
-        if training.average is not None:
-            training.average.update_parameters(training.generator)
+        optimiser.step()
+        training.follow()
         names = terms[0]
         return {name: _mean([part[name] for part in terms]) for name in names}, generated
 
@@ -145,6 +190,8 @@ class Step:
 
         def content() -> dict[str, Tensor]:
             cancellation.check()
+            if not recording():
+                self._require_finite(sr)
             return self._objective.before_discriminator(
                 sr,
                 hr,
@@ -163,8 +210,10 @@ class Step:
                 with torch.set_grad_enabled(self._parts == 1):
                     real = self._judge(shared, hr)
             discriminator.requires_grad_(False)
-            fake = self._judge(discriminator, sr)
-            discriminator.requires_grad_(True)
+            try:
+                fake = self._judge(discriminator, sr)
+            finally:
+                discriminator.requires_grad_(True)
             terms["adversarial"] = adversarial_loss(fake, real, self._criterion)
         return terms, _Generated(hr, sr.detach(), real if self._parts == 1 else None)
 
@@ -181,7 +230,7 @@ class Step:
                 loss = discriminator_loss(real, self._judge(network, sr), self._criterion)
                 self._backward(loss)
             losses.append(loss.detach())
-        _descend(optimiser, self._training.config.optimiser.discriminator_lr, self._training)
+        optimiser.step()
         return _mean(losses)
 
     def _backward(self, loss: Tensor) -> None:
@@ -198,36 +247,45 @@ class Step:
         """Processes average their gradients once, with the last part."""
         return summing_only(network) if number < self._parts - 1 else nullcontext()
 
-    def _read(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+    def _require_finite(self, sr: Tensor) -> None:
+        """Before a remote Ranker is given the images."""
+        if not bool(sr.detach().sum().isfinite()):
+            raise self._diverged(["the generator makes pixels that are not finite"])
+
+    def _read(self, numbers: _Numbers) -> None:
         """Fetch the numbers of the whole step, all at once."""
-        values = torch.stack([value.float() for value in (*losses.values(), *gradients.values())])
-        numbers = self._here.mean(values).tolist()
-        self.losses = dict(zip(losses, numbers[: len(losses)], strict=True))
-        wrong = [f"{name} is {value}" for name, value in self.losses.items() if _bad(value)]
-        if not wrong:
-            norms = zip(gradients, numbers[len(losses) :], strict=True)
-            wrong = [f"the {name}'s gradient is {norm}" for name, norm in norms if _bad(norm)]
-        if wrong:
-            raise TrainingDiverged(
-                f"step {self._training.step + 1}: {', '.join(wrong)}; the last checkpoint is kept. "
-                "Lower the learning rate or use run.precision=float32"
-            )
+        read = self._here.mean(numbers.values).tolist()
+        count = len(numbers.losses)
+        self.losses = dict(zip(numbers.losses, read[:count], strict=True))
+        others = dict(zip(numbers.others, read[count:], strict=True))
+        for found in (self.losses, others):
+            wrong = [f"{name} is {v}" for name, v in found.items() if not math.isfinite(v)]
+            if wrong:
+                raise self._diverged(wrong)
+
+    def _diverged(self, wrong: list[str]) -> TrainingDiverged:
+        return TrainingDiverged(
+            f"step {self._training.step + 1}: {', '.join(wrong)}; the last checkpoint is kept. "
+            "Lower the learning rate or use run.precision=float32"
+        )
 
 
-def _bad(value: float) -> bool:
-    return not math.isfinite(value)
+def unrecordable(training: Training, objective: Objective, here: Processes) -> str | None:
+    """Why the steps of a training are not recorded as a CUDA graph; None if they are."""
+    run = training.config.run
+    if here.device.type != "cuda":
+        return "that takes a GPU"
+    if not run.graph:
+        return "run.graph is false"
+    if here.count > 1:
+        return "several processes share a step"
+    if run.compile:
+        return "run.compile has ways of its own"
+    return objective.changes
 
 
 def _mean(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts).mean() if len(parts) > 1 else parts[0]
-
-
-def _descend(optimiser: torch.optim.Adam, base: float, training: Training) -> None:
-    config = training.config.optimiser
-    rate = learning_rate(config.schedule, base, training.step + 1, config.warmup)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.step()
 
 
 def _gradient_norm(network: nn.Module) -> Tensor:

@@ -16,8 +16,11 @@ void run(const at::Tensor& images, const CropGrid& grid, at::Tensor& crops,
          at::Tensor& sharpness) {
   const CropShape shape{images.size(0), images.size(1), images.size(2),   images.size(3),
                         grid.size,      grid.stride,    grid.positions(), grid.columns};
+  const at::Tensor sums = at::empty(
+      {images.size(0), grid.positions(), patch_crops_parts(grid.size)}, sharpness.options());
   launch_patch_crops(images.const_data_ptr<Sample>(), shape, crops.data_ptr<Sample>(),
-                     sharpness.data_ptr<double>(), c10::cuda::getCurrentCUDAStream());
+                     sums.data_ptr<double>(), sharpness.data_ptr<double>(),
+                     c10::cuda::getCurrentCUDAStream());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 

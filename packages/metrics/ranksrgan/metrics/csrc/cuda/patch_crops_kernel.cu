@@ -6,34 +6,52 @@
 namespace ranksrgan {
 namespace {
 
-// The sum of every thread's value, in an order that is always the same; valid in thread 0.
-__device__ double block_sum(double value, double* partial) {
-  partial[threadIdx.x] = value;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
-  }
-  return partial[0];
+constexpr int kWarp = 32;
+constexpr int kWarps = kThreads / kWarp;
+
+// A block measures a part of a crop, as wide as a tile and so many tiles high.
+constexpr int kTilesDown = 4;
+constexpr int kPartY = kTilesDown * kTileY;
+
+__host__ __device__ constexpr int64_t parts_along(int64_t size, int64_t part) {
+  return (size + part - 1) / part;
 }
 
-// One block for each crop.
+// The sum of a warp's values, in an order that is always the same; valid in lane 0.
+__device__ double warp_sum(double value) {
+  for (int reach = kWarp / 2; reach > 0; reach /= 2) {
+    value += __shfl_down_sync(0xffffffff, value, reach);
+  }
+  return value;
+}
+
+// Where a crop begins in its image.
 template <typename Sample>
-__global__ void __launch_bounds__(kThreads)
-    patch_crops_kernel(const Sample* __restrict__ images, CropShape shape,
-                       Sample* __restrict__ crops, double* __restrict__ sharpness) {
-  __shared__ Tile tile;
-  __shared__ double partial[kThreads];
-  const int64_t size = shape.size, area = size * size;
-  const int64_t plane = shape.height * shape.width;
-  const int64_t image = blockIdx.x / shape.positions, position = blockIdx.x % shape.positions;
+__device__ const Sample* corner_of(const Sample* images, const CropShape& shape, int64_t crop) {
+  const int64_t image = crop / shape.positions, position = crop % shape.positions;
   const int64_t top = position / shape.columns * shape.stride;
   const int64_t left = position % shape.columns * shape.stride;
-  const Sample* corner = images + image * shape.channels * plane + top * shape.width + left;
+  return images + (image * shape.channels * shape.height + top) * shape.width + left;
+}
 
-  Sample* crop = crops + blockIdx.x * shape.channels * area;
-  for (int64_t k = threadIdx.x; k < shape.channels * area; k += kThreads) {
-    const int64_t channel = k / area, y = k % area / size, x = k % size;
-    crop[k] = corner[channel * plane + y * shape.width + x];
+// Several blocks for each crop, for the crops alone are too few to fill a GPU. Each copies its share
+// of the crop's rows, a warp a row, and sums the deviations in its part of the crop.
+template <typename Sample>
+__global__ void __launch_bounds__(kThreads)
+    cut_and_measure(const Sample* __restrict__ images, CropShape shape, int64_t parts,
+                    Sample* __restrict__ crops, double* __restrict__ sums) {
+  __shared__ Tile tile;
+  __shared__ double of_warps[kWarps];
+  const int64_t size = shape.size, plane = shape.height * shape.width;
+  const int64_t crop = blockIdx.x / parts, part = blockIdx.x % parts;
+  const Sample* corner = corner_of(images, shape, crop);
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+
+  Sample* cut = crops + crop * shape.channels * size * size;
+  for (int64_t row = part * kWarps + warp; row < shape.channels * size; row += parts * kWarps) {
+    const Sample* from = corner + row / size * plane + row % size * shape.width;
+    Sample* to = cut + row * size;
+    for (int64_t x = lane; x < size; x += kWarp) to[x] = from[x];
   }
 
   const auto grey = [=](int64_t y, int64_t x) {
@@ -46,31 +64,56 @@ __global__ void __launch_bounds__(kThreads)
     return __dadd_rn(__dadd_rn(__dmul_rn(kRed, red), __dmul_rn(kGreen, green)),
                      __dmul_rn(kBlue, blue));
   };
+  const int64_t across = parts_along(size, kTileX);
+  const int64_t left = part % across * kTileX, top = part / across * kPartY;
+  const int64_t bottom = top + kPartY < size ? top + kPartY : size;
   double total = 0.0;
-  for (int64_t y = 0; y < size; y += kTileY) {
-    for (int64_t x = 0; x < size; x += kTileX) {
-      double mean, deviation;
-      tile_statistics(grey, size, size, y, x, tile, mean, deviation);
-      if (y + threadIdx.x / kTileX < size && x + threadIdx.x % kTileX < size) total += deviation;
-      __syncthreads();
-    }
+  for (int64_t y = top; y < bottom; y += kTileY) {
+    double mean, deviation;
+    tile_statistics(grey, size, size, y, left, tile, mean, deviation);
+    if (y + threadIdx.x / kTileX < size && left + threadIdx.x % kTileX < size) total += deviation;
+    __syncthreads();
   }
-  total = block_sum(total, partial);
-  if (threadIdx.x == 0) sharpness[blockIdx.x] = total / static_cast<double>(area);
+  total = warp_sum(total);
+  if (lane == 0) of_warps[warp] = total;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int k = 1; k < kWarps; ++k) total += of_warps[k];
+    sums[blockIdx.x] = total;
+  }
+}
+
+// A warp for each crop: the mean deviation from the sums of its parts.
+__global__ void __launch_bounds__(kWarp)
+    mean_of_parts(const double* __restrict__ sums, int64_t parts, double area,
+                  double* __restrict__ sharpness) {
+  double total = 0.0;
+  for (int64_t k = threadIdx.x; k < parts; k += kWarp) total += sums[blockIdx.x * parts + k];
+  total = warp_sum(total);
+  if (threadIdx.x == 0) sharpness[blockIdx.x] = total / area;
 }
 
 }  // namespace
 
-template <typename Sample>
-void launch_patch_crops(const Sample* images, const CropShape& shape, Sample* crops,
-                        double* sharpness, cudaStream_t stream) {
-  const int64_t blocks = shape.batch * shape.positions;
-  patch_crops_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(images, shape, crops,
-                                                                             sharpness);
+int64_t patch_crops_parts(int64_t size) {
+  return parts_along(size, kTileX) * parts_along(size, kPartY);
 }
 
-template void launch_patch_crops(const uint8_t*, const CropShape&, uint8_t*, double*, cudaStream_t);
-template void launch_patch_crops(const float*, const CropShape&, float*, double*, cudaStream_t);
-template void launch_patch_crops(const double*, const CropShape&, double*, double*, cudaStream_t);
+template <typename Sample>
+void launch_patch_crops(const Sample* images, const CropShape& shape, Sample* crops, double* sums,
+                        double* sharpness, cudaStream_t stream) {
+  const int64_t count = shape.batch * shape.positions, parts = patch_crops_parts(shape.size);
+  cut_and_measure<<<static_cast<unsigned>(count * parts), kThreads, 0, stream>>>(
+      images, shape, parts, crops, sums);
+  mean_of_parts<<<static_cast<unsigned>(count), kWarp, 0, stream>>>(
+      sums, parts, static_cast<double>(shape.size * shape.size), sharpness);
+}
+
+template void launch_patch_crops(const uint8_t*, const CropShape&, uint8_t*, double*, double*,
+                                 cudaStream_t);
+template void launch_patch_crops(const float*, const CropShape&, float*, double*, double*,
+                                 cudaStream_t);
+template void launch_patch_crops(const double*, const CropShape&, double*, double*, double*,
+                                 cudaStream_t);
 
 }  // namespace ranksrgan
