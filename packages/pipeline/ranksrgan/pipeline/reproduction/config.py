@@ -29,7 +29,7 @@ class RankDataSpec(Config):
     Attributes:
         levels: name -> model of the scale, ``pretrained`` (the SRGAN that the methods start from),
             or what ``ranksrgan-rankdata`` takes (``hr``, ``blur:2``, ``interpolate:NAME:0.5``).
-            With ``label: order`` from best to worst. None: all models of the scale.
+            With ``label: order`` from best to worst. None: the scale's.
         of: another rank dataset of the experiment whose pictures are labelled anew; then there are
             no levels here.
         label: ``metric`` or ``order``, see ``ranksrgan.rankdata``.
@@ -54,11 +54,14 @@ class RankerSpec(Config):
     Attributes:
         rank_data: what it learns from, by name.
         judged_on: whose held-out images it is judged on; None: its own.
-        settings: of ``ranksrgan.ranker``, on top of the scale's, each ``key=value``.
+        recipe: of ``ranksrgan.ranker``, with its own length; None: the scale's recipe, settings and
+            length.
+        settings: of ``ranksrgan.ranker``, on top of those, each ``key=value``.
     """
 
     rank_data: str
     judged_on: str | None = None
+    recipe: str | None = None
     settings: tuple[str, ...] = ()
 
 
@@ -216,6 +219,7 @@ class Scale(Config):
         validation: the test set of the convergence curves.
         models: generators that are levels of rank data, by name; a file, ``@data/...``.
         model_titles: what tables call them.
+        levels: of rank data that names none, as in `RankDataSpec`; None: all models.
         steps: see `Steps`.
         validations: how often a training validates.
         initial: settings of the recipe ``srresnet``.
@@ -236,6 +240,7 @@ class Scale(Config):
     validation: str
     models: dict[str, str]
     model_titles: dict[str, str] = Field(default_factory=dict)
+    levels: dict[str, str] | None = None
     steps: Steps
     validations: PositiveInt = 4
     initial: tuple[str, ...] = ()

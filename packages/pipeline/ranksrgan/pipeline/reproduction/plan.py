@@ -142,15 +142,15 @@ class Planner:
     def _plan_ranker(self, plan: Plan, name: str, seed: int) -> None:
         spec, scale = plan.experiment.rankers[name], self._scale
         every = max(1, scale.steps.ranker // scale.validations)
-        settings = [
+        of_scale = [
             *scale.ranker.settings,
-            *spec.settings,
             f"steps={scale.steps.ranker}",
             f"validate_every={every}",
             f"save_every={every}",
-            f"seed={seed}",
         ]
-        training = load_ranker_recipe(scale.ranker.recipe, settings).model_dump(mode="json")
+        settings = [*(() if spec.recipe else of_scale), *spec.settings, f"seed={seed}"]
+        recipe = spec.recipe or scale.ranker.recipe
+        training = load_ranker_recipe(recipe, settings).model_dump(mode="json")
         data = plan.rank_data[spec.rank_data].place(DATASET)
         label = f"Ranker {name}, seed {seed}"
         ranker = self._units.add("ranker", label, {"training": training, "data": data})
@@ -286,7 +286,7 @@ class Planner:
             pictures = make(experiment, spec.of)
             levels = self._levels(experiment, spec.of, held_out=held_out)
             return {level: pictures.place(f"{DATASET}/levels/{level}") for level in levels}
-        wanted = spec.levels or {model: model for model in self._scale.models}
+        wanted = spec.levels or self._scale.levels or {model: model for model in self._scale.models}
         return {level: self._level(text) for level, text in wanted.items()}
 
     def _level(self, spec: str) -> str:
