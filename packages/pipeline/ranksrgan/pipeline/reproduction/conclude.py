@@ -12,7 +12,7 @@ from typing import Any
 from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import read_image, write_image
-from ranksrgan.pipeline.report import crop_picture, sharpest_box
+from ranksrgan.pipeline.crops import crop_picture, sharpest_box
 from ranksrgan.pipeline.reproduction.columns import (
     EXTRA_COLUMNS,
     JUDGE_COLUMN,

@@ -199,7 +199,7 @@ def _enlarged(
     upscaler = open_upscaler(spec)
     scores = evaluate(upscaler, place, SR_SCALE, SR_SCALE, scorers).images
     pictures = {name: upscaler.upscale(source.lr)[0].cpu() for name, source in kept.items()}
-    return [{"image": row.image, "scores": row.scores} for row in scores], pictures
+    return [{"image": Path(row.image).stem, "scores": row.scores} for row in scores], pictures
 
 
 def _originals(place: Path, scorers: Mapping[str, Scorer]) -> list[dict[str, Any]]:
