@@ -1,4 +1,4 @@
-"""Networks that must see an image as a whole, and what an upscaler makes of that."""
+"""Networks that must see an image as a whole, what an upscaler makes of that, and pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.device import mixed, place
 from ranksrgan.contracts.errors import ImageTooLarge
 from ranksrgan.srgan.foreign.fast_srgan import FastSRGAN
-from ranksrgan.srgan.generators.generator import WholeImageGenerator
+from ranksrgan.srgan.generators.generator import WholeImageGenerator, _as_four, picture
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
@@ -95,3 +96,27 @@ def test_an_image_too_large_for_the_trunk_is_refused_with_what_it_needs(make) ->
     enlarged = GeneratorUpscaler(make(), memory=2 * 2**20).upscale(images)
     assert enlarged.shape == (1, 3, 4 * side, 4 * side)
     GeneratorUpscaler(make(), memory=2**20).upscale(images[..., 1:, 1:])
+
+
+def test_a_picture_of_four_outputs_is_the_picture() -> None:
+    """What a GPU computes in mixed precision: one output more, which nobody sees."""
+    last = torch.nn.Conv2d(8, 3, 3, padding=1)
+    features = torch.rand(2, 8, 9, 7, requires_grad=True)
+    weights = torch.rand(2, 3, 9, 7)
+    inputs = (features, last.weight, last.bias)
+    found, expected = _as_four(last, features), picture(last, features)
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(found, inputs, weights)
+    for one, other in zip(gradients, torch.autograd.grad(expected, inputs, weights), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.cuda
+def test_a_picture_in_mixed_precision_is_good_to_three_digits() -> None:
+    last = place(torch.nn.Conv2d(64, 3, 3, padding=1), torch.device("cuda"))
+    features = torch.rand(2, 64, 40, 40, device="cuda")
+    with mixed(True, features.device):
+        found = picture(last, features.bfloat16())
+    assert found.dtype == torch.float32
+    exact = last.double()(features.bfloat16().double())
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=2e-3)

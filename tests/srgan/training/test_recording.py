@@ -292,3 +292,4 @@ def test_work_that_reads_from_the_gpu_is_done_without_a_recording(
         assert recorded(Batch(hr, hr)).item() == 4 * value
     assert calls == [4.0 * value for value in range(WARM_UP + 3)]
     assert "no CUDA graph" in caplog.text
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()

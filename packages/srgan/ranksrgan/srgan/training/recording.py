@@ -47,11 +47,13 @@ class Recording(Generic[Result]):
 
     def __call__(self, batch: Batch) -> Result:
         """The result of the work; the next call overwrites its tensors."""
-        if self._calls == WARM_UP:
-            self._recorded = self._record(batch)
         self._calls += 1
-        if self._recorded is None:
+        if self._calls <= WARM_UP:
             return self._work_aside(batch)
+        if self._calls == WARM_UP + 1:
+            self._recorded = self._record(batch)
+        if self._recorded is None:
+            return self._work(batch)
         cancellation.check()  # as the work itself would
         graph, images, result = self._recorded
         for ours, theirs in zip(images, batch, strict=True):
@@ -69,6 +71,7 @@ class Recording(Generic[Result]):
         return result
 
     def _record(self, batch: Batch) -> tuple[torch.cuda.CUDAGraph, Batch, Result] | None:
+        usual = torch.cuda.current_stream(self._device)
         images = Batch(*(torch.empty_like(image, device=self._device) for image in batch))
         graph = torch.cuda.CUDAGraph()
         try:
@@ -76,6 +79,7 @@ class Recording(Generic[Result]):
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 result = self._work(images)
         except RuntimeError as error:
+            torch.cuda.set_stream(usual)  # torch leaves that out
             log.warning("steps are launched kernel by kernel: no CUDA graph of one (%s)", error)
             return None
         return graph, images, result
