@@ -97,12 +97,7 @@ def test_a_claim_from_photographs_to_page(
     assert in_this_process == []
     cost = Request(**{**request.__dict__, "names": ("training_cost",), "seeds": (0,)})
     steps = reproduce(cost, said).findings["training_cost"]
-    assert in_this_process == [
-        "step times",
-        "evaluation of SRGAN, seed 0",
-        "evaluation of RankSRGAN, seed 0",
-        "evaluation of ground truth",
-    ]
+    assert sorted(in_this_process) == ["evaluation of ground truth", "step times"]
     of_control = next(row for row in steps.table.rows if row.method == "SRGAN")
     ratio = [column.name for column in steps.table.columns].index("step / control's")
     assert of_control.cells[ratio].mean == 1
