@@ -76,7 +76,7 @@ def test_a_claim_from_photographs_to_page(
     assert "There is no content loss on features here." in found.notes
     assert [len(histogram.levels) for histogram in found.histograms] == [3, 3, 3]
     page = (tmp_path / "fig3_4" / "report.html").read_text()
-    assert found.claim[:60] in page
+    assert "can pass the upper bound of both its teachers" in page
     lines = (tmp_path / "fig3_4" / "table.csv").read_text().splitlines()
     table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert {row["scale"] for row in table} == {"tiny"}
@@ -97,12 +97,7 @@ def test_a_claim_from_photographs_to_page(
     assert in_this_process == []
     cost = Request(**{**request.__dict__, "names": ("training_cost",), "seeds": (0,)})
     steps = reproduce(cost, said).findings["training_cost"]
-    assert in_this_process == [
-        "step times",
-        "evaluation of SRGAN, seed 0",
-        "evaluation of RankSRGAN, seed 0",
-        "evaluation of ground truth",
-    ]
+    assert sorted(in_this_process) == ["evaluation of ground truth", "step times"]
     of_control = next(row for row in steps.table.rows if row.method == "SRGAN")
     ratio = [column.name for column in steps.table.columns].index("step / control's")
     assert of_control.cells[ratio].mean == 1

@@ -127,7 +127,7 @@ def _start(
         target=work.in_process,
         args=(folder, data, folder / LOG_FILE),
         kwargs={
-            "workers": cores,
+            "workers": min(cores, max(1, 2 * cores // jobs)),
             "threads": max(1, cores // jobs),
             "environment": dict(environment),
         },

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidInput
@@ -34,7 +34,6 @@ Kind = Literal[
     "evaluation",
     "step_time",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 UNIT_FILE = "unit.json"
 DONE_FILE = "done.json"

@@ -54,6 +54,9 @@ FURTHER = {"lpips": "lpips?border=4", "fused": "niqe?border=4+0.4*rmse?border=4"
 
 PICTURES = "pictures"
 
+#: What a training goes on from: three times its weights, and of no use when it is finished.
+STATE_FILE = "last.state.pt"
+
 
 def in_process(
     folder: Path,
@@ -112,6 +115,7 @@ def do_unit(folder: Path, data: Path, workers: int = 1) -> int:
         return STOPPED
     done = {"result": result, "seconds": time.perf_counter() - began, "run": run_record()}
     atomic.write_text(folder / DONE_FILE, json.dumps(done, indent=1) + "\n")
+    (folder / STATE_FILE).unlink(missing_ok=True)
     return 0
 
 

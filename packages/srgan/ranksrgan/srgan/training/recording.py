@@ -8,6 +8,7 @@ write; repeated, they do the same arithmetic in the same order.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Steps before the recording, in which cuDNN chooses its kernels and optimisers make their states.
 WARM_UP = 2
+
+# A process can record one graph at a time; a server may run several trainings.
+_one_at_a_time = threading.Lock()
 
 Result = TypeVar("Result")
 
@@ -76,10 +80,14 @@ class Recording(Generic[Result]):
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads, which prepare batches, may go on using the GPU meanwhile.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            with (
+                _one_at_a_time,
+                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+            ):
                 result = self._work(images)
         except RuntimeError as error:
             torch.cuda.set_stream(usual)  # torch leaves that out
             log.warning("steps are launched kernel by kernel: no CUDA graph of one (%s)", error)
             return None
+        log.info("a step is recorded as a CUDA graph")
         return graph, images, result
