@@ -169,8 +169,8 @@ def _curves_chart(
         )
         for line in lines
     )
-    svg = line_chart(lines, metric + unit, digits, methods)
-    return Chart(f"{metric}{arrow(better)}", svg, legend)
+    title = f"{metric}{unit}{arrow(better)}"
+    return Chart(title, line_chart(lines, metric, digits, methods), legend)
 
 
 def _histogram(histogram: Histogram, methods: Mapping[str, int]) -> Chart:
