@@ -1,4 +1,4 @@
-"""The ``ranksrgan`` command: the stages here or at services, demo, doctor, assets, and the page."""
+"""``ranksrgan``: the stages, here or at services; demo, reproduction, doctor, assets, the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import console
 from ranksrgan.contracts.errors import RankSRGANError
+from ranksrgan.pipeline.reproduction.cli import add_reproduce
 from ranksrgan.pipeline.web.cli import add_web
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verify.add_argument("names", nargs="*", metavar="NAME", help="all that are here by default")
     verify.set_defaults(run=_verify_assets)
 
+    add_reproduce(commands)
     add_web(commands)
 
     arguments = parser.parse_args(argv)

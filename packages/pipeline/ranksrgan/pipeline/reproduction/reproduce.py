@@ -1,0 +1,198 @@
+"""``ranksrgan reproduce``: run experiments, or go on with them, and write what they found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ranksrgan.contracts import atomic
+from ranksrgan.contracts.assets import ASSETS, VARIABLE
+from ranksrgan.contracts.config import dump_yaml
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.pipeline.reproduction.conclude import conclude
+from ranksrgan.pipeline.reproduction.config import Scale, load_experiment, load_scale
+from ranksrgan.pipeline.reproduction.findings import (
+    FINDINGS_FILE,
+    Findings,
+    read_findings,
+    write_findings,
+)
+from ranksrgan.pipeline.reproduction.plan import Plan, Planner
+from ranksrgan.pipeline.reproduction.schedule import run_units
+from ranksrgan.pipeline.reproduction.table import write_table
+from ranksrgan.pipeline.reproduction.units import DONE_FILE, Unit, Units, content_hash
+
+RUNS = "runs"
+ASSETS_FOLDER = "assets"
+
+#: Files of the data that are assets of the project under another name there.
+_ALIASES = {"alexnet_features.pth": ASSETS["alexnet"].file}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        names: of experiments.
+        experiments: their folder.
+        scale: a name, or a YAML file.
+        settings: on top of the scale, each ``key.key=value``.
+        seeds: of the trainings.
+        data: the folder of images and weights.
+        output: takes ``NAME/`` of each experiment, and ``runs/SCALE/`` of what they share.
+        jobs: units at once.
+        seconds: the time limit; None for none.
+        initial: weights of an SRResNet to start from; None trains one.
+    """
+
+    names: tuple[str, ...]
+    experiments: Path
+    scale: str = "small"
+    settings: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    data: Path = Path("../shared/data")
+    output: Path = Path("results")
+    jobs: int = 1
+    seconds: float | None = None
+    initial: Path | None = None
+
+    @property
+    def scale_name(self) -> str:
+        return Path(self.scale).stem
+
+    @property
+    def runs(self) -> Path:
+        return self.output / RUNS / self.scale_name
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What became of a request.
+
+    Attributes:
+        findings: of the experiments that are complete, by name.
+        failed: reasons, where units failed.
+        stopped: whether time ran out, or a signal came, before all was done.
+    """
+
+    findings: dict[str, Findings]
+    failed: tuple[str, ...]
+    stopped: bool
+
+
+def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
+    """Do what is not done yet, and write ``table.csv`` and ``findings.json`` of what is complete.
+
+    Raises:
+        UnknownName: no such experiment or scale.
+        InvalidConfig: an impossible configuration.
+        InvalidInput: data that is missing, a name or seed given twice, or figures of another scale
+            where these would be written.
+    """
+    _check(request)
+    scale = load_scale(request.experiments, request.scale, request.settings)
+    units = Units(request.data)
+    runs = request.runs
+    given = None if request.initial is None else _given(request.initial, units, runs)
+    planner = Planner(scale, units, given)
+    plans = [
+        planner.plan(name, load_experiment(request.experiments, name), request.seeds)
+        for name in dict.fromkeys(request.names)
+    ]
+    wanted = _in_order(plans)
+    done = sum(unit.is_finished(runs) for unit in wanted)
+    say(
+        f"{', '.join(request.names)} at scale {request.scale_name}: {len(wanted)} units of work, "
+        f"{done} of them done"
+    )
+    outcome = run_units(
+        wanted,
+        runs,
+        request.data,
+        jobs=request.jobs,
+        environment={VARIABLE: str(_assets(request.data, runs / ASSETS_FOLDER))},
+        seconds=request.seconds,
+        say=say,
+    )
+    findings = {}
+    for plan in plans:
+        if all(unit.name in outcome.finished for unit in plan.units):
+            findings[plan.name] = _write(plan, request, scale)
+    return Reproduction(findings, tuple(outcome.failed.values()), outcome.stopped)
+
+
+def _check(request: Request) -> None:
+    for what, given in (("experiment", request.names), ("seed", request.seeds)):
+        if len(set(given)) < len(given):
+            raise InvalidInput(f"{what}s: one is given twice: {given}", field=what)
+    if not request.seeds:
+        raise InvalidInput("seeds: at least one is needed", field="seeds")
+    if not request.data.is_dir():
+        raise InvalidInput(
+            f"{request.data} is no folder: --data names that of the images and weights, laid out "
+            "as the README of experiments/ says",
+            field="data",
+        )
+    for name in request.names:
+        folder = request.output / name
+        if not (folder / FINDINGS_FILE).is_file():
+            continue
+        there = read_findings(folder).scale
+        if there != request.scale_name:
+            raise InvalidInput(
+                f"{folder} holds figures of scale {there}, and those of {request.scale_name} do "
+                "not belong beside or over them: choose another folder with -o",
+                field=str(folder),
+            )
+
+
+def _given(weights: Path, units: Units, runs: Path) -> Unit:
+    """Weights from elsewhere, as a unit that is finished."""
+    content = content_hash(weights)
+    name = f"generator{weights.suffix}"
+    unit = units.add("given", "given SRResNet", {"sha256": content, "file": name})
+    folder = unit.prepare(runs)
+    with atomic.replacing(folder / name) as temporary:
+        shutil.copyfile(weights, temporary)
+    atomic.write_text(folder / DONE_FILE, '{"result": {}}\n')
+    return unit
+
+
+def _in_order(plans: Sequence[Plan]) -> list[Unit]:
+    """Experiment by experiment; in each, first what the longest chain of others waits for."""
+    ordered: dict[str, Unit] = {}
+    for plan in plans:
+        heights: dict[str, int] = {}
+        for unit in reversed(plan.units):
+            above = heights.setdefault(unit.name, 0)
+            for before in unit.after:
+                heights[before.name] = max(heights.get(before.name, 0), above + 1)
+        for unit in sorted(plan.units, key=lambda unit: -heights[unit.name]):
+            ordered.setdefault(unit.name, unit)
+    return list(ordered.values())
+
+
+def _assets(data: Path, folder: Path) -> Path:
+    """A folder of links to the user's assets and to those among the data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = os.environ.get(VARIABLE)
+    places = [data / "weights" / "perceptual", data / "weights" / "lpips"]
+    for place in [*places, *([Path(own)] if own else [])]:
+        for path in sorted(place.glob("*")) if place.is_dir() else ():
+            link = folder / _ALIASES.get(path.name, path.name)
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.resolve())
+    return folder.absolute()
+
+
+def _write(plan: Plan, request: Request, scale: Scale) -> Findings:
+    folder = request.output / plan.name
+    findings = conclude(plan, request.scale_name, scale, request.runs, folder)
+    atomic.write_text(folder / "scale.yaml", dump_yaml(scale))
+    write_findings(folder, findings)
+    write_table(folder, findings)
+    return findings
