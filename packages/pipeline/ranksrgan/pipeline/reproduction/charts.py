@@ -194,7 +194,7 @@ def histogram_chart(histogram: Histogram, colours: Mapping[str, int]) -> Markup:
                 )
             )  # fmt: skip
         name = _tag("text", level.level, x=left, y=floor - row + 14, class_="name")
-        images = f"{sum(level.counts):,} images"
+        images = f"n = {sum(level.counts):,}"
         total = _tag("text", images, x=right, y=floor - row + 14, class_="right")
         base = _tag("path", d=f"M{left} {floor}H{right}", class_="axis")
         drawn.append(_tag("g", name, total, *bars, base, class_=f"bars c{colours[level.level]}"))
