@@ -68,7 +68,7 @@ def tiny_scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "step_timing": {"rounds": 2, "steps": 4},
     }
     path = tmp_path_factory.mktemp("scale") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 

@@ -15,7 +15,7 @@ NIQE, PSNR = Column("NIQE", False, 2), Column("PSNR-Y", True, 2, "dB")
 def answers(ours: Figure, theirs: Figure, column: Column, tolerance: float | None = None) -> str:
     figures = {("Set14", "ours", column.name): ours, ("Set14", "theirs", column.name): theirs}
     wanted = Comparison(
-        better="ours", than="theirs", column=column.name, tolerance=tolerance, on=("Set14",)
+        better="ours", than="theirs", column=column.name, tolerance=tolerance, groups=("Set14",)
     )
     whole, part = judge([wanted], figures, [column])
     assert whole.answer == part.answer
@@ -61,7 +61,7 @@ def test_the_text_has_the_figures_that_decide() -> None:
         ("Set14", "ours", "NIQE"): Figure((3.9, 4.0, 4.1)),
         ("Set14", "theirs", "NIQE"): Figure((4.05, 4.15, 4.25)),
     }
-    wanted = Comparison(better="ours", than="theirs", column="NIQE", on=("Set14",))
+    wanted = Comparison(better="ours", than="theirs", column="NIQE", groups=("Set14",))
     whole, part = judge([wanted], figures, [NIQE])
     assert part.text == (
         "Set14: NIQE of ours 4.00 ± 0.10, of theirs 4.15 ± 0.10; better by 0.15, the seeds' "
@@ -85,7 +85,7 @@ def test_the_whole_claim_holds_if_every_part_does() -> None:
         "held",
         "undecided",
     ]
-    limit = Limit(method="a", column="NIQE", at_most=1.0, on=("step",))
+    limit = Limit(method="a", column="NIQE", at_most=1.0, groups=("step",))
     assert [verdict.answer for verdict in judge([comparison, limit], figures, [NIQE])] == [
         "not held",
         "held",

@@ -84,14 +84,14 @@ class Comparison(Config):
         than: another one.
         column: by which figure.
         tolerance: then it is enough that it is worse by no more than this.
-        on: in these groups of rows.
+        groups: of rows, in each of which it is asked.
     """
 
     better: str
     than: str
     column: str
     tolerance: Annotated[float, Field(ge=0)] | None = None
-    on: tuple[str, ...] = ("Set14", "BSD100")
+    groups: tuple[str, ...] = ("Set14", "BSD100")
 
 
 class Limit(Config):
@@ -100,7 +100,7 @@ class Limit(Config):
     method: str
     column: str
     at_most: float
-    on: tuple[str, ...]
+    groups: tuple[str, ...]
 
 
 class Experiment(Config):

@@ -20,6 +20,7 @@ from ranksrgan.pipeline.reproduction.findings import (
     read_findings,
     write_findings,
 )
+from ranksrgan.pipeline.reproduction.page import write_page
 from ranksrgan.pipeline.reproduction.plan import Plan, Planner
 from ranksrgan.pipeline.reproduction.schedule import run_units
 from ranksrgan.pipeline.reproduction.table import write_table
@@ -27,6 +28,7 @@ from ranksrgan.pipeline.reproduction.units import DONE_FILE, Unit, Units, conten
 
 RUNS = "runs"
 ASSETS_FOLDER = "assets"
+PAGE_FILE = "report.html"
 
 #: Files of the data that are assets of the project under another name there.
 _ALIASES = {"alexnet_features.pth": ASSETS["alexnet"].file}
@@ -85,7 +87,7 @@ class Reproduction:
 
 
 def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
-    """Do what is not done yet, and write ``table.csv`` and ``findings.json`` of what is complete.
+    """Do what is not done yet; write table, page and ``findings.json`` of what is complete.
 
     Raises:
         UnknownName: no such experiment or scale.
@@ -195,4 +197,5 @@ def _write(plan: Plan, request: Request, scale: Scale) -> Findings:
     atomic.write_text(folder / "scale.yaml", dump_yaml(scale))
     write_findings(folder, findings)
     write_table(folder, findings)
+    write_page(findings, folder / PAGE_FILE)
     return findings

@@ -65,7 +65,7 @@ class Unit:
     @property
     def name(self) -> str:
         """Of its folder."""
-        about = json.dumps([self.kind, self.config, self.inputs], sort_keys=True)
+        about = json.dumps([self.kind, self.config, self.inputs])
         return f"{self.kind}-{hashlib.sha256(about.encode()).hexdigest()[:16]}"
 
     def place(self, file: str) -> str:

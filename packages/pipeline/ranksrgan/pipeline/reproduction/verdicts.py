@@ -66,7 +66,7 @@ def judge(
                 f"verdicts: no column {part.column!r}; there is {', '.join(by_name)}",
                 field="verdicts",
             )
-        for group in part.on:
+        for group in part.groups:
             parts.append(_judge_one(part, group, figures, by_name[part.column]))
     return (_whole(parts), *parts)
 

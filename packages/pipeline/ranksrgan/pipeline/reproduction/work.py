@@ -54,6 +54,9 @@ FURTHER = {"lpips": "lpips?border=4", "fused": "niqe?border=4+0.4*rmse?border=4"
 
 PICTURES = "pictures"
 
+#: What a training goes on from: three times its weights, and of no use when it is finished.
+STATE_FILE = "last.state.pt"
+
 
 def in_process(
     folder: Path,
@@ -112,6 +115,7 @@ def do_unit(folder: Path, data: Path, workers: int = 1) -> int:
         return STOPPED
     done = {"result": result, "seconds": time.perf_counter() - began, "run": run_record()}
     atomic.write_text(folder / DONE_FILE, json.dumps(done, indent=1) + "\n")
+    (folder / STATE_FILE).unlink(missing_ok=True)
     return 0
 
 
@@ -199,7 +203,7 @@ def _enlarged(
     upscaler = open_upscaler(spec)
     scores = evaluate(upscaler, place, SR_SCALE, SR_SCALE, scorers).images
     pictures = {name: upscaler.upscale(source.lr)[0].cpu() for name, source in kept.items()}
-    return [{"image": row.image, "scores": row.scores} for row in scores], pictures
+    return [{"image": Path(row.image).stem, "scores": row.scores} for row in scores], pictures
 
 
 def _originals(place: Path, scorers: Mapping[str, Scorer]) -> list[dict[str, Any]]:

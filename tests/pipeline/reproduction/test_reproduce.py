@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pytest
+
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.images import read_image
+from ranksrgan.pipeline.cli import main
+from ranksrgan.pipeline.reproduction.findings import read_findings
+from ranksrgan.pipeline.reproduction.reproduce import Request, reproduce
+from ranksrgan.rankdata import RankDataset
+
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
+
+
+def said(line: str) -> None:
+    pass
+
+
+def test_a_claim_from_photographs_to_page(
+    tiny_data: Path, tiny_scale: Path, tmp_path: Path, in_this_process: list[str]
+) -> None:
+    request = Request(
+        names=("fig3_4",),
+        experiments=EXPERIMENTS,
+        scale=str(tiny_scale),
+        seeds=(0, 1),
+        data=tiny_data,
+        output=tmp_path,
+    )
+    done = reproduce(request, said)
+    found = done.findings["fig3_4"]
+    assert read_findings(tmp_path / "fig3_4") == found
+    assert (found.scale, found.seeds) == ("tiny", (0, 1))
+    assert not done.failed
+    assert not done.stopped
+
+    # The table's figures are those of the images, over the seeds.
+    niqe = [column.name for column in found.table.columns].index("NIQE")
+    rows = {(row.group, row.method): row.cells[niqe] for row in found.table.rows}
+    per_seed = [
+        fmean(
+            score
+            for row in found.images
+            if (row.test_set, row.method, row.seed) == key
+            if (score := row.scores["NIQE"]) is not None
+        )
+        for key in (("Set14", "RankSRGAN-MR", 0), ("Set14", "RankSRGAN-MR", 1))
+    ]
+    cell = rows["Set14", "RankSRGAN-MR"]
+    assert cell.mean == pytest.approx(fmean(per_seed))
+    assert cell.spread == pytest.approx(stdev(per_seed))
+    teachers = [rows["Set14", name].mean for name in ("srgan", "fast_srgan")]
+    assert rows["Set14", "upper bound"].mean == pytest.approx(min(teachers))  # of one image
+    assert rows["Set14", "ground truth"].mean is not None
+    assert rows["Set14", "ground truth"].spread is None
+
+    # Both seeds and the control have curves; every method has its crop.
+    curves = {(curve.method, curve.seed, curve.control) for curve in found.curves}
+    assert ("SRGAN", 1, True) in curves
+    assert ("RankSRGAN-MC", 0, False) in curves
+    assert {crop.method for crop in found.crops} == {
+        "srgan",
+        "fast_srgan",
+        "SRGAN",
+        "RankSRGAN-MC",
+        "RankSRGAN-MR",
+        "ground truth",
+    }
+    for crop in found.crops:
+        picture = read_image(tmp_path / "fig3_4" / crop.path)
+        assert (picture.width, picture.height) == (128, 128)
+    assert "There is no content loss on features here." in found.notes
+    assert [len(histogram.levels) for histogram in found.histograms] == [3, 3, 3]
+    page = (tmp_path / "fig3_4" / "report.html").read_text()
+    assert "can pass the upper bound of both its teachers" in page
+    lines = (tmp_path / "fig3_4" / "table.csv").read_text().splitlines()
+    table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    assert {row["scale"] for row in table} == {"tiny"}
+    assert any(line.startswith(f"# {found.verdicts[0].answer}: ") for line in lines)
+
+    # The same pictures, with the methods' order instead of NIQE.
+    niqe_set, order_set = (
+        RankDataset.open(tmp_path / "runs" / "tiny" / unit.name / "dataset")
+        for unit in _rank_data(request)
+    )
+    assert order_set.contents[0].scores == (1.0, 2.0, 3.0)
+    assert niqe_set.contents[0].scores != (1.0, 2.0, 3.0)
+    assert order_set.hashes == niqe_set.hashes
+
+    # A second command does nothing anew; another claim does only what is new in it.
+    in_this_process.clear()
+    assert reproduce(request, said).findings["fig3_4"] == found
+    assert in_this_process == []
+    cost = Request(**{**request.__dict__, "names": ("training_cost",), "seeds": (0,)})
+    steps = reproduce(cost, said).findings["training_cost"]
+    assert in_this_process == [
+        "step times",
+        "evaluation of SRGAN, seed 0",
+        "evaluation of RankSRGAN, seed 0",
+        "evaluation of ground truth",
+    ]
+    of_control = next(row for row in steps.table.rows if row.method == "SRGAN")
+    ratio = [column.name for column in steps.table.columns].index("step / control's")
+    assert of_control.cells[ratio].mean == 1
+
+
+def _rank_data(request: Request) -> list[object]:
+    from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
+    from ranksrgan.pipeline.reproduction.plan import Planner
+    from ranksrgan.pipeline.reproduction.units import Units
+
+    planner = Planner(load_scale(EXPERIMENTS, request.scale), Units(request.data))
+    plan = planner.plan("fig3_4", load_experiment(EXPERIMENTS, "fig3_4"), request.seeds)
+    return [plan.rank_data[name] for name in ("niqe", "methods")]
+
+
+def test_figures_of_two_scales_are_never_mixed(tiny_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "table3").mkdir()
+    (tmp_path / "table3" / "findings.json").write_text(
+        '{"name": "table3", "title": "", "claim": "", "scale": "gpu", "seeds": [0], '
+        '"verdicts": [], "table": {"columns": [], "rows": []}, "notes": []}'
+    )
+    request = Request(("table3",), EXPERIMENTS, data=tiny_data, output=tmp_path)
+    with pytest.raises(InvalidInput, match=r"table3 holds figures of scale gpu.*another folder"):
+        reproduce(request, said)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table9"], "has no experiment 'table9'"),
+        (["table3", "--scale", "huge"], "huge is neither a recipe"),
+        (["table3", "--seeds", "1", "1"], "seeds: one is given twice"),
+        (["table3", "table3"], "experiments: one is given twice"),
+        (["table3", "--data", "nowhere"], "nowhere is no folder: --data names"),
+        (["table3", "--set", "steps.gan=3"], "steps.gan: unknown key"),
+        (["table3", "--initial", "nothing.pth"], "nothing.pth is missing"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(
+    words: list[str],
+    message: str,
+    tiny_data: Path,
+    tiny_scale: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ["--scale", str(tiny_scale), "--data", str(tiny_data), "-o", str(tmp_path)]
+    command = ["reproduce", "--experiments", str(EXPERIMENTS), *given, *words]
+    order = ["reproduce", *words[:1]]  # flags that are given later win
+    assert command[:1] == order[:1]
+    assert main(command) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-3", "9x"])
+def test_a_time_limit_is_a_duration(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["reproduce", "table3", f"--time-limit={text}"])
+    assert f"{text} is no duration such as 90s, 9m or 1h30m" in capsys.readouterr().err
