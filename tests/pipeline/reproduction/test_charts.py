@@ -134,7 +134,7 @@ def test_bars_are_as_high_as_their_counts_and_as_wide_as_their_bins() -> None:
     floors = {float(bar.get("y", "")) + float(bar.get("height", "")) for bar in second}
     assert max(floors) - min(floors) < 0.11
     texts = [text.text for text in drawn.root.iter("text")]
-    assert {"b & c", "10 images", "8 images"} <= set(texts)
+    assert {"b & c", "n = 10", "n = 8"} <= set(texts)
 
 
 def test_points_of_a_scatter_are_where_the_axes_say() -> None:

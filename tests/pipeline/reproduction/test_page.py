@@ -108,6 +108,30 @@ def test_a_method_alone_is_no_best_and_missing_seeds_are_told(tmp_path: Path) ->
     assert cells(page, "alone") == [("1.00", False), ("± 0.50 (2 seeds)", False)]
 
 
+def test_groups_without_a_common_column_are_tables_of_their_own(tmp_path: Path) -> None:
+    def row(group: str, *means: float | None) -> Row:
+        return Row(group, f"m {group}", tuple(Cell(mean) for mean in means))
+
+    table = Table(
+        COLUMNS,
+        (
+            row("Steps", None, None, 7),
+            row("A", 20, None, None),
+            row("B", 21, 4, None),
+            row("C", 1, 2, 3),
+        ),
+    )
+    page = written(Findings("n", "t", "c", "small", (0,), (), table, ()), tmp_path)
+    tables = re.findall(r'<table class="figures">(.*?)</table>', page, re.DOTALL)
+    heads = [re.findall(r'<th scope="col">(.*?)</th>', one) for one in tables]
+    assert heads == [
+        ["Method", "time (ms)"],
+        ["Method", "PSNR (dB) ↑", "NIQE ↓", "time (ms)"],
+    ]
+    assert [text for text, _ in cells(page, "m Steps")] == ["7"]
+    assert [text for text, _ in cells(page, "m A")] == ["20.00", "\N{EN DASH}", "\N{EN DASH}"]
+
+
 def test_verdicts_come_first_and_say_so_in_words(findings: Findings, tmp_path: Path) -> None:
     page = written(findings, tmp_path)
     assert page.startswith("<!doctype html>")

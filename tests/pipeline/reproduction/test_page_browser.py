@@ -150,7 +150,7 @@ def test_no_part_is_wider_than_a_phone(page: Browser) -> None:
     try:
         page.open("")
         script = "return document.documentElement.scrollWidth"
-        assert page.driver.execute_script(script) == 360  # type: ignore[no-untyped-call]
+        assert page.driver.execute_script(script) == 360
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

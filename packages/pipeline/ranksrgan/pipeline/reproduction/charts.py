@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from ranksrgan.pipeline.reproduction.findings import Histogram, Scatter
 
 WIDTH, HEIGHT = 400, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 12, 44
 
 #: Colours that the style sheet has; a chart with more labels repeats them.
 COLOURS = 8
@@ -130,13 +130,13 @@ def swatch(colour: int, control: bool = False) -> Markup:
 
 
 def line_chart(
-    lines: Sequence[Line], y_label: str, digits: int, colours: Mapping[str, int]
+    lines: Sequence[Line], metric: str, digits: int, colours: Mapping[str, int]
 ) -> Markup:
     """Lines over the steps, each with a band of its spread to both sides where it has any.
 
     Args:
         lines: the control among them, which is grey and dashed.
-        y_label: the metric and its unit.
+        metric: of the values, for those who do not see the chart; its title stands above.
         digits: behind the point, of the values that are read out.
         colours: see `choose_colours`.
     """
@@ -144,7 +144,7 @@ def line_chart(
     highs = [m + s for line in lines for m, s in zip(line.mean, line.spread, strict=True)]
     x = axis_of((step for line in lines for step in line.steps), LEFT, WIDTH - RIGHT, 0.02)
     y = axis_of([*lows, *highs], HEIGHT - BOTTOM, TOP)
-    drawn = [_frame(x, y, "step", y_label)]
+    drawn = [_frame(x, y, "step", "")]
     ordered = sorted(lines, key=lambda line: not line.control)  # the control below the others
     for line in ordered:
         if any(line.spread):
@@ -166,7 +166,7 @@ def line_chart(
     drawn.append(
         _tag("path", d=f"M0 {TOP}V{HEIGHT - BOTTOM}", class_="cursor", visibility="hidden")
     )
-    return _svg("lines", f"{y_label} over the steps: {', '.join(i.label for i in lines)}", *drawn)
+    return _svg("lines", f"{metric} over the steps: {', '.join(i.label for i in lines)}", *drawn)
 
 
 def histogram_chart(histogram: Histogram, colours: Mapping[str, int]) -> Markup:
@@ -194,7 +194,7 @@ def histogram_chart(histogram: Histogram, colours: Mapping[str, int]) -> Markup:
                 )
             )  # fmt: skip
         name = _tag("text", level.level, x=left, y=floor - row + 14, class_="name")
-        images = f"{sum(level.counts):,} images"
+        images = f"n = {sum(level.counts):,}"
         total = _tag("text", images, x=right, y=floor - row + 14, class_="right")
         base = _tag("path", d=f"M{left} {floor}H{right}", class_="axis")
         drawn.append(_tag("g", name, total, *bars, base, class_=f"bars c{colours[level.level]}"))
@@ -247,16 +247,17 @@ def _band(line: Line, x: Axis, y: Axis) -> str:
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str, height: int = HEIGHT) -> Markup:
-    """Grid, ticks and the names of both axes."""
+    """Grid, ticks and the names of the axes that have one."""
     drawn = _across(x, TOP, height - BOTTOM, x_label)
     places = ticks(y.low, y.high)
     for value, label in zip(places, tick_labels(places), strict=True):
         down = y.place(value)
         drawn.append(_tag("path", d=f"M{LEFT} {down:.1f}H{WIDTH - RIGHT}", class_="grid"))
         drawn.append(_tag("text", label, x=LEFT - 8, y=f"{down + 4.5:.1f}", class_="right"))
-    middle = (TOP + height - BOTTOM) / 2
-    turn = f"rotate(-90 14 {middle:g})"
-    drawn.append(_tag("text", y_label, x=14, y=f"{middle:g}", class_="middle", transform=turn))
+    if y_label:
+        middle = f"{(TOP + height - BOTTOM) / 2:g}"
+        turn = f"rotate(-90 12 {middle})"
+        drawn.append(_tag("text", y_label, x=12, y=middle, class_="middle", transform=turn))
     drawn.append(_tag("path", d=f"M{LEFT} {height - BOTTOM}H{WIDTH - RIGHT}", class_="axis"))
     return _tag("g", *drawn)
 

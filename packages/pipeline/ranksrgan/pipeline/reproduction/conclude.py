@@ -204,7 +204,7 @@ def _table(
         for method in methods:
             found = [figures.get((group, method, column.name)) for column in columns.values()]
             cells = tuple(Cell(None, count=0) if one is None else one.cell for one in found)
-            rows.append(Row(group, method, cells))
+            rows.append(Row(group, method, cells, reference=method in (BOUND, GROUND_TRUTH)))
     return Table(tuple(columns.values()), tuple(rows))
 
 

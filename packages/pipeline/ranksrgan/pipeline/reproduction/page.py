@@ -36,7 +36,7 @@ from ranksrgan.pipeline.reproduction.page_tables import (
     arrow,
     image_table,
     images_csv,
-    summary_table,
+    summary_tables,
 )
 
 #: What a page may have in bytes; pictures are packed harder, then left out, to keep to it.
@@ -141,7 +141,7 @@ def _render(findings: Findings, gallery: Gallery) -> str:
         policy=policy,
         style=Markup(style),
         script=Markup(script),
-        table=summary_table(findings.table, len(findings.seeds)),
+        tables=summary_tables(findings.table, len(findings.seeds)),
         curves=[_curves_chart(findings, metric, lines[metric], methods) for metric in lines],
         gallery=gallery,
         ranker=[
@@ -169,8 +169,8 @@ def _curves_chart(
         )
         for line in lines
     )
-    svg = line_chart(lines, metric + unit, digits, methods)
-    return Chart(f"{metric}{arrow(better)}", svg, legend)
+    title = f"{metric}{unit}{arrow(better)}"
+    return Chart(title, line_chart(lines, metric, digits, methods), legend)
 
 
 def _histogram(histogram: Histogram, methods: Mapping[str, int]) -> Chart:
@@ -186,9 +186,9 @@ def _scatter(scatter: Scatter, methods: Mapping[str, int]) -> Chart:
         for number, group in enumerate(groups)
     )
     count = len(scatter.x)
-    told = f"{count:,} images" + (f", of which {MOST_POINTS:,} are drawn" * (count > MOST_POINTS))
+    drawn = f"{MOST_POINTS:,} of {count:,} points" if count > MOST_POINTS else f"{count:,} points"
     agreed = "no SROCC" if scatter.srocc is None else f"SROCC {minus(f'{scatter.srocc:.3f}')}"
-    return Chart(scatter.title, scatter_chart(scatter, colours), legend, f"{agreed} over {told}")
+    return Chart(scatter.title, scatter_chart(scatter, colours), legend, f"{agreed}; {drawn}")
 
 
 def _hash(text: str) -> str:

@@ -16,8 +16,8 @@ from ranksrgan.pipeline.reproduction.findings import Crop, Findings
 #: How pictures are encoded: as exactly as there is room for.
 PACKINGS = ((".png", 100), (".webp", 95), (".webp", 90), (".webp", 80), (".webp", 65))
 
-#: Of a shown picture without its data: its element, its caption, its button.
-_AROUND = 700
+#: Bytes around pictures: of one, its elements and captions; of all, what they are compared with.
+_AROUND, _SECTION = 700, 4000
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ def make_gallery(findings: Findings, folder: Path, room: int) -> Gallery:
     for suffix, quality in PACKINGS:
         tiles = [_pack_row(row, digits, suffix, quality) for row in rows]
         sizes = [sum(len(tile.source) + _AROUND for tile in row) for _, row in tiles]
-        if sum(sizes) <= room:
+        if _SECTION + sum(sizes) <= room:
             break
-    kept = sum(sum(sizes[: i + 1]) <= room for i in range(len(sizes)))
+    kept = sum(_SECTION + sum(sizes[: i + 1]) <= room for i in range(len(sizes)))
     exact = suffix == ".png"
-    packing = "exact pixels" if exact else f"WebP of quality {quality}, which is not exact"
+    packing = "without loss" if exact else f"as WebP of quality {quality}, which is not exact"
     return Gallery(tuple(tiles[:kept]), packing, len(rows) - kept)
 
 

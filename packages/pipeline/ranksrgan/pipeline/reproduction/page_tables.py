@@ -61,18 +61,40 @@ def arrow(higher_is_better: bool | None) -> str:
     return "" if higher_is_better is None else " ↑" if higher_is_better else " ↓"
 
 
-def summary_table(table: Table, seeds: int) -> ShownTable:
-    """The table of the claim; in each group the best of a column, as it is displayed, is marked."""
-    groups = []
+def summary_tables(table: Table, seeds: int) -> list[ShownTable]:
+    """The table of the claim; in each group the best of a column, as it is displayed, is marked.
+
+    Groups that have no column in common, such as Rankers and test sets, are tables of their own,
+    without the columns in which they have no figure.
+    """
+    parts: list[tuple[set[int], list[tuple[str, list[Row]]]]] = []
     for name, rows in groupby(table.rows, lambda row: row.group):
         there = list(rows)
-        best = [best_of(there, i, column) for i, column in enumerate(table.columns)]
-        groups.append((name, tuple(_row(row, table.columns, best, seeds) for row in there)))
+        columns = {i for row in there for i, cell in enumerate(row.cells) if cell.mean is not None}
+        if parts and (columns & parts[-1][0] or not columns):
+            parts[-1][0].update(columns)
+        else:
+            parts.append((columns, []))
+        parts[-1][1].append((name, there))
+    return [_part(table.columns, sorted(columns), groups, seeds) for columns, groups in parts]
+
+
+def _part(
+    columns: Sequence[Column],
+    places: Sequence[int],
+    groups: list[tuple[str, list[Row]]],
+    seeds: int,
+) -> ShownTable:
+    shown = []
+    for name, rows in groups:
+        best = [best_of(rows, i, columns[i]) for i in places]
+        shown.append((name, tuple(_row(row, columns, places, best, seeds) for row in rows)))
     spreads = tuple(
-        any(row.cells[i].spread is not None for row in table.rows)
-        for i in range(len(table.columns))
+        any(row.cells[i].spread is not None for _, rows in groups for row in rows) for i in places
     )
-    return ShownTable(("Method",), tuple(map(_heading, table.columns)), spreads, tuple(groups))
+    return ShownTable(
+        ("Method",), tuple(_heading(columns[i]) for i in places), spreads, tuple(shown)
+    )
 
 
 def best_of(rows: Sequence[Row], place: int, column: Column) -> float | None:
@@ -130,10 +152,16 @@ def _heading(column: Column) -> str:
     return f"{column.name}{unit}{arrow(column.higher_is_better)}"
 
 
-def _row(row: Row, columns: Sequence[Column], best: Sequence[float | None], seeds: int) -> ShownRow:
+def _row(
+    row: Row,
+    columns: Sequence[Column],
+    places: Sequence[int],
+    best: Sequence[float | None],
+    seeds: int,
+) -> ShownRow:
     cells = tuple(
-        _cell(cell, column, None if row.reference else first, seeds)
-        for cell, column, first in zip(row.cells, columns, best, strict=True)
+        _cell(row.cells[i], columns[i], None if row.reference else first, seeds)
+        for i, first in zip(places, best, strict=True)
     )
     return ShownRow((row.method,), cells, row.reference)
 
