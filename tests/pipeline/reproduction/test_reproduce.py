@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -9,8 +10,11 @@ import pytest
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import read_image
 from ranksrgan.pipeline.cli import main
+from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
 from ranksrgan.pipeline.reproduction.findings import read_findings
-from ranksrgan.pipeline.reproduction.reproduce import Request, reproduce
+from ranksrgan.pipeline.reproduction.plan import Planner
+from ranksrgan.pipeline.reproduction.reproduce import Request, given_unit, reproduce
+from ranksrgan.pipeline.reproduction.units import Unit, Units
 from ranksrgan.rankdata import RankDataset
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
@@ -95,7 +99,7 @@ def test_a_claim_from_photographs_to_page(
     in_this_process.clear()
     assert reproduce(request, said).findings["fig3_4"] == found
     assert in_this_process == []
-    cost = Request(**{**request.__dict__, "names": ("training_cost",), "seeds": (0,)})
+    cost = replace(request, names=("training_cost",), seeds=(0,))
     steps = reproduce(cost, said).findings["training_cost"]
     assert sorted(in_this_process) == ["evaluation of ground truth", "step times"]
     of_control = next(row for row in steps.table.rows if row.method == "SRGAN")
@@ -103,14 +107,24 @@ def test_a_claim_from_photographs_to_page(
     assert of_control.cells[ratio].mean == 1
 
 
-def _rank_data(request: Request) -> list[object]:
-    from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
-    from ranksrgan.pipeline.reproduction.plan import Planner
-    from ranksrgan.pipeline.reproduction.units import Units
-
+def _rank_data(request: Request) -> list[Unit]:
     planner = Planner(load_scale(EXPERIMENTS, request.scale), Units(request.data))
     plan = planner.plan("fig3_4", load_experiment(EXPERIMENTS, "fig3_4"), request.seeds)
     return [plan.rank_data[name] for name in ("niqe", "methods")]
+
+
+def test_given_weights_are_known_by_their_content(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.pth", tmp_path / "elsewhere" / "other.pth"
+    other.parent.mkdir()
+    for path in (one, other):
+        path.write_bytes(b"weights")
+    runs = tmp_path / "runs"
+    unit = given_unit(one, Units(tmp_path), runs)
+    assert unit.is_finished(runs)
+    assert (runs / unit.name / "generator.pth").read_bytes() == b"weights"
+    assert given_unit(other, Units(tmp_path), runs).name == unit.name
+    other.write_bytes(b"others")
+    assert given_unit(other, Units(tmp_path), runs).name != unit.name
 
 
 def test_figures_of_two_scales_are_never_mixed(tiny_data: Path, tmp_path: Path) -> None:
@@ -146,9 +160,7 @@ def test_what_cannot_be_is_refused_at_once(
 ) -> None:
     given = ["--scale", str(tiny_scale), "--data", str(tiny_data), "-o", str(tmp_path)]
     command = ["reproduce", "--experiments", str(EXPERIMENTS), *given, *words]
-    order = ["reproduce", *words[:1]]  # flags that are given later win
-    assert command[:1] == order[:1]
-    assert main(command) == 1
+    assert main(command) == 1  # of a flag that is given twice the later one counts
     assert message in capsys.readouterr().err
 
 

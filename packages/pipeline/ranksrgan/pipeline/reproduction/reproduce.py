@@ -99,7 +99,7 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
     scale = load_scale(request.experiments, request.scale, request.settings)
     units = Units(request.data)
     runs = request.runs
-    given = None if request.initial is None else _given(request.initial, units, runs)
+    given = None if request.initial is None else given_unit(request.initial, units, runs)
     planner = Planner(scale, units, given)
     plans = [
         planner.plan(name, load_experiment(request.experiments, name), request.seeds)
@@ -152,7 +152,7 @@ def _check(request: Request) -> None:
             )
 
 
-def _given(weights: Path, units: Units, runs: Path) -> Unit:
+def given_unit(weights: Path, units: Units, runs: Path) -> Unit:
     """Weights from elsewhere, as a unit that is finished."""
     content = content_hash(weights)
     name = f"generator{weights.suffix}"
