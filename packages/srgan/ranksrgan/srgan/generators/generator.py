@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.srgan.generators.parts import Part, Parts
+from ranksrgan.srgan.generators.winograd import RgbConvolution
 from ranksrgan.srgan.network import Network
 
 #: Factors of the steps by which a generator reaches each scale.
@@ -85,11 +86,13 @@ class WholeImageGenerator(Generator):
         return self.enlarge(self.trunk(x))
 
 
-def picture(last: nn.Conv2d | nn.ConvTranspose2d, features: Tensor) -> Tensor:
+def picture(last: nn.Conv2d | nn.ConvTranspose2d | RgbConvolution, features: Tensor) -> Tensor:
     """What the last layer of a generator makes, in its own precision even under autocast.
 
     bfloat16 has one step of 1/256 near white: no picture is ever made in it.
     """
     with torch.autocast(features.device.type, enabled=False):
-        made: Tensor = last(features.to(last.weight.dtype))
+        if not isinstance(last, RgbConvolution):
+            features = features.to(last.weight.dtype)
+        made: Tensor = last(features)
     return made
