@@ -19,9 +19,16 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.metrics import Bicubic
 from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.generators import winograd
+from ranksrgan.srgan.generators.architectures import ARCHITECTURES
+from ranksrgan.srgan.generators.edsr import EDSR
+from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.msrresnet import MSRResNet
+from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.generators.winograd import RgbConvolution, WinogradConvolution, usable
 from ranksrgan.srgan.upscaling import upscaler as upscaler_module
-from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT
+from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, by_winograd, in_bfloat16
 from ranksrgan.srgan.upscaling.upscaler import (
     GeneratorUpscaler,
     StripUpscaler,
@@ -156,6 +163,92 @@ def test_what_overflows_in_bfloat16_is_computed_again(
     monkeypatch.setattr(torch.nn.Conv2d, "forward", overflowing)
     images = torch.rand(1, 3, 20, 20)
     exact = GeneratorUpscaler(lively(16, 2), tile=12).upscale(images)
+    assert torch.equal(upscaler.upscale(images), exact)
+    assert "once more in float32" in caplog.text
+
+
+def networks_that_winograd_fits() -> list[Generator]:
+    torch.manual_seed(0)
+    return [
+        SRResNet(32, 2, scale=4),
+        SRResNet(64, 2, scale=3),
+        MSRResNet(32, 2, scale=2),
+        EDSR(32, 2, scale=4, residual_scaling=0.5),
+        RRDBNet(32, 1, growth=32, scale=4),
+        RRDBNet(32, 1, growth=16, scale=2, unshuffle=2),
+    ]
+
+
+@pytest.mark.parametrize("network", networks_that_winograd_fits(), ids=str)
+def test_winograds_convolutions_make_the_same_picture(network: Generator) -> None:
+    """By the native operators where they serve, else by their twins."""
+    network.eval()
+    twin = by_winograd(network)
+    kinds = {type(module) for module in twin.modules()}
+    assert {WinogradConvolution, RgbConvolution} <= kinds
+    images = torch.rand(2, 3, 22, 17)
+    with torch.no_grad():
+        exact, direct, fast = (net(images) for net in (network, in_bfloat16(network), twin))
+    assert not torch.equal(fast, direct)
+    errors = [float((made - exact).square().mean().sqrt()) for made in (direct, fast)]
+    assert 0 < errors[1] < 2 * errors[0]
+
+
+def test_what_winograd_spoils_is_computed_by_direct_convolutions(
+    lively: MakeGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def measured(exact: Generator, fast: Generator, device: torch.device) -> float:
+        tried.append(any(isinstance(module, WinogradConvolution) for module in fast.modules()))
+        return 59.0 if tried[-1] else 61.0
+
+    monkeypatch.setattr(winograd, "usable", lambda: True)
+    monkeypatch.setattr(upscaler_module, "agreement", measured)
+    upscaler = GeneratorUpscaler(lively(32), precision="bfloat16")
+    assert upscaler.precision == "bfloat16"
+    assert tried == [True, False]
+    monkeypatch.setattr(winograd, "usable", lambda: False)
+    GeneratorUpscaler(lively(32), precision="bfloat16")
+    assert tried == [True, False, False]
+    # Few of its layers fit.
+    monkeypatch.setattr(winograd, "usable", lambda: True)
+    GeneratorUpscaler(ARCHITECTURES["imdn"](), precision="bfloat16")
+    assert tried == [True, False, False, False]
+
+
+@pytest.mark.skipif(not usable(), reason="no native operators, or no AVX-512 with bfloat16")
+@pytest.mark.parametrize("memory", [2**23, 2**30])
+def test_winograds_convolutions_in_tiles_and_strips(
+    lively: MakeGenerator, caplog: pytest.LogCaptureFixture, memory: int
+) -> None:
+    images = torch.rand(1, 3, 61, 45)
+    exact = GeneratorUpscaler(lively(32, 2)).upscale(images)
+    with caplog.at_level("INFO"):
+        upscaler = GeneratorUpscaler(lively(32, 2), precision="bfloat16", memory=memory)
+    assert "in bfloat16 by Winograd's convolutions" in caplog.text
+    whole = upscaler.upscale(images)
+    strips = list(upscaler.upscale_strips(rows_of(images, []), 61, 45))
+    for made in (whole, torch.cat(strips, 2)):
+        assert not torch.equal(made, exact)
+        # Noise is harder than the probe.
+        assert -10 * (made - exact).square().mean().log10() > LEAST_AGREEMENT - 5
+    upscaler.upscale(images[..., :1, :1])
+    assert "once more" not in caplog.text
+
+
+@pytest.mark.skipif(not usable(), reason="no native operators, or no AVX-512 with bfloat16")
+def test_what_overflows_by_winograd_is_computed_again(
+    lively: MakeGenerator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums of pixels may pass what bfloat16 and float32 hold where the pixels do not."""
+    upscaler = GeneratorUpscaler(lively(32, 2), precision="bfloat16", tile=12)
+    convolution = WinogradConvolution.forward
+    monkeypatch.setattr(
+        WinogradConvolution, "forward", lambda self, x: convolution(self, x * 3e38 * 10)
+    )
+    images = torch.rand(1, 3, 20, 20)
+    exact = GeneratorUpscaler(lively(32, 2), tile=12).upscale(images)
     assert torch.equal(upscaler.upscale(images), exact)
     assert "once more in float32" in caplog.text
 

@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.generators.convolution_relu import convolution_relu
+from ranksrgan.srgan.generators.convolutions import (
+    convolution_add,
+    convolution_relu,
+    convolution_shuffle,
+)
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts
 from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
@@ -48,8 +52,7 @@ class ResidualBlock(nn.Module):
         self.scaling = scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.conv2(convolution_relu(self.conv1, x))
-        return torch.add(x, residual, alpha=self.scaling)
+        return convolution_add(self.conv2, convolution_relu(self.conv1, x), x, self.scaling)
 
 
 class EDSR(Generator):
@@ -167,7 +170,12 @@ class EDSR(Generator):
 
     def enlarge(self, deep: Tensor) -> Tensor:
         """The body's feature maps ``(N, features, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
-        return picture(self.conv_last, self.upsample(deep)) / _RANGE + self.mean
+        for number in range(0, len(self.upsample), 2):
+            layer, shuffle = self.upsample[number], self.upsample[number + 1]
+            deep = convolution_shuffle(
+                cast("nn.Conv2d", layer), cast("PixelShuffle", shuffle), deep
+            )
+        return picture(self.conv_last, deep) / _RANGE + self.mean
 
 
 def _official(blocks: str) -> dict[str, str]:

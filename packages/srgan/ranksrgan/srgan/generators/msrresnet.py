@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from ranksrgan.srgan.generators.convolutions import convolution_relu, convolution_shuffle
 from ranksrgan.srgan.generators.enlargement import enlarge_by, filters
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
@@ -31,6 +32,8 @@ from ranksrgan.srgan.network import (
 from ranksrgan.srgan.upscaling.tiling import bytes_per_pixel
 
 _OFFICIAL = {"body.{}.conv{}": "recon_trunk.{}.conv{}", "conv_hr": "HRconv"}
+
+_SLOPE = 0.1
 
 
 class MSRResNet(Generator):
@@ -68,7 +71,6 @@ class MSRResNet(Generator):
         self.shuffle = PixelShuffle(factors[0])
         self.conv_hr = convolution(features, features)
         self.conv_last = convolution(features, 3)
-        self.lrelu = nn.LeakyReLU(0.1, inplace=True)
         self.register_buffer("base", filters("linear", scale), persistent=False)
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
@@ -110,9 +112,9 @@ class MSRResNet(Generator):
         return {"official": _OFFICIAL, "basicsr": {}}
 
     def forward(self, x: Tensor) -> Tensor:
-        deep = self.body(self.lrelu(self.conv_first(x)))
-        deep = self.lrelu(self.shuffle(self.upconv1(deep)))
+        deep = self.body(convolution_relu(self.conv_first, x, _SLOPE))
+        deep = convolution_shuffle(self.upconv1, self.shuffle, deep, _SLOPE)
         if self.upconv2 is not None:
-            deep = self.lrelu(self.shuffle(self.upconv2(deep)))
-        deep = self.lrelu(self.conv_hr(deep))
+            deep = convolution_shuffle(self.upconv2, self.shuffle, deep, _SLOPE)
+        deep = convolution_relu(self.conv_hr, deep, _SLOPE)
         return picture(self.conv_last, deep) + enlarge_by(self.base, x)

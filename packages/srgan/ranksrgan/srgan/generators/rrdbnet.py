@@ -16,16 +16,18 @@ pixels (for scale 2) or 4 x 4 (for scale 1) become the channels of one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.srgan.generators.convolutions import convolution_add, convolution_relu
 from ranksrgan.srgan.generators.generator import STEPS, WholeImageGenerator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts, Residual
 from ranksrgan.srgan.generators.srresnet import tail_numbers
+from ranksrgan.srgan.generators.winograd import WinogradConvolution
 from ranksrgan.srgan.network import (
     convolution,
     count_keys,
@@ -38,6 +40,7 @@ from ranksrgan.srgan.network import (
 from ranksrgan.srgan.upscaling.tiling import bytes_per_pixel
 
 _RESIDUAL_SCALING = 0.2
+_SLOPE = 0.2
 
 # Scale, and by how much the image is folded into channels before; the first of a scale is default.
 _FORMS = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4))
@@ -62,12 +65,15 @@ class ResidualDenseBlock(nn.Module):
         self.conv5 = convolution(features + 4 * growth, features)
 
     def forward(self, x: Tensor) -> Tensor:
+        growing = (self.conv1, self.conv2, self.conv3, self.conv4)
+        writing = [conv for conv in growing if isinstance(conv, WinogradConvolution)]
+        if len(writing) == len(growing):
+            return convolution_add(self.conv5, _grow(x, writing), x, _RESIDUAL_SCALING)
         # In bfloat16 the sum stays float32, and what the convolutions share need not be.
         seen = x.bfloat16() if self.conv1.weight.dtype == torch.bfloat16 else x
-        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            seen = torch.cat((seen, _leaky(conv(seen))), dim=1)
-        residual: Tensor = self.conv5(seen)
-        return x + _RESIDUAL_SCALING * residual
+        for conv in growing:
+            seen = torch.cat((seen, convolution_relu(conv, seen, _SLOPE)), dim=1)
+        return convolution_add(self.conv5, seen, x, _RESIDUAL_SCALING)
 
 
 class RRDB(nn.Module):
@@ -243,7 +249,7 @@ class RRDBNet(WholeImageGenerator):
     def enlarge(self, features: Tensor) -> Tensor:
         for step in range(self._steps_in_trunk, len(self._steps)):
             features = self._step(step, features)
-        return picture(self.conv_last, _leaky(self.HRconv(features)))
+        return picture(self.conv_last, convolution_relu(self.HRconv, features, _SLOPE))
 
     @property
     def _steps_in_trunk(self) -> int:
@@ -252,9 +258,8 @@ class RRDBNet(WholeImageGenerator):
 
     def _step(self, number: int, features: Tensor) -> Tensor:
         larger = F.interpolate(features, scale_factor=self._steps[number], mode="nearest")
-        upconv = self.get_submodule(f"upconv{number + 1}")
-        enlarged: Tensor = upconv(larger)
-        return _leaky(enlarged)
+        upconv = cast("nn.Conv2d", self.get_submodule(f"upconv{number + 1}"))
+        return convolution_relu(upconv, larger, _SLOPE)
 
 
 def _first_generation(blocks: str, tail: Sequence[int]) -> dict[str, str]:
@@ -268,5 +273,15 @@ def _first_generation(blocks: str, tail: Sequence[int]) -> dict[str, str]:
     }
 
 
-def _leaky(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2, inplace=True)
+def _grow(x: Tensor, layers: Sequence[WinogradConvolution]) -> Tensor:
+    """x and what each layer makes of all before it, in one map that they write into."""
+    count, features, height, width = x.shape
+    channels = features + sum(layer.out_channels for layer in layers)
+    shape = (count, channels, height, width)
+    seen = torch.empty(shape, dtype=torch.bfloat16, memory_format=torch.channels_last)
+    seen[:, :features] = x
+    for layer in layers:
+        after = features + layer.out_channels
+        layer.write(seen[:, :features], seen[:, features:after], slope=_SLOPE)
+        features = after
+    return seen

@@ -17,7 +17,11 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.generators.convolution_relu import convolution_relu
+from ranksrgan.srgan.generators.convolutions import (
+    convolution_add,
+    convolution_relu,
+    convolution_shuffle,
+)
 from ranksrgan.srgan.generators.generator import STEPS, Generator, picture
 from ranksrgan.srgan.generators.parts import Part, Parts, Residual
 from ranksrgan.srgan.generators.pixel_shuffle import PixelShuffle
@@ -41,8 +45,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = convolution(features, features)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.conv2(convolution_relu(self.conv1, x))
-        return x + residual
+        return convolution_add(self.conv2, convolution_relu(self.conv1, x), x)
 
 
 class SRResNet(Generator):
@@ -138,9 +141,9 @@ class SRResNet(Generator):
 
     def enlarge(self, deep: Tensor) -> Tensor:
         """The trunk's feature maps ``(N, features, H, W)`` to ``(N, 3, scale * H, scale * W)``."""
-        deep = self.shuffle(convolution_relu(self.upconv1, deep))
+        deep = convolution_shuffle(self.upconv1, self.shuffle, deep, 0.0)
         if self.upconv2 is not None:
-            deep = self.shuffle(convolution_relu(self.upconv2, deep))
+            deep = convolution_shuffle(self.upconv2, self.shuffle, deep, 0.0)
         deep = convolution_relu(self.HRconv, deep)
         return picture(self.conv_last, deep)
 

@@ -23,7 +23,14 @@ from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.parts import Parts
 from ranksrgan.srgan.network_files import network_of
 from ranksrgan.srgan.upscaling.layout import Layout
-from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, agreement, in_bfloat16, in_float16
+from ranksrgan.srgan.upscaling.precision import (
+    LEAST_AGREEMENT,
+    agreement,
+    by_winograd,
+    in_bfloat16,
+    in_float16,
+    suits_winograd,
+)
 from ranksrgan.srgan.upscaling.tiling import Box, Tile, crop
 
 log = logging.getLogger(__name__)
@@ -86,7 +93,9 @@ class GeneratorUpscaler:
         memory: bytes for feature maps and activations; 1 GiB by default, and on a GPU a quarter of
             what is free there. Weights, input and output come on top.
         tile: longest side of a tile in input pixels, without its halo; no piece is larger then.
-        precision: ``bfloat16`` computes most convolutions in it and ``float16``, for GPUs, all of
+        precision: ``bfloat16`` computes most convolutions in it, by Winograd's where that gives the
+            same picture and the processor is made for it (native operators, compiled on first use,
+            see `ranksrgan.metrics.native`), and ``float16``, for GPUs, all of
             them (see `ranksrgan.srgan.upscaling.precision`) where that gives the picture that
             float32 gives, to 60 dB on a probe; ``auto`` does so, in float16 on a GPU and in
             bfloat16 on a CPU that multiplies it, and else, or if the probe differs, computes in
@@ -304,15 +313,18 @@ def _fast_twin(
         wanted = "bfloat16" if device.type == "cpu" else "float16"
     else:
         wanted = precision
+    twins, stream = {"bfloat16": in_bfloat16}, torch.float32
     if wanted == "float16":
-        fast, stream = in_float16(exact), torch.float16
-    else:
-        fast, stream = in_bfloat16(exact), torch.float32
-    fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    found = agreement(exact, fast, device)
-    if found >= LEAST_AGREEMENT:
-        log.info("%s computes in %s, %.1f dB from float32", name, wanted, found)
-        return wanted, _Attempt(fast.parts(), stream, torch.channels_last)
+        twins, stream = {"float16": in_float16}, torch.float16
+    elif device.type == "cpu" and suits_winograd(exact):
+        twins = {"bfloat16 by Winograd's convolutions": by_winograd, **twins}
+    for how, twin in twins.items():
+        fast = twin(exact)
+        fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        found = agreement(exact, fast, device)
+        if found >= LEAST_AGREEMENT:
+            log.info("%s computes in %s, %.1f dB from float32", name, how, found)
+            return wanted, _Attempt(fast.parts(), stream, torch.channels_last)
     problem = (
         f"in {wanted} {name} makes a picture {found:.1f} dB from that of float32, and "
         f"{LEAST_AGREEMENT:g} are wanted"

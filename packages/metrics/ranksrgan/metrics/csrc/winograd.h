@@ -1,0 +1,73 @@
+// What the kernel of winograd checks first; the Python face has transformed the weights before.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "map.h"
+
+namespace ranksrgan {
+namespace {
+
+// A convolution, what follows it, and where it comes from and goes to.
+struct Convolution {
+  Map x, out;
+  const char* weight;
+  const float* bias;
+  std::optional<Map> residual;
+  int64_t blocks, shuffle;
+  float factor, slope;
+};
+
+Convolution check_winograd(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                           const at::Tensor& out, const std::optional<at::Tensor>& residual,
+                           double factor, double slope, int64_t shuffle) {
+  Convolution work{check_map("winograd: x", x),
+                   check_map("winograd: out", out),
+                   nullptr,
+                   nullptr,
+                   std::nullopt,
+                   0,
+                   shuffle,
+                   static_cast<float>(factor),
+                   static_cast<float>(slope)};
+  const int64_t channels = work.x.channels;
+  TORCH_CHECK_VALUE(channels % 32 == 0, "winograd: a multiple of 32 channels expected, got ",
+                    channels);
+  TORCH_CHECK_VALUE(
+      weight.scalar_type() == at::kBFloat16 && weight.is_contiguous() && weight.dim() == 5 &&
+          weight.size(1) == 16 && weight.size(2) == channels / 2 && weight.size(4) == 2 &&
+          (weight.size(3) == 32 || weight.size(3) == 64),
+      "winograd: weights (blocks, 16, ", channels / 2,
+      ", 32 or 64, 2) of bfloat16 expected, got ", weight.sizes());
+  const int64_t outputs = weight.size(0) * weight.size(3);
+  TORCH_CHECK_VALUE(bias.scalar_type() == at::kFloat && bias.is_contiguous() &&
+                        bias.numel() == outputs,
+                    "winograd: a float32 bias of each of ", outputs, " outputs expected, got ",
+                    bias.sizes());
+  TORCH_CHECK_VALUE(shuffle >= 1 && work.out.channels * shuffle * shuffle == outputs &&
+                        work.out.channels % weight.size(3) == 0 &&
+                        work.out.height == shuffle * work.x.height &&
+                        work.out.width == shuffle * work.x.width,
+                    "winograd: out has the shape ", out.sizes(), ", which is not that of ",
+                    outputs, " outputs of ", x.sizes(), " shuffled by ", shuffle);
+  TORCH_CHECK_VALUE(slope >= 0 && slope <= 1, "winograd: a slope from 0 to 1 expected, got ",
+                    slope);
+  if (residual) {
+    work.residual = check_map("winograd: residual", *residual);
+    TORCH_CHECK_VALUE(shuffle == 1 && residual->sizes() == out.sizes() && !work.residual->half &&
+                          !work.out.half,
+                      "winograd: a residual and out of float32, of one shape, and no shuffle "
+                      "expected, got ",
+                      residual->sizes(), ", ", out.sizes(), " and ", shuffle);
+  }
+  work.out.data = static_cast<char*>(out.mutable_data_ptr());
+  work.weight = static_cast<const char*>(weight.const_data_ptr());
+  work.bias = bias.const_data_ptr<float>();
+  work.blocks = weight.size(0);
+  return work;
+}
+
+}  // namespace
+}  // namespace ranksrgan
