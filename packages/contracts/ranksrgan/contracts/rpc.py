@@ -24,6 +24,7 @@ from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
 from ranksrgan.contracts.serving.memory import keep_few_arenas
 from ranksrgan.contracts.serving.observer import Observer, Observers
+from ranksrgan.contracts.serving.precedence import share_interpreter
 from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
 from ranksrgan.contracts.serving.server import Background, RunningServer, Servicer, Services
 from ranksrgan.contracts.serving.settings import ServerSettings, is_local
@@ -147,6 +148,7 @@ def serve(
     """
     settings.check()
     keep_few_arenas()
+    share_interpreter()
     stopping = threading.Event()
     failures: list[BaseException] = []
 

@@ -3,6 +3,7 @@ more, and errors by table."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -55,7 +56,7 @@ class Admission(grpc.ServerInterceptor):
         #: Set when streams of responses to one request are to end after the one at hand.
         self.stopping = threading.Event()
         self._places = threading.Semaphore(limits.workers)
-        self._tickets = threading.Semaphore(limits.workers + limits.queue)
+        self._tickets = _Tickets(limits.workers + limits.queue)
         self._streams = threading.Semaphore(limits.streams)
         self._waiters = threading.Semaphore(limits.waiters)
         self._limits = limits
@@ -79,6 +80,8 @@ class Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
+            if not self._tickets.left and method not in WITHOUT_A_PLACE:
+                return grpc.stream_unary_rpc_method_handler(self._refusal(method))
             return grpc.stream_unary_rpc_method_handler(
                 self._one_answer(handler.unary_unary, method),
                 handler.request_deserializer,
@@ -111,6 +114,19 @@ class Admission(grpc.ServerInterceptor):
                         return behaviour(request, context)
 
         return answer
+
+    def _refusal(self, method: str) -> Callable[..., Any]:
+        """What `_one_answer` would come to without a ticket, at a small part of the cost.
+
+        An overloaded server has more calls to refuse than to answer, and each second that it takes
+        for them is one less for the answers.
+        """
+
+        def refuse(requests: Iterator[Any], context: grpc.ServicerContext) -> NoReturn:
+            self._observers.request(method, Overloaded.status, 0.0)
+            context.abort_with_status(_full(self._tickets.number, self._time_inside.retry_after))
+
+        return refuse
 
     def _many_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         """A stream of responses to one request: a place is held while one of them is made.
@@ -197,18 +213,14 @@ class Admission(grpc.ServerInterceptor):
 
     @contextmanager
     def _ticket(self) -> Iterator[None]:
-        if not self._tickets.acquire(blocking=False):
-            raise Overloaded(
-                f"{self._limits.workers + self._limits.queue} requests are worked on or wait; "
-                "try again in a moment",
-                retry_after=self._time_inside.retry_after,
-            )
+        if not self._tickets.take():
+            raise _overloaded(self._tickets.number, self._time_inside.retry_after)
         began = time.monotonic()
         try:
             yield
             self._time_inside.measured(time.monotonic() - began)
         finally:
-            self._tickets.release()
+            self._tickets.give()
 
     @contextmanager
     def _waiter(self) -> Iterator[None]:
@@ -262,6 +274,31 @@ class Admission(grpc.ServerInterceptor):
         self._places.release()
 
 
+class _Tickets:
+    """So many calls with one answer may be in a server.
+
+    Attributes:
+        number: of all tickets.
+        left: those that nobody has, now.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = self.left = number
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether there was one."""
+        with self._lock:
+            if not self.left:
+                return False
+            self.left -= 1
+            return True
+
+    def give(self) -> None:
+        with self._lock:
+            self.left += 1
+
+
 class _Call:
     """A call of one of our services, as admission sees it.
 
@@ -295,6 +332,19 @@ class _Call:
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+def _overloaded(requests: int, retry_after: float) -> Overloaded:
+    return Overloaded(
+        f"{requests} requests are worked on or wait; try again in a moment",
+        retry_after=retry_after,
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _full(requests: int, retry_after: float) -> grpc.Status:
+    """`_overloaded` as gRPC has it; to make it takes as long as the rest of a refusal."""
+    return rpc_status.to_status(codec.error_to_proto(_overloaded(requests, retry_after)))
 
 
 def _only(requests: Iterator[Any]) -> Any:

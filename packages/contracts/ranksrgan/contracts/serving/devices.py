@@ -19,6 +19,7 @@ from ranksrgan.contracts.errors import DeadlineExceeded, RequestCancelled
 from ranksrgan.contracts.serving.batching import Job, is_full, partners, run_joined
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.pace import LeastTimes
+from ranksrgan.contracts.serving.precedence import compute_behind
 
 
 class Devices:
@@ -59,7 +60,7 @@ class Devices:
             key = (device.type, device.index or 0)  # cuda is cuda:0
             if key not in self._workers:
                 self._workers[key] = DeviceWorker(
-                    str(device),
+                    device,
                     batch_size=self._batch_size,
                     batch_wait=self._batch_wait,
                     more_come=lambda: self._coming > 0,
@@ -79,20 +80,21 @@ class DeviceWorker:
     """A queue of jobs, and the thread that does them: the oldest first, with what it can join.
 
     Args:
-        device: its name.
+        device: that it is for.
         batch_size, batch_wait, observers: as in `Devices`.
         more_come: whether it is worth waiting for more jobs.
     """
 
     def __init__(
         self,
-        device: str,
+        device: torch.device,
         *,
         batch_size: int,
         batch_wait: float,
         more_come: Callable[[], bool],
         observers: Observers,
     ) -> None:
+        self._device = device
         self._batch_size = batch_size
         self._batch_wait = batch_wait
         self._more_come = more_come
@@ -135,6 +137,8 @@ class DeviceWorker:
             self._changed.notify()
 
     def _serve(self) -> None:
+        if self._device.type == "cpu":  # others wait for what this thread sends them
+            compute_behind()
         while jobs := self._next():
             self._tell_queue(jobs[0])
             self._do(jobs)

@@ -57,6 +57,9 @@ class TimeInside:
 
     @property
     def retry_after(self) -> float:
-        """Seconds after which there should be room, between 0.01 and 60; 1 if none was measured."""
+        """Seconds after which there should be room, between 0.01 and 60; 1 if none was measured.
+
+        To two digits: nobody can say better, and refusals that are alike are made once.
+        """
         mean = self._mean
-        return 1.0 if mean is None else min(max(mean / 2, 0.01), 60.0)
+        return 1.0 if mean is None else float(f"{min(max(mean / 2, 0.01), 60.0):.2g}")

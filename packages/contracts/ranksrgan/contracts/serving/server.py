@@ -224,7 +224,9 @@ def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.max_concurrent_streams", 4 * limits.calls),
+            # Streams count until the last of their memory is freed. Beyond this number gRPC resets
+            # them, which says nothing to their clients; long before we refuse, and say why.
+            ("grpc.max_concurrent_streams", 16 * limits.calls),
             # Without a ping, a client whose machine has gone would hold its stream for ever.
             ("grpc.keepalive_time_ms", 60_000),
         ],
