@@ -82,18 +82,27 @@ class Connection:
         return self.attempt(lambda: method(request, timeout=self.timeout))
 
     def exchange(
-        self, tensors: Sequence[Tensor | None], room: int, work: Callable[[Parcel], Result]
+        self,
+        tensors: Sequence[Tensor | None],
+        room: int,
+        work: Callable[[Parcel], Result],
+        *,
+        over_images: bool = False,
     ) -> Result:
         """Do a call that takes tensors, and again as `attempt` does; see `Transport.send`.
 
         Where a segment cannot be reached by the server, bytes travel from then on.
         """
+
+        def send() -> Result:
+            return self.tensors.send(tensors, room, work, over_images=over_images)
+
         try:
-            return self.attempt(lambda: self.tensors.send(tensors, room, work))
+            return self.attempt(send)
         except SharedMemoryUnavailable as refusal:
             log.info("%s; bytes travel instead", refusal)
             self.tensors.shared = False
-        return self.attempt(lambda: self.tensors.send(tensors, room, work))
+        return self.attempt(send)
 
     def attempt(self, work: Callable[[], Result]) -> Result:
         """Do what may fail with a gRPC error, again while nobody answers and there is patience."""
@@ -199,19 +208,36 @@ class RemoteScorer:
                 scorer=self._name,
                 images=parcel.images(images, "images"),
                 references=parcel.images(references, "references"),
-                gradients=parcel.room(tuple(images.shape), images.dtype, over_images=True),
+                gradients=parcel.room(tuple(images.shape), images.dtype),
             )
             answer = self._stub().ScoreGradient(request, timeout=self._connection.timeout)
             scores = self._scores(answer.scores, images)
             if request.gradients and not answer.gradients:
-                return scores, parcel.results().to(images.device)
+                return scores, parcel.results(images.device)
             gradients = [codec.tensor_from_proto(gradient) for gradient in answer.gradients]
             shapes = {gradient.shape for gradient in gradients}
             if len(gradients) != len(images) or shapes - {images.shape[1:]}:
                 raise InternalError(f"{self._connection.address} sent gradients of another shape")
             return scores, torch.stack(gradients).to(images.device)
 
-        return self._connection.exchange([images, references], 0, work)
+        room = images.numel() * images.element_size()
+        return self._connection.exchange([images, references], room, work, over_images=True)
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """A tensor to fill that this scorer's server, and others on this machine, read in place.
+
+        Calls with other tensors copy them first, which takes as long as a fast metric: fill this
+        one, score it, and fill it again; or a part of it, `images[:n]`. It is not to change while a
+        call that was given it lasts. Where no memory can be shared it is any other tensor.
+
+        Args:
+            shape: ``(N, 3|1, H, W)``.
+            dtype: uint8, or floating point.
+
+        Returns:
+            A tensor on the CPU, its values arbitrary.
+        """
+        return self._connection.tensors.empty(tuple(shape), dtype)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """See `FeatureExtractor.extract`.
@@ -414,12 +440,16 @@ class RemoteUpscaler:
             )
             answer = self._answer(request)
             if all(image.HasField("shared") for image in answer.images):
-                return parcel.results().to(images.device)
+                return parcel.results(images.device)
             enlarged = [codec.tensor_from_proto(image.tensor) for image in answer.images]
             return torch.stack(enlarged).to(images.device)
 
         room = math.prod(self._enlarged(images)) * torch.float32.itemsize
         return self._connection.exchange([images], room, work)
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """A tensor to fill that the server reads in place; see `RemoteScorer.empty`."""
+        return self._connection.tensors.empty(tuple(shape), dtype)
 
     def upscale_encoded(self, data: bytes) -> bytes:
         """Enlarge an image file's content; PNG comes back, with transparency and bit depth kept."""

@@ -29,7 +29,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.client_credentials import explain
-from ranksrgan.contracts.shared_memory import Place
+from ranksrgan.contracts.shared_memory import Place, together
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
     error_pb2,
@@ -120,8 +120,8 @@ def put_tensors(
     """Put the results of a request where it wants them; False if it did not say where.
 
     Args:
-        tensors: the results.
-        places: one for each, or none.
+        tensors: the results, in batches ``(N, ...)``.
+        places: one for each result, or none.
         field: of the request, that holds the places.
 
     Raises:
@@ -130,11 +130,21 @@ def put_tensors(
     """
     if not places:
         return False
-    if len(places) != len(tensors):
-        raise InvalidInput(f"{field}: {len(places)} places for {len(tensors)} results", field=field)
+    results = sum(map(len, tensors))
+    if len(places) != results:
+        raise InvalidInput(f"{field}: {len(places)} places for {results} results", field=field)
     segments = request_segments.current(field)
-    for i, (tensor, place) in enumerate(zip(tensors, places, strict=True)):
-        segments.write(shared_tensor_from_proto(place, f"{field}[{i}]"), tensor, f"{field}[{i}]")
+    found = [shared_tensor_from_proto(p, f"{field}[{i}]") for i, p in enumerate(places)]
+    begin = 0
+    for batch in tensors:
+        theirs = found[begin : begin + len(batch)]
+        whole = together(theirs)
+        if whole is not None:
+            segments.write(whole, batch, f"{field}[{begin}]")
+        else:
+            for i, (place, tensor) in enumerate(zip(theirs, batch, strict=True), begin):
+                segments.write(place, tensor, f"{field}[{i}]")
+        begin += len(batch)
     return True
 
 
@@ -155,9 +165,27 @@ def image_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> T
     kind = message.WhichOneof("kind")
     if kind == "encoded":
         return to_tensor(picture_from_proto(message, field, max_pixels))[0]
-    if kind not in ("tensor", "shared"):
-        raise InvalidInput(f"{field}: set encoded, tensor or shared", field=field)
-    shape = tuple(message.tensor.shape if kind == "tensor" else message.shared.shape)
+    if kind == "tensor":
+        _check_image(tuple(message.tensor.shape), field, max_pixels)
+        return tensor_from_proto(message.tensor, field)
+    if kind == "shared":
+        place = image_place_from_proto(message, field, max_pixels)
+        return request_segments.current(field).read(place, field)
+    raise InvalidInput(f"{field}: set encoded, tensor or shared", field=field)
+
+
+def image_place_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> Place:
+    """Where an image ``(3|1, H, W)`` lies that is in shared memory.
+
+    Raises:
+        InvalidInput: unknown type, or not of that shape.
+        ImageTooLarge: more than ``max_pixels``.
+    """
+    _check_image(tuple(message.shared.shape), field, max_pixels)
+    return shared_tensor_from_proto(message.shared, field)
+
+
+def _check_image(shape: tuple[int, ...], field: str, max_pixels: int) -> None:
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise InvalidInput(
             f"{field}: an image has shape (3, H, W) or (1, H, W), not {shape}", field=field
@@ -166,10 +194,6 @@ def image_from_proto(message: image_pb2.Image, field: str, max_pixels: int) -> T
         raise ImageTooLarge(
             f"{field} is {shape[2]} x {shape[1]} pixels; at most {max_pixels} are read", field=field
         )
-    if kind == "tensor":
-        return tensor_from_proto(message.tensor, field)
-    place = shared_tensor_from_proto(message.shared, field)
-    return request_segments.current(field).read(place, field)
 
 
 def picture_to_proto(picture: Picture) -> image_pb2.Image:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, SharedMemoryUnavailable
@@ -113,6 +114,8 @@ class RequestSegments:
             SharedMemoryUnavailable: see `open_segment`.
         """
         there = self._tensor(place, field)
+        if tensor.is_cuda:
+            self._segment(place.segment, field).pin(tensor.device)
         if place.shape != tuple(tensor.shape) or place.dtype != tensor.dtype:
             raise InvalidInput(
                 f"{field}: a place for {place.shape} of {place.dtype}; the result is "
@@ -120,6 +123,11 @@ class RequestSegments:
                 field=field,
             )
         there.copy_(tensor)
+
+    def pin(self, device: torch.device) -> None:
+        """A GPU is about to take what has been read so far; see `Segment.pin`."""
+        for segment in self._segments.values():
+            segment.pin(device)
 
     def _tensor(self, place: Place, field: str) -> Tensor:
         return self._segment(place.segment, field).tensor(place, field)
@@ -159,6 +167,13 @@ def current(field: str) -> RequestSegments:
             field=field,
         )
     return segments
+
+
+def pin(device: torch.device) -> None:
+    """A GPU is about to take what the request that this thread works on has named."""
+    segments = _current.get()
+    if segments is not None:
+        segments.pin(device)
 
 
 def available() -> bool:

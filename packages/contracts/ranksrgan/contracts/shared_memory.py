@@ -16,6 +16,7 @@ and what was opened is asked for its owner, mode and seals.
 from __future__ import annotations
 
 import fcntl
+import logging
 import math
 import mmap
 import os
@@ -25,15 +26,18 @@ import stat
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput, SharedMemoryUnavailable
+
+log = logging.getLogger(__name__)
 
 #: Bytes; where tensors that do not follow each other begin. What torch aligns its own to.
 ALIGNMENT = 64
@@ -46,6 +50,12 @@ _MODE = 0o600
 _GRAIN = 2**20
 # Segments that a pool keeps for the next calls.
 _KEPT = 8
+
+# Segments that a tensor lies in which is in use, by the address of that tensor's memory.
+_lent: dict[int, Segment] = {}
+
+# cudaHostRegisterPortable: for all devices, not for the one at hand alone.
+_PORTABLE = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,22 @@ class Place:
         """Of the byte after its last."""
         return self.offset + self.size
 
+    def apart(self) -> list[Place]:
+        """Of each of the tensors that this one holds, the first side counting them."""
+        count, *shape = self.shape
+        size = self.size // max(count, 1)
+        return [
+            replace(self, shape=tuple(shape), offset=self.offset + i * size) for i in range(count)
+        ]
+
+
+def together(places: Sequence[Place]) -> Place | None:
+    """The place of one tensor ``(N, ...)`` that N tensors are; None if they do not lie so."""
+    if not places:
+        return None
+    whole = replace(places[0], shape=(len(places), *places[0].shape))
+    return whole if whole.apart() == list(places) else None
+
 
 class Segment:
     """Shared memory as this process has it mapped; unmapped when nothing refers to it any more.
@@ -89,6 +115,13 @@ class Segment:
         self.size = size
         self._bytes = np.frombuffer(mmap.mmap(descriptor, size), np.uint8)
         self._memory = torch.from_numpy(self._bytes)
+        self._lock = threading.Lock()
+        self._pinned: bool | None = None  # nobody has tried
+
+    @property
+    def address(self) -> int:
+        """Of its first byte, in this process."""
+        return self._memory.data_ptr()
 
     def tensor(
         self, place: Place, field: str = "segment", *, last: Callable[[], object] | None = None
@@ -123,6 +156,32 @@ class Segment:
             memory = torch.from_numpy(array)
         return memory.view(place.dtype).reshape(place.shape)
 
+    def pin(self, device: torch.device) -> None:
+        """Let a GPU read and write it by itself, as long as this process has it mapped.
+
+        Else the driver copies everything once more through a buffer of its own, piece by piece.
+        That is what happens where the memory cannot be pinned, as beyond the limit of locked
+        memory; the log says so.
+
+        Args:
+            device: one that this process uses; all others that it uses then reach it too.
+        """
+        with self._lock:
+            if self._pinned is not None:
+                return
+            cuda = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+            try:
+                with torch.cuda.device(device):
+                    code = cuda.cudaHostRegister(self.address, self.size, _PORTABLE)
+                torch.cuda.check_error(code)
+            except RuntimeError as error:
+                log.info("a GPU reaches %s through a buffer only: %s", self.name, error)
+                self._pinned = False
+                return
+            self._pinned = True
+            # Before the memory is unmapped. A process that ends needs none of it.
+            weakref.finalize(self, _unpin, cuda, device, self.address, os.getpid()).atexit = False
+
 
 def create_segment(size: int) -> Segment:
     """A new segment of this process, with memory behind every byte of it.
@@ -138,7 +197,7 @@ def create_segment(size: int) -> Segment:
         os.fchmod(descriptor, _MODE)
         os.posix_fallocate(descriptor, 0, size)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _seals())
-        segment = Segment(f"{_PREFIX}-{pid}-{descriptor}-{key}", size, descriptor)
+        segment = Segment(f"{_beginning()}{descriptor}-{key}", size, descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -184,6 +243,39 @@ def open_segment(name: str, field: str = "segment") -> Segment:
         os.close(descriptor)
 
 
+def lend(segment: Segment, place: Place, give_back: Callable[[Segment], object]) -> Tensor:
+    """A tensor in a segment, which `place_of` finds, for somebody else to keep.
+
+    Args:
+        segment: that nobody else uses until it comes back.
+        place: in it.
+        give_back: takes the segment when nothing refers to the tensor's memory any more.
+    """
+
+    def end() -> None:
+        del _lent[address]
+        give_back(segment)
+
+    tensor = segment.tensor(place, last=end)
+    address = tensor.untyped_storage().data_ptr()
+    _lent[address] = segment
+    return tensor
+
+
+def place_of(tensor: Tensor) -> Place | None:
+    """Where a tensor lies that `lend` has made, or a part of one; None for all others.
+
+    Those that are not row-major without gaps are among the others.
+    """
+    if tensor.device.type != "cpu" or not tensor.is_contiguous():
+        return None
+    segment = _lent.get(tensor.untyped_storage().data_ptr())
+    if segment is None:
+        return None
+    offset = tensor.data_ptr() - segment.address
+    return Place(segment.name, tensor.dtype, tuple(tensor.shape), offset)
+
+
 def is_held(name: str) -> bool:
     """Whether the process that made a segment is there and has it open."""
     path, memfd = _whereabouts(name, "segment")
@@ -221,7 +313,9 @@ class SegmentPool:
             if self._process != os.getpid():
                 self._free, self._returned, self._process = [], deque(), os.getpid()
             while self._returned:
-                self._free.append(self._returned.popleft())
+                segment = self._returned.popleft()
+                if segment.name.startswith(_beginning()):  # else lent before a fork
+                    self._free.append(segment)
             del self._free[_KEPT:]
             self._free.sort(key=lambda segment: segment.size)
             for position, segment in enumerate(self._free):
@@ -245,6 +339,19 @@ class SegmentPool:
 def aligned(size: int) -> int:
     """The next multiple of `ALIGNMENT`."""
     return ALIGNMENT * math.ceil(size / ALIGNMENT)
+
+
+def _beginning() -> str:
+    """Of the names of this process's segments."""
+    return f"{_PREFIX}-{os.getpid()}-"
+
+
+def _unpin(cuda: Any, device: torch.device, address: int, process: int) -> None:
+    if process == os.getpid():  # a process that was forked has no CUDA
+        with torch.cuda.device(device):
+            code = cuda.cudaHostUnregister(address)
+        if code != cuda.cudaError.success:
+            log.warning("pinned memory of a segment stays pinned: %s", code)
 
 
 def _seals() -> int:

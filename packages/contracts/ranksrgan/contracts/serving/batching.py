@@ -28,6 +28,7 @@ class Batch:
         compute: the work: from ``inputs`` to tensors ``(N, ...)`` of as many images.
         inputs: tensors ``(N, ...)``: images and, for some, references.
         owner: the model itself; a reloaded one of the same name is another.
+        device: where the inputs are to lie; None: where they are.
     """
 
     service: str
@@ -37,6 +38,7 @@ class Batch:
     compute: Callable[..., tuple[Tensor, ...]]
     inputs: tuple[Tensor, ...]
     owner: object
+    device: torch.device | None = None
 
     @property
     def images(self) -> int:
@@ -55,7 +57,13 @@ class Batch:
         return (id(self.owner), self.operation, kinds)
 
     def run(self) -> tuple[Tensor, ...]:
-        return self.compute(*self.inputs)
+        return self.compute(*self.placed())
+
+    def placed(self) -> tuple[Tensor, ...]:
+        """The inputs, where they are to lie."""
+        if self.device is None:
+            return self.inputs
+        return tuple(tensor.to(self.device) for tensor in self.inputs)
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def is_full(chosen: Sequence[Job], size: int) -> bool:
 def run_joined(jobs: Sequence[Job]) -> list[Any]:
     """The results of jobs with equal keys, one by one in their order, from one computation."""
     batches = [job.work for job in jobs if isinstance(job.work, Batch)]
-    inputs = [torch.cat(tensors) for tensors in zip(*(b.inputs for b in batches), strict=True)]
+    inputs = [torch.cat(tensors) for tensors in zip(*(b.placed() for b in batches), strict=True)]
     found = batches[0].compute(*inputs)
     sizes = [batch.images for batch in batches]
     return list(zip(*(torch.split(tensor, sizes) for tensor in found), strict=True))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
+from ranksrgan.contracts.shared_memory import together
 from ranksrgan.contracts.v1 import image_pb2
 
 #: Pixels of one image that a server decodes unless it is told otherwise.
@@ -42,6 +43,8 @@ def read_images(
 
 
 def _read(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> list[Tensor]:
+    if messages and all(message.WhichOneof("kind") == "shared" for message in messages):
+        return _read_shared(messages, field, max_pixels)
     images: list[Tensor] = []
     room = _MOST_TOGETHER * max_pixels
     for i, message in enumerate(messages):
@@ -56,6 +59,20 @@ def _read(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> l
             )
         images.append(image)
     return images
+
+
+def _read_shared(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> list[Tensor]:
+    """Images in shared memory: at once, if they are a batch there."""
+    names = [f"{field}[{i}]" for i in range(len(messages))]
+    places = [
+        codec.image_place_from_proto(message, name, max_pixels)
+        for message, name in zip(messages, names, strict=True)
+    ]
+    segments = request_segments.current(names[0])
+    whole = together(places)
+    if whole is not None:
+        return list(segments.read(whole, names[0]))
+    return [segments.read(place, name) for place, name in zip(places, names, strict=True)]
 
 
 def batches(

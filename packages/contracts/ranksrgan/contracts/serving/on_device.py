@@ -16,15 +16,17 @@ def score_on_device(scorer: Scorer, name: str, images: Tensor, references: Tenso
     def score(images: Tensor, references: Tensor | None = None) -> tuple[Tensor]:
         return (scorer.score(images, references),)
 
-    (scores,) = compute(scorer, name, "score", score, images, references)
+    (scores,) = compute(scorer, name, "score", score, images, references, moved=True)
     return scores
 
 
 def gradient_on_device(
     scorer: DifferentiableScorer, name: str, images: Tensor, references: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """`DifferentiableScorer.gradient` there."""
-    scores, gradients = compute(scorer, name, "gradient", scorer.gradient, images, references)
+    """`DifferentiableScorer.gradient` there; the results lie there if it is a GPU."""
+    scores, gradients = compute(
+        scorer, name, "gradient", scorer.gradient, images, references, moved=True
+    )
     return scores, gradients
 
 

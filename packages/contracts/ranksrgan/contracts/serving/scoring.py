@@ -92,9 +92,11 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         for batch, batch_references in batches(images, references):
             scores, gradients = gradient_on_device(scorer, request.scorer, batch, batch_references)
             response.scores.extend(scores.tolist())
-            found.extend(gradients)
+            found.append(gradients)
         if not codec.put_tensors(found, request.gradients, "gradients"):
-            response.gradients.extend(map(codec.tensor_to_proto, found))
+            response.gradients.extend(
+                codec.tensor_to_proto(one) for batch in found for one in batch
+            )
         return response
 
     def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:

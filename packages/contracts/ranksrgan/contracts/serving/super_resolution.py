@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol
 
 import grpc
-from torch import Tensor
 
 from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
-from ranksrgan.contracts.serving.images import MAX_PIXELS, batches
+from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
 from ranksrgan.contracts.serving.on_device import UpscalerOnDevice
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
@@ -73,17 +72,14 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
         if all(image.WhichOneof("kind") in ("tensor", "shared") for image in request.images):
-            images = [
-                codec.image_from_proto(image, f"images[{i}]", self._max_pixels)
-                for i, image in enumerate(request.images)
-            ]
-            enlarged: list[Tensor] = []
-            for batch, _ in batches(images, None):
-                enlarged.extend(upscaler.upscale(batch))
+            images, _ = read_images(request.images, [], self._max_pixels)
+            enlarged = [upscaler.upscale(batch) for batch, _ in batches(images, None)]
             if codec.put_tensors(enlarged, request.results, "results"):
                 response.images.extend(image_pb2.Image(shared=place) for place in request.results)
             else:
-                response.images.extend(map(codec.image_to_proto, enlarged))
+                response.images.extend(
+                    codec.image_to_proto(one) for batch in enlarged for one in batch
+                )
             return response
         for i, image in enumerate(request.images):
             if image.WhichOneof("kind") != "encoded":

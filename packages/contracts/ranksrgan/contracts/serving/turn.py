@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import grpc
 from torch import Tensor
 
+from ranksrgan.contracts import request_segments
 from ranksrgan.contracts.errors import RequestCancelled
 from ranksrgan.contracts.joining import joining_of
 from ranksrgan.contracts.serving.batching import Alone, Batch, Job, Work
@@ -119,6 +120,7 @@ def compute(
     operation: str,
     work: Callable[..., tuple[Tensor, ...]],
     *inputs: Tensor | None,
+    moved: bool = False,
 ) -> tuple[Tensor, ...]:
     """Do a batch on its model's device, joined with those of other calls if the model allows it.
 
@@ -130,6 +132,8 @@ def compute(
         operation: what is done with it; batches of one model and operation are done alike.
         work: from ``inputs`` to tensors ``(N, ...)``.
         inputs: tensors ``(N, ...)`` of N images; None is left out.
+        moved: whether they are moved to a GPU whole, if that is the model's device, before the work
+            begins: images that are scored there are checked there too, and come there once.
 
     Returns:
         What ``work`` returns.
@@ -142,7 +146,11 @@ def compute(
     turn = _turn.get()
     if turn is None:
         return work(*given)
-    batch = Batch(turn.service, name, operation, joining_of(model), work, given, model)
+    joining = joining_of(model)
+    device = joining.device if moved and joining.device.type == "cuda" else None
+    if device is not None:
+        request_segments.pin(device)
+    batch = Batch(turn.service, name, operation, joining, work, given, model, device)
     found: tuple[Tensor, ...] = turn.do(batch)
     return found
 
