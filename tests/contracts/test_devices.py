@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -222,3 +224,23 @@ def test_devices_have_a_worker_each() -> None:
     assert cuda is first
     assert second is not first
     devices.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_who_computes_leaves_others_the_way(bench: Bench) -> None:
+    found: list[int] = []
+
+    def priority() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, 0))
+
+    def work(images: Tensor) -> tuple[Tensor]:
+        priority()
+        helper = threading.Thread(target=priority)  # as OpenMP starts them
+        helper.start()
+        helper.join()
+        return (images,)
+
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    bench.result(bench.submit(1, work))
+    assert found == [min(ours + 5, 19)] * 2
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import gc
+import logging
 import os
 import secrets
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +26,10 @@ from ranksrgan.contracts.shared_memory import (
     SegmentPool,
     create_segment,
     is_held,
+    lend,
     open_segment,
+    place_of,
+    together,
 )
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -257,3 +264,117 @@ def test_a_forked_process_begins_with_no_segments() -> None:
     )
     command = [sys.executable, "-W", "ignore", "-c", code]
     assert subprocess.check_output(command, text=True) == "3 True\n"
+
+
+def test_places_of_a_batch_and_of_its_images() -> None:
+    batch = Place("s", torch.float32, (3, 2, 5), 64)
+    parts = batch.apart()
+    assert [(part.shape, part.offset) for part in parts] == [
+        ((2, 5), 64),
+        ((2, 5), 104),
+        ((2, 5), 144),
+    ]
+    assert together(parts) == batch
+    assert together(parts[1:]) == Place("s", torch.float32, (2, 2, 5), 104)
+    for others in (
+        [],
+        parts[::-1],
+        parts[::2],
+        [parts[0], parts[0]],
+        [parts[0], Place("t", torch.float32, (2, 5), 104)],
+        [parts[0], Place("s", torch.int32, (2, 5), 104)],
+        [parts[0], Place("s", torch.float32, (5, 2), 104)],
+    ):
+        assert together(others) is None
+
+
+def test_what_is_lent_is_found_again_as_long_as_it_is_held() -> None:
+    segment = create_segment(2**16)
+    back: list[Segment] = []
+    tensor = lend(segment, place(segment, 4, 3, 8, at=128), back.append)
+    assert place_of(tensor) == place(segment, 4, 3, 8, at=128)
+    part = tensor[1:3].detach()
+    assert place_of(part) == place(segment, 2, 3, 8, at=128 + 96)
+    assert place_of(tensor.view(torch.int32)) == place(segment, 4, 3, 8, dtype=torch.int32, at=128)
+    for other in (tensor[:, :1], tensor.transpose(1, 2), tensor.clone(), torch.zeros(4, 3, 8)):
+        assert place_of(other) is None
+    del tensor, other
+    assert back == []
+    del part
+    assert back == [segment]
+    assert shared_memory._lent == {}
+
+
+def test_a_segment_that_was_lent_before_a_fork_is_not_used_after_it() -> None:
+    code = (
+        "import os\n"
+        "from ranksrgan.contracts.shared_memory import SegmentPool\n"
+        "pool = SegmentPool()\n"
+        "lent = pool.take(100)\n"
+        "if os.fork() == 0:\n"
+        "    pool.take(100)\n"
+        "    pool.give(lent)\n"
+        "    os._exit(3 if pool.take(100).name == lent.name else 4)\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "4\n"
+
+
+class Driver:
+    """What `torch.cuda.cudart` gives, as far as it is used here."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, code: int) -> None:
+        self.cudaError = SimpleNamespace(success=0)
+        self.calls: list[tuple[object, ...]] = []
+        self._code = code
+
+        def check(code: int) -> None:
+            if code:
+                raise RuntimeError("out of memory")
+
+        def using(device: torch.device) -> AbstractContextManager[None]:
+            self.calls.append(("use", device.index))
+            return nullcontext()
+
+        patch.setattr(torch.cuda, "cudart", lambda: self)
+        patch.setattr(torch.cuda, "check_error", check)
+        patch.setattr(torch.cuda, "device", using)
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:
+        self.calls.append(("register", address, size))
+        return self._code
+
+    def cudaHostUnregister(self, address: int) -> int:
+        self.calls.append(("unregister", address))
+        return 0
+
+
+def test_memory_is_pinned_once_and_let_go_before_it_is_unmapped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver = Driver(monkeypatch, 0)
+    segment = create_segment(4096)
+    address = segment.address
+    segment.pin(torch.device("cuda", 1))
+    segment.pin(torch.device("cuda", 0))
+    assert driver.calls == [("use", 1), ("register", address, 4096)]
+    del segment
+    gc.collect()
+    assert driver.calls[2:] == [("use", 1), ("unregister", address)]
+
+
+def test_what_cannot_be_pinned_is_used_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = Driver(monkeypatch, 2)
+    segment = create_segment(4096)
+    with caplog.at_level(logging.INFO, "ranksrgan"):
+        for _ in range(2):
+            segment.pin(torch.device("cuda", 0))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a GPU reaches {segment.name} through a buffer only: out of memory"
+    ]
+    assert segment.tensor(place(segment, 4)).fill_(1).sum() == 4
+    del segment
+    gc.collect()
+    assert [call[0] for call in driver.calls] == ["use", "register"]

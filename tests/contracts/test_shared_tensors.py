@@ -24,6 +24,7 @@ from ranksrgan.contracts.errors import (
     SharedMemoryUnavailable,
     UndefinedScore,
 )
+from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.request_segments import RequestSegments
 from ranksrgan.contracts.rpc import ServerLimits, open_channel, wait_until_healthy
 from ranksrgan.contracts.serving.images import stacked
@@ -111,6 +112,95 @@ def test_results_stay_what_they_are_while_they_are_held(scorer: RemoteScorer, se
     held.clear()
     expect(scorer)
     assert len({place.segment for place in seen.read}) == 3
+
+
+def test_an_empty_tensor_of_the_scorer_travels_without_a_copy(
+    scorer: RemoteScorer, seen: Seen
+) -> None:
+    images = scorer.empty(IMAGES.shape).copy_(IMAGES)
+    _, gradients = expect(scorer, images)
+    assert torch.equal(images, IMAGES)  # the results lie elsewhere
+    assert seen.read[0].segment != seen.written[0].segment
+    expect(scorer, images[1:])
+    (whole, part) = seen.read
+    assert (part.segment, part.shape) == (whole.segment, (2, 3, 20, 24))
+    assert part.offset == whole.offset + whole.size // 3
+    levels = scorer.empty(IMAGES.shape, torch.uint8).copy_(IMAGES * 255)
+    assert torch.equal(scorer.score(levels), Contrast().score(levels))
+    # Results are tensors that lie there too.
+    assert torch.equal(scorer.score(gradients), Contrast().score(gradients))
+    assert seen.read[-1].segment == seen.written[0].segment
+
+
+def test_an_empty_tensor_is_used_again_when_it_was_dropped(
+    scorer: RemoteScorer, seen: Seen
+) -> None:
+    for scale in (1.0, 0.5):
+        images = scorer.empty(IMAGES.shape).copy_(IMAGES * scale)
+        assert torch.equal(scorer.score(images), Contrast().score(IMAGES * scale))
+        del images
+    assert len({place.segment for place in seen.read}) == 1
+
+
+def test_an_empty_tensor_of_another_layout_is_copied(scorer: RemoteScorer, seen: Seen) -> None:
+    images = scorer.empty((3, 20, 24, 3)).copy_(IMAGES.movedim(1, 3)).movedim(3, 1)
+    expect(scorer, images)
+    assert seen.read[0].shape == IMAGES.shape
+
+
+def test_where_nothing_can_be_shared_an_empty_tensor_is_any_other(
+    start: StartServer, seen: Seen
+) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    scorer = connect_scorer(server.address, "contrast")
+    expect(scorer, scorer.empty(IMAGES.shape).copy_(IMAGES))
+    assert seen.read == []
+
+
+def test_a_batch_without_images_is_refused_as_elsewhere(scorer: RemoteScorer) -> None:
+    with pytest.raises(InvalidInput, match="none were sent"):
+        scorer.score(torch.zeros(0, 3, 8, 8))
+
+
+class Whole(Contrast):
+    """`Contrast` that says that it computes on a GPU, and where it found its images."""
+
+    joining = Joining("never", torch.device("cuda", 0))
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+
+    def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        self.devices.append(images.device.type)
+        return super().gradient(images, references)
+
+
+@pytest.mark.cuda
+def test_what_a_gpu_scores_comes_there_whole_through_pinned_memory(
+    start: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned: list[str] = []
+    pin = Segment.pin
+
+    def pinning(segment: Segment, device: torch.device) -> None:
+        pin(segment, device)
+        pinned.append(segment.name)
+        assert segment.tensor(Place(segment.name, torch.uint8, (1,), 0)).is_pinned()
+
+    monkeypatch.setattr(Segment, "pin", pinning)
+    whole = Whole()
+    server = start(ScoringServicer(Catalog(whole=whole)), address=f"unix:{tmp_path}/s")
+    scorer = connect_scorer(server.address, "whole")
+    images = IMAGES.cuda()
+    scores, gradients = scorer.gradient(images)
+    ours, theirs = Contrast().gradient(images)
+    assert torch.equal(scores, ours)
+    assert torch.equal(gradients, theirs)
+    assert gradients.is_cuda
+    assert whole.devices == ["cuda"]
+    assert len(set(pinned)) == 1
+    assert len(pinned) == 4  # to and from the segment, here and there
+    scorer.close()
 
 
 def test_threads_share_a_scorer(scorer: RemoteScorer) -> None:

@@ -116,7 +116,7 @@ class Segment:
         self._bytes = np.frombuffer(mmap.mmap(descriptor, size), np.uint8)
         self._memory = torch.from_numpy(self._bytes)
         self._lock = threading.Lock()
-        self._pinned: bool | None = None  # nobody has tried
+        self._pin_tried = False
 
     @property
     def address(self) -> int:
@@ -167,8 +167,9 @@ class Segment:
             device: one that this process uses; all others that it uses then reach it too.
         """
         with self._lock:
-            if self._pinned is not None:
+            if self._pin_tried:
                 return
+            self._pin_tried = True
             cuda = torch.cuda.cudart()  # type: ignore[no-untyped-call]
             try:
                 with torch.cuda.device(device):
@@ -176,9 +177,7 @@ class Segment:
                 torch.cuda.check_error(code)
             except RuntimeError as error:
                 log.info("a GPU reaches %s through a buffer only: %s", self.name, error)
-                self._pinned = False
                 return
-            self._pinned = True
             # Before the memory is unmapped. A process that ends needs none of it.
             weakref.finalize(self, _unpin, cuda, device, self.address, os.getpid()).atexit = False
 
