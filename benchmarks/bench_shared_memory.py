@@ -1,8 +1,9 @@
 """What ScoreGradient costs through shared memory, and as bytes, over the same scorer in process.
 
 The scorer does next to nothing (the mean of each image; its gradient is constant), so that what is
-left is the way there and back: 8 images of 3 x 296 x 296 float32, 8 MiB each way. The server is a
-process of its own. Exit code 1 if shared memory costs more than 3 ms beyond in process, or more
+left is the way there and back: 8 images of 3 x 296 x 296 float32, 8 MiB each way. "In place" are
+images that lie in shared memory already (`RemoteScorer.empty`). The server is a process of its own.
+Exit code 1 if shared memory costs more than 3 ms beyond in process, or more
 than a third of what bytes cost.
 
     python benchmarks/bench_shared_memory.py
@@ -79,14 +80,23 @@ def main() -> int:
 
 def compare(address: str, rounds: int) -> int:
     images = torch.rand(SHAPE)
-    scorers = {"shared memory": connect_scorer(address, "mean"), "bytes": by_bytes(address)}
+    shared = connect_scorer(address, "mean")
+    in_place = shared.empty(SHAPE).copy_(images)
+    ways = {
+        "shared memory": (shared, images),
+        "in place": (shared, in_place),
+        "bytes": (by_bytes(address), images),
+    }
     print(f"ScoreGradient of {' x '.join(map(str, SHAPE))} float32, medians of {rounds}")
     print(f"{'':<16}{'call':>10}{'in process':>13}{'beyond':>10}")
     cost, beyond = {}, {}
-    for name, scorer in scorers.items():
+    for name, (scorer, batch) in ways.items():
         # Each in turns with the same in process, and not with the other: bytes empty the caches.
         found = medians(
-            {"local": lambda: Mean().gradient(images), name: lambda s=scorer: s.gradient(images)},
+            {
+                "local": lambda: Mean().gradient(images),
+                name: lambda scorer=scorer, batch=batch: scorer.gradient(batch),
+            },
             rounds=rounds,
         )
         cost[name], local = 1e3 * found[name], 1e3 * found["local"]
