@@ -6,7 +6,7 @@ measured in turns. Throughput is that of the project's client, which has tensors
 first with batches that it copies there for each call, then with one that was made there
 (`RemoteScorer.empty`). The bar is for both. Overload comes as raw requests.
 
-    python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2]
+    python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2] [--spin N]
 """
 
 from __future__ import annotations
@@ -275,9 +275,11 @@ def percentile(values: list[float], share: float) -> float:
 class Bench:
     """The server, and what is done to it."""
 
-    def __init__(self, address: str, generator: Path | None, seconds: float) -> None:
+    def __init__(
+        self, address: str, generator: Path | None, seconds: float, spin: int | None
+    ) -> None:
         self._spawn = multiprocessing.get_context("spawn")
-        self._address, self._seconds = address, seconds
+        self._address, self._seconds, self._spin = address, seconds, spin
         self._scorers, self._model = Catalog(), open_model(generator)
         self._tasks, self._answers = self._spawn.Queue(), self._spawn.Queue()
         self._server = self._spawn.Process(target=serve, args=(address, generator))
@@ -289,9 +291,13 @@ class Bench:
         )
         # As deploy/ starts servers: threads that wait for each other do not spin on the cores that
         # gRPC and the client need.
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        waiting = {"OMP_WAIT_POLICY": "PASSIVE"}
+        if self._spin is not None:
+            waiting["GOMP_SPINCOUNT"] = str(self._spin)
+        os.environ.update(waiting)
         self._server.start()
-        del os.environ["OMP_WAIT_POLICY"]
+        for name in waiting:
+            del os.environ[name]
         client.start()
         try:
             if not rpc.wait_until_healthy(self._address):
@@ -389,9 +395,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--generator", type=Path, help="weights; without them SRResNet, untrained")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
+    parser.add_argument(
+        "--spin",
+        type=int,
+        help="turns that OpenMP's threads wait before they sleep; none by default",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds)
+        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds, options.spin)
         return 0 if bench.run() else 1
 
 
