@@ -217,7 +217,7 @@ def _notes(plan: Plan, scale: Scale, pictures: Sequence[_Pictures], runs: Path) 
     else:
         yield (
             f"The content loss compares features of {scale.content}, not of VGG19 as in the paper; "
-            "the key `content` of the scale takes vgg19 or the path of any such network."
+            "the key content of the scale takes vgg19 or the path of any such network."
         )
     steps = scale.steps
     yield (
