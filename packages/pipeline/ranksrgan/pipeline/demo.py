@@ -44,10 +44,21 @@ CROP = 96
 COLUMNS = ("method", "PSNR-Y (dB)", "SSIM-Y", "NIQE", "Ranker")
 
 
-def demo_config(output: Path, seed: int, overrides: tuple[str, ...] = ()) -> PipelineConfig:
-    """The packaged ``demo.yaml`` on scikit-image's photographs, which are written to ``output``."""
+def demo_config(
+    output: Path, seed: int, overrides: tuple[str, ...] = (), *, from_nothing: bool = False
+) -> PipelineConfig:
+    """The demo's pipeline on scikit-image's photographs, which are written to ``output``.
+
+    Args:
+        output: folder of the run.
+        seed: of every stage.
+        overrides: ``key=value`` each.
+        from_nothing: the packaged ``from_nothing.yaml``, small networks trained from random
+            weights, instead of ``demo.yaml``, which goes on from the shipped ones.
+    """
     training, held_out = export_photographs(output / "photographs")
-    with as_file(files("ranksrgan.pipeline") / "demo.yaml") as path:
+    name = "from_nothing.yaml" if from_nothing else "demo.yaml"
+    with as_file(files("ranksrgan.pipeline") / name) as path:
         places = {"training": training, "held_out": held_out, "output": output}
         settings = [f"{key}={json.dumps(str(place))}" for key, place in places.items()]
         return load_config(PipelineConfig, path, [*settings, f"seed={seed}", *overrides])
@@ -172,10 +183,12 @@ def plots(folder: Path) -> Mapping[str, list[Curve]]:
         if (folder / place).is_dir()
     }
     further = {name: path for name, path in validations.items() if name != SRRESNET}
+    first = {}
+    if SRRESNET in validations:
+        series = read_series(validations[SRRESNET], "psnr", SRRESNET)
+        first = {"SRResNet: PSNR-Y of held-out photographs (dB)": [series]}
     return {
-        "SRResNet: PSNR-Y of held-out photographs (dB)": [
-            read_series(validations[SRRESNET], "psnr", SRRESNET)
-        ],
+        **first,
         "Ranker: SROCC on its validation photographs": [
             read_series(folder / "4-ranker" / "validation.csv", "srocc", "over all crops"),
             read_series(
