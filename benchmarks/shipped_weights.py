@@ -5,10 +5,10 @@
     python -m benchmarks.shipped_weights --data DIR --write     and write them into the cards
     python -m benchmarks.shipped_weights --take ranksrgan=RUN/generator.safetensors [NAME=FILE ...]
 
-DIR holds ``images/set5``, ``set14`` and ``bsd100``, and the weights behind LPIPS. LR images are made
-by MATLAB's bicubic x4 of 8-bit pixels; results are rounded to 8 bits; PSNR and SSIM are of luma, and
-every metric leaves out a border of 4 pixels. The Ranker's figures are of five versions of each image:
-bicubic, the three networks, and the original.
+DIR holds ``images/set5``, ``set14`` and ``bsd100``, and the weights behind LPIPS. LR images are
+made by MATLAB's bicubic x4 of 8-bit pixels; results are rounded to 8 bits; PSNR and SSIM are of
+luma, and every metric leaves out a border of 4 pixels. The Ranker's figures are of five versions of
+each image: bicubic, the three networks, and the original.
 
 ``--take`` makes a shipped file from a training's: half precision, the same bytes every time. It
 writes into the card what the training's ``config.yaml`` and ``run.json`` say, and the sha256; the
@@ -197,7 +197,7 @@ def differences(name: str, by_set: Mapping[str, Mapping[str, float]]) -> list[st
         for (key, (title, digits, tolerance)), said in zip(shown.items(), told, strict=True):
             if not abs(values[key] - said) <= tolerance:
                 wrong.append(
-                    f"{card}: {title} on {TITLES[place]} is {values[key]:.{digits}f}; it says {said}"
+                    f"{card}: {title} on {TITLES[place]} is {values[key]:.{digits}f}, not {said}"
                 )
     return wrong
 

@@ -64,20 +64,20 @@ def test_a_training_begins_from_a_ranker(
 ) -> None:
     first = train(small, blur_set, None, tmp_path / "first").weights
     still = small.model_copy(update={"lr": 1e-12, "steps": 1, "weight_decay": 0.0, "seed": 9})
-    second = train(still, blur_set, None, tmp_path / "second", start=first).weights
+    second = train(still, blur_set, None, tmp_path / "second", begin_from=first).weights
     before, after = (load_weights(path).tensors for path in (first, second))
     moved = ("running_mean", "running_var", "num_batches_tracked")  # of BatchNorm, by each batch
     for key, value in before.items():
         if not key.endswith(moved):
             torch.testing.assert_close(after[key], value, atol=1e-9, rtol=0)
     more = still.model_copy(update={"steps": 2})
-    assert train(more, blur_set, None, tmp_path / "second", start=first).step == 2
-    with pytest.raises(InvalidCheckpoint, match="start was .* and is None"):
+    assert train(more, blur_set, None, tmp_path / "second", begin_from=first).step == 2
+    with pytest.raises(InvalidCheckpoint, match=r"begins from was .* and is None"):
         train(more, blur_set, None, tmp_path / "second")
     wider = small.model_copy(update={"width": small.width + 1})
     message = f"width is {small.width} and not {small.width + 1}"
     with pytest.raises(InvalidCheckpoint, match=message):
-        train(wider, blur_set, None, tmp_path / "third", start=first)
+        train(wider, blur_set, None, tmp_path / "third", begin_from=first)
 
 
 def test_a_server_without_rankers_serves_it(

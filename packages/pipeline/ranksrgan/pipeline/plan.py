@@ -54,7 +54,9 @@ def from_generator(weights: str) -> list[str]:
 def from_gan(generator: str, discriminator: str | None) -> list[str]:
     """Settings to go on from a generator and from what was trained against it, or a new one."""
     start = from_generator(generator)
-    return start if discriminator is None else [*start, _set("discriminator.weights", discriminator)]
+    return (
+        start if discriminator is None else [*start, _set("discriminator.weights", discriminator)]
+    )
 
 
 def ranked_by(ranker: str) -> str:

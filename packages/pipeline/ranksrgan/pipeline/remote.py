@@ -86,8 +86,8 @@ def run_remotely(
         What each stage has made, by the stage's name (``5-ranksrgan``).
 
     Raises:
-        InvalidInput: images or output without such a name, or networks to begin from; a service that cannot do what is asked
-            for, or has something else of that name. ``field`` is the key.
+        InvalidInput: images or output without such a name; networks to begin from; a service that
+            cannot do what is asked for, or has something else of that name. ``field`` is the key.
         InvalidConfig: see `plan.generator_config`.
         UnknownName: there are no such images.
         ServiceUnavailable: one was gone for longer than half a minute.

@@ -161,6 +161,6 @@ def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:
         open_pair_source(str(data), split="train"),
         open_pair_source(str(data), split="val"),
         folder,
-        start=plan.ranker_start(config),
+        begin_from=plan.ranker_start(config),
     )
     return result.weights

@@ -34,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
         description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
         "and has a gradient.",
     )
-    commands = parser.add_subparsers(required=True, metavar="train|eval|operation|convert|score|serve")
+    commands = parser.add_subparsers(
+        required=True, metavar="train|eval|operation|convert|score|serve"
+    )
 
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: the paper's, with a penalty on the scores' magnitude)",
     )
     train.add_argument(
-        "--start",
+        "--begin-from",
         type=Path,
         metavar="FILE|NAME",
         help="a Ranker to begin from, or a shipped one (ranker-niqe); default: random weights",
@@ -118,8 +120,10 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.train import train
 
     if arguments.at:
-        if arguments.start is not None:
-            raise InvalidInput("--start is for a training here, without --at", field="start")
+        if arguments.begin_from is not None:
+            raise InvalidInput(
+                "--begin-from is for a training here, without --at", field="begin_from"
+            )
         return cli_remote.train(arguments)
     config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
@@ -131,7 +135,7 @@ def _train(arguments: argparse.Namespace) -> int:
         learn,
         validate,
         arguments.output,
-        start=arguments.start,
+        begin_from=arguments.begin_from,
         resume=not arguments.restart,
     )
     print(f"{result.weights}: step {result.best_step} of {result.step}")

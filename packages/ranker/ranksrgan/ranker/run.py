@@ -46,7 +46,7 @@ class Run:
         val_source: chooses the best weights; None keeps the last.
         folder: of the run.
         here: this process among those that train together.
-        start: see `train`.
+        begin_from: see `train`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Run:
         val_source: PairSource | None,
         folder: Path,
         here: Processes,
-        start: Path | None = None,
+        begin_from: Path | None = None,
     ) -> None:
         self.step = 0
         self.best: RankEvaluation | None = None
@@ -76,11 +76,11 @@ class Run:
             start="pytorch" if config.as_published else config.start,
             border=config.border,
         )
-        self._started = start is not None
-        if start is not None:
-            weights = load_weights(SHIPPED.resolve(start))
+        self._begun = begin_from is not None
+        if begin_from is not None:
+            weights = load_weights(SHIPPED.resolve(begin_from))
             _begin_from(network, load_network(weights), weights.path)
-            self._identity["start"] = weights.sha256
+            self._identity["begins from"] = weights.sha256
         self._network = place(network, here.device)
         if here.count > 1:
             sync_norms(self._network)
@@ -234,7 +234,7 @@ class Run:
     def _begin(self, batch: Batch) -> None:
         """Set what the first batch decides and would take thousands of steps to learn."""
         network = self._network
-        if self._started:
+        if self._begun:
             return
         if isinstance(network, NSS):
             network.standardise(self._here.joint(network.statistics(self._seen(batch))))
@@ -273,9 +273,7 @@ class Run:
 
 
 def _begin_from(network: Network, start: Network, path: Path) -> None:
-    wanted, found = (
-        {"architecture": one.architecture, **one.options} for one in (network, start)
-    )
+    wanted, found = ({"architecture": one.architecture, **one.options} for one in (network, start))
     differences = [
         f"{key} is {found.get(key)} and not {value}"
         for key, value in wanted.items()

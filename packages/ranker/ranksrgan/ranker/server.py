@@ -48,9 +48,9 @@ TRAININGS = TrainingKind(
 def serve(settings: RankerServerSettings) -> int:
     """Serve Rankers until SIGTERM.
 
-    Without any, by name or in a repository, the shipped one is served, and without a data root there
-    is no ``RankerTrainingService``. A training that SIGTERM interrupts goes on when the next server of
-    this root is started.
+    Without any, by name or in a repository, the shipped one is served, and without a data root
+    there is no ``RankerTrainingService``. A training that SIGTERM interrupts goes on when the next
+    server of this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a Ranker's; nothing is served then. Of a repository, only

@@ -39,8 +39,8 @@ def serve(settings: SrganServerSettings) -> int:
     """Serve generators until SIGTERM.
 
     Without models, by name or in a repository, the shipped ones are served, and without a data root
-    there is no ``GeneratorTrainingService``. A training that SIGTERM interrupts goes on when the next server of
-    this root is started.
+    there is no ``GeneratorTrainingService``. A training that SIGTERM interrupts goes on when the
+    next server of this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a generator's; nothing is served then. Of a repository,
