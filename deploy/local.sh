@@ -8,10 +8,10 @@
 #   deploy/local.sh down
 #
 # `up` starts what is not running, restarts what runs with other files, and returns when all of
-# them answer their health check. The data root lets the rankdata service build, and the ranker and
-# the srgan service train; a generator's training may name the Rankers that are served here. Without
-# it there is no rankdata service, no ranker service unless there is a --ranker, and no srgan service
-# unless there is a --model. Saying `up` or `down` twice changes nothing.
+# them answer their health check. Without a --ranker the Ranker that comes with the package is served,
+# and without a --model the generators that do. The data root lets the rankdata service build, and the
+# ranker and the srgan service train; a generator's training may name the Rankers that are served here.
+# Without it there is no rankdata service. Saying `up` or `down` twice changes nothing.
 #
 # A service that dies is started again, at once the first time and after a longer and longer pause,
 # of a minute at most, if it goes on dying. `status` counts it; exit code 1 if one is not up. `demo`
@@ -33,6 +33,7 @@ rankdata_address=${RANKDATA_ADDRESS:-127.0.0.1:50054}
 if [ -z "${BIN:-}" ] && [ -x "$root/.venv/bin/python" ]; then BIN=$root/.venv/bin; fi
 bin() { PATH=${BIN:-$PATH} command -v "$1" || die "$1 is not installed in ${BIN:-the folders of PATH}"; }
 services=(metrics ranker srgan rankdata)
+shipped_ranker=ranker-niqe
 wait_seconds=120
 drain_seconds=40    # more than the services give the requests that they work on
 longest_pause=60    # before a service that goes on dying is started again
@@ -164,7 +165,7 @@ await() {
 }
 
 up() {
-    local rankers=() served=() models=() data=() data_root='' name wanted=(metrics) fresh=''
+    local rankers=() served=() models=() data=() data_root='' name wanted=(metrics ranker srgan) fresh=''
     while [ $# -gt 0 ]; do
         case $1 in
             --ranker)
@@ -181,24 +182,18 @@ up() {
             *) die "unknown option $1; see the head of this file" ;;
         esac
     done
-    if [ ${#data[@]} -eq 0 ]; then served=(); fi  # nothing is trained
+    if [ ${#data[@]} -eq 0 ]; then
+        served=()  # nothing is trained
+    elif [ ${#rankers[@]} -eq 0 ]; then
+        served=(--ranker "$shipped_ranker=grpc://$ranker_address/$shipped_ranker")
+    fi
     for name in python "${services[@]/#/ranksrgan-}"; do bin "$name" >/dev/null; done
     alone
     start metrics "" "$(bin ranksrgan-metrics)" serve --listen "$metrics_address"
-    if [ ${#rankers[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then
-        start ranker "$data_root" "$(bin ranksrgan-ranker)" serve --listen "$ranker_address" \
-            "${rankers[@]}" "${data[@]}"
-        wanted+=(ranker)
-    else
-        echo "ranker: not started (no --ranker NAME=FILE, no --data-root DIR)"
-    fi
-    if [ ${#models[@]} -gt 0 ] || [ ${#data[@]} -gt 0 ]; then
-        start srgan "$data_root" "$(bin ranksrgan-srgan)" serve --listen "$srgan_address" \
-            "${models[@]}" "${data[@]}" "${served[@]}"
-        wanted+=(srgan)
-    else
-        echo "srgan: not started (no --model NAME=FILE, no --data-root DIR)"
-    fi
+    start ranker "$data_root" "$(bin ranksrgan-ranker)" serve --listen "$ranker_address" \
+        "${rankers[@]}" "${data[@]}"
+    start srgan "$data_root" "$(bin ranksrgan-srgan)" serve --listen "$srgan_address" \
+        "${models[@]}" "${data[@]}" "${served[@]}"
     if [ ${#data[@]} -gt 0 ]; then
         start rankdata "$data_root" "$(bin ranksrgan-rankdata)" serve \
             --listen "$rankdata_address" "${data[@]}"

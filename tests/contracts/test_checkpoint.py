@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import (
+    halved,
     hash_tensors,
     list_keys,
     load_into,
@@ -21,7 +22,7 @@ from ranksrgan.contracts.checkpoint import (
     save_state,
     save_weights,
 )
-from ranksrgan.contracts.errors import InvalidCheckpoint
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 
 
 class Evil:
@@ -285,6 +286,37 @@ def test_training_states(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     assert same(loaded.pop("network"), tensors)
     state.pop("network")
     assert json.dumps(loaded) == json.dumps(state)
+
+
+def test_the_same_content_makes_the_same_bytes(tmp_path: Path) -> None:
+    """The library that writes them puts metadata in another order each time."""
+    tensors = {"a.weight": torch.rand(2, 3), "b.bias": torch.rand(5)}
+    files = []
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        save_weights(path, tensors, kind="x", architecture="y", options={"s": "\u00e4"})
+        files.append(path.read_bytes())
+    assert len(set(files)) == 1
+    found = load_weights(path)
+    assert found.options == {"s": "\u00e4"}
+    assert all(torch.equal(value, found.tensors[key]) for key, value in tensors.items())
+
+
+def test_half_the_size_and_what_stays_whole() -> None:
+    tensors = {
+        "conv.weight": torch.tensor([[0.1, 1e4]]),
+        "norm.running_var": torch.tensor([1e-9, 1e9]),
+        "norm.num_batches_tracked": torch.tensor(7),
+    }
+    found = halved(tensors)
+    assert found["conv.weight"].dtype == torch.float16
+    assert found["conv.weight"].tolist() == [[0.0999755859375, 1e4]]
+    for key in ("norm.running_var", "norm.num_batches_tracked"):
+        assert torch.equal(found[key], tensors[key])
+        assert found[key].dtype == tensors[key].dtype
+    with pytest.raises(InvalidInput, match=r"conv\.weight reaches 70000; float16 ends") as caught:
+        halved({"conv.weight": torch.tensor([[7e4]])})
+    assert caught.value.field == "conv.weight"
 
 
 def test_a_failed_save_keeps_the_last_good_state(tmp_path: Path) -> None:

@@ -420,14 +420,16 @@ def test_a_server_starts_with_what_can_be_loaded(root: Path) -> None:
         open_models(settings, upscaler_of, GeneratorUpscaler.named)
 
 
-def test_an_empty_repository_needs_somebody_to_fill_it(tmp_path: Path) -> None:
+def test_an_empty_repository_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def start(**settings: object) -> object:
         return open_models(
             RepositorySettings.model_validate(settings), upscaler_of, GeneratorUpscaler.named
         )
 
-    with pytest.raises(InvalidInput, match="holds no model"):
-        start(root=tmp_path)
+    models = start(root=tmp_path)
+    assert isinstance(models, LoadedModels)
+    assert models.serving() == []
+    assert "holds no model: NAME/VERSION/model.safetensors" in caplog.text
     assert start(root=tmp_path, manage=True) is not None
     assert start(root=tmp_path, poll=1) is not None
     assert start() is None

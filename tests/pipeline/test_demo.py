@@ -6,7 +6,7 @@ import pytest
 
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import list_images, read_image
-from ranksrgan.pipeline import demo
+from ranksrgan.pipeline import demo, plan
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.pipeline.photographs import HELD_OUT, TRAINING
 from ranksrgan.pipeline.stages import CONTROL, RANKSRGAN, Outcome
@@ -15,9 +15,12 @@ from ranksrgan.srgan import load_recipe
 DEPLOY = Path(__file__).parents[2] / "deploy" / "local.sh"
 
 
-def test_the_packaged_configuration_is_valid_and_fair(tmp_path: Path) -> None:
-    config = demo.demo_config(tmp_path, seed=3)
+@pytest.mark.parametrize("from_nothing", [False, True])
+def test_the_packaged_configuration_is_valid_and_fair(tmp_path: Path, from_nothing: bool) -> None:
+    config = demo.demo_config(tmp_path, seed=3, from_nothing=from_nothing)
     assert config.seed == 3
+    assert (config.trained is None) == from_nothing
+    plan.ranker_config(config)
     assert len(list_images(config.training)) == len(TRAINING)
     assert len(list_images(config.held_out)) == len(HELD_OUT)
     assert not {Path(name).stem for name in TRAINING} & {Path(name).stem for name in HELD_OUT}

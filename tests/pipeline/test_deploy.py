@@ -138,7 +138,12 @@ def test_a_service_that_is_killed_comes_back(
 ) -> None:
     up = local("up")
     assert up.returncode == 0, up.stderr
-    assert "ranker: not started" in up.stdout
+    assert "rankdata: not started" in up.stdout
+    write_image(tmp_path / "dark.png", Picture(torch.zeros(16, 20, 3, dtype=torch.uint8).numpy()))
+    demo = local("demo", str(tmp_path / "dark.png")).stdout
+    assert "ranksrgan: 20 x 16 enlarged to 80 x 64" in demo  # what came with the packages
+    assert "srresnet: 20 x 16 enlarged to 80 x 64" in demo
+    assert "  ranker-niqe: " in demo  # too small for it, as it says
     killed = process_of("metrics", tmp_path)
     for deaths in (1, 2):
         first = process_of("metrics", tmp_path)

@@ -17,7 +17,7 @@ from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, RequestCancelled, UnknownName
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.pipeline.cli import main
-from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.remote import ServiceAddresses, run_remotely
 from ranksrgan.pipeline.services import _free_ports
 from ranksrgan.pipeline.stages import RANKSRGAN, Outcome
@@ -68,6 +68,16 @@ def wanted(small_run: tuple[PipelineConfig, Outcome]) -> PipelineConfig:
     config, _ = small_run
     names = {"training": "images/training", "held_out": "images/held-out", "output": "runs/tiny"}
     return PipelineConfig.model_validate({**config.model_dump(), **names})
+
+
+def test_services_train_every_network(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, _ = small_run
+    given = config.model_copy(update={"trained": Trained(srresnet="srresnet", srgan="srgan")})
+    nowhere = ServiceAddresses(rankdata="h:1", ranker="h:2", srgan="h:3")
+    with pytest.raises(InvalidInput, match="trained: networks to begin from are for a run in this"):
+        run_remotely(given, nowhere)
 
 
 class Interrupted(Exception):

@@ -8,7 +8,7 @@ import pytest
 from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset
-from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.stages import BICUBIC, CONTROL, RANKSRGAN, SRRESNET, Outcome, run
 from ranksrgan.rankdata import RankDataset
 from ranksrgan.srgan import evaluate
@@ -58,6 +58,27 @@ def test_ranksrgan_and_its_control_start_from_the_same_srgan(
         for stage in ("2-srgan", "5-ranksrgan", "6-control")
     ]
     assert len(set(weights)) == 3
+
+
+def test_trained_networks_are_gone_on_from(
+    small_run: tuple[PipelineConfig, Outcome], tmp_path: Path
+) -> None:
+    config, outcome = small_run
+    srresnet, srgan = (
+        str(config.output / stage / "generator.safetensors") for stage in ("1-srresnet", "2-srgan")
+    )
+    settings = [line for line in config.ranker.settings if not line.startswith("width")]
+    ranker = config.ranker.model_copy(update={"settings": tuple(settings)})
+    given = Trained(srresnet=srresnet, srgan=srgan, ranker=str(outcome.ranker))
+    update = {"trained": given, "compare": {"before": srgan}, "ranker": ranker}
+    again = run(config.model_copy(update={**update, "output": tmp_path / "run"}))
+    assert not (tmp_path / "run" / "1-srresnet").exists()
+    assert list(again.scores) == [BICUBIC, SRRESNET, CONTROL, RANKSRGAN, "before"]
+    assert again.scores[SRRESNET].mean("niqe") == outcome.scores[SRRESNET].mean("niqe")
+    assert load_weights(again.ranker).options["width"] == 2
+    # The discriminator is a new one, so that the generator is another.
+    first, second = (load_weights(Path(one.models[CONTROL])).sha256 for one in (outcome, again))
+    assert first != second
 
 
 def test_a_finished_run_is_read_not_repeated(

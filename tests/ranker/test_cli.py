@@ -246,7 +246,7 @@ def test_serve_passes_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     "arguments",
     [
         [],
-        ["score", "x.png"],
+        ["score"],
         ["train", "--data", "D"],
         ["serve", "--listen", "x:1", "--ranker", "a.safetensors"],
         ["serve", "--listen", "x:1", "--ranker", "a=b", "--queue", "-1"],

@@ -386,13 +386,6 @@ def test_the_same_server_scores(serving: RankerServing) -> None:
         assert torch.equal(scorer.score(images), here.score(images))
 
 
-def test_a_server_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["serve", "--listen", f"unix:{tmp_path}/s.sock"]) == 1
-    message = capsys.readouterr().err
-    assert "--ranker" in message
-    assert "--data-root" in message
-
-
 def _interrupt(operation: RemoteOperation, timeout: float | None = None) -> bool:
     raise KeyboardInterrupt
 

@@ -270,6 +270,22 @@ def test_what_was_recorded_is_kept(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "b.safetensors").about == {"step": 9}
 
 
+def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None:
+    network = SRResNet(4, 1)
+    save_generator(tmp_path / "a.safetensors", network, {"step": 9})
+    for name in ("b", "c"):
+        convert(tmp_path / "a.safetensors", tmp_path / f"{name}.safetensors", half=True)
+    files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("b", "c")]
+    assert files[0] == files[1]
+    found = load_generator(tmp_path / "b.safetensors")
+    assert load_weights(tmp_path / "b.safetensors").about == {"step": 9}
+    for (key, value), read in zip(network.state_dict().items(), found.parameters(), strict=True):
+        assert read.dtype == torch.float32
+        assert torch.equal(read, value.half().float() if value.ndim > 1 else value), key
+    with pytest.raises(InvalidInput, match=r"half precision is for \.safetensors"):
+        convert(tmp_path / "a.safetensors", tmp_path / "a.pth", half=True)
+
+
 def test_what_cannot_be_converted(tmp_path: Path) -> None:
     path = saved(SRResNet(4, 1), tmp_path / "g.safetensors")
     with pytest.raises(NotSupported, match=r"srresnet \(.*as basicsr; .*: official, official-old"):

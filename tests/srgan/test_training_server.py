@@ -540,10 +540,8 @@ def test_the_same_server_enlarges(serving: GeneratorServing) -> None:
     assert torch.equal(there.upscale(image), here.upscale(image))
 
 
-def test_a_server_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_rankers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listen = ["--listen", f"unix:{tmp_path}/s.sock"]
-    assert cli.main(["serve", *listen]) == 1
-    assert "--data-root" in capsys.readouterr().err
     assert cli.main(["serve", *listen, "--ranker", "a=x"]) == 1
     assert "a Ranker is for trainings" in capsys.readouterr().err
     wrong = ["--data-root", str(tmp_path), "--ranker", "a/b=x"]

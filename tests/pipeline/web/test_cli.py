@@ -63,7 +63,6 @@ def test_a_missing_file_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "name a service (--metrics, --srgan, --ranker) or a --study"),
         (["--listen", "8080", "--metrics", "grpc://h:1"], "'8080': listen on HOST:PORT"),
         (["--listen", "h:99999", "--metrics", "grpc://h:1"], "'h:99999': listen on HOST:PORT"),
         (["--metrics", "h:1"], "h:1: write grpc://HOST:PORT or unix:///PATH.sock"),
@@ -75,6 +74,26 @@ def test_what_cannot_be_served_is_said(
 ) -> None:
     assert main(["web", *flags]) == 1
     assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_without_services_and_studies_it_uses_those_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def serve(listen: str, services: dict[str, str], *rest: object, **more: object) -> int:
+        seen.append(services)
+        return 0
+
+    monkeypatch.setattr("ranksrgan.pipeline.web.app.serve", serve)
+    for flags in ([], ["--srgan", "grpc://h:1"], ["--study", f"s={tmp_path}"]):
+        assert main(["web", *flags]) == 0
+    assert {role: address.rpartition(":")[2] for role, address in seen[0].items()} == {
+        "metrics": "50051",
+        "srgan": "50053",
+        "ranker": "50052",
+    }
+    assert seen[1:] == [{"srgan": "grpc://h:1"}, {}]
 
 
 def test_a_taken_address_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.errors import InvalidCheckpoint
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 
 FORMAT = "ranksrgan-1"
 #: Of files that hold weights, ours first.
@@ -88,6 +88,8 @@ def save_weights(
         options: its constructor's arguments; JSON values.
         about: further JSON values.
 
+    The same content makes the same bytes.
+
     Raises:
         DiskFull: there is no room for it; the file before it stays.
     """
@@ -101,7 +103,27 @@ def save_weights(
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with atomic.replacing(path) as temporary:
         # Its own writer would hide why it failed: a full disk, say.
-        temporary.write_bytes(save(plain, metadata=header))
+        temporary.write_bytes(_in_order(save(plain, metadata=header)))
+
+
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in float16, for a file of half the size; whoever loads it computes in float32.
+
+    Kernels and matrices are rounded. Vectors (biases, the statistics of BatchNorm) stay as they
+    are, since they weigh nothing and may lie outside of float16, and so do whole numbers.
+
+    Raises:
+        InvalidInput: a weight is too large for float16; names it.
+    """
+    found = dict(tensors)
+    for key, value in tensors.items():
+        if value.is_floating_point() and value.ndim > 1:
+            found[key] = value.half()
+            if not bool(torch.isfinite(found[key]).all()):
+                raise InvalidInput(
+                    f"{key} reaches {float(value.abs().max()):g}; float16 ends at 65504", field=key
+                )
+    return found
 
 
 def load_weights(path: Path) -> Weights:
@@ -245,6 +267,17 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _in_order(data: bytes) -> bytes:
+    """The content of a ``.safetensors`` file with its metadata by name: its writer, which keeps
+    them in a hash table, writes them in another order each time."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -1,6 +1,7 @@
 """From a name to the thing: scorers, upscalers and rank datasets, wherever they are.
 
     niqe                                   a scorer that an installed package offers
+    ranker-niqe, ranksrgan                 a trained network that came with its package
     niqe?border=4&luma=gray                the same with options
     runs/ranker.safetensors                weights; the file says what they are
     grpc://host:port/niqe                  a service
@@ -52,8 +53,12 @@ _PROVIDERS = {
     **{(SCORERS, name): "ranksrgan-metrics" for name in _METRICS},
     (SCORERS, "ensemble"): "ranksrgan-ranker",
     (SCORERS, "ranker"): "ranksrgan-ranker",
+    (SCORERS, "ranker-niqe"): "ranksrgan-ranker",
     (UPSCALERS, "bicubic"): "ranksrgan-metrics",
-    (UPSCALERS, "generator"): "ranksrgan-srgan",
+    **{
+        (UPSCALERS, name): "ranksrgan-srgan"
+        for name in ("generator", "ranksrgan", "srgan", "srresnet")
+    },
     (PAIR_SOURCES, "rankdataset"): "ranksrgan-rankdata",
     (SUMS, "fused"): "ranksrgan-metrics",
 }

@@ -38,7 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo.add_argument(
         "--deploy", type=Path, help="deploy/local.sh; without it the services are left out"
     )
-    demo.add_argument("settings", nargs="*", help="key=value, on top of demo.yaml")
+    demo.add_argument(
+        "--from-nothing",
+        action="store_true",
+        help="train small networks from random weights instead of going on from the shipped ones",
+    )
+    demo.add_argument("settings", nargs="*", help="key=value, on top of the demo's pipeline file")
     demo.set_defaults(run=_demo)
 
     pipeline = commands.add_parser(
@@ -84,7 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from ranksrgan.pipeline.demo import demo_config, run_demo
 
-    config = demo_config(arguments.output, arguments.seed, tuple(arguments.settings))
+    config = demo_config(
+        arguments.output,
+        arguments.seed,
+        tuple(arguments.settings),
+        from_nothing=arguments.from_nothing,
+    )
     run_demo(config, arguments.deploy, print)
     return 0
 

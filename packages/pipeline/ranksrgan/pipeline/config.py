@@ -53,6 +53,20 @@ class RankerStage(Config):
     settings: tuple[str, ...] = ()
 
 
+class Trained(Config):
+    """Networks to begin from, each a weights file or the name of a shipped one (``srgan``).
+
+    Attributes:
+        srresnet: is taken as it is; the stage of that name is left out.
+        srgan: likewise. RankSRGAN and its control start from it with a new discriminator.
+        ranker: the Ranker's training begins from it, in its size; null begins from random weights.
+    """
+
+    srresnet: str
+    srgan: str
+    ranker: str | None = None
+
+
 class PipelineConfig(Config):
     """The three stages of RankSRGAN from one folder of images to a generator and its control.
 
@@ -61,6 +75,7 @@ class PipelineConfig(Config):
         held_out: folder of images to judge by; nothing is chosen by them.
         output: folder of the run; what is there is continued.
         seed: of every stage.
+        trained: networks to begin from; null trains all of them.
         srresnet: trained first, by pixels alone.
         srgan: starts from it.
         rankdata: versions of the training images, ordered by the metric.
@@ -68,15 +83,19 @@ class PipelineConfig(Config):
         ranksrgan: goes on from SRGAN's generator and discriminator, with the rank-content loss.
         control: goes on from the same, without; its steps should equal those of ``ranksrgan``.
             null leaves it out.
+        compare: further upscalers to judge beside, by the name in the table: what `open_upscaler`
+            takes.
     """
 
     training: Path
     held_out: Path
     output: Path
     seed: int = Field(default=0, ge=0)
+    trained: Trained | None = None
     srresnet: GeneratorStage = GeneratorStage(recipe="srresnet")
     srgan: GeneratorStage = GeneratorStage(recipe="srgan")
     rankdata: RankDataStage = RankDataStage()
     ranker: RankerStage = RankerStage()
     ranksrgan: GeneratorStage = GeneratorStage(recipe="ranksrgan")
     control: GeneratorStage | None = GeneratorStage(recipe="srgan")
+    compare: dict[str, str] = Field(default_factory=dict)

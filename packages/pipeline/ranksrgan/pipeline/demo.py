@@ -65,10 +65,21 @@ COLUMNS = (
 )
 
 
-def demo_config(output: Path, seed: int, overrides: tuple[str, ...] = ()) -> PipelineConfig:
-    """The packaged ``demo.yaml`` on scikit-image's photographs, which are written to ``output``."""
+def demo_config(
+    output: Path, seed: int, overrides: tuple[str, ...] = (), *, from_nothing: bool = False
+) -> PipelineConfig:
+    """The demo's pipeline on scikit-image's photographs, which are written to ``output``.
+
+    Args:
+        output: folder of the run.
+        seed: of every stage.
+        overrides: ``key=value`` each.
+        from_nothing: the packaged ``from_nothing.yaml``, small networks trained from random
+            weights, instead of ``demo.yaml``, which goes on from the shipped ones.
+    """
     training, held_out = export_photographs(output / "photographs")
-    with as_file(files("ranksrgan.pipeline") / "demo.yaml") as path:
+    name = "from_nothing.yaml" if from_nothing else "demo.yaml"
+    with as_file(files("ranksrgan.pipeline") / name) as path:
         places = {"training": training, "held_out": held_out, "output": output}
         settings = [f"{key}={json.dumps(str(place))}" for key, place in places.items()]
         return load_config(PipelineConfig, path, [*settings, f"seed={seed}", *overrides])
@@ -212,7 +223,10 @@ def curves(folder: Path, seed: int) -> list[Curve]:
     """How it went; curves of one metric make one chart."""
 
     def read(stage: str, column: str, metric: str, method: str, better: bool) -> list[Curve]:
-        rows = [row for row in read_curve(folder / stage / "validation.csv") if row[column]]
+        path = folder / stage / "validation.csv"
+        if not path.is_file():  # a stage that was given instead of run
+            return []
+        rows = [row for row in read_curve(path) if row[column]]
         steps = tuple(float(row["step"]) for row in rows)
         values = tuple(float(row[column]) for row in rows)
         return (

@@ -13,8 +13,11 @@ import torch
 
 from ranksrgan.contracts.assets import ASSETS, VARIABLE, present
 from ranksrgan.contracts.discovery import SCORERS, UPSCALERS, offered
+from ranksrgan.contracts.errors import MissingAsset
 from ranksrgan.contracts.provenance import git_revision, versions
 from ranksrgan.metrics import mscn, native
+from ranksrgan.ranker.shipped import SHIPPED as RANKERS
+from ranksrgan.srgan.shipped import SHIPPED as GENERATORS
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; nothing is changed but the cache of compiled operators."""
-    return [*_versions(), *_operators(), *_devices(), *_offers(), *_assets()]
+    return [*_versions(), *_operators(), *_devices(), *_offers(), *_shipped(), *_assets()]
 
 
 def _versions() -> list[Finding]:
@@ -77,6 +80,18 @@ def _offers() -> list[Finding]:
         Finding("scorers", ", ".join(offered(SCORERS)) or "none", bool(offered(SCORERS))),
         Finding("upscalers", ", ".join(offered(UPSCALERS)) or "none", bool(offered(UPSCALERS))),
     ]
+
+
+def _shipped() -> list[Finding]:
+    """The networks that the packages bring; each that is missing is a fault."""
+    findings = []
+    for shipped in (GENERATORS, RANKERS):
+        for name in shipped.names:
+            try:
+                findings.append(Finding(f"  {name}", str(shipped.path(name))))
+            except MissingAsset as error:
+                findings.append(Finding(f"  {name}", str(error), good=False))
+    return [Finding("networks shipped", ", ".join([*GENERATORS.names, *RANKERS.names])), *findings]
 
 
 def _assets() -> list[Finding]:

@@ -11,10 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.config import load_config
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.ranker import TrainConfig as RankerConfig
+from ranksrgan.ranker.networks import load_network
+from ranksrgan.ranker.shipped import SHIPPED as RANKERS
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan import load_recipe
 
@@ -48,9 +51,12 @@ def from_generator(weights: str) -> list[str]:
     return [_set("generator.weights", weights)]
 
 
-def from_gan(generator: str, discriminator: str) -> list[str]:
-    """Settings to go on from a generator and from what was trained against it."""
-    return [*from_generator(generator), _set("discriminator.weights", discriminator)]
+def from_gan(generator: str, discriminator: str | None) -> list[str]:
+    """Settings to go on from a generator and from what was trained against it, or a new one."""
+    start = from_generator(generator)
+    return (
+        start if discriminator is None else [*start, _set("discriminator.weights", discriminator)]
+    )
 
 
 def ranked_by(ranker: str) -> str:
@@ -95,12 +101,23 @@ def rank_data_config(
 
 
 def ranker_config(config: PipelineConfig) -> RankerConfig:
-    """The training of the Ranker.
+    """The training of the Ranker, in the size of what it begins from.
 
     Raises:
         InvalidConfig: an unknown setting or an impossible combination.
+        InvalidCheckpoint: what it begins from is no Ranker.
     """
-    return load_config(RankerConfig, None, [*config.ranker.settings, f"seed={config.seed}"])
+    settings = [*config.ranker.settings, f"seed={config.seed}"]
+    if start := ranker_start(config):
+        network = load_network(load_weights(RANKERS.resolve(start)))
+        settings += [f"architecture={network.architecture}", f"width={network.options['width']}"]
+    return load_config(RankerConfig, None, settings)
+
+
+def ranker_start(config: PipelineConfig) -> Path | None:
+    """What the Ranker's training begins from."""
+    started = config.trained.ranker if config.trained else None
+    return None if started is None else Path(started)
 
 
 def _set(key: str, text: str) -> str:

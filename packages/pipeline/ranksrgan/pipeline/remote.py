@@ -86,8 +86,8 @@ def run_remotely(
         What each stage has made, by the stage's name (``5-ranksrgan``).
 
     Raises:
-        InvalidInput: images or output without such a name; a service that cannot do what is asked
-            for, or has something else of that name. ``field`` is the key.
+        InvalidInput: images or output without such a name; networks to begin from; a service that
+            cannot do what is asked for, or has something else of that name. ``field`` is the key.
         InvalidConfig: see `plan.generator_config`.
         UnknownName: there are no such images.
         ServiceUnavailable: one was gone for longer than half a minute.
@@ -102,6 +102,12 @@ def _wait(service: Service, operation: RemoteOperation) -> None:
 
 class _RemoteRun:
     def __init__(self, config: PipelineConfig, addresses: ServiceAddresses, watch: Watch) -> None:
+        if config.trained is not None:
+            raise InvalidInput(
+                "trained: networks to begin from are for a run in this process; services train all "
+                "of them",
+                field="trained",
+            )
         for key, folder in (("training", config.training), ("held_out", config.held_out)):
             kind, _, name = folder.as_posix().partition("/")
             if kind != "images":

@@ -7,7 +7,8 @@
     5-ranksrgan  from 2, with the rank-content loss
     6-control    from 2, as many steps without it
 
-A run that was interrupted goes on where it stood: trainings resume from their last state, and a
+A run that is given trained networks takes them for 1 and 2, and 4 goes on from a Ranker. One that
+was interrupted goes on where it stood: trainings resume from their last state, and a
 rank dataset that is there with the same parameters is taken as it is.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
 from ranksrgan.contracts.errors import InvalidDataset
@@ -24,7 +26,6 @@ from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.rankdata import BuildConfig, RankDataset, build
 from ranksrgan.ranker import RankEvaluation
-from ranksrgan.ranker import TrainConfig as RankerConfig
 from ranksrgan.ranker import evaluate as evaluate_ranker
 from ranksrgan.ranker import train as train_ranker
 from ranksrgan.srgan import Evaluation
@@ -46,7 +47,8 @@ class Outcome:
         ranker: the Ranker's weights.
         ranker_held_out: how well it orders versions of the held-out images.
         models: what `open_upscaler` takes, by the method's name, worst first: bicubic, SRResNet,
-            the control ("SRGAN continued") if there is one, RankSRGAN.
+            the control ("SRGAN continued") if there is one, RankSRGAN, and what it is to be
+            compared with.
         scores: of each method on the held-out images.
         scale: of the models.
     """
@@ -81,13 +83,9 @@ def run(config: PipelineConfig) -> Outcome:
     """
     out = config.output
     write_run_record(out, config, config.seed)
-    log.info("1 of 6: SRResNet")
-    srresnet = _train(plan.generator_config(config, config.srresnet), out / "1-srresnet")
-    log.info("2 of 6: SRGAN")
-    start = plan.from_generator(str(srresnet))
-    srgan = _train(plan.generator_config(config, config.srgan, start), out / "2-srgan")
+    srresnet, start = _beginning(config)
     log.info("3 of 6: rank data")
-    levels = plan.levels(config, str(srresnet), str(srgan))
+    levels = plan.levels(config, srresnet, start.srgan)
     ranked = out / "3-rankdata"
     for images, place, val, test in (
         (config.training, ranked / "training", config.rankdata.val, 0.0),
@@ -95,27 +93,48 @@ def run(config: PipelineConfig) -> Outcome:
     ):
         _rank_data(plan.rank_data_config(config, levels, images, place, val=val, test=test))
     log.info("4 of 6: Ranker")
-    ranker = _ranker(plan.ranker_config(config), ranked / "training", out / "4-ranker")
+    ranker = _ranker(config, ranked / "training", out / "4-ranker")
     judge = open_scorer(str(ranker))
     ranker_held_out = evaluate_ranker(judge, open_pair_source(str(ranked / "held-out")))
     log.info("5 of 6: RankSRGAN")
-    start = plan.from_gan(str(srgan), str(srgan.with_name(DISCRIMINATOR_FILE)))
+    settings = plan.from_gan(start.srgan, start.discriminator)
     rank = plan.ranked_by(str(ranker))
     ranksrgan = _train(
-        plan.generator_config(config, config.ranksrgan, [*start, rank]), out / "5-ranksrgan"
+        plan.generator_config(config, config.ranksrgan, [*settings, rank]), out / "5-ranksrgan"
     )
-    scale = open_upscaler(str(srresnet)).info.scale
-    models = {BICUBIC: f"bicubic?scale={scale}", SRRESNET: str(srresnet)}
+    scale = open_upscaler(srresnet).info.scale
+    models = {BICUBIC: f"bicubic?scale={scale}", SRRESNET: srresnet}
     if config.control is not None:
         log.info("6 of 6: the control, SRGAN for as many steps")
-        control = plan.generator_config(config, config.control, start)
+        control = plan.generator_config(config, config.control, settings)
         models[CONTROL] = str(_train(control, out / "6-control"))
-    models[RANKSRGAN] = str(ranksrgan)
+    models |= {RANKSRGAN: str(ranksrgan), **config.compare}
     scores = {}
     for name, spec in models.items():
         upscaler: Upscaler = open_upscaler(spec)
         scores[name] = evaluate_upscaler(upscaler, config.held_out, scale, scale, {"ranker": judge})
     return Outcome(out, ranker, ranker_held_out, models, scores, scale)
+
+
+class _Beginning(NamedTuple):
+    """What the rank data and RankSRGAN are made from; a new discriminator if there is none."""
+
+    srgan: str
+    discriminator: str | None
+
+
+def _beginning(config: PipelineConfig) -> tuple[str, _Beginning]:
+    """SRResNet's weights, and SRGAN's: as they are given, or trained."""
+    if config.trained is not None:
+        log.info("1 and 2 of 6: SRResNet and SRGAN are given")
+        return config.trained.srresnet, _Beginning(config.trained.srgan, None)
+    out = config.output
+    log.info("1 of 6: SRResNet")
+    srresnet = _train(plan.generator_config(config, config.srresnet), out / "1-srresnet")
+    log.info("2 of 6: SRGAN")
+    start = plan.from_generator(str(srresnet))
+    srgan = _train(plan.generator_config(config, config.srgan, start), out / "2-srgan")
+    return str(srresnet), _Beginning(str(srgan), str(srgan.with_name(DISCRIMINATOR_FILE)))
 
 
 def _train(config: GeneratorConfig, folder: Path) -> Path:
@@ -136,11 +155,12 @@ def _rank_data(wanted: BuildConfig) -> None:
         )
 
 
-def _ranker(config: RankerConfig, data: Path, folder: Path) -> Path:
+def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:
     result = train_ranker(
-        config,
+        plan.ranker_config(config),
         open_pair_source(str(data), split="train"),
         open_pair_source(str(data), split="val"),
         folder,
+        begin_from=plan.ranker_start(config),
     )
     return result.weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
@@ -17,6 +18,7 @@ class RankerCatalog:
     Args:
         rankers: or ensembles of them; each is offered under its key, whatever its own name was.
         models: what is loaded of a model repository; None for none.
+        shipped: offered under names that stand for nothing else.
 
     Raises:
         InvalidInput: a name stands for a Ranker and for a model of the repository.
@@ -26,8 +28,10 @@ class RankerCatalog:
         self,
         rankers: Mapping[str, Ranker | RankerEnsemble],
         models: LoadedModels[Ranker] | None = None,
+        shipped: Mapping[str, Ranker] = MappingProxyType({}),
     ) -> None:
         self._rankers = {name: ranker.named(name) for name, ranker in rankers.items()}
+        self._shipped = {name: ranker.named(name) for name, ranker in shipped.items()}
         self._models = models
         for name in self._rankers:
             if models is not None and models.get(name) is not None:
@@ -38,7 +42,9 @@ class RankerCatalog:
 
     def infos(self) -> list[ScorerInfo]:
         loaded = [] if self._models is None else self._models.serving()
-        return [ranker.info for ranker in [*self._rankers.values(), *loaded]]
+        infos = [ranker.info for ranker in [*self._rankers.values(), *loaded]]
+        taken = {info.name for info in infos}
+        return infos + [one.info for name, one in self._shipped.items() if name not in taken]
 
     def open(self, name: str) -> Scorer:
         """The Ranker of that name; it stays what it is for as long as it is held.
@@ -49,6 +55,8 @@ class RankerCatalog:
         found: Scorer | None = self._rankers.get(name)
         if found is None and self._models is not None:
             found = self._models.get(name)
+        if found is None:
+            found = self._shipped.get(name)
         if found is None:
             there = ", ".join(info.name for info in self.infos())
             raise UnknownName(

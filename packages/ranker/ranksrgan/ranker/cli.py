@@ -19,6 +19,7 @@ from ranksrgan.metrics.report import FORMATS, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
 from ranksrgan.ranker.settings import RankerServerSettings
+from ranksrgan.ranker.shipped import SHIPPED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
         description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
         "and has a gradient.",
     )
-    commands = parser.add_subparsers(required=True, metavar="train|eval|operation|score|serve")
+    commands = parser.add_subparsers(
+        required=True, metavar="train|eval|operation|convert|score|serve"
+    )
 
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
@@ -48,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE.yaml",
         help="paper, as_published or small, or a file as config.yaml of a run "
         "(default: the paper's, with a penalty on the scores' magnitude)",
+    )
+    train.add_argument(
+        "--begin-from",
+        type=Path,
+        metavar="FILE|NAME",
+        help="a Ranker to begin from, or a shipped one (ranker-niqe); default: random weights",
     )
     train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(
@@ -66,9 +75,28 @@ def _parser() -> argparse.ArgumentParser:
     cli_eval.add_commands(commands)
     cli_remote.add_commands(commands)
 
+    convert = commands.add_parser(
+        "convert", help="a Ranker's weights, or those of an official .pth, as .safetensors"
+    )
+    convert.add_argument("input", type=Path, metavar="IN", help=".safetensors, .pth or .pt")
+    convert.add_argument("output", type=Path, metavar="OUT", help=".safetensors")
+    convert.add_argument(
+        "--half",
+        action="store_true",
+        help="kernels in float16, for half the size: how ours is shipped",
+    )
+    convert.set_defaults(command=_convert)
+
     score = commands.add_parser("score", help="score images")
     score.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="files and folders")
-    _add_ranker(score, several=True)
+    score.add_argument(
+        "--ranker",
+        action="append",
+        metavar="SPEC",
+        help="weights (runs/ranker.safetensors?device=cpu), a shipped Ranker, or a service "
+        "(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME); several of these flags are an "
+        f"ensemble, whose spread is printed too (default: {', '.join(SHIPPED.names)})",
+    )
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
@@ -77,7 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         help="score, differentiate and train over gRPC",
         epilog="with a data root Rankers are trained into DIR/rankers/NAME, from DIR/datasets/NAME",
     )
-    meaning = "weights (PATH?head=ma for one of several heads), and the name that clients use"
+    meaning = (
+        "weights (PATH?head=ma for one of several heads), and the name that clients use (default: "
+        "the shipped Ranker)"
+    )
     console.add_named_paths(serve, "--ranker", meaning, required=False, setting="rankers")
     console.add_serve_flags(serve, RankerServerSettings)
     serve.set_defaults(command=_serve)
@@ -89,21 +120,41 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.train import train
 
     if arguments.at:
+        if arguments.begin_from is not None:
+            raise InvalidInput(
+                "--begin-from is for a training here, without --at", field="begin_from"
+            )
         return cli_remote.train(arguments)
     config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
     validate = None
     if arguments.val_split != "none":
         validate = open_pair_source(arguments.data, split=arguments.val_split)
-    result = train(config, learn, validate, arguments.output, resume=not arguments.restart)
+    result = train(
+        config,
+        learn,
+        validate,
+        arguments.output,
+        begin_from=arguments.begin_from,
+        resume=not arguments.restart,
+    )
     print(f"{result.weights}: step {result.best_step} of {result.step}")
     if result.evaluation:
         print(_table(_shown(asdict(result.evaluation))))
     return 0
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    from ranksrgan.ranker.networks import convert
+
+    network = convert(arguments.input, arguments.output, half=arguments.half)
+    options = ", ".join(f"{name} {value}" for name, value in network.options.items())
+    print(f"{arguments.output}: {network.architecture} ({options})")
+    return 0
+
+
 def _score(arguments: argparse.Namespace) -> int:
-    specs: list[str] = arguments.ranker
+    specs: list[str] = arguments.ranker or SHIPPED.names
     rankers = {spec: open_scorer(spec) for spec in specs}
     if len(rankers) < len(specs):
         raise InvalidInput("one Ranker given twice is no ensemble", field="ranker")
@@ -136,18 +187,6 @@ def _serve(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.server import serve
 
     return console.serve(arguments, RankerServerSettings, serve)
-
-
-def _add_ranker(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    more = "; several of these flags are an ensemble, whose spread is printed too"
-    parser.add_argument(
-        "--ranker",
-        required=True,
-        action="append" if several else "store",
-        metavar="SPEC",
-        help="weights (runs/ranker.safetensors?device=cpu) or a service "
-        f"(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME){more if several else ''}",
-    )
 
 
 def _shown(values: dict[str, Any]) -> list[tuple[str, str]]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.checkpoint import Weights, check_fit, load_into
+from ranksrgan.contracts.checkpoint import (
+    Weights,
+    check_fit,
+    halved,
+    load_into,
+    load_weights,
+    save_weights,
+)
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.ranker import vgg
 from ranksrgan.ranker.nss import NSS
@@ -94,6 +102,35 @@ def load_network(weights: Weights) -> Network:
     check_fit(network, named)
     network = build()
     load_into(network, named)
+    return network
+
+
+def convert(source: Path, target: Path, *, half: bool = False) -> Network:
+    """Write a Ranker, ours or an official ``.pth``, as ``.safetensors``; no number changes unless
+    ``half`` is wanted, and the same file makes the same bytes.
+
+    Args:
+        source: the weights.
+        target: ends in ``.safetensors``.
+        half: in float16 where that is safe, see `halved`.
+
+    Raises:
+        InvalidCheckpoint: see `load_network`.
+        InvalidInput: ``target`` ends in something else; see `halved`.
+    """
+    if target.suffix != ".safetensors":
+        raise InvalidInput(f"{target}: it is written as .safetensors", field=str(target))
+    weights = load_weights(source)
+    network = load_network(weights)
+    state = network.state_dict()
+    save_weights(
+        target,
+        halved(state) if half else state,
+        kind=KIND,
+        architecture=network.architecture,
+        options=network.options,
+        about=weights.about,
+    )
     return network
 
 

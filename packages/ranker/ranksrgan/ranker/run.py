@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.device import mixed, place
-from ranksrgan.contracts.errors import TrainingDiverged
+from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.metrics.synced_norm import sync_norms
@@ -23,11 +23,12 @@ from ranksrgan.ranker.batches import Batch
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
-from ranksrgan.ranker.networks import KIND, make_network
+from ranksrgan.ranker.networks import KIND, Network, load_network, make_network
 from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.objective import objective
 from ranksrgan.ranker.predictions import predict
 from ranksrgan.ranker.scorer import Ranker
+from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.state import STATE_FILE, identity, read_state, write_state
 
 WEIGHTS_FILE = "ranker.safetensors"
@@ -45,6 +46,7 @@ class Run:
         val_source: chooses the best weights; None keeps the last.
         folder: of the run.
         here: this process among those that train together.
+        begin_from: see `train`.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Run:
         val_source: PairSource | None,
         folder: Path,
         here: Processes,
+        begin_from: Path | None = None,
     ) -> None:
         self.step = 0
         self.best: RankEvaluation | None = None
@@ -73,6 +76,11 @@ class Run:
             start="pytorch" if config.as_published else config.start,
             border=config.border,
         )
+        self._begun = begin_from is not None
+        if begin_from is not None:
+            weights = load_weights(SHIPPED.resolve(begin_from))
+            _begin_from(network, load_network(weights), weights.path)
+            self._identity["begins from"] = weights.sha256
         self._network = place(network, here.device)
         if here.count > 1:
             sync_norms(self._network)
@@ -226,6 +234,8 @@ class Run:
     def _begin(self, batch: Batch) -> None:
         """Set what the first batch decides and would take thousands of steps to learn."""
         network = self._network
+        if self._begun:
+            return
         if isinstance(network, NSS):
             network.standardise(self._here.joint(network.statistics(self._seen(batch))))
         elif "regression" in self._config.losses:
@@ -260,6 +270,21 @@ class Run:
                     f"{self._folder / STATE_FILE} if one was saved. Try a smaller lr",
                     field="lr",
                 )
+
+
+def _begin_from(network: Network, start: Network, path: Path) -> None:
+    wanted, found = ({"architecture": one.architecture, **one.options} for one in (network, start))
+    differences = [
+        f"{key} is {found.get(key)} and not {value}"
+        for key, value in wanted.items()
+        if found.get(key) != value
+    ]
+    if differences:
+        raise InvalidCheckpoint(
+            f"{path} holds another Ranker than is to be trained: {', '.join(differences)}",
+            field=str(path),
+        )
+    network.load_state_dict(start.state_dict())
 
 
 def _in_order(scores: Tensor, values: Tensor, contents: Tensor) -> tuple[int, int]:

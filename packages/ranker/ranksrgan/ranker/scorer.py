@@ -28,6 +28,7 @@ from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
 from ranksrgan.ranker.networks import Frozen, Network, load_network
+from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.vgg import MIN_SIDE, VGG
 
 VERSION = "1"
@@ -282,19 +283,24 @@ def _ranker_of(
 
 
 def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
-    """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
+    """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``, and
+    of the shipped Ranker, ``ranker-niqe?device=cuda``.
 
     ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default. ``precision``
     is ``float32``, the default, ``bfloat16`` or ``auto``.
 
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
+        MissingAsset: see `ShippedWeights.path`.
     """
     if argument == "ranker":
         raise InvalidInput(
-            "ranker: name the weights file, as in runs/ranker/ranker.safetensors", field="ranker"
+            "ranker: name the weights file, as in runs/ranker/ranker.safetensors, or one that is "
+            f"shipped: {', '.join(SHIPPED.names)}",
+            field="ranker",
         )
-    return ranker_of(load_weights(Path(argument)), options)
+    ranker = ranker_of(load_weights(SHIPPED.resolve(Path(argument))), options)
+    return ranker.named(argument) if argument in SHIPPED.names else ranker
 
 
 def ranker_of(weights: Weights, options: Mapping[str, str]) -> Ranker:

@@ -24,6 +24,7 @@ from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.scorer import Ranker, open_ranker, ranker_of
 from ranksrgan.ranker.settings import RankerServerSettings
+from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.training_request import RANKERS, open_training
 
 
@@ -47,14 +48,15 @@ TRAININGS = TrainingKind(
 def serve(settings: RankerServerSettings) -> int:
     """Serve Rankers until SIGTERM.
 
-    Without any there is no ``ScoringService``, and without a data root no
-    ``RankerTrainingService``. A training that SIGTERM interrupts goes on when the next server of
-    this root is started.
+    Without any, by name or in a repository, the shipped one is served, and without a data root
+    there is no ``RankerTrainingService``. A training that SIGTERM interrupts goes on when the next
+    server of this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a Ranker's; nothing is served then. Of a repository, only
             if it holds no other.
-        InvalidInput: nothing to serve, a wrong option of a Ranker, the data root is no folder.
+        InvalidInput: a wrong option of a Ranker, the data root is no folder.
+        MissingAsset: see `ShippedWeights.path`.
         AddressInUse: another server has the address, or the trainings of this root.
     """
     repository = settings.model_repository
@@ -65,17 +67,16 @@ def serve(settings: RankerServerSettings) -> int:
             loaded = open_models(repository, ranker_of, Ranker.named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))
-            if not rankers and loaded is None:
-                return []
-            catalog = RankerCatalog(rankers, loaded)
+            shipped = {}
+            if not rankers and (loaded is None or not loaded.serving()):
+                shipped = open_named(SHIPPED.paths(), _open, observers)
+            catalog = RankerCatalog(rankers, loaded, shipped)
             return [
                 ScoringServicer(catalog, max_pixels=settings.max_pixels),
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]
 
-        names = []
-        if settings.rankers or repository.root is not None:
-            names = [ScoringServicer.full_name, *model_service_names(repository)]
+        names = [ScoringServicer.full_name, *model_service_names(repository)]
         return serve_and_train(settings, names, load, TRAININGS)
 
 

@@ -5,20 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
+from ranksrgan.ranker.shipped import SHIPPED
 
 
 class RankerServerSettings(ModelServerSettings):
     """See `ServerSettings` too.
 
     Attributes:
-        rankers: weights by the name that clients use, with options as in a scorer's spec
-            (``ranker.safetensors?head=ma``).
+        rankers: weights, or names of shipped Rankers, by the name that clients use, with options
+            as in a scorer's spec (``ranker.safetensors?head=ma``). Without any here and in a
+            repository the shipped one is served.
     """
 
     rankers: dict[str, Path] = {}  # noqa: RUF012 - pydantic copies defaults
 
     def check(self) -> None:
-        """See `ServerSettings.check`."""
+        """See `ServerSettings.check`.
+
+        Raises:
+            MissingAsset: see `ShippedWeights.path`.
+        """
         super().check()
-        self.require_something(self.rankers, "--ranker", "rankers")
-        require_weights(self.rankers, "rankers")
+        if not self.rankers and self.model_repository.root is None:
+            SHIPPED.paths()
+        files = {name: str(spec).partition("?")[0] for name, spec in self.rankers.items()}
+        require_weights(
+            {name: SHIPPED.resolve(Path(file)) for name, file in files.items()}, "rankers"
+        )

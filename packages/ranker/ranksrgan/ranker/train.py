@@ -57,6 +57,7 @@ def train(
     val_source: PairSource | None,
     folder: Path,
     *,
+    begin_from: Path | None = None,
     resume: bool = True,
     on_step: Callable[[int, float], None] | None = None,
     on_best: Callable[[int, RankEvaluation], None] | None = None,
@@ -75,6 +76,8 @@ def train(
         train_source: ranked images to learn from.
         val_source: contents to choose the best weights by.
         folder: of the run, made if need be.
+        begin_from: a Ranker of the architecture that ``config`` says; a file, or the name of a
+            shipped one. None begins from random weights.
         resume: False starts anew and overwrites what is there.
         on_step: called after each step, and after its state is saved if it is, with the number of
             finished steps and the step's loss.
@@ -83,7 +86,8 @@ def train(
             continued.
 
     Raises:
-        InvalidCheckpoint: ``folder`` holds a training with another configuration or other data.
+        InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
+            ``begin_from`` another network than ``config`` says.
         InvalidConfig: the batch does not divide by the processes; no such device.
         InvalidDataset: a source has nothing to learn from, or contradicts itself.
         TrainingDiverged: NaN or infinity; the last good state is kept.
@@ -92,7 +96,7 @@ def train(
         precision = "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
         device = here.device.type if here.count > 1 else str(here.device)
         config = config.model_copy(update={"device": device, "precision": precision})
-        run = Run(config, train_source, val_source, folder, here)
+        run = Run(config, train_source, val_source, folder, here, begin_from)
         if resume:
             run.restore()
         if here.first:

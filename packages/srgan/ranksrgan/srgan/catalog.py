@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class UpscalerCatalog:
     Args:
         upscalers: by name. What each calls itself (a path on the server, say) stays private.
         models: what is loaded of a model repository; None for none.
+        shipped: offered under names that stand for nothing else.
 
     Raises:
         InvalidInput: a name stands for an upscaler and for a model of the repository.
@@ -29,8 +31,10 @@ class UpscalerCatalog:
         self,
         upscalers: Mapping[str, Upscaler],
         models: LoadedModels[GeneratorUpscaler] | None = None,
+        shipped: Mapping[str, GeneratorUpscaler] = MappingProxyType({}),
     ) -> None:
         self._upscalers = {name: _named(upscaler, name) for name, upscaler in upscalers.items()}
+        self._shipped = {name: upscaler.named(name) for name, upscaler in shipped.items()}
         self._models = models
         for name in self._upscalers:
             if models is not None and models.get(name) is not None:
@@ -40,7 +44,9 @@ class UpscalerCatalog:
 
     def infos(self) -> list[UpscalerInfo]:
         loaded = [] if self._models is None else self._models.serving()
-        return [upscaler.info for upscaler in [*self._upscalers.values(), *loaded]]
+        infos = [upscaler.info for upscaler in [*self._upscalers.values(), *loaded]]
+        taken = {info.name for info in infos}
+        return infos + [one.info for name, one in self._shipped.items() if name not in taken]
 
     def open(self, name: str) -> Upscaler:
         """The upscaler of that name; it stays what it is for as long as it is held.
@@ -51,6 +57,8 @@ class UpscalerCatalog:
         found = self._upscalers.get(name)
         if found is None and self._models is not None:
             found = self._models.get(name)
+        if found is None:
+            found = self._shipped.get(name)
         if found is None:
             raise UnknownName(
                 f"there is no model {name[:120]!r}: it is one of "

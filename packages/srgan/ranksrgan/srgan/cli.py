@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import console
 from ranksrgan.contracts.console import run, whole_number
-from ranksrgan.srgan import cli_convert, cli_export, cli_pack, cli_remote, cli_upscale
+from ranksrgan.srgan import (
+    cli_convert,
+    cli_export,
+    cli_models,
+    cli_pack,
+    cli_remote,
+    cli_upscale,
+)
 from ranksrgan.srgan.settings import SrganServerSettings
 
 if TYPE_CHECKING:
@@ -48,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="SPEC",
-        help="weights file, bicubic?scale=4, or a service: grpc://HOST:PORT/NAME",
+        help="shipped model (ranksrgan), weights file, bicubic?scale=4, or a service: "
+        "grpc://HOST:PORT/NAME",
     )
     evaluate.add_argument("--hr", required=True, type=Path, metavar="DIR", help="HR images")
     evaluate.add_argument(
@@ -66,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_upscale.add_parser(commands)
     commands.choices["upscale"].set_defaults(command=cli_upscale.run)
 
+    cli_models.add_parser(commands)
     cli_convert.add_parsers(commands)
     cli_export.add_parser(commands)
     cli_remote.add_parser(commands)
@@ -79,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     console.add_named_paths(
         serve,
         "--model",
-        "weights to enlarge with, and the name that clients use",
+        "weights to enlarge with, and the name that clients use (default: the shipped models)",
         required=False,
         setting="models",
     )

@@ -16,7 +16,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         description=(
             "Read the weights of a generator or discriminator, ours or another project's, and "
             "write them as .safetensors with architecture and options, or as a .pth that the "
-            "original code loads. No number changes."
+            "original code loads. No number changes, unless --half says so."
         ),
     )
     convert.add_argument("input", type=Path, metavar="IN", help=".safetensors, .pth or .pt")
@@ -35,6 +35,11 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         type=int,
         choices=(2, 3, 4),
         help="of a generator whose tensors do not tell (FSRCNN, RRDBNet with one upconv)",
+    )
+    convert.add_argument(
+        "--half",
+        action="store_true",
+        help="kernels in float16, for a .safetensors of half the size: how ours are shipped",
     )
     convert.set_defaults(command=_convert)
 
@@ -58,7 +63,9 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 def _convert(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.conversion import convert
 
-    network = convert(arguments.input, arguments.output, arguments.to, arguments.scale)
+    network = convert(
+        arguments.input, arguments.output, arguments.to, arguments.scale, half=arguments.half
+    )
     print(f"{arguments.output}: {network}")
     return 0
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import atomic, cancellation
+from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
 from ranksrgan.contracts.console import whole_number
 from ranksrgan.contracts.errors import InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import MAX_PIXELS
 from ranksrgan.contracts.interruption import stop_requested
+from ranksrgan.srgan.shipped import DEFAULT, SHIPPED
 
 if TYPE_CHECKING:
     from ranksrgan.contracts.upscaler import Upscaler
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from ranksrgan.srgan.upscaling.files import Plan
 
 log = logging.getLogger(__name__)
-
-_WEIGHTS = (".safetensors", ".pth", ".pt")
 
 # The options of weights that run here; the command and the model's spec call them the same.
 _MODEL_OPTIONS = ("device", "memory", "tile", "precision")
@@ -53,9 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--model",
-        required=True,
+        default=DEFAULT,
         metavar="SPEC",
-        help="weights file, bicubic, or a service: grpc://HOST:PORT/NAME, unix:///PATH.sock/NAME",
+        help="a shipped model (ranksrgan-srgan models lists them), a weights file, bicubic, or a "
+        "service: grpc://HOST:PORT/NAME, unix:///PATH.sock/NAME (default: %(default)s)",
     )
     _add_model_options(parser.add_argument_group("weights that run here"))
     _add_result_options(parser.add_argument_group("results"))
@@ -219,7 +220,8 @@ def _open(args: argparse.Namespace) -> Upscaler:
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
     spec: str = args.model
     name, _, query = spec.partition("?")
-    if given and Path(name).suffix not in _WEIGHTS:
+    runs_here = name in SHIPPED.names or Path(name).suffix in WEIGHTS_SUFFIXES
+    if given and not runs_here:
         flags = (option.partition("=")[0] for option in given)
         raise InvalidInput(
             f"--{', --'.join(flags)}: only weights that run here have that choice; {name} decides "

@@ -23,22 +23,31 @@ from ranksrgan.srgan.network_files import network_of, save_network
 
 
 def convert(
-    source: Path, target: Path, form: str | None = None, scale: int | None = None
+    source: Path,
+    target: Path,
+    form: str | None = None,
+    scale: int | None = None,
+    *,
+    half: bool = False,
 ) -> Network:
-    """Write the weights of a file in another form; no number changes.
+    """Write the weights of a file in another form; no number changes unless ``half`` is wanted.
+
+    The same file makes the same bytes.
 
     Args:
         source: a generator or discriminator, see `load_generator` and `load_discriminator`.
         target: ``.safetensors`` for ours, ``.pth`` or ``.pt`` for a file of the original project.
         form: of the latter, see `Network.original_names`; the first that there is by default.
         scale: of a generator whose tensors leave it open.
+        half: write float16 where that is safe, see `halved`; for ``.safetensors`` alone.
 
     Returns:
         The network that was read.
 
     Raises:
         InvalidCheckpoint: see `load_network`.
-        InvalidInput: ``target`` ends in something else, or a form is given for our own.
+        InvalidInput: ``target`` ends in something else, a form is given for our own or ``half``
+            for another, or a weight is too large for it.
         NotSupported: no original code loads this network in that form.
     """
     ours = target.suffix == ".safetensors"
@@ -48,12 +57,14 @@ def convert(
         raise InvalidInput(
             f"{target}: there is one form of .safetensors; {form} is for a .pth", field="to"
         )
+    if half and not ours:
+        raise InvalidInput(f"{target}: half precision is for .safetensors", field="half")
     weights = load_weights(source)
     said = None if scale is None else {"scale": scale}
     network: Network = network_of(weights, {**ARCHITECTURES, **READABLE}, said)
     require_scale(network, scale, source)
     if ours:
-        save_network(target, network, weights.about)
+        save_network(target, network, weights.about, half=half)
     else:
         first = next(iter(network.original_names()), "official")
         state = network.original_state(form or first)

@@ -12,6 +12,7 @@ import torch
 from ranksrgan.contracts.checkpoint import (
     Weights,
     check_fit,
+    halved,
     list_keys,
     load_into,
     load_weights,
@@ -23,11 +24,25 @@ from ranksrgan.srgan.network import Network
 N = TypeVar("N", bound=Network)
 
 
-def save_network(path: Path, network: Network, about: Mapping[str, Any]) -> None:
-    """Write ``.safetensors``; ``about`` holds JSON values worth keeping with the weights."""
+def save_network(
+    path: Path, network: Network, about: Mapping[str, Any], *, half: bool = False
+) -> None:
+    """Write ``.safetensors``.
+
+    Args:
+        path: of the file.
+        network: to write.
+        about: JSON values worth keeping with the weights.
+        half: in float16, see `halved`.
+
+    Raises:
+        InvalidInput: see `halved`.
+        DiskFull: see `save_weights`.
+    """
+    state = network.state_dict()
     save_weights(
         path,
-        network.state_dict(),
+        halved(state) if half else state,
         kind=network.kind,
         architecture=network.architecture,
         options=network.options,

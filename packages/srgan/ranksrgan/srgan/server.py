@@ -29,6 +29,7 @@ from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.settings import SrganServerSettings
+from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator, upscaler_of
@@ -37,15 +38,16 @@ from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator
 def serve(settings: SrganServerSettings) -> int:
     """Serve generators until SIGTERM.
 
-    Without models there is no ``SuperResolutionService``, and without a data root no
-    ``GeneratorTrainingService``. A training that SIGTERM interrupts goes on when the next server of
-    this root is started.
+    Without models, by name or in a repository, the shipped ones are served, and without a data root
+    there is no ``GeneratorTrainingService``. A training that SIGTERM interrupts goes on when the
+    next server of this root is started.
 
     Raises:
         InvalidCheckpoint: a file is not a generator's; nothing is served then. Of a repository,
             only if it holds no other.
-        InvalidInput: nothing to serve, a Ranker without a data root or with an impossible name,
-            the data root is no folder.
+        InvalidInput: a Ranker without a data root or with an impossible name, the data root is no
+            folder.
+        MissingAsset: see `ShippedWeights.path`.
         AddressInUse: another server has the address, or the trainings of this root.
     """
     repository = settings.model_repository
@@ -59,9 +61,12 @@ def serve(settings: SrganServerSettings) -> int:
             loaded = open_models(repository, upscaler_of, GeneratorUpscaler.named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))
-            if not models and loaded is None:
-                return []
-            catalog = UpscalerCatalog(models, loaded)
+            shipped = {}
+            if not models and (loaded is None or not loaded.serving()):
+                shipped = open_named(
+                    SHIPPED.paths(), lambda path: open_generator(path, {}), observers
+                )
+            catalog = UpscalerCatalog(models, loaded, shipped)
             return [
                 SuperResolutionServicer(
                     catalog,
@@ -72,9 +77,7 @@ def serve(settings: SrganServerSettings) -> int:
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]
 
-        names = []
-        if settings.models or repository.root is not None:
-            names = [SuperResolutionServicer.full_name, *model_service_names(repository)]
+        names = [SuperResolutionServicer.full_name, *model_service_names(repository)]
         return serve_and_train(settings, names, load, _trainings(specs))
 
 

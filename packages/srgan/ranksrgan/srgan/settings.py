@@ -8,13 +8,15 @@ from pydantic import Field
 
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
+from ranksrgan.srgan.shipped import SHIPPED
 
 
 class SrganServerSettings(ModelServerSettings):
     """See `ServerSettings` too.
 
     Attributes:
-        models: weights by the name that clients use.
+        models: weights, or names of shipped generators, by the name that clients use. Without any
+            here and in a repository the shipped ones are served.
         rankers: specs for `open_scorer` (weights, or services at their addresses) by the names by
             which clients may use them as a loss. A training opens them when it begins.
     """
@@ -28,6 +30,7 @@ class SrganServerSettings(ModelServerSettings):
 
         Raises:
             InvalidInput: a Ranker without a data root.
+            MissingAsset: see `ShippedWeights.path`.
         """
         super().check()
         if self.rankers and self.data_root is None:
@@ -35,6 +38,9 @@ class SrganServerSettings(ModelServerSettings):
                 "a Ranker is for trainings, and they are in a data root: --data-root DIR",
                 field="rankers",
             )
-        self.require_something(self.models, "--model", "generators")
-        require_weights(self.models, "models")
+        if not self.models and self.model_repository.root is None:
+            SHIPPED.paths()
+        require_weights(
+            {name: SHIPPED.resolve(path) for name, path in self.models.items()}, "models"
+        )
         require_weights(self.rankers, "rankers")

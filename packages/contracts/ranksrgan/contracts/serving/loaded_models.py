@@ -371,8 +371,7 @@ def open_models(
     One model that cannot be loaded does not keep others from serving: it is logged, and noted.
 
     Raises:
-        InvalidInput: the root is no folder; there is no model in it, and nobody could load one
-            later.
+        InvalidInput: the root is no folder.
         InvalidConfig, InvalidCheckpoint, LimitExceeded: of the first model, if none can be loaded.
     """
     if settings.root is None:
@@ -387,10 +386,7 @@ def open_models(
     if not models.serving():
         if errors:
             raise errors[0]
-        if not settings.manage and settings.poll is None:
-            raise InvalidInput(
-                f"{settings.root} holds no model: NAME/VERSION/model.safetensors", field="models"
-            )
+        log.warning("%s holds no model: NAME/VERSION/model.safetensors", settings.root)
     return models
 
 

@@ -186,24 +186,6 @@ class ModelServerSettings(ImageServerSettings):
         if self.data_root is not None:
             DataRoot(self.data_root)
 
-    def require_something(self, models: Mapping[str, Path], flag: str, trained: str) -> None:
-        """Find out whether there is anything to serve.
-
-        Args:
-            models: that are served by name.
-            flag: of the command that names one.
-            trained: what the server could train.
-
-        Raises:
-            InvalidConfig: there is nothing.
-        """
-        if not models and self.model_repository.root is None and self.data_root is None:
-            raise InvalidConfig(
-                f"nothing to serve: name a model ({flag} NAME=PATH) or a folder of them "
-                f"(--model-repository-root DIR), or train {trained} (--data-root DIR)",
-                field="data_root",
-            )
-
 
 S = TypeVar("S", bound=ServerSettings)
 

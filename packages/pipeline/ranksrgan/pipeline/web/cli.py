@@ -15,10 +15,21 @@ if TYPE_CHECKING:
 
 _ROLES: tuple[Role, ...] = ("metrics", "srgan", "ranker")
 
+# Where `deploy/local.sh` has them.
+_LOCAL: dict[Role, str] = {
+    "metrics": "grpc://127.0.0.1:50051",
+    "srgan": "grpc://127.0.0.1:50053",
+    "ranker": "grpc://127.0.0.1:50052",
+}
+
 
 def add_web(commands: Any) -> None:
     """Add the subcommand to what ``add_subparsers`` returned."""
-    web = commands.add_parser("web", help="a page that compares models, and studies with voters")
+    web = commands.add_parser(
+        "web",
+        help="a page that compares models, and studies with voters",
+        epilog="Without a service and a study it uses the services that deploy/local.sh has up.",
+    )
     web.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
     for role in _ROLES:
         web.add_argument(
@@ -72,9 +83,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise NotSupported(
             f'the page needs {error.name}: pip install "ranksrgan-pipeline[web]"', field="web"
         ) from error
+    services = {role: getattr(arguments, role) for role in _ROLES if getattr(arguments, role)}
     return serve(
         arguments.listen,
-        {role: getattr(arguments, role) for role in _ROLES if getattr(arguments, role)},
+        services if services or arguments.study else _LOCAL,
         arguments.study,
         arguments.votes,
         hosts=arguments.allow_host,

@@ -16,6 +16,7 @@ from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.network import Network
 from ranksrgan.srgan.network_files import load_network, save_network
+from ranksrgan.srgan.shipped import SHIPPED
 
 #: Those that can be trained, by the name in recipes and in our files' metadata.
 TRAINABLE: dict[str, type[Generator]] = {
@@ -40,14 +41,16 @@ def load_generator(path: Path, scale: int | None = None) -> Generator:
 
     Args:
         path: ``.safetensors`` of ours, or ``.pth``/``.pt`` of another project: the architecture is
-            then told by its keys and shapes.
+            then told by its keys and shapes. Or the name of a shipped generator (``srgan``).
         scale: of a ``.pth`` whose tensors leave it open (FSRCNN, RRDBNet with one upconv).
 
     Raises:
         InvalidCheckpoint: damaged, unsafe, not a generator, of an unknown architecture, with
             unknown keys (which are listed), of another scale than ``scale``, or of one that nobody
             says.
+        MissingAsset: see `ShippedWeights.path`.
     """
+    path = SHIPPED.resolve(path)
     network = load_network(path, ARCHITECTURES, None if scale is None else {"scale": scale})
     require_scale(network, scale, path)
     return network

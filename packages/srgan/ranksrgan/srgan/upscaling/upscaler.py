@@ -22,6 +22,7 @@ from ranksrgan.srgan.generators.architectures import ARCHITECTURES
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.parts import Parts
 from ranksrgan.srgan.network_files import network_of
+from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.upscaling.layout import Layout
 from ranksrgan.srgan.upscaling.precision import (
     LEAST_AGREEMENT,
@@ -241,10 +242,11 @@ class GeneratorUpscaler:
 
 
 def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscaler:
-    """Entry point of weights files: ``generator.safetensors?device=cuda&memory=4096``.
+    """Entry point of weights, ``generator.safetensors?device=cuda&memory=4096``, and of the shipped
+    generators, ``ranksrgan?device=cuda``.
 
     Args:
-        argument: path of the weights.
+        argument: path of the weights, or the name of a shipped generator.
         options: ``device`` (as torch names it), ``memory`` (``2GiB``, or a number of MiB), ``tile``
             (longest side in input pixels) and ``precision`` (``auto``, ``float32``, ``bfloat16``,
             ``float16``); see `GeneratorUpscaler`.
@@ -252,9 +254,11 @@ def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscal
     Raises:
         InvalidInput: an unknown option, or a value that it cannot have.
         InvalidCheckpoint: see `load_generator`.
+        MissingAsset: see `ShippedWeights.path`.
         NotSupported: see `GeneratorUpscaler`.
     """
-    return upscaler_of(load_weights(Path(argument)), options, name=argument)
+    weights = load_weights(SHIPPED.resolve(Path(argument)))
+    return upscaler_of(weights, options, name=argument)
 
 
 def upscaler_of(
