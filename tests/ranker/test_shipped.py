@@ -107,5 +107,5 @@ def test_a_package_without_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr(type(SHIPPED), "folder", tmp_path)
     with pytest.raises(MissingAsset, match="ranksrgan-ranker was installed without"):
         open_scorer("ranker-niqe")
-    with pytest.raises(MissingAsset, match=r"niqe_vgg12\.safetensors is missing"):
+    with pytest.raises(MissingAsset, match=r"niqe_nss\.safetensors is missing"):
         RankerServerSettings(listen="unix:/x.sock").check()

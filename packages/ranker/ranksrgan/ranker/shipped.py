@@ -7,4 +7,4 @@ from __future__ import annotations
 
 from ranksrgan.contracts.shipped import ShippedWeights
 
-SHIPPED = ShippedWeights("ranksrgan.ranker", {"ranker-niqe": "niqe_vgg12"})
+SHIPPED = ShippedWeights("ranksrgan.ranker", {"ranker-niqe": "niqe_nss"})
