@@ -198,9 +198,7 @@ class Residual(nn.Module):
         return found
 
 
-def _end(
-    inputs: int, channels: int, stride: int, slope: float, *, norm: bool
-) -> list[nn.Module]:
+def _end(inputs: int, channels: int, stride: int, slope: float, *, norm: bool) -> list[nn.Module]:
     layers = [nn.Conv2d(inputs, channels, 3, stride, padding=1), nn.LeakyReLU(slope)]
     return [*layers, *([nn.BatchNorm2d(channels)] if norm else [])]
 
