@@ -21,9 +21,9 @@ from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.pairs import PairSelection, Ties
 from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES, LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
-from ranksrgan.rankdata.level_specs import HR
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.judged_folder import JudgedFolder, is_judged_folder, open_judged_folder
+from ranksrgan.rankdata.level_specs import HR
 from ranksrgan.rankdata.order import order, shuffled
 from ranksrgan.rankdata.packed_images import Images, open_crops
 

@@ -16,7 +16,8 @@ class RankerCatalog:
     """Rankers and quality models by the names under which they are served.
 
     Args:
-        rankers: or ensembles of them, or quality models; each is offered under its key, whatever its own name was.
+        rankers: or ensembles of them, or quality models; each is offered under its key, whatever
+            its own name was.
         models: what is loaded of a model repository; None for none.
 
     Raises:

@@ -18,6 +18,7 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
+from ranksrgan.ranker.quality.models import MODELS
 from ranksrgan.ranker.settings import RankerServerSettings
 
 
@@ -52,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--model",
         metavar="NAME",
-        help="a full-reference quality model instead of a Ranker: wresnet, radn, macs, sensitivity; "
-        "--data may be PIPAL's or TID2013's folder as well",
+        help="a full-reference quality model instead of a Ranker, from images that people have "
+        f"judged ({', '.join(sorted(MODELS))}); DIR may be PIPAL's or TID2013's folder too",
     )
     train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(

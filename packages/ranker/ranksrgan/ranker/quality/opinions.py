@@ -79,8 +79,8 @@ class Opinions:
                 )
             if reference.shape != content.images.shape[1:]:
                 raise InvalidDataset(
-                    f"{content.content}: its versions are {tuple(content.images.shape[1:])} and its "
-                    f"reference {tuple(reference.shape)}; they are of one size",
+                    f"{content.content}: its versions are {tuple(content.images.shape[1:])} and "
+                    f"its reference {tuple(reference.shape)}; they are of one size",
                     field=content.content,
                 )
             if not bool(content.scores.isfinite().all()):

@@ -37,7 +37,8 @@ _OPTIONS = ("device", "precision")
 #: Pixels of one image.
 MAX_PIXELS = 2**24
 
-# As for a Ranker: a generator in training overshoots [0, 1], pixels that count to 255 are a mistake.
+# As for a Ranker: a generator in training overshoots [0, 1], and pixels that count to 255 are a
+# mistake.
 _LIMIT = 16.0
 
 
