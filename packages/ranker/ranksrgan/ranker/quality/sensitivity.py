@@ -108,8 +108,16 @@ def _enlarged(small: Tensor, large: Tensor) -> Tensor:
 
 def _pair(inputs: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, channels, 3, padding=1),
+        _convolution(inputs, channels),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(channels, channels, 3, padding=1),
+        _convolution(channels, channels),
         nn.LeakyReLU(0.1),
     )
+
+
+def _convolution(inputs: int, channels: int) -> nn.Conv2d:
+    """With He's initial weights: PyTorch's own would leave the sensitivity constant for long."""
+    layer = nn.Conv2d(inputs, channels, 3, padding=1)
+    nn.init.kaiming_uniform_(layer.weight, a=0.1)
+    nn.init.zeros_(layer.get_parameter("bias"))
+    return layer

@@ -119,7 +119,7 @@ def convolution(inputs: int, channels: int, stride: int) -> nn.Conv2d:
     are scaled down a little since the skip connection adds variance in each block.
     """
     layer = nn.Conv2d(inputs, channels, 3, stride, padding=1)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.get_parameter("bias"))
     with torch.no_grad():
         layer.weight.mul_(2**-0.125)
