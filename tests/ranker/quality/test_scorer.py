@@ -70,8 +70,9 @@ def test_a_service_scores_and_differentiates_to_the_bit(
     assert isinstance(local, QualityScorer)
     images, references = torch.rand(2, 2, 3, 66, 71).unbind()
     address = f"unix:{tmp_path}/socket"
-    with start_server(address, [ScoringServicer(RankerCatalog({"mine": local}))]):
-        remote = open_scorer(f"{address.replace('unix:', 'unix://')}/mine")
+    server = start_server(address, [ScoringServicer(RankerCatalog({"mine": local}))])
+    try:
+        remote = open_scorer(f"unix://{tmp_path}/socket/mine")
         assert isinstance(remote, DifferentiableScorer)
         assert remote.info == local.named("mine").info
         assert torch.equal(remote.score(images, references), local.score(images, references))
@@ -83,6 +84,8 @@ def test_a_service_scores_and_differentiates_to_the_bit(
             remote.score(images)
         with pytest.raises(InvalidInput, match="same size"):
             remote.score(images, references[..., :40])
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(("name", "options"), SMALL)
@@ -133,7 +136,9 @@ def test_a_rankers_score_up_is_worse_for_its_loss() -> None:
 def test_a_score_does_not_hang_on_the_batch() -> None:
     quality = scorer("wresnet", width=2)
     images, references = torch.rand(2, 3, 3, 40, 50).unbind()
-    alone = torch.cat([quality.score(*pair) for pair in zip(images.split(1), references.split(1))])
+    alone = torch.cat(
+        [quality.score(*pair) for pair in zip(images.split(1), references.split(1), strict=True)]
+    )
     assert torch.equal(quality.score(images, references), alone)
     assert quality.joining.joins == "exactly"
 

@@ -66,7 +66,7 @@ def test_a_trained_model_opens_as_a_scorer(
 def test_si_analytics_beats_the_pixels_on_unseen_references(
     tmp_path: Path, learn: PairSource, judge: PairSource
 ) -> None:
-    """SRCC above .7 after 25 steps, where PSNR's is .65 to .75 and the direction has to be found."""
+    """SRCC above .7 after 25 steps; PSNR's is about that, and the direction has to be found."""
     config = load_quality_recipe(
         "sensitivity",
         "small",
@@ -155,7 +155,7 @@ def test_what_cannot_be_trained(
     tiny: Tiny,
 ) -> None:
     train_quality(tiny("sensitivity"), learn, None, tmp_path)
-    with pytest.raises(InvalidCheckpoint, match="lr was 0.001 and is 0.002"):
+    with pytest.raises(InvalidCheckpoint, match=r"lr was 0\.001 and is 0\.002"):
         train_quality(tiny("sensitivity", "lr=2e-3"), learn, None, tmp_path)
     fewer = source_of(graded_contents[:4])
     with pytest.raises(InvalidCheckpoint, match="training data was"):
