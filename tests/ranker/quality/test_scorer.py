@@ -103,7 +103,7 @@ def test_one_step_on_the_loss_improves_the_score_of_each_model(
     assert sr.grad is not None
     step = 1e-3 * sr.grad / sr.grad.norm()
     after = loss((sr - step).detach(), hr)
-    assert float(after) < float(value)
+    assert float(after) < value.item()
     assert float(quality.score((sr - step).detach(), hr)) > float(quality.score(sr.detach(), hr))
     assert all(
         torch.equal(before[key], value) for key, value in quality._model.state_dict().items()

@@ -72,7 +72,7 @@ def train_sorter(count: int, steps: int = 600, seed: int = 0) -> Sorter:
             ranks = samples.argsort(1).argsort(1) + 1
             loss = (sorter(samples) - ranks).abs().mean()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
     return sorter.requires_grad_(False)
