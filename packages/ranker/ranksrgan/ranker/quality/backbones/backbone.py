@@ -1,0 +1,168 @@
+"""Which recognition networks there are, and how their published weights come in.
+
+    name                   first channels   maps (channels)                published weights
+    alexnet                64               64, 192, 384, 256, 256         torchvision
+    vgg16                  64               64, 128, 256, 512, 512         torchvision
+    resnet18               64               64, 128, 256, 512              torchvision
+    resnet50               64               256, 512, 1024, 2048           torchvision
+    inception_resnet_v2    32               6 of 320                       timm
+    plain                  16               16, 32, 64, 64                 none: ours
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from ranksrgan.contracts.checkpoint import load_into, load_weights
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
+from ranksrgan.metrics.backbones import AlexNet, Vgg16
+from ranksrgan.ranker.quality.backbones.blur_pool import blurred_maximum
+from ranksrgan.ranker.quality.backbones.inception_resnet import LEFT_OUT, InceptionResNetV2
+from ranksrgan.ranker.quality.backbones.plain import Plain
+from ranksrgan.ranker.quality.backbones.resnet import ResNet
+
+Network = AlexNet | Vgg16 | ResNet | InceptionResNetV2 | Plain
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+_logger = logging.getLogger(__name__)
+
+
+class _Choice(NamedTuple):
+    """How a network is made, its full width, and what of a published file it does not have."""
+
+    build: Callable[[int], Network]
+    width: int
+    left_out: tuple[str, ...] = ()
+
+
+_CHOICES = {
+    "alexnet": _Choice(lambda width: AlexNet(width=width), 64, ("classifier.",)),
+    "alexnet_blur": _Choice(lambda width: AlexNet(blurred_maximum, width), 64, ("classifier.",)),
+    "vgg16": _Choice(lambda width: Vgg16(width=width), 64, ("classifier.",)),
+    "resnet18": _Choice(partial(ResNet, 18), 64, ("fc.",)),
+    "resnet50": _Choice(partial(ResNet, 50), 64, ("fc.",)),
+    "inception_resnet_v2": _Choice(InceptionResNetV2, 32, LEFT_OUT),
+    "plain": _Choice(Plain, 16),
+}
+
+BACKBONES = tuple(_CHOICES)
+
+
+class Backbone(nn.Module):
+    """A recognition network that is shown images in [0, 1] and gives some of its feature maps.
+
+    Args:
+        name: one of `BACKBONES`.
+        width: channels of the first layer, to which all others are in proportion; 0 is the full
+            width, the only one that published weights fit.
+
+    Raises:
+        InvalidInput: no such network, or a width that it cannot have.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, width: int = 0) -> None:
+        super().__init__()
+        if name not in _CHOICES:
+            raise InvalidInput(
+                f"there is no backbone {name!r}: {', '.join(BACKBONES)} are there", field="backbone"
+            )
+        choice = _CHOICES[name]
+        even = name == "inception_resnet_v2"
+        if width < 0 or (even and width % 2):
+            raise InvalidInput(
+                f"the backbone {name} cannot be {width} channels wide: "
+                f"{'an even number' if even else '1 or more'}, or 0 for its full {choice.width}",
+                field="backbone_width",
+            )
+        self.name = name
+        self.network = choice.build(width or choice.width)
+        self._frozen = False
+        mean, std = _HALVES if even else _IMAGENET
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels of each map."""
+        return self.network.widths
+
+    @property
+    def min_side(self) -> int:
+        """Of an image that leaves something of every map."""
+        return self.network.min_side
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The maps, ``(N, C, h, w)`` each, the finest first.
+
+        Args:
+            images: ``(N, 3, H, W)`` in [0, 1].
+
+        Raises:
+            ImageTooSmall: a side is below ``min_side``.
+        """
+        height, width = images.shape[-2:]
+        if min(height, width) < self.min_side:
+            raise ImageTooSmall(
+                f"an image of {width} x {height} pixels is too small: {self.name} needs "
+                f"{self.min_side} x {self.min_side}",
+                field="images",
+            )
+        found: list[Tensor] = self.network((images - self.mean) / self.std)
+        return found
+
+    def load(self, path: Path) -> None:
+        """Load published weights: every tensor of the network, of the right shape.
+
+        Args:
+            path: ``.pth`` or ``.safetensors``, of the whole network or of the part there is here.
+
+        Raises:
+            InvalidCheckpoint: missing, damaged, unsafe, or of another network; lists the keys.
+        """
+        weights = load_weights(path)
+        left_out = _CHOICES[self.name].left_out
+        tensors = {k: v for k, v in weights.tensors.items() if not k.startswith(left_out)}
+        load_into(self.network, replace(weights, tensors=tensors))
+
+    def freeze(self, frozen: bool = True) -> Self:
+        """Whether training leaves it alone: no gradient to its weights, and BatchNorm as it was
+        trained, whatever mode the model around it is in."""
+        self._frozen = frozen
+        self.network.requires_grad_(not frozen)
+        return self.train(self.training and not frozen)
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and not self._frozen)
+
+
+def start_backbone(backbone: Backbone, path: Path | None) -> None:
+    """Published weights for a training that begins, or a line in the log that there are none.
+
+    With weights the backbone is frozen, as the published models have it; without it is trained.
+
+    Raises:
+        InvalidCheckpoint: as `Backbone.load`.
+    """
+    if path is None:
+        _logger.warning(
+            "the backbone %s starts from random numbers and is trained with the rest; "
+            "--backbone-weights PATH begins with published weights",
+            backbone.name,
+        )
+        return
+    backbone.load(path)
+    backbone.freeze()
+    _logger.info("the backbone %s has the weights of %s", backbone.name, path)
