@@ -2,7 +2,9 @@
 
     name                   first channels   maps (channels)                published weights
     alexnet                64               64, 192, 384, 256, 256         torchvision
+    alexnet_blur           64               the same, without aliasing     torchvision's AlexNet
     vgg16                  64               64, 128, 256, 512, 512         torchvision
+    vgg16_deep             64               3 of 512                       torchvision's VGG16
     resnet18               64               64, 128, 256, 512              torchvision
     resnet50               64               256, 512, 1024, 2048           torchvision
     inception_resnet_v2    32               6 of 320                       timm
@@ -45,10 +47,21 @@ class _Choice(NamedTuple):
     left_out: tuple[str, ...] = ()
 
 
+class _DeepVgg16(Vgg16):
+    """Looked at after conv4_2, conv4_3 and conv5_1, as `quality.egb` does."""
+
+    taps = (20, 22, 25)
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width=width)
+        self.widths = (8 * width,) * 3
+
+
 _CHOICES = {
     "alexnet": _Choice(lambda width: AlexNet(width=width), 64, ("classifier.",)),
     "alexnet_blur": _Choice(lambda width: AlexNet(blurred_maximum, width), 64, ("classifier.",)),
     "vgg16": _Choice(lambda width: Vgg16(width=width), 64, ("classifier.",)),
+    "vgg16_deep": _Choice(_DeepVgg16, 64, ("classifier.",)),
     "resnet18": _Choice(partial(ResNet, 18), 64, ("fc.",)),
     "resnet50": _Choice(partial(ResNet, 50), 64, ("fc.",)),
     "inception_resnet_v2": _Choice(InceptionResNetV2, 32, LEFT_OUT),
@@ -88,7 +101,8 @@ class Backbone(nn.Module):
                 field="backbone_width",
             )
         self.name = name
-        self.network = choice.build(width or choice.width)
+        self._width = width or choice.width
+        self.network = choice.build(self._width)
         self._frozen = False
         mean, std = _HALVES if even else _IMAGENET
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -123,6 +137,12 @@ class Backbone(nn.Module):
         found: list[Tensor] = self.network((images - self.mean) / self.std)
         return found
 
+    def shapes(self, side: int) -> list[tuple[int, int, int]]:
+        """``(C, h, w)`` of each map of an image with such sides, found without computing them."""
+        with torch.device("meta"), torch.no_grad():
+            maps = _CHOICES[self.name].build(self._width)(torch.empty(1, 3, side, side))
+        return [(found.shape[1], found.shape[2], found.shape[3]) for found in maps]
+
     def load(self, path: Path) -> None:
         """Load published weights: every tensor of the network, of the right shape.
 
@@ -137,32 +157,30 @@ class Backbone(nn.Module):
         tensors = {k: v for k, v in weights.tensors.items() if not k.startswith(left_out)}
         load_into(self.network, replace(weights, tensors=tensors))
 
-    def freeze(self, frozen: bool = True) -> Self:
+    def freeze(self, frozen: bool) -> None:
         """Whether training leaves it alone: no gradient to its weights, and BatchNorm as it was
-        trained, whatever mode the model around it is in."""
+        trained, whatever mode the model around it is in. What is thawed is in training mode."""
         self._frozen = frozen
         self.network.requires_grad_(not frozen)
-        return self.train(self.training and not frozen)
+        self.train(not frozen)
 
     def train(self, mode: bool = True) -> Self:
+        """As ever, but frozen it stays in ``eval()``."""
         return super().train(mode and not self._frozen)
 
 
 def start_backbone(backbone: Backbone, path: Path | None) -> None:
     """Published weights for a training that begins, or a line in the log that there are none.
 
-    With weights the backbone is frozen, as the published models have it; without it is trained.
-
     Raises:
         InvalidCheckpoint: as `Backbone.load`.
     """
     if path is None:
         _logger.warning(
-            "the backbone %s starts from random numbers and is trained with the rest; "
-            "--backbone-weights PATH begins with published weights",
+            "the backbone %s starts from random numbers; --backbone-weights PATH begins with "
+            "published ones",
             backbone.name,
         )
         return
     backbone.load(path)
-    backbone.freeze()
     _logger.info("the backbone %s has the weights of %s", backbone.name, path)
