@@ -13,6 +13,8 @@ gradient stays finite, and what makes scores ever smaller, such as weight decay 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -50,9 +52,41 @@ def soft_srocc(scores: Tensor, values: Tensor, group: Tensor, temperature: float
     """
     check_batch(scores, values, group)
     a = _centred(soft_ranks(scores, temperature))
-    b = _centred(_ranks(values).to(scores.dtype))
+    b = _centred(true_ranks(values).to(scores.dtype))
     variances = a.square().mean() + b.square().mean()
     return 1 - 2 * (a * b).mean() / variances.clamp(min=torch.finfo(scores.dtype).tiny)
+
+
+def determination(scores: Tensor, values: Tensor, group: Tensor) -> Tensor:
+    """1 minus the square of Pearson's correlation: 0 to 1, and 1 where all scores are equal.
+
+    MACS's in the same challenge. It does not see the sign of the correlation, so something beside it
+    has to say which direction is wanted.
+
+    Raises:
+        InvalidInput: shapes or types are others.
+    """
+    return 1 - (1 - plcc(scores, values, group)).square()
+
+
+def rank_error(
+    scores: Tensor,
+    values: Tensor,
+    group: Tensor,
+    ranks: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Mean squared difference of the ranks of scores and values, as places 1 to N: MACS's.
+
+    Args:
+        scores, values, group: see the module's head.
+        ranks: makes differentiable ranks of ``(N,)`` scores; None for `soft_ranks`.
+
+    Raises:
+        InvalidInput: shapes or types are others.
+    """
+    check_batch(scores, values, group)
+    found = soft_ranks(scores) if ranks is None else ranks(scores)
+    return (found - true_ranks(values).to(scores.dtype)).square().mean()
 
 
 def soft_ranks(scores: Tensor, temperature: float = 0.05) -> Tensor:
@@ -70,7 +104,7 @@ def soft_ranks(scores: Tensor, temperature: float = 0.05) -> Tensor:
     return torch.sigmoid((scores[:, None] - scores[None, :]) / tau).sum(1) + 0.5
 
 
-def _ranks(values: Tensor) -> Tensor:
+def true_ranks(values: Tensor) -> Tensor:
     """Ranks 1 to N; equal values share their mean rank."""
     above = values[:, None] > values[None, :]
     equal = values[:, None] == values[None, :]

@@ -7,9 +7,12 @@ A model's file holds its weights, its architecture and its `options`, as a Ranke
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
+
+from ranksrgan.contracts.errors import InvalidInput
 
 
 class Learnt(NamedTuple):
@@ -76,3 +79,15 @@ class QualityModel(nn.Module):
 
         A model with phases freezes and thaws its parts here, by ``requires_grad_``.
         """
+
+    def load_backbone(self, path: Path) -> None:
+        """Start from a pretrained backbone; a model that has one overrides this.
+
+        Args:
+            path: its weights, in torchvision's or timm's key names as the model says.
+
+        Raises:
+            InvalidInput: there is none.
+            InvalidCheckpoint: the file holds something else.
+        """
+        raise InvalidInput(f"{self.architecture} has no backbone", field="backbone")
