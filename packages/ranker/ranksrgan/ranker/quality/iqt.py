@@ -29,9 +29,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.model import Learnt
 from ranksrgan.ranker.quality.on_backbone import BackboneModel, pool_to_coarsest
-from ranksrgan.ranker.quality.windows import covering_windows, cut_windows, random_windows
+from ranksrgan.ranker.quality.patches import at_random
+from ranksrgan.ranker.quality.windows import covering_windows
 
 _NORM_EPS = 1e-12
 
@@ -105,25 +107,29 @@ class Iqt(BackboneModel):
         Raises:
             ImageTooSmall: a side is below ``crop``.
         """
-        height, width = images.shape[-2:]
-        if min(height, width) < self.crop:
-            raise ImageTooSmall(
-                f"an image of {width} x {height} pixels is too small: this IQT looks at crops of "
-                f"{self.crop} x {self.crop}",
-                field="images",
-            )
-        if self.training:
-            windows = random_windows(height, width, self.crop, 1)
-        else:
-            windows = covering_windows(height, width, self.crop, max(1, self.crop // 2))
+        height, width = self.check_size(images)
         scores = []
-        for window in windows:
+        for top, left in covering_windows(height, width, self.crop, max(1, self.crop // 2)):
             image, reference = (
-                self._features(cut_windows(whole, [window], self.crop)[0])
+                whole[..., top : top + self.crop, left : left + self.crop]
                 for whole in (images, references)
             )
-            scores.append(self.transformer(image, reference))
+            scores.append(self._of_crops(image, reference))
         return torch.stack(scores).mean(0)
+
+    def learn(self, images: Tensor, references: Tensor, kinds: Tensor) -> Learnt:
+        """See `QualityModel.learn`; of one crop of each image.
+
+        Raises:
+            ImageTooSmall: a side is below ``crop``.
+        """
+        self.check_size(images)
+        crops = at_random(images, references, self.crop, 1)
+        return Learnt(self._of_crops(*(of_one[:, 0] for of_one in crops)))
+
+    def _of_crops(self, images: Tensor, references: Tensor) -> Tensor:
+        scores: Tensor = self.transformer(self._features(images), self._features(references))
+        return scores
 
     def _features(self, crops: Tensor) -> Tensor:
         return torch.cat(pool_to_coarsest(self.backbone(crops)), 1)

@@ -78,6 +78,7 @@ class L2Pips(BackboneModel):
 
     def begin(self, progress: float) -> None:
         """Enter the phase of training; see the module's head."""
+        super().begin(progress)
         first = progress < _SECOND_PHASE
         self.losses = {"l1": 1.0} if first else {"regression": 1.0}
         self.backbone.freeze(first and bool(self.options["frozen"]))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from ranksrgan.ranker.quality.backbones.backbone import Backbone, start_backbone
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
+from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.model import QualityModel
+
+_logger = logging.getLogger(__name__)
 
 
 class BackboneModel(QualityModel):
@@ -19,10 +23,10 @@ class BackboneModel(QualityModel):
         backbone: its name, see `quality.backbones.backbone`.
         backbone_width: see `Backbone`; 0 is the full width.
         frozen: training leaves the backbone alone.
-        options: the other arguments of the subclass's constructor.
+        options: the other arguments of the subclass's constructor; whole numbers are 1 or more.
 
     Raises:
-        InvalidInput: no such backbone, or not of that width.
+        InvalidInput: no such backbone, or not of that width; another option below 1.
     """
 
     def __init__(
@@ -31,17 +35,47 @@ class BackboneModel(QualityModel):
         super().__init__(
             backbone=backbone, backbone_width=backbone_width, frozen=frozen, **options
         )
+        for name, value in options.items():
+            if isinstance(value, int) and value < 1:
+                raise InvalidInput(f"{name} is {value}; at least 1 is wanted", field=name)
         self.backbone = Backbone(backbone, backbone_width)
         self.backbone.freeze(frozen)
         self.min_side = self.backbone.min_side
+        self._published = False
 
-    def start_backbone(self, path: Path | None) -> None:
-        """Begin a training: with published weights, or with a line in the log that there are none.
+    def load_backbone(self, path: Path) -> None:
+        """Start from published weights of the backbone.
 
         Raises:
             InvalidCheckpoint: as `Backbone.load`.
         """
-        start_backbone(self.backbone, path)
+        self.backbone.load(path)
+        self._published = True
+        _logger.info("the backbone %s has the weights of %s", self.backbone.name, path)
+
+    def begin(self, progress: float) -> None:
+        """See `QualityModel.begin`; a training that begins with random numbers says so."""
+        if progress == 0 and not self._published:
+            _logger.warning(
+                "the backbone %s starts from random numbers; --backbone-weights PATH begins with "
+                "published ones",
+                self.backbone.name,
+            )
+
+    def check_size(self, images: Tensor) -> tuple[int, int]:
+        """Height and width of ``(N, 3, H, W)``.
+
+        Raises:
+            ImageTooSmall: a side is below ``min_side``.
+        """
+        height, width = images.shape[-2:]
+        if min(height, width) < self.min_side:
+            raise ImageTooSmall(
+                f"an image of {width} x {height} pixels is too small: this {self.architecture} "
+                f"needs {self.min_side} x {self.min_side}",
+                field="images",
+            )
+        return height, width
 
 
 def pool_to_coarsest(maps: list[Tensor]) -> list[Tensor]:

@@ -23,14 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ranksrgan.contracts.errors import ImageTooSmall
+from ranksrgan.ranker.quality.model import Learnt
 from ranksrgan.ranker.quality.on_backbone import BackboneModel
-from ranksrgan.ranker.quality.windows import covering_windows, cut_windows, random_windows
+from ranksrgan.ranker.quality.patches import at_random
+from ranksrgan.ranker.quality.windows import covering_windows
 
 PATCH = 64
 
 _LEAST_WEIGHT = 1e-6
-# Positions that go through the network at a time.
+# Patches of an image that go through the network at a time.
 _AT_ONCE = 64
 
 
@@ -80,30 +81,36 @@ class Pieapp(BackboneModel):
         Raises:
             ImageTooSmall: a side is below 64.
         """
-        height, width = images.shape[-2:]
-        if min(height, width) < PATCH:
-            raise ImageTooSmall(
-                f"an image of {width} x {height} pixels is too small: PieAPP looks at patches of "
-                f"{PATCH} x {PATCH}",
-                field="images",
-            )
-        if self.training:
-            windows = random_windows(height, width, PATCH, self.patches)
-        else:
-            windows = covering_windows(height, width, PATCH, self.stride)
+        windows = covering_windows(*self.check_size(images), PATCH, self.stride)
         errors, weights = [], []
         for first in range(0, len(windows), _AT_ONCE):
-            some = windows[first : first + _AT_ONCE]
-            error, weight = self.judge(
-                cut_windows(images, some, PATCH), cut_windows(references, some, PATCH)
+            image, reference = (
+                torch.stack(
+                    [
+                        whole[..., top : top + PATCH, left : left + PATCH]
+                        for top, left in windows[first : first + _AT_ONCE]
+                    ],
+                    dim=1,
+                )
+                for whole in (images, references)
             )
+            error, weight = self.judge(image, reference)
             errors.append(error)
             weights.append(weight)
-        weight = torch.cat(weights)
-        return (weight * torch.cat(errors)).sum(0) / weight.sum(0)
+        return _weighted_mean(torch.cat(errors, 1), torch.cat(weights, 1))
+
+    def learn(self, images: Tensor, references: Tensor, kinds: Tensor) -> Learnt:
+        """See `QualityModel.learn`; of random patches.
+
+        Raises:
+            ImageTooSmall: a side is below 64.
+        """
+        self.check_size(images)
+        patches = at_random(images, references, PATCH, self.patches)
+        return Learnt(_weighted_mean(*self.judge(*patches)))
 
     def judge(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        """Error and weight of each patch, ``(P, N)`` each, of ``(P, N, 3, 64, 64)``."""
+        """Error and weight of each patch, ``(N, P)`` each, of ``(N, P, 3, 64, 64)``."""
         differences = [
             (reference - image).flatten(1)
             for image, reference in zip(
@@ -115,6 +122,10 @@ class Pieapp(BackboneModel):
         error = self.score_head(torch.cat(differences, 1))
         weight = F.softplus(self.weight_head(differences[-1])) + _LEAST_WEIGHT
         return error.view(patches.shape[:2]), weight.view(patches.shape[:2])
+
+
+def _weighted_mean(errors: Tensor, weights: Tensor) -> Tensor:
+    return (weights * errors).sum(1) / weights.sum(1)
 
 
 def _head(inputs: int, hidden: int) -> nn.Module:

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -35,8 +34,6 @@ Network = AlexNet | Vgg16 | ResNet | InceptionResNetV2 | Plain
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-_logger = logging.getLogger(__name__)
 
 
 class _Choice(NamedTuple):
@@ -101,8 +98,8 @@ class Backbone(nn.Module):
                 field="backbone_width",
             )
         self.name = name
-        self._width = width or choice.width
-        self.network = choice.build(self._width)
+        self.width = width or choice.width
+        self.network = choice.build(self.width)
         self._frozen = False
         mean, std = _HALVES if even else _IMAGENET
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -140,7 +137,7 @@ class Backbone(nn.Module):
     def shapes(self, side: int) -> list[tuple[int, int, int]]:
         """``(C, h, w)`` of each map of an image with such sides, found without computing them."""
         with torch.device("meta"), torch.no_grad():
-            maps = _CHOICES[self.name].build(self._width)(torch.empty(1, 3, side, side))
+            maps = _CHOICES[self.name].build(self.width)(torch.empty(1, 3, side, side))
         return [(found.shape[1], found.shape[2], found.shape[3]) for found in maps]
 
     def load(self, path: Path) -> None:
@@ -167,20 +164,3 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """As ever, but frozen it stays in ``eval()``."""
         return super().train(mode and not self._frozen)
-
-
-def start_backbone(backbone: Backbone, path: Path | None) -> None:
-    """Published weights for a training that begins, or a line in the log that there are none.
-
-    Raises:
-        InvalidCheckpoint: as `Backbone.load`.
-    """
-    if path is None:
-        _logger.warning(
-            "the backbone %s starts from random numbers; --backbone-weights PATH begins with "
-            "published ones",
-            backbone.name,
-        )
-        return
-    backbone.load(path)
-    _logger.info("the backbone %s has the weights of %s", backbone.name, path)
