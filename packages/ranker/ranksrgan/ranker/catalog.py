@@ -8,14 +8,16 @@ from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.serving.loaded_models import LoadedModels
 from ranksrgan.ranker.ensemble import RankerEnsemble
+from ranksrgan.ranker.quality.scorer import QualityScorer
 from ranksrgan.ranker.scorer import Ranker
 
 
 class RankerCatalog:
-    """Rankers by the names under which they are served.
+    """Rankers and quality models by the names under which they are served.
 
     Args:
-        rankers: or ensembles of them; each is offered under its key, whatever its own name was.
+        rankers: or ensembles of them, or quality models; each is offered under its key, whatever
+            its own name was.
         models: what is loaded of a model repository; None for none.
 
     Raises:
@@ -24,8 +26,8 @@ class RankerCatalog:
 
     def __init__(
         self,
-        rankers: Mapping[str, Ranker | RankerEnsemble],
-        models: LoadedModels[Ranker] | None = None,
+        rankers: Mapping[str, Ranker | RankerEnsemble | QualityScorer],
+        models: LoadedModels[Ranker | QualityScorer] | None = None,
     ) -> None:
         self._rankers = {name: ranker.named(name) for name, ranker in rankers.items()}
         self._models = models

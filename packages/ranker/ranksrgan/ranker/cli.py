@@ -18,6 +18,7 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
+from ranksrgan.ranker.quality.models import MODELS
 from ranksrgan.ranker.settings import RankerServerSettings
 
 
@@ -48,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE.yaml",
         help="paper, as_published or small, or a file as config.yaml of a run "
         "(default: the paper's, with a penalty on the scores' magnitude)",
+    )
+    train.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a full-reference quality model instead of a Ranker, from images that people have "
+        f"judged ({', '.join(sorted(MODELS))}); DIR may be PIPAL's or TID2013's folder too",
     )
     train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(
@@ -88,6 +95,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.config import load_recipe
     from ranksrgan.ranker.train import train
 
+    if arguments.model:
+        return _train_quality(arguments)
     if arguments.at:
         return cli_remote.train(arguments)
     config = load_recipe(arguments.recipe, arguments.overrides)
@@ -99,6 +108,25 @@ def _train(arguments: argparse.Namespace) -> int:
     print(f"{result.weights}: step {result.best_step} of {result.step}")
     if result.evaluation:
         print(_table(_shown(asdict(result.evaluation))))
+    return 0
+
+
+def _train_quality(arguments: argparse.Namespace) -> int:
+    from ranksrgan.ranker.quality.config import load_quality_recipe
+    from ranksrgan.ranker.quality.train import train_quality
+
+    if arguments.at:
+        raise InvalidInput("a quality model is trained here: leave --at out", field="at")
+    config = load_quality_recipe(arguments.model, arguments.recipe, arguments.overrides)
+    learn = open_pair_source(arguments.data, split=arguments.split)
+    validate = None
+    if arguments.val_split != "none":
+        validate = open_pair_source(arguments.data, split=arguments.val_split)
+    result = train_quality(config, learn, validate, arguments.output, resume=not arguments.restart)
+    print(f"{result.weights}: step {result.best_step} of {result.step}")
+    if result.evaluation:
+        shown = {"main": result.evaluation.main, **asdict(result.evaluation)}
+        print(_table(_shown(shown)))
     return 0
 
 

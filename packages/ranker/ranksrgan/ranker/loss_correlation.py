@@ -60,7 +60,7 @@ def soft_srocc(scores: Tensor, values: Tensor, group: Tensor, temperature: float
 def determination(scores: Tensor, values: Tensor, group: Tensor) -> Tensor:
     """1 minus the square of Pearson's correlation: 0 to 1, and 1 where all scores are equal.
 
-    MACS's in the same challenge. It does not see the sign of the correlation, so something beside it
+    MACS's in the same challenge. It does not see the sign of the correlation: something beside it
     has to say which direction is wanted.
 
     Raises:

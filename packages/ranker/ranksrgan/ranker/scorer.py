@@ -27,6 +27,8 @@ from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
 from ranksrgan.ranker.networks import Frozen, Network, load_network
+from ranksrgan.ranker.quality.models import MODELS
+from ranksrgan.ranker.quality.scorer import QualityScorer, quality_scorer_of
 from ranksrgan.ranker.vgg import MIN_SIDE, VGG
 
 VERSION = "1"
@@ -275,11 +277,12 @@ def _ranker_of(
     )
 
 
-def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
+def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker | QualityScorer:
     """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``.
 
     ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default. ``precision``
-    is ``float32``, the default, ``bfloat16`` or ``auto``.
+    is ``float32``, the default, ``bfloat16`` or ``auto``. A file may hold a full-reference quality
+    model too, with the options of `quality_scorer_of`.
 
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
@@ -291,9 +294,11 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     return ranker_of(load_weights(Path(argument)), options)
 
 
-def ranker_of(weights: Weights, options: Mapping[str, str]) -> Ranker:
-    """The Ranker of weights that have been read; options and errors as in `open_ranker`."""
+def ranker_of(weights: Weights, options: Mapping[str, str]) -> Ranker | QualityScorer:
+    """The scorer of weights that have been read; options and errors as in `open_ranker`."""
     where = weights.path
+    if weights.architecture in MODELS:
+        return quality_scorer_of(weights, options)
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InvalidInput(

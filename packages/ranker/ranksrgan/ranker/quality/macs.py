@@ -1,8 +1,8 @@
 """MACS's Siamese-difference networks (ninth in NTIRE 2021), in their four forms.
 
 S. M. Ayyoubzadeh, A. Royat, "(ASNA) An attention-based Siamese-difference neural network with
-surrogate ranking loss function for perceptual image quality assessment", CVPR Workshops 2021. Widths
-and parameter counts are those of the published configuration.
+surrogate ranking loss function for perceptual image quality assessment", CVPR Workshops 2021.
+Widths and parameter counts are those of the published configuration.
 
 One encoder sees both images. The decoder starts from what it makes of the distorted one alone, and
 at each resolution is told how far the two are apart. The published networks take 288 x 288 pixels,
@@ -29,8 +29,8 @@ _TILES = 4
 
 
 class Macs(QualityModel):
-    """At width 64 and grid 36: 839,039 parameters (plain), 1,504,351 (norm: with BatchNorm), 528,367
-    (attention) or 373,902 (tiled).
+    """At width 64 and grid 36: 839,039 parameters (plain), 1,504,351 (norm, which is the one with
+    BatchNorm), 528,367 (attention) or 373,902 (tiled).
 
     Args:
         form: ``plain``, ``norm``, ``attention`` or ``tiled``.
@@ -198,9 +198,7 @@ class Residual(nn.Module):
         return found
 
 
-def _end(
-    inputs: int, channels: int, stride: int, slope: float, *, norm: bool
-) -> list[nn.Module]:
+def _end(inputs: int, channels: int, stride: int, slope: float, *, norm: bool) -> list[nn.Module]:
     layers = [nn.Conv2d(inputs, channels, 3, stride, padding=1), nn.LeakyReLU(slope)]
     return [*layers, *([nn.BatchNorm2d(channels)] if norm else [])]
 

@@ -1,12 +1,12 @@
 """The weighted sum of losses that a quality model minimises over a batch.
 
-    regression         mean squared error of the opinion, in standard deviations of all opinions
-    l1, smooth_l1      mean absolute error of it, and the same rounded off below 1
-    plcc, srocc        1 minus Pearson's and, with soft ranks, Spearman's correlation (Huawei)
-    bradley_terry      of pairs across references (Huawei)
-    determination      1 minus the square of Pearson's correlation (MACS)
-    ranks              squared difference of ranks (MACS), soft ones or those of a learned sorter
-    relative_distance  of all differences of two scores and of their opinions (Yahaha)
+regression         mean squared error of the opinion, in standard deviations of all opinions
+l1, smooth_l1      mean absolute error of it, and the same rounded off below 1
+plcc, srocc        1 minus Pearson's and, with soft ranks, Spearman's correlation (Huawei)
+bradley_terry      of pairs across references (Huawei)
+determination      1 minus the square of Pearson's correlation (MACS)
+ranks              squared difference of ranks (MACS), soft ones or those of a learned sorter
+relative_distance  of all differences of two scores and of their opinions (Yahaha)
 """
 
 from __future__ import annotations

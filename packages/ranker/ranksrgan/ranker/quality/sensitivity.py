@@ -1,8 +1,8 @@
 """A learned sensitivity to errors: where the eye minds them, and where it does not.
 
-SI Analytics, twelfth in NTIRE 2021, after J. Kim, S. Lee, "Deep learning of human visual sensitivity
-in image quality assessment framework", CVPR 2017 (DeepQA). The team's U-Net is not published: its
-size, and the total variation that keeps the sensitivity smooth, are our choice.
+SI Analytics, twelfth in NTIRE 2021, after J. Kim, S. Lee, "Deep learning of human visual
+sensitivity in image quality assessment framework", CVPR 2017 (DeepQA). The team's U-Net is not
+published: its size, and the total variation that keeps the sensitivity smooth, are our choice.
 """
 
 from __future__ import annotations
