@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ranksrgan.metrics.correlation import srocc
+from ranksrgan.ranker.quality.model import QualityModel
+from ranksrgan.ranker.quality.objective import objective
+
 SIDE = 72
 DEGREES = 4
 
@@ -121,3 +125,28 @@ def ringing(images: Tensor, degree: int, draw: torch.Generator) -> Tensor:
 
 
 DISTORTIONS = (blur, noise, blocks, resample, ringing)
+
+
+def teach(model: QualityModel, data: Graded, *, steps: int, rate: float, batch: int = 16) -> None:
+    """A training without all that a real one has around it."""
+    draw = torch.Generator().manual_seed(0)
+    opinions = data.opinions.float() * (1 if model.higher_is_better else -1)
+    optimizer = torch.optim.Adam(model.parameters(), rate)
+    model.train()
+    for step in range(steps):
+        model.begin(step / steps)
+        some = torch.randperm(len(opinions), generator=draw)[:batch]
+        learnt = model.learn(data.images[some], data.references[some], data.kinds[some])
+        cost = objective(model.losses, learnt.scores, opinions[some], data.groups[some], scale=0.5)
+        optimizer.zero_grad()
+        (cost if learnt.cost is None else cost + learnt.cost).backward()
+        optimizer.step()
+    model.eval()
+
+
+def agreement(model: QualityModel, data: Graded) -> float:
+    """Spearman's correlation of quality as the model sees it with the opinions."""
+    with torch.no_grad():
+        chunks = zip(data.images.split(40), data.references.split(40), strict=True)
+        scores = torch.cat([model(images, references) for images, references in chunks])
+    return srocc(scores.double() * (1 if model.higher_is_better else -1), data.opinions)

@@ -72,7 +72,7 @@ class AlexNet(Backbone):
     """
 
     taps = (1, 4, 7, 9, 11)  # after each ReLU
-    widths = (64, 192, 384, 256, 256)
+    widths: tuple[int, ...] = (64, 192, 384, 256, 256)
     min_side = 31
 
     def __init__(
@@ -146,8 +146,8 @@ class Vgg16(Backbone):
         width: channels of the first block; all others follow.
     """
 
-    taps = (3, 8, 15, 22, 29)  # after the last ReLU of each block
-    widths = (64, 128, 256, 512, 512)
+    taps: ClassVar[tuple[int, ...]] = (3, 8, 15, 22, 29)  # after the last ReLU of each block
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     min_side = 16
 
     def __init__(

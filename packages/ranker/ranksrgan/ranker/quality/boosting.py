@@ -172,7 +172,7 @@ def grouped_folds(groups: Tensor, folds: int, seed: int) -> list[Tensor]:
     Raises:
         InvalidDataset: there is one group alone.
     """
-    names, members = groups.unique(return_inverse=True)
+    names, members = torch.unique(groups, return_inverse=True)
     if len(names) < 2:
         raise InvalidDataset(
             "all images have one reference: folds hold out whole references, two or more are "

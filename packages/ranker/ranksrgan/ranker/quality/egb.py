@@ -8,10 +8,10 @@ conv5_1 are averaged over their positions, and the absolute differences of those
 features. The score is the mean of three regressors. The paper's are XGBoost, LightGBM and CatBoost;
 here they are scikit-learn's with the published settings as far as it has them:
 
-                 grown by            trees  size          rate  samples  features  other
-    like XGBoost    exact thresholds    100   depth 5       .09    .7       .8
-    like LightGBM   histogram           140   32 leaves     .1              .7     15 to a leaf, L2 .08
-    like CatBoost   histogram           250   depth 6       .1                     L2 10
+                 thresholds  trees  size       rate  samples  features  other
+    like XGBoost    exact       100   depth 5    .09    .7       .8
+    like LightGBM   histogram   140   32 leaves  .1              .7     15 to a leaf, L2 .08
+    like CatBoost   histogram   250   depth 6    .1                     L2 10
 
 The weights that the authors used came with Keras, and their normalisation of the colours; ours are
 torchvision's, with its own. Of no use as a loss: trees have no gradient.
@@ -56,8 +56,9 @@ from ranksrgan.ranker.quality.boosting import (
 ARCHITECTURE = "egb"
 VERSION = "1"
 
-#: Side of the square that images are scaled to.
+#: Side of the square that images are scaled to; others are our own option.
 SIDE = 224
+MAX_SIDE = 2048
 
 #: So many maps of a backbone, the last ones, are looked at.
 MAPS = 3
@@ -72,6 +73,7 @@ class Egb:
     Args:
         backbone: is owned from here on.
         members: the regressors, of `inputs_of` the backbone.
+        side: of the square that images are scaled to.
         name: for `ScorerInfo.name`.
         device: of the backbone, see `choose_device`. Images may lie elsewhere.
 
@@ -84,6 +86,7 @@ class Egb:
         backbone: Backbone,
         members: Sequence[Boosted],
         *,
+        side: int = SIDE,
         name: str = ARCHITECTURE,
         device: str = "auto",
     ) -> None:
@@ -94,6 +97,8 @@ class Egb:
                 f"{_MEMBERS} regressors of {inputs} inputs are wanted, not of {found}",
                 field="members",
             )
+        _check_side(side, backbone)
+        self._side = side
         self._device = choose_device(device)
         backbone.freeze(True)
         self._backbone = place(backbone, self._device)
@@ -120,7 +125,7 @@ class Egb:
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`."""
-        features = deep_features(self._backbone, images, references)
+        features = deep_features(self._backbone, images, references, self._side)
         said = torch.stack([member.predict(features) for member in self._members])
         return said.mean(0).to(images.device)
 
@@ -136,7 +141,11 @@ class Egb:
         Raises:
             DiskFull: there is no room for it.
         """
-        options = {"backbone": self._backbone.name, "backbone_width": self._backbone.width}
+        options = {
+            "backbone": self._backbone.name,
+            "backbone_width": self._backbone.width,
+            "side": self._side,
+        }
         save_weights(
             path,
             self._tensors,
@@ -163,6 +172,7 @@ def fit_egb(
     features: Tensor,
     opinions: Tensor,
     *,
+    side: int = SIDE,
     trees: float = 1.0,
     seed: int = 0,
     device: str = "auto",
@@ -173,6 +183,7 @@ def fit_egb(
         backbone: whose features they are; is owned from here on.
         features: ``(N, K)`` of `deep_features`.
         opinions: ``(N,)``, the higher the better.
+        side: to which the images were scaled for them.
         trees: how many, in parts of the published numbers.
         seed: of all chance; the same seed and features give the same model.
         device: see `Egb`.
@@ -221,15 +232,18 @@ def fit_egb(
             random_state=seed,
         ),
     )
-    return Egb(backbone, members, device=device)
+    return Egb(backbone, members, side=side, device=device)
 
 
-def deep_features(backbone: Backbone, images: Tensor, references: Tensor | None) -> Tensor:
+def deep_features(
+    backbone: Backbone, images: Tensor, references: Tensor | None, side: int = SIDE
+) -> Tensor:
     """Absolute differences of the means of the maps of image and reference.
 
     Args:
         backbone: in ``eval()``, wherever it lies.
         images, references: ``(N, 3|1, H, W)`` both, floating point in [0, 1] or uint8.
+        side: of the square that they are scaled to.
 
     Returns:
         ``(N, K)`` float64 on the CPU, without a graph; K as `inputs_of` says.
@@ -248,7 +262,7 @@ def deep_features(backbone: Backbone, images: Tensor, references: Tensor | None)
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for pair in zip(images, references, strict=True):
             cancellation.check()
-            image, reference = (_means(backbone, side.to(device)) for side in pair)
+            image, reference = (_means(backbone, one.to(device), side) for one in pair)
             rows.append((image - reference).abs())
     return torch.stack(rows).double().cpu()
 
@@ -258,18 +272,25 @@ def inputs_of(backbone: Backbone) -> int:
     return sum(backbone.widths[-MAPS:])
 
 
-def egb_of(weights: Weights, *, device: str = "auto") -> Egb:
+def open_egb(weights: Weights, options: Mapping[str, str]) -> Egb:
     """The model that `Egb.save` has written.
+
+    Args:
+        weights: that have been read.
+        options: ``device``, see `Egb`.
 
     Raises:
         InvalidCheckpoint: it is not sound.
-        InvalidInput: no such device.
+        InvalidInput: another option, or no such device.
     """
     where = str(weights.path)
-    name, width = weights.options.get("backbone"), weights.options.get("backbone_width")
-    if not isinstance(name, str) or type(width) is not int:
+    unknown = sorted(set(options) - {"device"})
+    if unknown:
+        raise InvalidInput(f"{where}: an egb has no option {unknown[0]}", field=unknown[0])
+    name, width, side = (weights.options.get(key) for key in ("backbone", "backbone_width", "side"))
+    if not isinstance(name, str) or type(width) is not int or type(side) is not int:
         raise InvalidCheckpoint(
-            f"{where}: an egb's options are backbone, a name, and backbone_width, a number",
+            f"{where}: an egb's options are backbone, a name, and backbone_width and side, numbers",
             field=where,
         )
     own = {
@@ -280,7 +301,9 @@ def egb_of(weights: Weights, *, device: str = "auto") -> Egb:
     try:
         # A file says how large its network is: what takes no memory shows whether that is true.
         with torch.device("meta"):
-            check_fit(Backbone(name, width), replace(weights, tensors=own))
+            outline = Backbone(name, width)
+        check_fit(outline, replace(weights, tensors=own))
+        _check_side(side, outline)
         backbone = Backbone(name, width)
         load_into(backbone, replace(weights, tensors=own))
         members = [
@@ -291,12 +314,21 @@ def egb_of(weights: Weights, *, device: str = "auto") -> Egb:
         raise
     except InvalidInput as error:
         raise InvalidCheckpoint(f"{where}: {error}", field=where) from error
-    return Egb(backbone, members, device=device)
+    return Egb(backbone, members, side=side, device=options.get("device", "auto"))
 
 
-def _means(backbone: Backbone, image: Tensor) -> Tensor:
+def _check_side(side: int, backbone: Backbone) -> None:
+    if not backbone.min_side <= side <= MAX_SIDE:
+        raise InvalidInput(
+            f"images cannot be scaled to a side of {side}: {backbone.min_side} to {MAX_SIDE} are "
+            "possible",
+            field="side",
+        )
+
+
+def _means(backbone: Backbone, image: Tensor, side: int) -> Tensor:
     # One layout, whatever that of the caller: it decides the kernels and so the last bits.
     whole = as_float(image[None]).contiguous(memory_format=torch.channels_last)
-    scaled = F.interpolate(whole, (SIDE, SIDE), mode="bilinear", antialias=True)
+    scaled = F.interpolate(whole, (side, side), mode="bilinear", antialias=True)
     maps: list[Tensor] = backbone(scaled)[-MAPS:]
     return torch.cat([found.mean((2, 3)) for found in maps], 1)[0]

@@ -64,9 +64,9 @@ class FrequencyAttention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(N, C, h, w)`` of ``(N, C, h, w)``."""
-        pooled = F.adaptive_avg_pool2d(maps, self.basis.shape[-2:])
+        pooled = F.adaptive_avg_pool2d(maps, self.basis.shape[-1])
         coefficients = (pooled * self.basis).sum((2, 3))
-        scales = self.expand(F.relu(self.reduce(coefficients))).sigmoid()
+        scales: Tensor = self.expand(F.relu(self.reduce(coefficients))).sigmoid()
         return maps * scales[:, :, None, None]
 
 

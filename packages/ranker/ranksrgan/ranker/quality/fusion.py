@@ -221,9 +221,7 @@ def open_metrics(names: Sequence[str]) -> list[Scorer]:
     return [open_name(name) for name in names]
 
 
-def metric_features(
-    scorers: Sequence[Scorer], images: Tensor, references: Tensor | None
-) -> Tensor:
+def metric_features(scorers: Sequence[Scorer], images: Tensor, references: Tensor | None) -> Tensor:
     """What each metric says of each image.
 
     Args:
@@ -257,13 +255,21 @@ def metric_features(
     return torch.stack(columns, 1)
 
 
-def fusion_of(weights: Weights) -> Fusion:
+def open_fusion(weights: Weights, options: Mapping[str, str]) -> Fusion:
     """The model that `Fusion.save` has written.
+
+    Args:
+        weights: that have been read.
+        options: none there are.
 
     Raises:
         InvalidCheckpoint: it is not sound.
+        InvalidInput: an option.
     """
     where = str(weights.path)
+    if options:
+        unknown = min(options)
+        raise InvalidInput(f"{where}: a fusion has no option {unknown}", field=unknown)
     metrics, members = weights.options.get("metrics"), weights.options.get("members")
     if (
         not isinstance(metrics, list)

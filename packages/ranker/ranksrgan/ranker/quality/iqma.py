@@ -7,8 +7,8 @@ Image and reference go through one backbone and one feature pyramid (Lin et al.,
 branches with the same weights. On each scale the two maps are fused, pooled and
 scored, and the scores of the scales are fused.
 
-How they are fused and pooled was not published. Our choice: [reference, image, difference] through a
-1x1 convolution and ReLU, a mean weighted by a learnt map (softmax over the positions), a
+How they are fused and pooled was not published. Our choice: [reference, image, difference] through
+a 1x1 convolution and ReLU, a mean weighted by a learnt map (softmax over the positions), a
 perceptron, and a learnt convex combination of the scales' scores. Published: a ResNet trained on
 ImageNet, the smooth L1 loss.
 """
@@ -40,7 +40,7 @@ class Iqma(BackboneModel):
     """
 
     architecture = "iqma"
-    losses: ClassVar[dict[str, float]] = {"smooth_l1": 1.0}
+    losses: ClassVar = {"smooth_l1": 1.0}
 
     def __init__(
         self,

@@ -56,13 +56,13 @@ class Iqt(BackboneModel):
     """
 
     architecture = "iqt"
-    losses: ClassVar[dict[str, float]] = {"regression": 1.0}
+    losses: ClassVar = {"regression": 1.0}
 
     def __init__(
         self,
         backbone: str = "inception_resnet_v2",
         backbone_width: int = 0,
-        frozen: bool = False,
+        frozen: bool = True,
         crop: int = 192,
         layers: int = 1,
         width: int = 128,
@@ -160,12 +160,8 @@ class Transformer(nn.Module):
         self.tokens = tokens
         self.encoder_input = TokenInput(channels, tokens, width, dropout)
         self.decoder_input = TokenInput(channels, tokens, width, dropout)
-        self.encoder = nn.ModuleList(
-            _Encoder(width, heads, hidden, dropout) for _ in range(layers)
-        )
-        self.decoder = nn.ModuleList(
-            _Decoder(width, heads, hidden, dropout) for _ in range(layers)
-        )
+        self.encoder = nn.ModuleList(_Encoder(width, heads, hidden, dropout) for _ in range(layers))
+        self.decoder = nn.ModuleList(_Decoder(width, heads, hidden, dropout) for _ in range(layers))
         self.head = nn.Sequential(
             nn.Linear(width, head_width, bias=False),
             nn.ReLU(),
@@ -202,7 +198,8 @@ class TokenInput(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         tokens = self.project(maps).flatten(2).transpose(1, 2)
         row = torch.cat([self.quality.expand(len(tokens), -1, -1), tokens], 1)
-        return self.dropout(row + self.places)
+        placed: Tensor = self.dropout(row + self.places)
+        return placed
 
 
 class _Attention(nn.Module):
@@ -236,8 +233,8 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norms[0](x + self.dropout(self.attention(x, x)))
-        x = self.norms[1](x + self.dropout(self.perceptron(x)))
-        return x
+        found: Tensor = self.norms[1](x + self.dropout(self.perceptron(x)))
+        return found
 
 
 class _Decoder(nn.Module):
@@ -252,8 +249,8 @@ class _Decoder(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         x = self.norms[0](x + self.dropout(self.attention(x, x)))
         x = self.norms[1](x + self.dropout(self.to_memory(x, memory)))
-        x = self.norms[2](x + self.dropout(self.perceptron(x)))
-        return x
+        found: Tensor = self.norms[2](x + self.dropout(self.perceptron(x)))
+        return found
 
 
 def _perceptron(width: int, hidden: int) -> nn.Module:

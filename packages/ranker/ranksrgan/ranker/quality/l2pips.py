@@ -16,11 +16,15 @@ perceptron of all stages' numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.ranker.quality.frequency_attention import FrequencyAttention
+from ranksrgan.ranker.quality.objective import QualityLoss
 from ranksrgan.ranker.quality.on_backbone import BackboneModel
 
 _SECOND_PHASE = 0.5
@@ -31,7 +35,6 @@ class L2Pips(BackboneModel):
 
     Args:
         backbone, backbone_width: see `BackboneModel`.
-        frozen: the first phase leaves the backbone alone; the second never does.
         width: numbers that each stage gives to the perceptron, beside the cosine.
         head_width: hidden units of the perceptron.
 
@@ -40,22 +43,19 @@ class L2Pips(BackboneModel):
     """
 
     architecture = "l2pips"
+    losses: ClassVar = {"regression": 1.0}
 
     def __init__(
         self,
         backbone: str = "resnet50",
         backbone_width: int = 0,
-        frozen: bool = False,
         width: int = 64,
         head_width: int = 128,
     ) -> None:
         super().__init__(
-            backbone=backbone,
-            backbone_width=backbone_width,
-            frozen=frozen,
-            width=width,
-            head_width=head_width,
+            backbone=backbone, backbone_width=backbone_width, width=width, head_width=head_width
         )
+        self._first_phase = True
         self.similarities = nn.ModuleList(
             DeepSimilarity(channels, width) for channels in self.backbone.widths
         )
@@ -79,9 +79,14 @@ class L2Pips(BackboneModel):
     def begin(self, progress: float) -> None:
         """Enter the phase of training; see the module's head."""
         super().begin(progress)
-        first = progress < _SECOND_PHASE
-        self.losses = {"l1": 1.0} if first else {"regression": 1.0}
-        self.backbone.freeze(first and bool(self.options["frozen"]))
+        self._first_phase = progress < _SECOND_PHASE
+        if self.published:
+            self.backbone.freeze(self._first_phase)
+
+    @property
+    def current_losses(self) -> Mapping[QualityLoss, float]:
+        """L1, then the mean square."""
+        return {"l1": 1.0} if self._first_phase else self.losses
 
 
 class DeepSimilarity(nn.Module):

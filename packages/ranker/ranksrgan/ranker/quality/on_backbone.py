@@ -22,26 +22,24 @@ class BackboneModel(QualityModel):
     Args:
         backbone: its name, see `quality.backbones.backbone`.
         backbone_width: see `Backbone`; 0 is the full width.
-        frozen: training leaves the backbone alone.
+        frozen: training leaves the backbone alone if it has published weights.
         options: the other arguments of the subclass's constructor; whole numbers are 1 or more.
+
+    Attributes:
+        published: whether the backbone has published weights.
 
     Raises:
         InvalidInput: no such backbone, or not of that width; another option below 1.
     """
 
-    def __init__(
-        self, *, backbone: str, backbone_width: int, frozen: bool, **options: Any
-    ) -> None:
-        super().__init__(
-            backbone=backbone, backbone_width=backbone_width, frozen=frozen, **options
-        )
+    def __init__(self, *, backbone: str, backbone_width: int, **options: Any) -> None:
+        super().__init__(backbone=backbone, backbone_width=backbone_width, **options)
         for name, value in options.items():
-            if isinstance(value, int) and value < 1:
+            if type(value) is int and value < 1:
                 raise InvalidInput(f"{name} is {value}; at least 1 is wanted", field=name)
         self.backbone = Backbone(backbone, backbone_width)
-        self.backbone.freeze(frozen)
         self.min_side = self.backbone.min_side
-        self._published = False
+        self.published = False
 
     def load_backbone(self, path: Path) -> None:
         """Start from published weights of the backbone.
@@ -50,14 +48,15 @@ class BackboneModel(QualityModel):
             InvalidCheckpoint: as `Backbone.load`.
         """
         self.backbone.load(path)
-        self._published = True
+        self.published = True
+        self.backbone.freeze(bool(self.options.get("frozen")))
         _logger.info("the backbone %s has the weights of %s", self.backbone.name, path)
 
     def begin(self, progress: float) -> None:
         """See `QualityModel.begin`; a training that begins with random numbers says so."""
-        if progress == 0 and not self._published:
+        if progress == 0 and not self.published:
             _logger.warning(
-                "the backbone %s starts from random numbers; --backbone-weights PATH begins with "
+                "the backbone %s starts from random numbers; --backbone-weights FILE begins with "
                 "published ones",
                 self.backbone.name,
             )
@@ -80,5 +79,5 @@ class BackboneModel(QualityModel):
 
 def pool_to_coarsest(maps: list[Tensor]) -> list[Tensor]:
     """Maps ``(N, C, h, w)``, each averaged over the cells of the last one's grid."""
-    grid = maps[-1].shape[-2:]
-    return [F.adaptive_avg_pool2d(found, grid) for found in maps]
+    height, width = maps[-1].shape[-2:]
+    return [F.adaptive_avg_pool2d(found, (height, width)) for found in maps]

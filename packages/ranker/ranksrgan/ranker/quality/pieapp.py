@@ -50,7 +50,7 @@ class Pieapp(BackboneModel):
 
     architecture = "pieapp"
     higher_is_better = False
-    losses: ClassVar[dict[str, float]] = {"bradley_terry": 1.0}
+    losses: ClassVar = {"bradley_terry": 1.0}
 
     def __init__(
         self,

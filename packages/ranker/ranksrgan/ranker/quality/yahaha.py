@@ -43,7 +43,7 @@ class Yahaha(BackboneModel):
     """
 
     architecture = "yahaha"
-    losses: ClassVar[dict[str, float]] = {"l1": 1.0, "relative_distance": 1.0}
+    losses: ClassVar = {"l1": 1.0, "relative_distance": 1.0}
 
     def __init__(
         self,
@@ -73,7 +73,9 @@ class Yahaha(BackboneModel):
         self.grid, self.kinds, self.kind_weight = grid, kinds, kind_weight
         self.tokens = nn.Linear(3 * sum(self.backbone.widths), width)
         self.places = nn.Parameter(0.02 * torch.randn(1, grid * grid, width))
-        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, activation="gelu", batch_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, activation="gelu", batch_first=True
+        )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.score_head = _head(width, 1)
         self.kind_head = _head(width, kinds)
@@ -105,9 +107,7 @@ class Yahaha(BackboneModel):
     def encode(self, images: Tensor, references: Tensor) -> Tensor:
         """What both heads look at, ``(N, width)``."""
         parts = []
-        for image, reference in zip(
-            self.backbone(images), self.backbone(references), strict=True
-        ):
+        for image, reference in zip(self.backbone(images), self.backbone(references), strict=True):
             levels = torch.cat([reference, image, reference - image], 1)
             parts.append(F.adaptive_avg_pool2d(levels, self.grid))
         rows = self.tokens(torch.cat(parts, 1).flatten(2).transpose(1, 2))

@@ -1,14 +1,14 @@
 """Which recognition networks there are, and how their published weights come in.
 
-    name                   first channels   maps (channels)                published weights
-    alexnet                64               64, 192, 384, 256, 256         torchvision
-    alexnet_blur           64               the same, without aliasing     torchvision's AlexNet
-    vgg16                  64               64, 128, 256, 512, 512         torchvision
-    vgg16_deep             64               3 of 512                       torchvision's VGG16
-    resnet18               64               64, 128, 256, 512              torchvision
-    resnet50               64               256, 512, 1024, 2048           torchvision
-    inception_resnet_v2    32               6 of 320                       timm
-    plain                  16               16, 32, 64, 64                 none: ours
+name                   first channels   maps (channels)                published weights
+alexnet                64               64, 192, 384, 256, 256         torchvision
+alexnet_blur           64               the same, without aliasing     torchvision's AlexNet
+vgg16                  64               64, 128, 256, 512, 512         torchvision
+vgg16_deep             64               3 of 512                       torchvision's VGG16
+resnet18               64               64, 128, 256, 512              torchvision
+resnet50               64               256, 512, 1024, 2048           torchvision
+inception_resnet_v2    32               6 of 320                       timm
+plain                  16               16, 32, 64, 64                 none: ours
 """
 
 from __future__ import annotations

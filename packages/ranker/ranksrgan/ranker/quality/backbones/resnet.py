@@ -6,7 +6,7 @@ is in its 3x3 convolution, as in torchvision.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,10 +26,10 @@ class ResNet(nn.Module):
 
     min_side: ClassVar[int] = 32
 
-    def __init__(self, depth: int, width: int = 64) -> None:
+    def __init__(self, depth: Literal[18, 50], width: int = 64) -> None:
         super().__init__()
-        block: type[_Basic | _Bottleneck]
-        block, repeats = {18: (_Basic, (2, 2, 2, 2)), 50: (_Bottleneck, (3, 4, 6, 3))}[depth]
+        block: type[_Basic] | type[_Bottleneck] = _Basic if depth == 18 else _Bottleneck
+        repeats = (2, 2, 2, 2) if depth == 18 else (3, 4, 6, 3)
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         channels = width
@@ -93,6 +93,4 @@ class _Bottleneck(nn.Module):
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     if stride == 1 and inputs == outputs:
         return nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
