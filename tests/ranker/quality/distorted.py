@@ -20,7 +20,7 @@ SIDE = 72
 DEGREES = 4
 
 
-class Graded(NamedTuple):
+class Distorted(NamedTuple):
     """N images with their references.
 
     Attributes:
@@ -37,7 +37,7 @@ class Graded(NamedTuple):
     kinds: Tensor
 
 
-def graded(references: int, seed: int) -> Graded:
+def distorted(references: int, seed: int) -> Distorted:
     """Every distortion in every degree of so many references of its own.
 
     The opinion is minus the degree, plus what the content and the raters' moods add.
@@ -54,7 +54,7 @@ def graded(references: int, seed: int) -> Graded:
                 rows.append((image, reference, -degree + taste + mood, group, kind))
     images, originals, opinions, groups, kinds = zip(*rows, strict=True)
     values = torch.tensor(opinions, dtype=torch.float64)
-    return Graded(
+    return Distorted(
         torch.stack(images),
         torch.stack(originals),
         (values - values.mean()) / values.std(),
@@ -127,24 +127,37 @@ def ringing(images: Tensor, degree: int, draw: torch.Generator) -> Tensor:
 DISTORTIONS = (blur, noise, blocks, resample, ringing)
 
 
-def teach(model: QualityModel, data: Graded, *, steps: int, rate: float, batch: int = 16) -> None:
+def teach(
+    model: QualityModel,
+    data: Distorted,
+    *,
+    steps: int,
+    rate: float,
+    batch: int = 12,
+    crop: int = 48,
+) -> None:
     """A training without all that a real one has around it."""
     draw = torch.Generator().manual_seed(0)
     opinions = data.opinions.float() * (1 if model.higher_is_better else -1)
     optimizer = torch.optim.Adam(model.parameters(), rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     model.train()
     for step in range(steps):
         model.begin(step / steps)
         some = torch.randperm(len(opinions), generator=draw)[:batch]
-        learnt = model.learn(data.images[some], data.references[some], data.kinds[some])
-        cost = objective(model.losses, learnt.scores, opinions[some], data.groups[some], scale=0.5)
+        top, left = torch.randint(SIDE - crop + 1, (2,), generator=draw).tolist()
+        window = (some, slice(None), slice(top, top + crop), slice(left, left + crop))
+        learnt = model.learn(data.images[window], data.references[window], data.kinds[some])
+        losses = dict(model.current_losses)
+        cost = objective(losses, learnt.scores, opinions[some], data.groups[some], scale=0.5)
         optimizer.zero_grad()
         (cost if learnt.cost is None else cost + learnt.cost).backward()
         optimizer.step()
+        schedule.step()
     model.eval()
 
 
-def agreement(model: QualityModel, data: Graded) -> float:
+def agreement(model: QualityModel, data: Distorted) -> float:
     """Spearman's correlation of quality as the model sees it with the opinions."""
     with torch.no_grad():
         chunks = zip(data.images.split(40), data.references.split(40), strict=True)
