@@ -8,8 +8,7 @@ from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.serving.loaded_models import LoadedModels
 from ranksrgan.ranker.ensemble import RankerEnsemble
-from ranksrgan.ranker.quality.scorer import QualityScorer
-from ranksrgan.ranker.scorer import Ranker
+from ranksrgan.ranker.scorer import Opened
 
 
 class RankerCatalog:
@@ -26,8 +25,8 @@ class RankerCatalog:
 
     def __init__(
         self,
-        rankers: Mapping[str, Ranker | RankerEnsemble | QualityScorer],
-        models: LoadedModels[Ranker | QualityScorer] | None = None,
+        rankers: Mapping[str, Opened | RankerEnsemble],
+        models: LoadedModels[Opened] | None = None,
     ) -> None:
         self._rankers = {name: ranker.named(name) for name, ranker in rankers.items()}
         self._models = models

@@ -22,8 +22,7 @@ from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
-from ranksrgan.ranker.quality.scorer import QualityScorer
-from ranksrgan.ranker.scorer import Ranker, open_ranker, ranker_of
+from ranksrgan.ranker.scorer import Opened, open_ranker, ranker_of
 from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.training_request import RANKERS, open_training
 
@@ -80,10 +79,10 @@ def serve(settings: RankerServerSettings) -> int:
         return serve_and_train(settings, names, load, TRAININGS)
 
 
-def _named(ranker: Ranker | QualityScorer, name: str, version: str) -> Ranker | QualityScorer:
+def _named(ranker: Opened, name: str, version: str) -> Opened:
     return ranker.named(name, version)
 
 
-def _open(spec: str) -> Ranker | QualityScorer:
+def _open(spec: str) -> Opened:
     path, _, options = spec.partition("?")
     return open_ranker(path, parse_options(options, spec))

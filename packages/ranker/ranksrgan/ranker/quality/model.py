@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.objective import QualityLoss
 
 
 class Learnt(NamedTuple):
@@ -45,7 +46,7 @@ class QualityModel(nn.Module):
     architecture: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
     full_reference: ClassVar[bool] = True
-    losses: ClassVar[Mapping[str, float]] = {"regression": 1.0, "plcc": 1.0}
+    losses: ClassVar[Mapping[QualityLoss, float]] = {"regression": 1.0, "plcc": 1.0}
     min_side: int = 1
 
     def __init__(self, **options: Any) -> None:
@@ -79,6 +80,11 @@ class QualityModel(nn.Module):
 
         A model with phases freezes and thaws its parts here, by ``requires_grad_``.
         """
+
+    @property
+    def current_losses(self) -> Mapping[QualityLoss, float]:
+        """`losses` of the step that `begin` has begun; a model with phases may change them."""
+        return self.losses
 
     def load_backbone(self, path: Path) -> None:
         """Start from a pretrained backbone; a model that has one overrides this.

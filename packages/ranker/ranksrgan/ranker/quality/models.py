@@ -10,18 +10,28 @@ import torch
 
 from ranksrgan.contracts.checkpoint import Weights, check_fit, load_into
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
+from ranksrgan.ranker.quality.iqma import Iqma
+from ranksrgan.ranker.quality.iqt import Iqt
+from ranksrgan.ranker.quality.l2pips import L2Pips
 from ranksrgan.ranker.quality.macs import Macs
 from ranksrgan.ranker.quality.model import QualityModel
+from ranksrgan.ranker.quality.pieapp import Pieapp
 from ranksrgan.ranker.quality.radn import RADN
 from ranksrgan.ranker.quality.sensitivity import Sensitivity
 from ranksrgan.ranker.quality.wresnet import WResNet
+from ranksrgan.ranker.quality.yahaha import Yahaha
 
 #: The models by the names of ``--model`` and of weights files.
 MODELS: dict[str, type[QualityModel]] = {
+    "iqma": Iqma,
+    "iqt": Iqt,
+    "l2pips": L2Pips,
     "macs": Macs,
+    "pieapp": Pieapp,
     "radn": RADN,
     "sensitivity": Sensitivity,
     "wresnet": WResNet,
+    "yahaha": Yahaha,
 }
 
 

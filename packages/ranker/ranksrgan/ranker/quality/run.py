@@ -97,9 +97,8 @@ class QualityRun:
         if config.start is not None:
             _start_from(config.start, model)
         self._model = place(model, device)
-        self._losses = config.losses or dict(model.losses)
         self._ranks = None
-        if config.sorter == "learned" and self._losses.get("ranks"):
+        if config.sorter == "learned" and (config.losses or model.losses).get("ranks"):
             self._ranks = train_sorter(config.batch, seed=config.seed).to(device)
         self._optimiser = torch.optim.Adam(
             [*self._model.parameters(), *self._preference.parameters()],
@@ -216,7 +215,8 @@ class QualityRun:
             better = scores if self._model.higher_is_better else -scores
             return self._preference.loss(better, values, config.scale)
         wanted = values if self._model.higher_is_better else -values
-        loss = objective(self._losses, scores, wanted, group, scale=config.scale, ranks=self._ranks)
+        losses = config.losses or dict(self._model.current_losses)
+        loss = objective(losses, scores, wanted, group, scale=config.scale, ranks=self._ranks)
         return loss if cost is None else loss + cost.float()
 
     def _save_weights(self, scale: ScoreScale | None) -> None:
