@@ -8,7 +8,6 @@ published: its size, and the total variation that keeps the sensitivity smooth, 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +50,6 @@ class Sensitivity(QualityModel):
     """
 
     architecture = "sensitivity"
-    losses: ClassVar = {"regression": 1.0, "plcc": 1.0}
     min_side = 8
 
     def __init__(self, width: int = 32) -> None:
