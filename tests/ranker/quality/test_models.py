@@ -99,7 +99,7 @@ def test_a_file_with_other_options_than_its_tensors_is_refused(tmp_path: Path) -
 
 
 def test_names_and_options_that_are_not_there() -> None:
-    with pytest.raises(UnknownName, match="sensitivity, wresnet are there"):
+    with pytest.raises(UnknownName, match="sensitivity, wresnet"):
         make_model("vgg12", {})
     with pytest.raises(InvalidInput, match="no option depth; it takes width, patches"):
         make_model("wresnet", {"depth": 3})

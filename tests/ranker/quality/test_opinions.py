@@ -105,7 +105,7 @@ def test_images_have_to_have_room(source_of: Make, graded_contents: list[RankedC
 
 
 def test_configurations_that_cannot_be() -> None:
-    with pytest.raises(InvalidConfig, match="'vgg12' is none of .*radn"):
+    with pytest.raises(InvalidConfig, match=r"'vgg12' is none of .*radn"):
         load_quality_recipe("vgg12")
     with pytest.raises(InvalidConfig, match="did you mean versions"):
         load_quality_recipe("radn", None, ["version=3"])
