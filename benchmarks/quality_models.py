@@ -47,7 +47,7 @@ BASELINES = ("psnr", "ssim", "ms_ssim", "fsim", "gmsd", "vif", "lpips", "dists",
 REDUCED: dict[str, Sequence[str]] = {
     "macs": ("options={form: attention, width: 32, grid: 8}", "crop=96"),
     "radn": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
-    "sensitivity": ("options={width: 8}", "lr=2e-3"),
+    "sensitivity": ("options={width: 8}", "lr=3e-3"),
     "wresnet": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
 }
 
