@@ -168,8 +168,9 @@ def test_versions_without_a_label_are_dropped_and_counted(pipal: Path) -> None:
     counts = dataset.record.counts
     assert counts.crops_dropped == {"image_without_label": 9, "image_without_another": 1}
     assert (counts.sources, counts.sources_without_kept_crop, counts.crops_kept) == (6, 2, 4)
-    # The level images are those that people judged, and no others.
-    assert len(list(dataset.folder.glob("levels/*/*.png"))) == 2 + 3 * 4
+    # The level images are those that people judged and their references, and no others.
+    assert len(list(dataset.folder.glob("levels/*/*.png"))) == 2 + 3 * 4 + 4
+    assert len(list(dataset.folder.glob("levels/hr/*.png"))) == 4
 
 
 def _unlabelled_image(root: Path) -> None:

@@ -78,6 +78,7 @@ def content_to_proto(content: RankedContent, cursor: int) -> rank_data_pb2.Strea
             name: rank_data_pb2.Scores(values=scores.tolist())
             for name, scores in content.further.items()
         },
+        reference=None if content.reference is None else stored_image_to_proto(content.reference),
     )
 
 
@@ -89,11 +90,15 @@ def content_from_proto(message: rank_data_pb2.StreamContentsResponse) -> RankedC
     }
     images = [stored_image_from_proto(image, "images") for image in message.images]
     scores = torch.tensor(list(message.scores), dtype=torch.float64)
+    reference = None
+    if message.HasField("reference"):
+        reference = stored_image_from_proto(message.reference, "reference")
     lengths = {len(message.levels), len(images), len(scores), *map(len, further.values())}
-    if len(lengths) > 1 or not images or len({image.shape for image in images}) > 1:
+    shapes = {image.shape for image in [*images, *([] if reference is None else [reference])]}
+    if len(lengths) > 1 or not images or len(shapes) > 1:
         raise InvalidInput(f"{message.content}: images and scores do not match", field="images")
     return RankedContent(
-        message.content, tuple(message.levels), torch.stack(images), scores, further
+        message.content, tuple(message.levels), torch.stack(images), scores, further, reference
     )
 
 

@@ -29,7 +29,7 @@ class Backbone(nn.Module):
     """
 
     taps: ClassVar[tuple[int, ...]]
-    widths: ClassVar[tuple[int, ...]]
+    widths: tuple[int, ...]
     min_side: ClassVar[int]
     features: nn.Sequential
 
@@ -64,26 +64,37 @@ def load_backbone(network: Network, path: Path) -> Network:
 
 
 class AlexNet(Backbone):
-    """A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014."""
+    """A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
+
+    Args:
+        pool: makes the layer that halves so many channels; the published one takes maxima.
+        width: channels of the first layer; all others follow.
+    """
 
     taps = (1, 4, 7, 9, 11)  # after each ReLU
-    widths = (64, 192, 384, 256, 256)
+    widths: tuple[int, ...] = (64, 192, 384, 256, 256)
     min_side = 31
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        pool: Callable[[int], nn.Module] = lambda channels: nn.MaxPool2d(3, stride=2),
+        width: int = 64,
+    ) -> None:
         super().__init__()
+        self.widths = (width, 3 * width, 6 * width, 4 * width, 4 * width)
+        first, second, third, fourth, fifth = self.widths
         self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 11, stride=4, padding=2),
+            nn.Conv2d(3, first, 11, stride=4, padding=2),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(64, 192, 5, padding=2),
+            pool(first),
+            nn.Conv2d(first, second, 5, padding=2),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(192, 384, 3, padding=1),
+            pool(second),
+            nn.Conv2d(second, third, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(384, 256, 3, padding=1),
+            nn.Conv2d(third, fourth, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(256, 256, 3, padding=1),
+            nn.Conv2d(fourth, fifth, 3, padding=1),
             nn.ReLU(inplace=True),
         )
 
@@ -132,20 +143,26 @@ class Vgg16(Backbone):
 
     Args:
         pool: makes the layer that halves so many channels; the published one takes maxima.
+        width: channels of the first block; all others follow.
     """
 
-    taps = (3, 8, 15, 22, 29)  # after the last ReLU of each block
-    widths = (64, 128, 256, 512, 512)
+    taps: ClassVar[tuple[int, ...]] = (3, 8, 15, 22, 29)  # after the last ReLU of each block
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     min_side = 16
 
-    def __init__(self, pool: Callable[[int], nn.Module] = lambda channels: nn.MaxPool2d(2)) -> None:
+    def __init__(
+        self,
+        pool: Callable[[int], nn.Module] = lambda channels: nn.MaxPool2d(2),
+        width: int = 64,
+    ) -> None:
         super().__init__()
+        self.widths = (width, 2 * width, 4 * width, 8 * width, 8 * width)
         layers: list[nn.Module] = []
         channels = 3
-        for block, (width, depth) in enumerate(zip(self.widths, (2, 2, 3, 3, 3), strict=True)):
+        for block, (wider, depth) in enumerate(zip(self.widths, (2, 2, 3, 3, 3), strict=True)):
             if block:
                 layers.append(pool(channels))
             for _ in range(depth):
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-                channels = width
+                layers += [nn.Conv2d(channels, wider, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = wider
         self.features = nn.Sequential(*layers)

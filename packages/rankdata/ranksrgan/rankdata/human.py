@@ -9,7 +9,8 @@ lie one folder deeper, as in PIPAL's four parts::
 J. Gu, H. Cai, H. Chen, X. Ye, J. S. Ren, C. Dong, "PIPAL: a large-scale image quality assessment
 dataset for perceptual image restoration", ECCV 2020.
 
-People judge whole images. Crops inherit the score of their image.
+People judge whole images. Crops inherit the score of their image. The references are stored as the
+level ``hr``, whether people judged them or not: full-reference models learn from both.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def build_from_judgements(
         DiskFull: the disk is full.
     """
     references = by_stem(config.references)
-    versions = _find_versions(config.distorted, references)
+    versions = find_versions(config.distorted, references)
     if isinstance(config, PipalConfig):
         scores = _opinion_scores(config, versions)
         metric, reason = _people("mos"), "image_without_label"
@@ -236,17 +237,17 @@ def build_from_judgements(
     return RankDataset.open(config.output)
 
 
-class _Version(NamedTuple):
+class Version(NamedTuple):
     reference: str
     level: str
     path: Path
 
 
-def _find_versions(folder: Path, references: Mapping[str, Path]) -> dict[str, _Version]:
+def find_versions(folder: Path, references: Mapping[str, Path]) -> dict[str, Version]:
     """The versions by their names without suffix."""
     if not folder.is_dir():
         raise InvalidInput(f"{folder} is not a folder", field="distorted")
-    versions: dict[str, _Version] = {}
+    versions: dict[str, Version] = {}
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.is_dir():
             continue
@@ -260,18 +261,24 @@ def _find_versions(folder: Path, references: Mapping[str, Path]) -> dict[str, _V
                 "image among the references, and go on with _ and a level",
                 field=str(path),
             )
+        if parts[cut:] == [ORIGINAL]:
+            raise InvalidDataset(
+                f"{path}: the level {ORIGINAL} is the reference itself; {path.stem} has taken that "
+                "name, so give it another",
+                field=str(path),
+            )
         if path.stem in versions:
             raise InvalidDataset(
                 f"{path}: this version is there already ({versions[path.stem].path})",
                 field=str(path),
             )
-        versions[path.stem] = _Version("_".join(parts[:cut]), "_".join(parts[cut:]), path)
+        versions[path.stem] = Version("_".join(parts[:cut]), "_".join(parts[cut:]), path)
     if not versions:
         raise InvalidInput(f"{folder} and its folders hold no image", field="distorted")
     return versions
 
 
-def _opinion_scores(config: PipalConfig, versions: Mapping[str, _Version]) -> dict[str, float]:
+def _opinion_scores(config: PipalConfig, versions: Mapping[str, Version]) -> dict[str, float]:
     scores = read_scores(config.labels)
     for name in scores:
         if name not in versions:
@@ -283,7 +290,7 @@ def _opinion_scores(config: PipalConfig, versions: Mapping[str, _Version]) -> di
 
 
 def _ratings(
-    config: VotesConfig, versions: dict[str, _Version], references: Mapping[str, Path]
+    config: VotesConfig, versions: dict[str, Version], references: Mapping[str, Path]
 ) -> dict[str, float]:
     """Scores of the versions that votes name; adds originals among them to ``versions``."""
     by_reference: dict[str, list[Vote]] = defaultdict(list)
@@ -297,13 +304,7 @@ def _ratings(
                     f"{config.votes} has votes on {item}, of which there is no image",
                     field=str(config.votes),
                 )
-            if f"{item}_{ORIGINAL}" in versions:
-                raise InvalidDataset(
-                    f"{config.votes} has votes on {item}, whose level would be {ORIGINAL}; "
-                    f"{item}_{ORIGINAL} has taken that name",
-                    field=str(config.votes),
-                )
-            versions[item] = _Version(item, ORIGINAL, references[item])
+            versions[item] = Version(item, ORIGINAL, references[item])
         of = {versions[item].reference for item in items}
         if len(of) > 1:
             raise InvalidDataset(
@@ -322,7 +323,7 @@ def _ratings(
 
 
 def _by_reference(
-    scores: Mapping[str, float], versions: Mapping[str, _Version], dropped: Counter[str]
+    scores: Mapping[str, float], versions: Mapping[str, Version], dropped: Counter[str]
 ) -> dict[str, dict[str, tuple[Path, float]]]:
     """File and score of each level by reference, in the order of their names."""
     judged: dict[str, dict[str, tuple[Path, float]]] = defaultdict(dict)
@@ -342,10 +343,12 @@ def _store(
     levels: Mapping[str, tuple[Path, float]],
     config: HumanConfig,
 ) -> ScoredSource:
-    """Store the versions of a reference that has room for crops."""
+    """Store the versions of a reference that has room for crops, and the reference beside them."""
     crops = crops_of(original, config.crop, config.stride)
+    if crops and ORIGINAL not in levels:
+        store_level_image(folder, ORIGINAL, name, original)
     hashes = {
-        level: store_level_image(folder, level, name, _read_version(path, original))
+        level: store_level_image(folder, level, name, read_version(path, original))
         for level, (path, _) in levels.items()
         if crops
     }
@@ -353,7 +356,7 @@ def _store(
     return ScoredSource(name, crops, scores, hashes)
 
 
-def _read_version(path: Path, original: Tensor) -> Tensor:
+def read_version(path: Path, original: Tensor) -> Tensor:
     image = read_rgb(path)
     if image.shape != original.shape:
         raise InvalidDataset(

@@ -8,7 +8,6 @@ to learn, so it is dropped unless asked for (then its label is 0).
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -20,8 +19,12 @@ from torch.utils.data import Dataset
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.pairs import PairSelection, Ties
-from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES
-from ranksrgan.rankdata.dataset import RankDataset
+from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES, LevelImages
+from ranksrgan.rankdata.dataset import Content, RankDataset
+from ranksrgan.rankdata.folder import holds_dataset
+from ranksrgan.rankdata.judged_folder import JudgedFolder, is_judged_folder, open_judged_folder
+from ranksrgan.rankdata.level_specs import HR
+from ranksrgan.rankdata.order import order, shuffled
 from ranksrgan.rankdata.packed_images import Images, open_crops
 
 
@@ -69,6 +72,7 @@ class PairDataset(Dataset[Pair]):
         self.min_gap = min_gap
         self.contents = dataset.select(split)
         self._crops = open_crops(dataset, images, cache_bytes)
+        self._references = LevelImages(dataset, cache_bytes)
         self._orders = [
             _Order(index, a, b, label)
             for index, content in enumerate(self.contents)
@@ -104,7 +108,15 @@ class PairDataset(Dataset[Pair]):
             torch.stack([self._crops.crop(level, content) for level in content.levels]),
             torch.tensor(content.scores, dtype=torch.float64),
             {info.name: torch.tensor(values, dtype=torch.float64) for info, values in further},
+            self._reference(content),
         )
+
+    def _reference(self, content: Content) -> torch.Tensor | None:
+        """What people's judgements are stored with, see `ranksrgan.rankdata.human`."""
+        stored = self.dataset.image_path(HR, content.source)
+        if HR in content.levels or not stored.is_file():
+            return None
+        return self._references.crop(HR, content)
 
 
 class FolderPairSource:
@@ -157,7 +169,7 @@ class FolderPairSource:
         ordered = self._pairs.ordered
         return (
             self._pairs.versions(ordered[index])
-            for index, _ in _shuffled(len(ordered), seed, start, step)
+            for index, _ in shuffled(len(ordered), seed, start, step)
         )
 
     def contents(self) -> Iterator[RankedContent]:
@@ -165,7 +177,7 @@ class FolderPairSource:
         return (self._pairs.versions(index) for index in range(len(self._pairs.contents)))
 
     def _pairs_from(self, seed: int, start: int, step: int) -> Iterator[Pair]:
-        for index, swap in _shuffled(len(self._pairs), seed, start, step):
+        for index, swap in shuffled(len(self._pairs), seed, start, step):
             pair = self._pairs[index]
             # `0 - label` and not `-label`: a tie's label stays 0.0.
             yield Pair(pair.b, pair.a, 0.0 - pair.label) if swap else pair
@@ -182,31 +194,11 @@ class FolderPairSource:
             )
 
 
-def _shuffled(count: int, seed: int, start: int, step: int) -> Iterator[tuple[int, bool]]:
-    """Endless (index, swap): a permutation of ``range(count)`` and a coin each epoch."""
-    epoch = -1
-    for position in itertools.count(start, step):
-        wanted, place = divmod(position, count)
-        if wanted != epoch:
-            epoch = wanted
-            generator = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
-            indices = torch.randperm(count, generator=generator)
-            swaps = torch.randint(2, (count,), generator=generator)
-        yield int(indices[place]), bool(swaps[place])
-
-
-def order(a: float, b: float, min_gap: float = 0.0) -> float:
-    """+1 if ``a`` is larger than ``b`` by more than ``min_gap``, -1 the other way, 0 for a tie."""
-    if a == b or abs(a - b) <= min_gap:
-        return 0.0
-    return 1.0 if a > b else -1.0
-
-
-def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSource:
+def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSource | JudgedFolder:
     """Entry point ``rankdataset``.
 
     Args:
-        folder: of the dataset.
+        folder: of the dataset, or of PIPAL or TID2013 as they are, see `open_judged_folder`.
         options: ``split`` (all without it), ``ties`` (drop or keep), ``min_gap``, ``images`` (png,
             pack or auto).
 
@@ -214,6 +206,8 @@ def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSour
         InvalidInput: an unknown option or a value it cannot have.
         InvalidDataset: see `RankDataset.open` and `PairDataset`.
     """
+    if not holds_dataset(Path(folder)) and is_judged_folder(Path(folder)):
+        return open_judged_folder(Path(folder), options)
     selection = PairSelection.from_options(options, beside={"images"})
     return FolderPairSource(
         PairDataset(
@@ -224,7 +218,3 @@ def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSour
             images=cast(Images, options.get("images", "auto")),
         )
     )
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:7], "big")

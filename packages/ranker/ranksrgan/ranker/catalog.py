@@ -9,14 +9,15 @@ from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.serving.loaded_models import LoadedModels
 from ranksrgan.ranker.ensemble import RankerEnsemble
-from ranksrgan.ranker.scorer import Ranker
+from ranksrgan.ranker.scorer import Opened
 
 
 class RankerCatalog:
-    """Rankers by the names under which they are served.
+    """Rankers and quality models by the names under which they are served.
 
     Args:
-        rankers: or ensembles of them; each is offered under its key, whatever its own name was.
+        rankers: or ensembles of them, or quality models; each is offered under its key, whatever
+            its own name was.
         models: what is loaded of a model repository; None for none.
         shipped: offered under names that stand for nothing else.
 
@@ -26,9 +27,9 @@ class RankerCatalog:
 
     def __init__(
         self,
-        rankers: Mapping[str, Ranker | RankerEnsemble],
-        models: LoadedModels[Ranker] | None = None,
-        shipped: Mapping[str, Ranker] = MappingProxyType({}),
+        rankers: Mapping[str, Opened | RankerEnsemble],
+        models: LoadedModels[Opened] | None = None,
+        shipped: Mapping[str, Opened] = MappingProxyType({}),
     ) -> None:
         self._rankers = {name: ranker.named(name) for name, ranker in rankers.items()}
         self._shipped = {name: ranker.named(name) for name, ranker in shipped.items()}

@@ -18,6 +18,8 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
+from ranksrgan.ranker.quality.boosted_training import BOOSTED
+from ranksrgan.ranker.quality.models import MODELS
 from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.shipped import SHIPPED
 
@@ -57,6 +59,19 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE|NAME",
         help="a Ranker to begin from, or a shipped one (ranker-niqe); default: random weights",
+    )
+    train.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a full-reference quality model instead of a Ranker, from images that people have "
+        f"judged ({', '.join(sorted([*MODELS, *BOOSTED]))}); DIR may be PIPAL's or TID2013's "
+        "folder too",
+    )
+    train.add_argument(
+        "--backbone-weights",
+        metavar="FILE",
+        help="published weights (.pth, .safetensors) of the recognition network that a quality "
+        "model looks through, in torchvision's or timm's form",
     )
     train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(
@@ -119,6 +134,10 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.config import load_recipe
     from ranksrgan.ranker.train import train
 
+    if arguments.model:
+        return _train_quality(arguments)
+    if arguments.backbone_weights:
+        raise InvalidInput("--backbone-weights is for a --model with a backbone", field="model")
     if arguments.at:
         if arguments.begin_from is not None:
             raise InvalidInput(
@@ -150,6 +169,34 @@ def _convert(arguments: argparse.Namespace) -> int:
     network = convert(arguments.input, arguments.output, half=arguments.half)
     options = ", ".join(f"{name} {value}" for name, value in network.options.items())
     print(f"{arguments.output}: {network.architecture} ({options})")
+    return 0
+
+
+def _train_quality(arguments: argparse.Namespace) -> int:
+    from ranksrgan.ranker.quality.boosted_training import load_boosted_recipe, train_boosted
+    from ranksrgan.ranker.quality.config import load_quality_recipe
+    from ranksrgan.ranker.quality.train import train_quality
+
+    if arguments.at:
+        raise InvalidInput("a quality model is trained here: leave --at out", field="at")
+    model, recipe, overrides = arguments.model, arguments.recipe, list(arguments.overrides)
+    if arguments.backbone_weights:
+        overrides.append(f"backbone={arguments.backbone_weights}")
+    learn = open_pair_source(arguments.data, split=arguments.split)
+    validate = None
+    if arguments.val_split != "none":
+        validate = open_pair_source(arguments.data, split=arguments.val_split)
+    if model in BOOSTED:
+        boosted = load_boosted_recipe(model, recipe, overrides)
+        result = train_boosted(boosted, learn, validate, arguments.output)
+    else:
+        config = load_quality_recipe(model, recipe, overrides)
+        resume = not arguments.restart
+        result = train_quality(config, learn, validate, arguments.output, resume=resume)
+    print(f"{result.weights}: step {result.best_step} of {result.step}")
+    if result.evaluation:
+        shown = {"main": result.evaluation.main, **asdict(result.evaluation)}
+        print(_table(_shown(shown)))
     return 0
 
 

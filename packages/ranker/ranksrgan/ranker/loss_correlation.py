@@ -13,6 +13,8 @@ gradient stays finite, and what makes scores ever smaller, such as weight decay 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -53,6 +55,38 @@ def soft_srocc(scores: Tensor, values: Tensor, group: Tensor, temperature: float
     b = _centred(_ranks(values).to(scores.dtype))
     variances = a.square().mean() + b.square().mean()
     return 1 - 2 * (a * b).mean() / variances.clamp(min=torch.finfo(scores.dtype).tiny)
+
+
+def determination(scores: Tensor, values: Tensor, group: Tensor) -> Tensor:
+    """1 minus the square of Pearson's correlation: 0 to 1, and 1 where all scores are equal.
+
+    MACS's in the same challenge. It does not see the sign of the correlation: something beside it
+    has to say which direction is wanted.
+
+    Raises:
+        InvalidInput: shapes or types are others.
+    """
+    return 1 - (1 - plcc(scores, values, group)).square()
+
+
+def rank_error(
+    scores: Tensor,
+    values: Tensor,
+    group: Tensor,
+    ranks: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Mean squared difference of the ranks of scores and values, as places 1 to N: MACS's.
+
+    Args:
+        scores, values, group: see the module's head.
+        ranks: makes differentiable ranks of ``(N,)`` scores; None for `soft_ranks`.
+
+    Raises:
+        InvalidInput: shapes or types are others.
+    """
+    check_batch(scores, values, group)
+    found = soft_ranks(scores) if ranks is None else ranks(scores)
+    return (found - _ranks(values).to(scores.dtype)).square().mean()
 
 
 def soft_ranks(scores: Tensor, temperature: float = 0.05) -> Tensor:

@@ -28,6 +28,9 @@ from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
 from ranksrgan.ranker.networks import Frozen, Network, load_network
+from ranksrgan.ranker.quality import egb, fusion
+from ranksrgan.ranker.quality.models import MODELS
+from ranksrgan.ranker.quality.scorer import QualityScorer, quality_scorer_of
 from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.vgg import MIN_SIDE, VGG
 
@@ -282,12 +285,17 @@ def _ranker_of(
     )
 
 
-def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
+#: What a weights file of this package may hold.
+Opened = Ranker | QualityScorer | fusion.Fusion | egb.Egb
+
+
+def open_ranker(argument: str, options: Mapping[str, str]) -> Opened:
     """Entry point ``ranker``: ``PATH.safetensors?head=ma&device=cuda&higher_is_better=false``, and
     of the shipped Ranker, ``ranker-niqe?device=cuda``.
 
     ``statistics=batch`` stands for ``batch_statistics``; ``running`` is the default. ``precision``
-    is ``float32``, the default, ``bfloat16`` or ``auto``.
+    is ``float32``, the default, ``bfloat16`` or ``auto``. A file may hold a full-reference quality
+    model too, with the options of `quality_scorer_of`, `egb.open_egb` or `fusion.open_fusion`.
 
     Raises:
         InvalidInput: an unknown option, or no file's name; and as `load_ranker`.
@@ -303,9 +311,15 @@ def open_ranker(argument: str, options: Mapping[str, str]) -> Ranker:
     return ranker.named(argument) if argument in SHIPPED.names else ranker
 
 
-def ranker_of(weights: Weights, options: Mapping[str, str]) -> Ranker:
-    """The Ranker of weights that have been read; options and errors as in `open_ranker`."""
+def ranker_of(weights: Weights, options: Mapping[str, str]) -> Opened:
+    """The scorer of weights that have been read; options and errors as in `open_ranker`."""
     where = weights.path
+    if weights.architecture in MODELS:
+        return quality_scorer_of(weights, options)
+    if weights.architecture == fusion.ARCHITECTURE:
+        return fusion.open_fusion(weights, options)
+    if weights.architecture == egb.ARCHITECTURE:
+        return egb.open_egb(weights, options)
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InvalidInput(

@@ -22,7 +22,7 @@ from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
-from ranksrgan.ranker.scorer import Ranker, open_ranker, ranker_of
+from ranksrgan.ranker.scorer import Opened, open_ranker, ranker_of
 from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.training_request import RANKERS, open_training
@@ -64,7 +64,7 @@ def serve(settings: RankerServerSettings) -> int:
 
         def load(observers: Observers) -> list[rpc.Servicer]:
             rankers = open_named(settings.rankers, _open, observers)
-            loaded = open_models(repository, ranker_of, Ranker.named, observers)
+            loaded = open_models(repository, ranker_of, _named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))
             shipped = {}
@@ -80,6 +80,10 @@ def serve(settings: RankerServerSettings) -> int:
         return serve_and_train(settings, names, load, TRAININGS)
 
 
-def _open(spec: str) -> Ranker:
+def _named(ranker: Opened, name: str, version: str) -> Opened:
+    return ranker.named(name, version)
+
+
+def _open(spec: str) -> Opened:
     path, _, options = spec.partition("?")
     return open_ranker(path, parse_options(options, spec))

@@ -224,7 +224,7 @@ class StreamContentsRequest(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., shuffled: _Optional[bool] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ...) -> None: ...
 
 class StreamContentsResponse(_message.Message):
-    __slots__ = ("cursor", "content", "levels", "images", "scores", "further_scores")
+    __slots__ = ("cursor", "content", "levels", "images", "scores", "further_scores", "reference")
     class FurtherScoresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -238,13 +238,15 @@ class StreamContentsResponse(_message.Message):
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     FURTHER_SCORES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     cursor: int
     content: str
     levels: _containers.RepeatedScalarFieldContainer[str]
     images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
     scores: _containers.RepeatedScalarFieldContainer[float]
     further_scores: _containers.MessageMap[str, Scores]
-    def __init__(self, cursor: _Optional[int] = ..., content: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., further_scores: _Optional[_Mapping[str, Scores]] = ...) -> None: ...
+    reference: _image_pb2.Image
+    def __init__(self, cursor: _Optional[int] = ..., content: _Optional[str] = ..., levels: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., further_scores: _Optional[_Mapping[str, Scores]] = ..., reference: _Optional[_Union[_image_pb2.Image, _Mapping]] = ...) -> None: ...
 
 class Scores(_message.Message):
     __slots__ = ("values",)

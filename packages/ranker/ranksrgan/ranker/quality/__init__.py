@@ -1,0 +1,1 @@
+"""Full-reference quality models that are learnt from people's opinions."""

@@ -1,0 +1,1 @@
+"""The recognition networks that the quality models look through."""

@@ -1,0 +1,184 @@
+"""Training of the quality models that are boosted trees: ``fusion`` and ``egb``.
+
+They learn from the same judged images as the networks, in one go: what each image looks like to the
+metrics or to the backbone, then the trees. There is nothing to resume.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from tqdm import tqdm
+
+from ranksrgan.contracts import config
+from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.device import choose_device
+from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.ranker.quality.backbones.backbone import Backbone
+from ranksrgan.ranker.quality.config import RECIPES
+from ranksrgan.ranker.quality.egb import SIDE, Egb, deep_features, fit_egb
+from ranksrgan.ranker.quality.fusion import (
+    METRICS,
+    Fusion,
+    fit_fusion,
+    metric_features,
+    open_metrics,
+)
+from ranksrgan.ranker.quality.opinions import Judged, Opinions
+from ranksrgan.ranker.quality.run import WEIGHTS_FILE, agreement
+from ranksrgan.ranker.quality.train import QualityResult
+
+Boosted = Literal["egb", "fusion"]
+BOOSTED: tuple[Boosted, ...] = get_args(Boosted)
+
+logger = logging.getLogger(__name__)
+
+
+class BoostedConfig(Config):
+    """Training of boosted trees.
+
+    Attributes:
+        model: ``fusion`` or ``egb``.
+        metrics: of the fusion, see `Fusion`.
+        network: of ``egb``: the name of its backbone.
+        network_width: likewise, see `Backbone`; 0 is the full width.
+        side: likewise, of the square that images are scaled to.
+        backbone: likewise, a file with published weights; without one the backbone has random
+            numbers and is never trained, which is of use for a test alone.
+        trees: how many, in parts of the models' own number.
+        seed: of all chance.
+        device: of the backbone, see `choose_device`.
+    """
+
+    model: Boosted
+    metrics: tuple[str, ...] = METRICS
+    network: str = "vgg16_deep"
+    network_width: int = Field(default=0, ge=0)
+    side: int = Field(default=SIDE, ge=1)
+    backbone: Path | None = None
+    trees: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0)
+    device: str = "auto"
+
+
+def load_boosted_recipe(
+    model: str, name: str | Path | None = None, overrides: Sequence[str] = ()
+) -> BoostedConfig:
+    """The configuration of a model's training; see `load_quality_recipe`.
+
+    Raises:
+        UnknownName: no such recipe.
+        InvalidConfig: unknown key, wrong type or impossible combination.
+    """
+    return config.load_recipe(BoostedConfig, RECIPES, name, [f"model={model}", *overrides])
+
+
+def train_boosted(
+    config: BoostedConfig,
+    train_source: PairSource,
+    val_source: PairSource | None,
+    folder: Path,
+) -> QualityResult:
+    """Fit a model; ``folder`` receives ``quality.safetensors``, ``config.yaml`` and ``run.json``.
+
+    Args:
+        config: see `BoostedConfig`.
+        train_source: judged images with their references.
+        val_source: images, of other references, to evaluate it on; it chooses nothing.
+        folder: made if need be.
+
+    Raises:
+        NotSupported: scikit-learn is not installed.
+        InvalidCheckpoint: ``backbone`` does not fit.
+        InvalidConfig: no such device, or a setting that cannot be.
+        InvalidDataset: no references, too few images, or opinions that are all equal.
+        UnknownName, InvalidInput: no such metric, or no such network.
+        ImageTooSmall, UndefinedScore: a metric cannot be had of an image.
+    """
+    learn = Opinions(train_source)
+    judge = None if val_source is None else Opinions(val_source)
+    write_run_record(folder, config, config.seed)
+    model = _fit_fusion(config, learn) if config.model == "fusion" else _fit_egb(config, learn)
+    found = None
+    if judge is not None:
+        scores = torch.cat([_on(judged, model.score) for judged in judge.sets])
+        found = agreement(scores, judge.every, rising=judge.higher_is_better)
+    about = {"validation": asdict(found) if found else None, "seed": config.seed}
+    model.save(folder / WEIGHTS_FILE, about)
+    return QualityResult(folder / WEIGHTS_FILE, 1, 1, found)
+
+
+def _fit_fusion(config: BoostedConfig, learn: Opinions) -> Fusion:
+    scorers = open_metrics(config.metrics)
+    needs = any(scorer.info.needs_reference for scorer in scorers)
+    features = _features(
+        learn,
+        lambda images, references: metric_features(scorers, images, references if needs else None),
+    )
+    return fit_fusion(
+        features,
+        _rising(learn),
+        _groups(learn),
+        metrics=config.metrics,
+        trees=max(1, round(1000 * config.trees)),
+        seed=config.seed,
+    )
+
+
+def _fit_egb(config: BoostedConfig, learn: Opinions) -> Egb:
+    device = choose_device(config.device)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.seed)
+        backbone = Backbone(config.network, config.network_width)
+    if config.backbone is None:
+        logger.warning(
+            "the backbone %s has random numbers and is not trained; --backbone-weights FILE gives "
+            "it published ones",
+            config.network,
+        )
+    else:
+        backbone.load(config.backbone)
+    backbone.freeze(True)
+    backbone.to(device)
+    features = _features(
+        learn,
+        lambda images, references: deep_features(backbone, images, references, config.side),
+    )
+    return fit_egb(
+        backbone,
+        features,
+        _rising(learn),
+        side=config.side,
+        trees=config.trees,
+        seed=config.seed,
+        device=str(device),
+    )
+
+
+def _features(learn: Opinions, look: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    bar = tqdm(learn.sets, unit="reference", disable=None, leave=False)
+    return torch.cat([_on(judged, look) for judged in bar])
+
+
+def _on(judged: Judged, look: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return look(judged.images, judged.reference.expand_as(judged.images))
+
+
+def _rising(learn: Opinions) -> Tensor:
+    return learn.every if learn.higher_is_better else -learn.every
+
+
+def _groups(learn: Opinions) -> Tensor:
+    """By source image: ``a.png@0,96`` is a crop of ``a.png``."""
+    sources = [judged.name.rpartition("@")[0] or judged.name for judged in learn.sets]
+    numbers = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+    sizes = torch.tensor([len(judged.images) for judged in learn.sets])
+    return torch.tensor([numbers[source] for source in sources]).repeat_interleave(sizes)

@@ -1,0 +1,195 @@
+"""Gradient-boosted regression trees as flat arrays: J. H. Friedman, "Greedy function approximation:
+a gradient boosting machine", Annals of Statistics 29(5), 2001.
+
+Growing them is left to scikit-learn; here they are kept, walked and told how to be grown. To score
+with them no scikit-learn is needed, and their file holds arrays, no pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, NotSupported
+from ranksrgan.metrics.forest import Forest, from_scikit_learn
+
+#: Fewer samples make no regressor.
+MIN_SAMPLES = 20
+
+_ARRAYS = ("roots", "feature", "split", "children")
+
+
+@dataclass(frozen=True, eq=False)
+class Boosted:
+    """A regressor: ``base + rate x (sum of the trees' values)``.
+
+    Attributes:
+        forest: the trees.
+        base: what is said before any tree.
+        rate: of learning.
+    """
+
+    forest: Forest
+    base: float
+    rate: float
+
+    def predict(self, samples: Tensor) -> Tensor:
+        """``(N,)`` float64 of ``(N, inputs)`` float64 on the CPU."""
+        return self.base + self.rate * len(self.forest.roots) * self.forest.predict(samples)
+
+    def arrays(self, prefix: str) -> dict[str, Tensor]:
+        """By name, for a file; `read_boosted` takes them back."""
+        line = torch.tensor([self.base, self.rate], dtype=torch.float64)
+        named = {**self.forest.arrays(), "line": line}
+        return {f"{prefix}.{name}": value for name, value in named.items()}
+
+
+def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boosted:
+    """What `Boosted.arrays` has named so.
+
+    Raises:
+        InvalidInput: an array is missing, or they contradict each other.
+    """
+    names = (*_ARRAYS, "line")
+    missing = [f"{prefix}.{name}" for name in names if f"{prefix}.{name}" not in tensors]
+    if missing:
+        raise InvalidInput(f"{missing[0]} is missing", field=missing[0])
+    line = tensors[f"{prefix}.line"]
+    if line.shape != (2,):
+        raise InvalidInput(f"{prefix}.line: two numbers are wanted", field=f"{prefix}.line")
+    forest = Forest(inputs, *(tensors[f"{prefix}.{name}"] for name in _ARRAYS))
+    return Boosted(forest, *line.tolist())
+
+
+def grow(
+    features: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float64],
+    *,
+    held_out: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None,
+    **settings: Any,
+) -> Boosted:
+    """Boost trees that look at every threshold there is.
+
+    Args:
+        features: ``(N, inputs)``.
+        values: ``(N,)``.
+        held_out: features and values by whose squared error the number of trees is chosen; None
+            keeps all.
+        settings: of ``sklearn.ensemble.GradientBoostingRegressor``.
+
+    Raises:
+        NotSupported: scikit-learn is not installed.
+    """
+    model = _ensembles().GradientBoostingRegressor(**settings).fit(features, values)
+    trees = len(model.estimators_)
+    if held_out is not None:
+        stages = model.staged_predict(held_out[0])
+        trees = 1 + int(np.argmin([np.square(said - held_out[1]).mean() for said in stages]))
+    kept = SimpleNamespace(
+        estimators_=model.estimators_[:trees, 0], n_features_in_=model.n_features_in_
+    )
+    base = float(np.asarray(model.init_.constant_).item())
+    return Boosted(from_scikit_learn(kept), base, float(model.learning_rate))
+
+
+def grow_by_histogram(
+    features: npt.NDArray[np.float64], values: npt.NDArray[np.float64], **settings: Any
+) -> Boosted:
+    """Boost trees that look at 255 thresholds of each feature: for many features.
+
+    Args:
+        features: ``(N, inputs)``.
+        values: ``(N,)``.
+        settings: of ``sklearn.ensemble.HistGradientBoostingRegressor``.
+
+    Raises:
+        NotSupported: scikit-learn is not installed.
+    """
+    model = _ensembles().HistGradientBoostingRegressor(early_stopping=False, **settings)
+    model.fit(features, values)
+    # Its trees have no public name; SHAP and ONNX read them in this way too.
+    trees = [of_round[0].nodes for of_round in model._predictors]
+    sizes = np.array([len(tree) for tree in trees])
+    nodes = np.concatenate(trees)
+    offsets = np.cumsum(sizes) - sizes
+    leaf = nodes["is_leaf"].astype(bool)
+    children = np.stack([nodes["left"], nodes["right"]], axis=1).astype(np.int64)
+    children += np.repeat(offsets, sizes)[:, None]
+    children[leaf] = np.arange(len(nodes))[leaf, None]
+    forest = Forest(
+        int(model.n_features_in_),
+        torch.from_numpy(offsets.astype(np.int64)),
+        torch.from_numpy(np.where(leaf, 0, nodes["feature_idx"]).astype(np.int16)),
+        torch.from_numpy(np.where(leaf, nodes["value"], nodes["num_threshold"])),
+        torch.from_numpy(children.astype(np.int32)),
+    )
+    # The values of its leaves have the rate of learning in them.
+    return Boosted(forest, float(np.asarray(model._baseline_prediction).item()), 1.0)
+
+
+def check_samples(features: Tensor, opinions: Tensor) -> None:
+    """Whether a regressor can be fitted to ``(N, inputs)`` features and ``(N,)`` opinions.
+
+    Raises:
+        InvalidDataset: other shapes, a number that is not finite, fewer than 20 samples, or
+            opinions that are all the same.
+    """
+    if features.ndim != 2 or opinions.shape != (len(features),):
+        raise InvalidDataset(
+            f"features of the shape (N, inputs) and opinions of (N,) wanted, got "
+            f"{tuple(features.shape)} and {tuple(opinions.shape)}",
+            field="features",
+        )
+    if not (features.isfinite().all() and opinions.isfinite().all()):
+        raise InvalidDataset("a feature or an opinion is not a finite number", field="features")
+    if len(features) < MIN_SAMPLES:
+        raise InvalidDataset(
+            f"{len(features)} images are too few: {MIN_SAMPLES} or more are needed", field="images"
+        )
+    if bool((opinions == opinions[0]).all()):
+        raise InvalidDataset("all opinions are equal: there is nothing to learn", field="opinions")
+
+
+def grouped_folds(groups: Tensor, folds: int, seed: int) -> list[Tensor]:
+    """Which samples each fold holds out: all of a group, or none.
+
+    Args:
+        groups: ``(N,)`` int64: whose reference.
+        folds: how many; as many as there are groups if that is fewer.
+        seed: of how groups are dealt to folds.
+
+    Returns:
+        Masks ``(N,)``; each sample is in one of them.
+
+    Raises:
+        InvalidDataset: there is one group alone.
+    """
+    names, members = torch.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise InvalidDataset(
+            "all images have one reference: folds hold out whole references, two or more are "
+            "needed",
+            field="references",
+        )
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
+    fold_of = torch.empty_like(order)
+    fold_of[order] = torch.arange(len(names)) % min(folds, len(names))
+    return [fold_of[members] == fold for fold in range(min(folds, len(names)))]
+
+
+def _ensembles() -> Any:
+    try:
+        return import_module("sklearn.ensemble")
+    except ImportError as error:
+        raise NotSupported(
+            "growing trees needs scikit-learn: pip install 'ranksrgan-ranker[fusion]'",
+            field="scikit-learn",
+        ) from error

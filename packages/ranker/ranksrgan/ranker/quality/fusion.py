@@ -1,0 +1,291 @@
+"""Boosted trees over a vector of metrics, by team debut.kele.
+
+Seventh in the NTIRE 2021 challenge on perceptual image quality; described in its report (J. Gu et
+al., CVPRW 2021): twelve full-reference metrics of an image are the features of a regressor, and the
+mean of five such regressors, each fitted to four fifths of the data, is the score.
+
+Published: trees of depth 3, a rate of 0.01, 0.7 of the samples and of the features for each tree,
+up to 10,000 trees and no more than the held-out fifth wants. Here the folds hold out whole
+references, the rate is five times as large and the trees a tenth as many. Of the twelve metrics
+this project has seven (SSIM, MS-SSIM, GMSD, FSIM, VIF, LPIPS and DISTS); which are used is an
+option, and any metric by name can be one of them, those without reference as well.
+
+Of no use as a loss: trees have no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors, save_weights
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    InvalidInput,
+    RankSRGANError,
+    UndefinedScore,
+)
+from ranksrgan.contracts.joining import Joining, joining_of_all
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.metrics.catalog import open_name
+from ranksrgan.ranker.quality.boosting import (
+    Boosted,
+    check_samples,
+    grouped_folds,
+    grow,
+    read_boosted,
+)
+
+ARCHITECTURE = "fusion"
+VERSION = "1"
+
+#: Of the published twelve, those that need no file of a third party; and VIF's pixel form.
+METRICS = ("ssim", "ms_ssim", "gmsd", "fsim", "vif", "vifp")
+
+#: What a file may have at most.
+MAX_METRICS = 32
+MAX_MEMBERS = 32
+
+
+class Fusion:
+    """The mean of boosted regressors of several metrics: a `Scorer`; the higher the better.
+
+    Args:
+        metrics: names as `ranksrgan.metrics.catalog.open_name` opens, in the order of the
+            regressors' inputs.
+        members: the regressors.
+        name: for `ScorerInfo.name`.
+
+    Raises:
+        InvalidInput: no metric, no member, too many, or a member of other inputs.
+        UnknownName: there is no such metric.
+    """
+
+    def __init__(
+        self, metrics: Sequence[str], members: Sequence[Boosted], *, name: str = ARCHITECTURE
+    ) -> None:
+        self.metrics = tuple(metrics)
+        self._members = tuple(members)
+        if not 1 <= len(self._members) <= MAX_MEMBERS:
+            raise InvalidInput(
+                f"a fusion has 1 to {MAX_MEMBERS} regressors, not {len(self._members)}",
+                field="members",
+            )
+        for member in self._members:
+            if member.forest.inputs != len(self.metrics):
+                raise InvalidInput(
+                    f"a regressor of {member.forest.inputs} inputs does not fit "
+                    f"{len(self.metrics)} metrics",
+                    field="members",
+                )
+        self._scorers = open_metrics(self.metrics)
+        self._name, self._model_version = name, ""
+
+    @property
+    def info(self) -> ScorerInfo:
+        infos = [scorer.info for scorer in self._scorers]
+        return ScorerInfo(
+            name=self._name,
+            version="+".join([VERSION, *(info.version for info in infos)]),
+            higher_is_better=True,
+            needs_reference=any(info.needs_reference for info in infos),
+            differentiable=False,
+            min_side=max(info.min_side for info in infos),
+            parameters_hash=self._hash,
+            model_version=self._model_version,
+        )
+
+    @property
+    def joining(self) -> Joining:
+        """As the metric that is to be joined the least."""
+        return joining_of_all(self._scorers)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        """See `Scorer.score`.
+
+        Raises:
+            UndefinedScore: one of the metrics has no value, or an infinite one.
+        """
+        features = metric_features(self._scorers, images, references)
+        said = torch.stack([member.predict(features) for member in self._members])
+        return said.mean(0).to(images.device)
+
+    def named(self, name: str, model_version: str = "") -> Self:
+        """The same model under another name and as that version of a model."""
+        twin = object.__new__(type(self))
+        twin.__dict__ = {**self.__dict__, "_name": name, "_model_version": model_version}
+        return twin
+
+    def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write ``.safetensors``, whole or not at all.
+
+        Raises:
+            DiskFull: there is no room for it.
+        """
+        save_weights(
+            path,
+            self._arrays,
+            kind="ranker",
+            architecture=ARCHITECTURE,
+            options={"metrics": list(self.metrics), "members": len(self._members)},
+            about=about,
+        )
+
+    @cached_property
+    def _arrays(self) -> dict[str, Tensor]:
+        named = [member.arrays(f"member{i}") for i, member in enumerate(self._members)]
+        return {key: value for arrays in named for key, value in arrays.items()}
+
+    @cached_property
+    def _hash(self) -> str:
+        return hash_tensors(self._arrays)
+
+
+def fit_fusion(
+    features: Tensor,
+    opinions: Tensor,
+    groups: Tensor,
+    *,
+    metrics: Sequence[str] = METRICS,
+    folds: int = 5,
+    trees: int = 1000,
+    rate: float = 0.05,
+    depth: int = 3,
+    share: float = 0.7,
+    seed: int = 0,
+) -> Fusion:
+    """Fit the regressors.
+
+    Args:
+        features: ``(N, K)`` of `metric_features`.
+        opinions: ``(N,)``, the higher the better.
+        groups: ``(N,)`` int64: whose reference each image has.
+        metrics: whose features they are.
+        folds: how many regressors; each leaves out a part of the references, which decides how many
+            trees it keeps. Fewer references make fewer folds.
+        trees: at most, of each regressor.
+        rate: of learning.
+        depth: of the trees.
+        share: of the samples, and of the metrics at each split, that a tree is grown of.
+        seed: of all chance; the same seed and features give the same model.
+
+    Raises:
+        NotSupported: scikit-learn is not installed.
+        InvalidDataset: as `check_samples` and `grouped_folds`.
+        InvalidConfig: a setting that cannot be.
+    """
+    check_samples(features, opinions)
+    for name, value in (("folds", folds - 1), ("trees", trees), ("depth", depth)):
+        if value < 1:
+            raise InvalidConfig(f"{name} is too small for a fusion", field=name)
+    for name, part in (("rate", rate), ("share", share)):
+        if not 0 < part <= 1:
+            raise InvalidConfig(f"{name} is {part}; above 0 and at most 1 is wanted", field=name)
+    inputs, values = features.double().cpu().numpy(), opinions.double().cpu().numpy()
+    members = []
+    for number, held_out in enumerate(grouped_folds(groups.cpu(), folds, seed)):
+        out = held_out.numpy()
+        members.append(
+            grow(
+                inputs[~out],
+                values[~out],
+                held_out=(inputs[out], values[out]),
+                n_estimators=trees,
+                learning_rate=rate,
+                max_depth=depth,
+                subsample=share,
+                max_features=share,
+                random_state=seed + number,
+            )
+        )
+    return Fusion(metrics, members)
+
+
+def open_metrics(names: Sequence[str]) -> list[Scorer]:
+    """The metrics of a fusion.
+
+    Raises:
+        InvalidInput: none, or more than `MAX_METRICS`; or an option that a metric does not have.
+        UnknownName: there is no such metric.
+    """
+    if not 1 <= len(names) <= MAX_METRICS:
+        raise InvalidInput(
+            f"a fusion has 1 to {MAX_METRICS} metrics, not {len(names)}", field="metrics"
+        )
+    return [open_name(name) for name in names]
+
+
+def metric_features(scorers: Sequence[Scorer], images: Tensor, references: Tensor | None) -> Tensor:
+    """What each metric says of each image.
+
+    Args:
+        scorers: K of them.
+        images, references: as in `Scorer.score`.
+
+    Returns:
+        ``(N, K)`` float64 on the CPU, without a graph.
+
+    Raises:
+        InvalidInput: the references are missing, or given and of no use; and as the metrics.
+        UndefinedScore: a value that is not finite.
+    """
+    needed = any(scorer.info.needs_reference for scorer in scorers)
+    if needed != (references is not None):
+        raise InvalidInput(
+            "references are missing" if needed else "no metric here takes references",
+            field="references",
+        )
+    columns = []
+    for scorer in scorers:
+        info = scorer.info
+        column = scorer.score(images.detach(), references if info.needs_reference else None)
+        if not column.isfinite().all():
+            place = int((~column.isfinite()).nonzero()[0])
+            raise UndefinedScore(
+                f"{info.name} of image {place} is {float(column[place])}, which trees cannot fuse",
+                field="images",
+            )
+        columns.append(column.double().cpu())
+    return torch.stack(columns, 1)
+
+
+def open_fusion(weights: Weights, options: Mapping[str, str]) -> Fusion:
+    """The model that `Fusion.save` has written.
+
+    Args:
+        weights: that have been read.
+        options: none there are.
+
+    Raises:
+        InvalidCheckpoint: it is not sound.
+        InvalidInput: an option.
+    """
+    where = str(weights.path)
+    if options:
+        unknown = min(options)
+        raise InvalidInput(f"{where}: a fusion has no option {unknown}", field=unknown)
+    metrics, members = weights.options.get("metrics"), weights.options.get("members")
+    if (
+        not isinstance(metrics, list)
+        or not all(isinstance(name, str) for name in metrics)
+        or type(members) is not int
+        or not 1 <= members <= MAX_MEMBERS
+    ):
+        raise InvalidCheckpoint(
+            f"{where}: a fusion's options are metrics, a list of names, and members, a number",
+            field=where,
+        )
+    try:
+        read = [
+            read_boosted(weights.tensors, f"member{number}", len(metrics))
+            for number in range(members)
+        ]
+        return Fusion(metrics, read)
+    except RankSRGANError as error:
+        raise InvalidCheckpoint(f"{where}: {error}", field=where) from error

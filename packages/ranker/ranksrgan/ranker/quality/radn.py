@@ -1,0 +1,81 @@
+"""RADN: WResNet with deformable convolutions led by the reference, and attention among patches.
+
+S. Shi, Q. Bai, M. Cao, W. Xia, J. Wang, Y. Chen, Y. Yang, "Region-adaptive deformable network for
+image quality assessment", CVPR Workshops 2021. The authors warn that its training is unstable and
+start it from a trained WResNet: that is ``start`` of `QualityConfig`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ranksrgan.ranker.quality.deformable import ReferenceOriented
+from ranksrgan.ranker.quality.wresnet import Block, WResNet, convolution, scaled
+
+
+class RADN(WResNet):
+    """21,881,812 parameters at width 64.
+
+    Args:
+        width: channels of the first block.
+        patches: random patches of each image in training.
+    """
+
+    architecture = "radn"
+
+    def features(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """``(N, P, 8 width)`` of each patch and of each reference, those of one image in mutual
+        regard."""
+        both = torch.cat([patches.flatten(0, 1), references.flatten(0, 1)])
+        deformed = self.deformable(*self.blocks[:-1](scaled(both)).chunk(2))
+        found = self.blocks[-1](F.relu(torch.cat(deformed)))
+        for layer in self.further:
+            found = F.relu(layer(found))
+        image, reference = self.pool(found).flatten(1).chunk(2)
+        shape = (*patches.shape[:2], -1)
+        return (
+            self.image_attention(image.reshape(shape)),
+            self.reference_attention(reference.reshape(shape)),
+        )
+
+    def _build(self, width: int) -> None:
+        deepest = 8 * width
+        self.blocks = nn.Sequential(
+            Block(3, width, 1),
+            Block(width, 2 * width, 2),
+            Block(2 * width, 4 * width, 2),
+            Block(4 * width, 4 * width, 1),
+            Block(4 * width, deepest, 2),
+        )
+        self.deformable = ReferenceOriented(4 * width)
+        self.further = nn.ModuleList(convolution(deepest, deepest, stride) for stride in (2, 1))
+        self.pool = nn.AvgPool2d(2)
+        self.image_attention = PatchAttention(deepest)
+        self.reference_attention = PatchAttention(deepest)
+
+
+class PatchAttention(nn.Module):
+    """A non-local block over the patches of an image (X. Wang et al., CVPR 2018); at first it
+    changes nothing.
+
+    Args:
+        channels: of the features of a patch.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 2)
+        self.theta = nn.Linear(channels, inner)
+        self.phi = nn.Linear(channels, inner)
+        self.g = nn.Linear(channels, inner)
+        self.out = nn.Linear(inner, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(N, P, C)``; likewise after it."""
+        regard = torch.softmax(self.theta(features) @ self.phi(features).transpose(1, 2), dim=-1)
+        found: Tensor = features + self.out(regard @ self.g(features))
+        return found

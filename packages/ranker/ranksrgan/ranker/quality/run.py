@@ -1,0 +1,292 @@
+"""A quality model's training between two of its steps."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ranksrgan.contracts.checkpoint import load_weights, save_weights
+from ranksrgan.contracts.device import mixed, place
+from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged, UndefinedScore
+from ranksrgan.metrics import plcc, srocc
+from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
+from ranksrgan.ranker.networks import KIND
+from ranksrgan.ranker.quality.config import FREE_ON_RESUME, QualityConfig
+from ranksrgan.ranker.quality.model import QualityModel
+from ranksrgan.ranker.quality.models import make_model
+from ranksrgan.ranker.quality.objective import objective
+from ranksrgan.ranker.quality.opinions import Opinions
+from ranksrgan.ranker.quality.preference import Preference
+from ranksrgan.ranker.quality.sorter import train_sorter
+from ranksrgan.ranker.state import STATE_FILE, read_state, write_state
+
+WEIGHTS_FILE = "quality.safetensors"
+
+# Images that are scored at a time when a training is validated.
+_AT_A_TIME = 8
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QualityEvaluation:
+    """How well a model's scores agree with people, over all images together.
+
+    Attributes:
+        images: how many.
+        srcc: Spearman's correlation, below 0 where the scores run the wrong way.
+        plcc: Pearson's after a cubic fit; 0 where all scores are equal, as ``srcc`` is then.
+    """
+
+    images: int
+    srcc: float
+    plcc: float
+
+    @property
+    def main(self) -> float:
+        """NTIRE's main score, turned negative where the scores run the wrong way."""
+        return self.srcc + math.copysign(self.plcc, self.srcc)
+
+
+class QualityRun:
+    """What `train_quality` steps through.
+
+    Args:
+        config: with device and precision resolved.
+        learn: what to learn from.
+        judge: chooses the best weights; None keeps the last.
+        fingerprints: of both sources, for the training state.
+        folder: of the run.
+        device: where it computes.
+    """
+
+    def __init__(
+        self,
+        config: QualityConfig,
+        learn: Opinions,
+        judge: Opinions | None,
+        fingerprints: tuple[str, str],
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self.step = 0
+        self.best: QualityEvaluation | None = None
+        self.best_step = 0
+        self._config, self._learn, self._judge = config, learn, judge
+        self._folder, self._device = folder, device
+        self._scale = learn.scale
+        self._identity = {
+            **config.model_dump(mode="json", exclude=set(FREE_ON_RESUME)),
+            "training data": fingerprints[0],
+            "validation data": fingerprints[1],
+        }
+        with torch.random.fork_rng([]):
+            torch.manual_seed(config.seed)
+            model = make_model(config.model, config.options)
+            self._preference = Preference().to(device)
+        learn.check_crop(config.crop, model.min_side)
+        if judge is not None:
+            judge.check_crop(crop=model.min_side, least=model.min_side)
+        if config.backbone is not None:
+            model.load_backbone(config.backbone)
+        if config.start is not None:
+            _start_from(config.start, model)
+        self._model = place(model, device)
+        self._ranks = None
+        if config.sorter == "learned" and (config.losses or model.losses).get("ranks"):
+            self._ranks = train_sorter(config.batch, seed=config.seed).to(device)
+        self._optimiser = torch.optim.Adam(
+            [*self._model.parameters(), *self._preference.parameters()],
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+        )
+        # Losses since the last row of the curves.
+        self._pending: list[float] = []
+
+    @property
+    def lr(self) -> float:
+        """The step size of the next update."""
+        progress = self.step / self._config.steps
+        return self._config.lr * (1 + math.cos(math.pi * progress)) / 2
+
+    def update(self) -> float:
+        """One step of Adam; the loss before it."""
+        config = self._config
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.lr
+        self._model.train()
+        self._model.begin(self.step / config.steps)
+        # What a model draws (dropout, patches) hangs on the step alone, so that a training goes on
+        # as if it had never stopped.
+        cuda = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(cuda):
+            torch.manual_seed(7_919 * (config.seed + 1) + self.step)
+            loss = self._cost()
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"the loss is {value} at step {self.step + 1}; the last good state is kept in "
+                    f"{self._folder / STATE_FILE} if one was saved. Try a smaller lr",
+                    field="lr",
+                )
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        if config.clip > 0:
+            nn.utils.clip_grad_norm_(self._model.parameters(), config.clip)
+        self._optimiser.step()
+        self._pending.append(value)
+        self.step += 1
+        return value
+
+    def row_if_due(self) -> dict[str, float]:
+        """The mean loss since the last row, every ``log_every`` steps and after the last step."""
+        if self.step % self._config.log_every and self.step != self._config.steps:
+            return {}
+        losses, self._pending = self._pending, []
+        return {"lr": self._optimiser.param_groups[0]["lr"], "loss": sum(losses) / len(losses)}
+
+    def validate(self, opinions: Opinions) -> QualityEvaluation:
+        """Evaluate, and keep the weights if none were better."""
+        scores = predict(self._model, opinions, self._device, self._config.precision == "bfloat16")
+        found = agreement(scores, opinions.every, rising=self._rising)
+        if self.best is None or found.main > self.best.main:
+            self.best, self.best_step = found, self.step
+            deviation = float(scores.std())
+            self._save_weights(
+                ScoreScale(float(scores.mean()), deviation) if deviation > 0 else None
+            )
+        logger.info(
+            "step %d: main %.4f, SRCC %.4f, PLCC %.4f (best so far: step %d)",
+            *(self.step, found.main, found.srcc, found.plcc, self.best_step),
+        )
+        return found
+
+    def save(self) -> None:
+        """Write the training state, and the weights if no validation chooses them."""
+        if self._judge is None:
+            self.best_step = self.step
+            self._save_weights(None)
+        content = {
+            "step": self.step,
+            "model": self._model.state_dict(),
+            "preference": self._preference.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "pending": self._pending,
+            "best": asdict(self.best) if self.best else None,
+            "best_step": self.best_step,
+        }
+        write_state(self._folder, self._identity, content)
+
+    def restore(self) -> None:
+        """Go on from the folder's training state, if there is one."""
+        state = read_state(self._folder, self._identity)
+        if state is None:
+            return
+        self._model.load_state_dict(state["model"])
+        self._preference.load_state_dict(state["preference"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.step, self._pending = state["step"], list(state["pending"])
+        self.best = QualityEvaluation(**state["best"]) if state["best"] else None
+        self.best_step = state["best_step"]
+
+    @property
+    def _rising(self) -> bool:
+        """Whether the model's scores rise with the opinions as they are written down."""
+        return self._model.higher_is_better == self._learn.higher_is_better
+
+    def _cost(self) -> Tensor:
+        config = self._config
+        batch = self._learn.batch(config, self.step, self._scale)
+        images, references, values, group, kinds = (part.to(self._device) for part in batch)
+        layout = torch.channels_last
+        with mixed(config.precision == "bfloat16", self._device):
+            scores, cost = self._model.learn(
+                images.contiguous(memory_format=layout),
+                references.contiguous(memory_format=layout),
+                kinds,
+            )
+        scores = scores.float()
+        if self.step < config.pretrain:
+            better = scores if self._model.higher_is_better else -scores
+            return self._preference.loss(better, values, config.scale)
+        wanted = values if self._model.higher_is_better else -values
+        losses = config.losses or dict(self._model.current_losses)
+        loss = objective(losses, scores, wanted, group, scale=config.scale, ranks=self._ranks)
+        return loss if cost is None else loss + cost.float()
+
+    def _save_weights(self, scale: ScoreScale | None) -> None:
+        for key, value in self._model.state_dict().items():
+            if not bool(torch.isfinite(value).all()):
+                raise TrainingDiverged(
+                    f"{key} is not finite after step {self.step}; try a smaller lr", field="lr"
+                )
+        mean, deviation, _ = self._scale
+        save_weights(
+            self._folder / WEIGHTS_FILE,
+            self._model.state_dict(),
+            kind=KIND,
+            architecture=self._model.architecture,
+            options=self._model.options,
+            about={
+                **heads_about([Head("opinions", self._model.higher_is_better, scale)]),
+                "opinions": {"mean": mean, "deviation": deviation},
+                "validation": asdict(self.best) if self.best else None,
+                "steps": self.step,
+            },
+        )
+
+
+def predict(
+    model: QualityModel, opinions: Opinions, device: torch.device, bfloat16: bool = False
+) -> Tensor:
+    """``(images,)`` float64 scores of whole images, in the order of ``opinions.every``."""
+    model.eval()
+    found = []
+    with torch.inference_mode(), mixed(bfloat16, device):
+        for judged in opinions.sets:
+            for images in torch.split(judged.images, _AT_A_TIME):
+                shown = (images.to(device).float() / 255).contiguous(
+                    memory_format=torch.channels_last
+                )
+                reference = (judged.reference.to(device).float() / 255).expand_as(shown)
+                found.append(
+                    model(shown, reference.contiguous(memory_format=torch.channels_last))
+                    .double()
+                    .cpu()
+                )
+    return torch.cat(found)
+
+
+def agreement(scores: Tensor, opinions: Tensor, *, rising: bool) -> QualityEvaluation:
+    """How scores agree with opinions.
+
+    Args:
+        scores, opinions: ``(images,)``.
+        rising: whether the two are meant to rise together.
+    """
+    predicted, truth = scores.tolist(), opinions.tolist()
+    try:
+        order, line = srocc(predicted, truth), plcc(predicted, truth, fit="cubic")
+    except UndefinedScore:  # a network that says the same of all images
+        order = line = 0.0
+    return QualityEvaluation(len(truth), order if rising else -order, line)
+
+
+def _start_from(path: Path, model: nn.Module) -> None:
+    tensors = load_weights(path).tensors
+    own = model.state_dict()
+    fitting = {
+        key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape
+    }
+    if not fitting:
+        raise InvalidCheckpoint(
+            f"{path} has no tensor of the name and shape of one of {type(model).__name__}",
+            field="start",
+        )
+    model.load_state_dict(fitting, strict=False)
+    logger.info("%d of %d tensors start from %s", len(fitting), len(own), path)

@@ -1,0 +1,204 @@
+"""A trained quality model as a scorer that nothing can change any more, and that has a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
+from ranksrgan.contracts.device import (
+    PRECISIONS,
+    Precision,
+    choose_device,
+    computes_in_bfloat16,
+    find_precision,
+    mixed,
+    place,
+)
+from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput
+from ranksrgan.contracts.images import as_float
+from ranksrgan.contracts.joining import Joining
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.metrics.full_reference import check_shapes
+from ranksrgan.metrics.image_gradient import image_gradient
+from ranksrgan.ranker.quality.model import QualityModel
+from ranksrgan.ranker.quality.models import load_model
+
+VERSION = "1"
+
+_OPTIONS = ("device", "precision")
+
+#: Pixels of one image.
+MAX_PIXELS = 2**24
+
+# As for a Ranker: a generator in training overshoots [0, 1], and pixels that count to 255 are a
+# mistake.
+_LIMIT = 16.0
+
+
+class QualityScorer:
+    """A frozen quality model: a `DifferentiableScorer` that needs references.
+
+    Its score is in standard deviations of the opinions that it has learnt from. Pairs go through
+    the model one at a time, so that a score does not hang on the batch. Several threads may use it.
+
+    Args:
+        model: is owned from here on.
+        name: for `ScorerInfo.name`.
+        parameters_hash: for `ScorerInfo.parameters_hash`; computed if it is empty.
+        device: see `choose_device`. Images may lie elsewhere.
+        precision: of the convolutions, see `Ranker`.
+    """
+
+    def __init__(
+        self,
+        model: QualityModel,
+        *,
+        name: str = "quality",
+        parameters_hash: str = "",
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+    ) -> None:
+        self._device = choose_device(device)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_pre_hook(_check_wanted)
+        self._model = place(model.requires_grad_(False).eval(), self._device)
+        self._bfloat16 = computes_in_bfloat16(precision, self._device)
+        self._info = ScorerInfo(
+            name=name,
+            version=VERSION,
+            higher_is_better=model.higher_is_better,
+            needs_reference=model.full_reference,
+            differentiable=True,
+            min_side=model.min_side,
+            parameters_hash=parameters_hash or hash_tensors(model.state_dict()),
+        )
+
+    @property
+    def info(self) -> ScorerInfo:
+        return self._info
+
+    @property
+    def joining(self) -> Joining:
+        return Joining("exactly", self._device)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        """Score each image; see `Scorer.score`.
+
+        Args:
+            images: ``(N, 3|1, H, W)`` uint8, or floating point in [0, 1]. What overshoots that
+                range, as the output of a generator in training does, is scored as it is.
+            references: of the same shape.
+
+        Returns:
+            ``(N,)`` float64 on the device of ``images``, with a gradient to them if they want one.
+
+        Raises:
+            InvalidInput: no references, or of another shape than the images; another shape or type,
+                NaN, values far outside [0, 1].
+            ImageTooSmall: a side is below ``info.min_side``.
+            ImageTooLarge: more than `MAX_PIXELS`.
+            RequestCancelled: nobody waits for the result any more.
+        """
+        if references is None:
+            raise InvalidInput(f"{self._info.name} needs references", field="references")
+        _check(images, "images", self._info.min_side)
+        check_shapes(images, references)
+        _check(references, "references", self._info.min_side)
+        pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
+        with mixed(True, self._device) if self._bfloat16 else nullcontext():
+            scores = torch.cat(
+                [self._model(self._prepare(image), self._prepare(other)) for image, other in pairs]
+            )
+        return scores.double().to(images.device)
+
+    def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Score each image and differentiate; see `DifferentiableScorer.gradient`.
+
+        Raises:
+            InvalidInput: uint8, and whatever `score` refuses.
+        """
+        return image_gradient(self.score, images, references)
+
+    def named(self, name: str, model_version: str = "") -> QualityScorer:
+        """The same scorer, weights shared, under another name and as that version of a model."""
+        twin = object.__new__(QualityScorer)
+        info = replace(self._info, name=name, model_version=model_version)
+        twin.__dict__ = {**self.__dict__, "_info": info}
+        return twin
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        there = as_float(image.to(self._device)).expand(-1, 3, -1, -1)
+        return there.contiguous(memory_format=torch.channels_last)
+
+
+def quality_scorer_of(weights: Weights, options: Mapping[str, str]) -> QualityScorer:
+    """The scorer of weights that have been read.
+
+    Args:
+        weights: of a quality model.
+        options: ``device`` and ``precision``, see `QualityScorer`.
+
+    Raises:
+        InvalidCheckpoint: see `load_model`.
+        InvalidInput: an unknown option, or a value that it cannot have.
+    """
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise InvalidInput(
+            f"{weights.path}: unknown option {unknown[0]}; a quality model takes "
+            f"{', '.join(_OPTIONS)}",
+            field=unknown[0],
+        )
+    return QualityScorer(
+        load_model(weights),
+        name=str(weights.architecture),
+        parameters_hash=weights.sha256,
+        device=options.get("device", "auto"),
+        precision=find_precision(options.get("precision", "float32"), PRECISIONS),
+    )
+
+
+def load_quality_scorer(path: Path, **options: str) -> QualityScorer:
+    """Load a quality model; options and errors as in `quality_scorer_of`."""
+    return quality_scorer_of(load_weights(Path(path)), options)
+
+
+def _check(images: Tensor, field: str, least: int) -> None:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        raise InvalidInput(
+            f"{field} have shape (N, 3|1, H, W) with N at least 1, not {tuple(images.shape)}",
+            field=field,
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise InvalidInput(
+            f"{field} are uint8 or floating point in [0, 1], not {images.dtype}", field=field
+        )
+    height, width = images.shape[2:]
+    if min(height, width) < least:
+        raise ImageTooSmall(
+            f"an image is {width} x {height} pixels; both sides should have {least}", field=field
+        )
+    if height * width > MAX_PIXELS:
+        raise ImageTooLarge(
+            f"an image is {width} x {height} pixels; this model scores at most {MAX_PIXELS}",
+            field=field,
+        )
+    if images.is_floating_point():
+        low, high = (float(extreme) for extreme in images.detach().aminmax())
+        if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
+            raise InvalidInput(
+                f"{field} reach from {low:g} to {high:g}; floating point images lie in [0, 1]",
+                field=field,
+            )
+
+
+def _check_wanted(module: nn.Module, inputs: object) -> None:
+    cancellation.check()

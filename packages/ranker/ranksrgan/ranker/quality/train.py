@@ -1,0 +1,119 @@
+"""Training of a quality model on people's opinions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.curves import Curves
+from ranksrgan.contracts.device import choose_device, computes_in_bfloat16
+from ranksrgan.contracts.errors import RequestCancelled
+from ranksrgan.contracts.interruption import stop_requested
+from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.ranker.quality.config import QualityConfig
+from ranksrgan.ranker.quality.opinions import Opinions
+from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
+
+SCORES = ("main", "srcc", "plcc")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QualityResult:
+    """What a training leaves.
+
+    Attributes:
+        weights: the best by NTIRE's main score on the validation source; the last without one.
+        step: how many updates were made in all.
+        best_step: after how many of them ``weights`` was written.
+        evaluation: of ``weights`` on the validation source; None without one.
+    """
+
+    weights: Path
+    step: int
+    best_step: int
+    evaluation: QualityEvaluation | None
+
+
+def train_quality(
+    config: QualityConfig,
+    train_source: PairSource,
+    val_source: PairSource | None,
+    folder: Path,
+    *,
+    resume: bool = True,
+    on_step: Callable[[int, float], None] | None = None,
+) -> QualityResult:
+    """Train a quality model; what is in ``folder`` is continued, on the CPU to the bit.
+
+    ``folder`` receives ``quality.safetensors``, ``last.state.pt``, ``curves.csv``,
+    ``validation.csv``, TensorBoard events, ``config.yaml`` and ``run.json``. SIGINT and SIGTERM let
+    the current step finish and save it first; a second one ends at once.
+
+    Args:
+        config: see `QualityConfig`.
+        train_source: judged images with their references.
+        val_source: images, of other references, to choose the best weights by.
+        folder: of the run, made if need be.
+        resume: False starts anew and overwrites what is there.
+        on_step: called after each step with the number of finished steps and the step's loss.
+
+    Raises:
+        InvalidCheckpoint: ``folder`` holds a training with another configuration or other data;
+            ``start`` or ``backbone`` does not fit.
+        InvalidConfig: no such device.
+        InvalidInput: an option that the model does not have.
+        InvalidDataset: no references, an image that is too small, a single image, or opinions that
+            are all equal.
+        TrainingDiverged: NaN or infinity; the last good state is kept.
+    """
+    device = choose_device(config.device)
+    precision = "bfloat16" if computes_in_bfloat16(config.precision, device) else "float32"
+    config = config.model_copy(update={"device": str(device), "precision": precision})
+    learn = Opinions(train_source)
+    judge = None if val_source is None else Opinions(val_source)
+    prints = (train_source.info.fingerprint, val_source.info.fingerprint if val_source else "none")
+    run = QualityRun(config, learn, judge, prints, folder, device)
+    if resume:
+        run.restore()
+    write_run_record(folder, config, config.seed)
+    logger.info("training %s on %s, from step %d", config.model, device, run.step)
+    with ExitStack() as stack:
+        stopping = stack.enter_context(stop_requested())
+        scores = SCORES if judge else ()
+        curves = stack.enter_context(
+            Curves(folder, losses=("lr", "loss"), scores=scores, step=run.step)
+        )
+        bar = stack.enter_context(
+            tqdm(total=config.steps, initial=run.step, unit="step", disable=None)
+        )
+        while run.step < config.steps:
+            loss = run.update()
+            if row := run.row_if_due():
+                curves.losses(run.step, row)
+            last = run.step == config.steps
+            if judge is not None and (last or run.step % config.validate_every == 0):
+                found = run.validate(judge)
+                curves.scores(run.step, {name: getattr(found, name) for name in SCORES})
+            if last or run.step % config.save_every == 0:
+                run.save()
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            try:
+                cancellation.check()
+                if on_step:
+                    on_step(run.step, loss)
+                if stopping():
+                    raise KeyboardInterrupt
+            except (KeyboardInterrupt, RequestCancelled):
+                run.save()
+                raise
+    return QualityResult(folder / WEIGHTS_FILE, run.step, run.best_step, run.best)

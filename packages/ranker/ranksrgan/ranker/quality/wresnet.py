@@ -1,0 +1,134 @@
+"""WResNet: quality as a weighted mean over patches, learnt from nothing.
+
+The plainer of the two networks of S. Shi, Q. Bai, M. Cao, W. Xia, J. Wang, Y. Chen, Y. Yang,
+"Region-adaptive deformable network for image quality assessment", CVPR Workshops 2021 (team
+THUIIGROUP1919, fourth in NTIRE 2021); scores and weights of patches are those of WaDIQaM.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.model import Learnt, QualityModel
+from ranksrgan.ranker.quality.patches import at_random, grid
+
+PATCH = 32
+
+# The weight of a patch whose weight network says nothing.
+_LEAST_WEIGHT = 1e-6
+
+
+class WResNet(QualityModel):
+    """14,889,410 parameters at width 64. In ``eval`` it looks at a grid of all patches.
+
+    Args:
+        width: channels of the first block.
+        patches: random patches of each image in training.
+    """
+
+    architecture = "wresnet"
+    min_side = PATCH
+
+    def __init__(self, width: int = 64, patches: int = 32) -> None:
+        super().__init__(width=width, patches=patches)
+        for name, value in (("width", width), ("patches", patches)):
+            if value < 1:
+                raise InvalidInput(f"{name} is {value}; at least 1 is wanted", field=name)
+        self.patches = patches
+        self._build(width)
+        deepest = 8 * width
+        self.score = _head(3 * deepest, deepest)
+        self.weight = _head(3 * deepest, deepest)
+
+    def forward(self, images: Tensor, references: Tensor) -> Tensor:
+        """See `QualityModel`."""
+        return self._pooled(grid(images, PATCH), grid(references, PATCH))
+
+    def learn(self, images: Tensor, references: Tensor, kinds: Tensor) -> Learnt:
+        """See `QualityModel`."""
+        return Learnt(self._pooled(*at_random(images, references, PATCH, self.patches)))
+
+    def of_patches(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and weight of each patch.
+
+        Args:
+            patches, references: ``(N, P, 3, 32, 32)`` both.
+
+        Returns:
+            ``(N, P)`` each; weights are above 0.
+        """
+        image, reference = self.features(patches, references)
+        fused = torch.cat([image - reference, image, reference], dim=-1)
+        scores = self.score(fused).squeeze(-1)
+        return scores, F.relu(self.weight(fused).squeeze(-1)) + _LEAST_WEIGHT
+
+    def features(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """``(N, P, 8 width)`` of each patch and of each reference."""
+        both = torch.cat([patches.flatten(0, 1), references.flatten(0, 1)])
+        found = self.pool(self.blocks(scaled(both)))
+        image, reference = found.flatten(1).chunk(2)
+        shape = (*patches.shape[:2], -1)
+        return image.reshape(shape), reference.reshape(shape)
+
+    def _build(self, width: int) -> None:
+        self.blocks = nn.Sequential(
+            Block(3, width, 1),
+            Block(width, 2 * width, 2),
+            Block(2 * width, 4 * width, 2),
+            Block(4 * width, 4 * width, 2),
+            Block(4 * width, 8 * width, 2),
+        )
+        self.pool = nn.AvgPool2d(2)
+
+    def _pooled(self, patches: Tensor, references: Tensor) -> Tensor:
+        scores, weights = self.of_patches(patches, references)
+        return (scores * weights).sum(1) / weights.sum(1)
+
+
+class Block(nn.Module):
+    """Four 3 x 3 convolutions, each with a ReLU; what comes out of the first is added to the end.
+
+    Args:
+        inputs, channels: before and after.
+        stride: of the first convolution.
+    """
+
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.first = convolution(inputs, channels, stride)
+        self.rest = nn.ModuleList(convolution(channels, channels, 1) for _ in range(3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        start = F.relu(self.first(features))
+        found = start
+        for layer in self.rest:
+            found = F.relu(layer(found))
+        return found + start
+
+
+def convolution(inputs: int, channels: int, stride: int) -> nn.Conv2d:
+    """A 3 x 3 convolution with He's initial weights.
+
+    Without normalisation PyTorch's own would lose the signal on its way through twenty layers. They
+    are scaled down a little since the skip connection adds variance in each block.
+    """
+    layer = nn.Conv2d(inputs, channels, 3, stride, padding=1)
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.get_parameter("bias"))
+    with torch.no_grad():
+        layer.weight.mul_(2**-0.125)
+    return layer
+
+
+def scaled(images: Tensor) -> Tensor:
+    """From [0, 1] to [-2, 2]: about the mean 0 and the deviation 1 of photographs."""
+    return (images - 0.5) * 4
+
+
+def _head(inputs: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, 1)
+    )
