@@ -23,7 +23,7 @@ SMALL = {
 def test_yahaha_builds_scores_and_learns_the_fixture() -> None:
     torch.manual_seed(0)
     model = Yahaha(**SMALL)
-    teach(model, distorted(24, 1), steps=200, rate=2e-3)
+    teach(model, distorted(48, 1), steps=200, rate=2e-3)
     unseen = distorted(4, 2)
     assert agreement(model, unseen) > 0.6
     with torch.no_grad():
