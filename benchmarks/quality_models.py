@@ -45,10 +45,10 @@ BASELINES = ("psnr", "ssim", "ms_ssim", "fsim", "gmsd", "vif", "lpips", "dists",
 
 #: What a model is told at reduced width beside ``recipes/small.yaml``; at full width, its defaults.
 REDUCED: dict[str, Sequence[str]] = {
-    "macs": ("options={form: attention, width: 32, grid: 8}", "crop=96", "lr=1e-3"),
-    "radn": ("options={width: 8, patches: 4}", "references=8", "versions=2", "lr=5e-4"),
+    "macs": ("options={form: attention, width: 32, grid: 8}", "crop=96"),
+    "radn": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
     "sensitivity": ("options={width: 8}", "lr=2e-3"),
-    "wresnet": ("options={width: 8, patches: 4}", "references=8", "versions=2", "lr=5e-4"),
+    "wresnet": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
 }
 
 #: Steps that show how long one takes, before a training of some minutes begins.

@@ -61,7 +61,8 @@ class Numbers:
     def _content(self, k: int, seed: int) -> RankedContent:
         images = torch.stack([self.image(k % 256, seed, level) for level in range(2)])
         scores = torch.tensor([k + 0.25, k], dtype=torch.float64)
-        return RankedContent(f"content{k}", ("low", "high"), images, scores, {"ma": -scores})
+        further = {"ma": -scores}
+        return RankedContent(f"content{k}", ("low", "high"), images, scores, further, images[1])
 
 
 class Shelf:

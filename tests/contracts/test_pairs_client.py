@@ -74,6 +74,9 @@ def test_pairs_and_contents_arrive_as_they_are(server: RunningServer, shelf: She
             assert torch.equal(mine.images, wanted.images)
             assert torch.equal(mine.scores, wanted.scores)
             assert torch.equal(mine.further["ma"], wanted.further["ma"])
+            assert mine.reference is not None
+            assert wanted.reference is not None
+            assert torch.equal(mine.reference, wanted.reference)
 
 
 def test_every_value_of_a_pixel_survives(start: StartServer) -> None:

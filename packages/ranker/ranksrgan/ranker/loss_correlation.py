@@ -52,7 +52,7 @@ def soft_srocc(scores: Tensor, values: Tensor, group: Tensor, temperature: float
     """
     check_batch(scores, values, group)
     a = _centred(soft_ranks(scores, temperature))
-    b = _centred(true_ranks(values).to(scores.dtype))
+    b = _centred(_ranks(values).to(scores.dtype))
     variances = a.square().mean() + b.square().mean()
     return 1 - 2 * (a * b).mean() / variances.clamp(min=torch.finfo(scores.dtype).tiny)
 
@@ -86,7 +86,7 @@ def rank_error(
     """
     check_batch(scores, values, group)
     found = soft_ranks(scores) if ranks is None else ranks(scores)
-    return (found - true_ranks(values).to(scores.dtype)).square().mean()
+    return (found - _ranks(values).to(scores.dtype)).square().mean()
 
 
 def soft_ranks(scores: Tensor, temperature: float = 0.05) -> Tensor:
@@ -104,7 +104,7 @@ def soft_ranks(scores: Tensor, temperature: float = 0.05) -> Tensor:
     return torch.sigmoid((scores[:, None] - scores[None, :]) / tau).sum(1) + 0.5
 
 
-def true_ranks(values: Tensor) -> Tensor:
+def _ranks(values: Tensor) -> Tensor:
     """Ranks 1 to N; equal values share their mean rank."""
     above = values[:, None] > values[None, :]
     equal = values[:, None] == values[None, :]

@@ -12,6 +12,7 @@ image can be scored, and for 288 x 288 nothing changes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.ranker.quality.model import QualityModel
+from ranksrgan.ranker.quality.objective import QualityLoss
 
 Form = Literal["plain", "norm", "attention", "tiled"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -40,7 +42,11 @@ class Macs(QualityModel):
     """
 
     architecture = "macs"
-    losses: ClassVar = {"regression": 0.1, "determination": 0.9, "ranks": 0.1}
+    losses: ClassVar[Mapping[QualityLoss, float]] = {
+        "regression": 0.1,
+        "determination": 0.9,
+        "ranks": 0.1,
+    }
     min_side = 64
 
     def __init__(self, form: Form = "attention", width: int = 64, grid: int = 36) -> None:

@@ -86,7 +86,7 @@ def load_model(weights: Weights) -> QualityModel:
         model = make_model(weights.architecture, weights.options)
     except InvalidCheckpoint:
         raise
-    except InvalidInput as error:
+    except (InvalidInput, RuntimeError) as error:  # RuntimeError: a size beyond all numbers
         raise InvalidCheckpoint(f"{where}: options: {error}", field=where) from error
     load_into(model, weights)
     return model

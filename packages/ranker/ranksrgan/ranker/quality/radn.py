@@ -7,8 +7,6 @@ start it from a trained WResNet: that is ``start`` of `QualityConfig`.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +24,6 @@ class RADN(WResNet):
     """
 
     architecture = "radn"
-    losses: ClassVar = {"regression": 1.0, "plcc": 1.0}
 
     def features(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
         """``(N, P, 8 width)`` of each patch and of each reference, those of one image in mutual

@@ -249,7 +249,7 @@ def predict(
     found = []
     with torch.inference_mode(), mixed(bfloat16, device):
         for judged in opinions.sets:
-            for images in judged.images.split(_AT_A_TIME):
+            for images in torch.split(judged.images, _AT_A_TIME):
                 shown = (images.to(device).float() / 255).contiguous(
                     memory_format=torch.channels_last
                 )

@@ -112,7 +112,7 @@ class QualityScorer:
         _check(images, "images", self._info.min_side)
         check_shapes(images, references)
         _check(references, "references", self._info.min_side)
-        pairs = zip(images.split(1), references.split(1), strict=True)
+        pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
         with mixed(True, self._device) if self._bfloat16 else nullcontext():
             scores = torch.cat(
                 [self._model(self._prepare(image), self._prepare(other)) for image, other in pairs]

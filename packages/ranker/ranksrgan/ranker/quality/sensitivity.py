@@ -8,7 +8,6 @@ published: its size, and the total variation that keeps the sensitivity smooth, 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +50,6 @@ class Sensitivity(QualityModel):
     """
 
     architecture = "sensitivity"
-    losses: ClassVar = {"regression": 1.0, "plcc": 1.0}
     min_side = 8
 
     def __init__(self, width: int = 32) -> None:
@@ -108,8 +106,16 @@ def _enlarged(small: Tensor, large: Tensor) -> Tensor:
 
 def _pair(inputs: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, channels, 3, padding=1),
+        _convolution(inputs, channels),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(channels, channels, 3, padding=1),
+        _convolution(channels, channels),
         nn.LeakyReLU(0.1),
     )
+
+
+def _convolution(inputs: int, channels: int) -> nn.Conv2d:
+    """With He's initial weights: PyTorch's own would leave the sensitivity constant for long."""
+    layer = nn.Conv2d(inputs, channels, 3, padding=1)
+    nn.init.kaiming_uniform_(layer.weight, a=0.1)
+    nn.init.zeros_(layer.get_parameter("bias"))
+    return layer

@@ -7,8 +7,6 @@ THUIIGROUP1919, fourth in NTIRE 2021); scores and weights of patches are those o
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +30,6 @@ class WResNet(QualityModel):
     """
 
     architecture = "wresnet"
-    losses: ClassVar = {"regression": 1.0, "plcc": 1.0}
     min_side = PATCH
 
     def __init__(self, width: int = 64, patches: int = 32) -> None:
@@ -119,7 +116,7 @@ def convolution(inputs: int, channels: int, stride: int) -> nn.Conv2d:
     are scaled down a little since the skip connection adds variance in each block.
     """
     layer = nn.Conv2d(inputs, channels, 3, stride, padding=1)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.get_parameter("bias"))
     with torch.no_grad():
         layer.weight.mul_(2**-0.125)

@@ -1,0 +1,193 @@
+"""Trained quality models as scorers: here, behind a service, and as what steers a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.discovery import open_scorer
+from ranksrgan.contracts.errors import (
+    ImageTooSmall,
+    InvalidCheckpoint,
+    InvalidInput,
+)
+from ranksrgan.contracts.rpc import start_server
+from ranksrgan.contracts.scorer import DifferentiableScorer, ScorerInfo
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.metrics.image_gradient import image_gradient
+from ranksrgan.ranker import VGG12, Ranker, RankerCatalog, RankerEnsemble
+from ranksrgan.ranker.quality.models import make_model
+from ranksrgan.ranker.quality.scorer import QualityScorer
+from ranksrgan.srgan.losses import RankLoss, ScorerLoss
+
+SMALL: list[tuple[str, dict[str, Any]]] = [
+    ("wresnet", {"width": 2}),
+    ("radn", {"width": 2}),
+    ("sensitivity", {"width": 2}),
+    ("macs", {"form": "tiled", "width": 8, "grid": 4}),
+]
+
+
+def scorer(name: str = "sensitivity", **options: Any) -> QualityScorer:
+    return QualityScorer(make_model(name, options or {"width": 2}), device="cpu")
+
+
+class Distance:
+    """As LPIPS and a Ranker count: the mean squared error, up is worse."""
+
+    info = ScorerInfo("distance", "1", False, True, True, 1)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        assert references is not None
+        return (images - references).square().mean(dim=(1, 2, 3)).double()
+
+    def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return image_gradient(self.score, images, references)
+
+
+class Similarity(Distance):
+    """As opinions count: -MSE, up is better."""
+
+    info = ScorerInfo("similarity", "1", True, True, True, 1)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        return -super().score(images, references)
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_a_service_scores_and_differentiates_to_the_bit(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    path = tmp_path / f"{name}.safetensors"
+    model = make_model(name, options)
+    save_weights(path, model.state_dict(), kind="ranker", architecture=name, options=model.options)
+    local = open_scorer(f"{path}?device=cpu")
+    assert isinstance(local, QualityScorer)
+    images, references = torch.rand(2, 2, 3, 66, 71).unbind()
+    address = f"unix:{tmp_path}/socket"
+    server = start_server(address, [ScoringServicer(RankerCatalog({"mine": local}))])
+    try:
+        remote = open_scorer(f"unix://{tmp_path}/socket/mine")
+        assert isinstance(remote, DifferentiableScorer)
+        assert remote.info == local.named("mine").info
+        assert torch.equal(remote.score(images, references), local.score(images, references))
+        for there, here in zip(
+            remote.gradient(images, references), local.gradient(images, references), strict=True
+        ):
+            assert torch.equal(there, here)
+        with pytest.raises(InvalidInput, match="references"):
+            remote.score(images)
+        with pytest.raises(InvalidInput, match="same size"):
+            remote.score(images, references[..., :40])
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_one_step_on_the_loss_improves_the_score_of_each_model(
+    name: str, options: dict[str, Any]
+) -> None:
+    """The gradient reaches the image and not the model, whose score rises: better."""
+    quality = scorer(name, **options)
+    before = {key: value.clone() for key, value in quality._model.state_dict().items()}
+    sr = (0.25 + 0.5 * torch.rand(1, 3, 64, 64)).requires_grad_()
+    hr = torch.rand(1, 3, 64, 64)
+    loss = ScorerLoss(quality)
+    value = loss(sr, hr)
+    value.backward()
+    assert sr.grad is not None
+    step = 1e-3 * sr.grad / sr.grad.norm()
+    after = loss((sr - step).detach(), hr)
+    assert float(after) < value.item()
+    assert float(quality.score((sr - step).detach(), hr)) > float(quality.score(sr.detach(), hr))
+    assert all(
+        torch.equal(before[key], value) for key, value in quality._model.state_dict().items()
+    )
+    assert not any(parameter.requires_grad for parameter in quality._model.parameters())
+
+
+@pytest.mark.parametrize("quality", [Similarity(), Distance()])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_one_step_moves_sr_towards_hr_whatever_the_direction(quality: Distance, batch: int) -> None:
+    sr = (0.25 + 0.5 * torch.rand(batch, 3, 16, 16)).requires_grad_()
+    hr = torch.rand(batch, 3, 16, 16)
+    loss = ScorerLoss(quality)(sr, hr)
+    assert bool(loss.isfinite())
+    loss.backward()
+    assert sr.grad is not None
+    moved = sr.detach() - 0.1 * sr.grad
+    assert float((moved - hr).square().mean()) < float((sr.detach() - hr).square().mean())
+
+
+def test_a_rankers_score_up_is_worse_for_its_loss() -> None:
+    ranker = Ranker(VGG12(4), higher_is_better=False, device="cpu")
+    sr = torch.rand(1, 3, 64, 64, requires_grad=True)
+    RankLoss([(ranker, 1.0)])(sr).backward()
+    assert sr.grad is not None
+    moved = (sr - 1e-3 * sr.grad / sr.grad.norm()).detach()
+    assert float(ranker.score(moved)) < float(ranker.score(sr.detach()))
+
+
+def test_a_score_does_not_hang_on_the_batch() -> None:
+    quality = scorer("wresnet", width=2)
+    images, references = torch.rand(2, 3, 3, 40, 50).unbind()
+    alone = torch.cat(
+        [quality.score(*pair) for pair in zip(images.split(1), references.split(1), strict=True)]
+    )
+    assert torch.equal(quality.score(images, references), alone)
+    assert quality.joining.joins == "exactly"
+
+
+def test_grey_and_bytes_are_images_too() -> None:
+    quality = scorer()
+    images, references = torch.randint(256, (2, 2, 1, 20, 20), dtype=torch.uint8).unbind()
+    colour = [(part.float() / 255).expand(-1, 3, -1, -1) for part in (images, references)]
+    assert torch.equal(quality.score(images, references), quality.score(*colour))
+
+
+@pytest.mark.parametrize(
+    ("images", "references", "error", "field"),
+    [
+        (torch.rand(1, 3, 16, 16), None, InvalidInput, "references"),
+        (torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17), InvalidInput, "references"),
+        (torch.rand(1, 3, 16, 16), torch.rand(2, 3, 16, 16), InvalidInput, "references"),
+        (torch.rand(3, 16, 16), torch.rand(3, 16, 16), InvalidInput, "images"),
+        (
+            torch.zeros(1, 3, 16, 16, dtype=torch.int64),
+            torch.rand(1, 3, 16, 16),
+            InvalidInput,
+            None,
+        ),
+        (torch.full((1, 3, 16, 16), 255.0), torch.rand(1, 3, 16, 16), InvalidInput, "images"),
+        (torch.rand(1, 3, 16, 16), torch.full((1, 3, 16, 16), torch.nan), InvalidInput, None),
+        (torch.rand(1, 3, 7, 16), torch.rand(1, 3, 7, 16), ImageTooSmall, "images"),
+    ],
+)
+def test_bad_pairs(
+    images: Tensor, references: Tensor | None, error: type[Exception], field: str | None
+) -> None:
+    with pytest.raises(error) as caught:
+        scorer().score(images, references)
+    assert field is None or caught.value.field == field  # type: ignore[attr-defined]
+
+
+def test_bad_files_and_options(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model = make_model("sensitivity", {"width": 2})
+    save_weights(
+        path, model.state_dict(), kind="ranker", architecture="sensitivity", options={"width": 2}
+    )
+    with pytest.raises(InvalidInput, match="unknown option head; a quality model takes device"):
+        open_scorer(f"{path}?head=ma")
+    with pytest.raises(InvalidInput, match="precision=half"):
+        open_scorer(f"{path}?precision=half")
+    with pytest.raises(InvalidInput, match="wants references"):
+        RankerEnsemble([open_scorer(f"{path}?device=cpu")] * 2)  # type: ignore[list-item]
+    save_weights(path, model.state_dict(), kind="ranker", architecture="wresnet", options={})
+    with pytest.raises(InvalidCheckpoint, match="does not fit WResNet"):
+        open_scorer(str(path))

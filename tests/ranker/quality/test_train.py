@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.discovery import open_scorer
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidDataset, InvalidInput
+from ranksrgan.contracts.pairs import PairSource, RankedContent
+from ranksrgan.metrics import srocc
+from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
+from ranksrgan.ranker.quality.opinions import Opinions
+from ranksrgan.ranker.quality.run import agreement
+from ranksrgan.ranker.quality.train import train_quality
+
+Tiny = Callable[..., QualityConfig]
+
+
+@pytest.mark.parametrize("model", ["wresnet", "radn", "sensitivity", "macs"])
+def test_a_training_that_was_stopped_goes_on_to_the_bit(
+    tmp_path: Path, learn: PairSource, judge: PairSource, tiny: Tiny, model: str
+) -> None:
+    whole = train_quality(tiny(model), learn, judge, tmp_path / "whole")
+
+    def stop(step: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_quality(tiny(model), learn, judge, tmp_path / "parts", on_step=stop)
+    parts = train_quality(tiny(model), learn, judge, tmp_path / "parts")
+    assert (parts.step, parts.best_step) == (4, whole.best_step)
+    assert parts.evaluation == whole.evaluation
+    assert load_weights(parts.weights).sha256 == load_weights(whole.weights).sha256
+    curves = [(folder / "curves.csv").read_text() for folder in tmp_path.iterdir()]
+    assert curves[0] == curves[1]
+    with (tmp_path / "parts" / "validation.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+
+
+def test_a_trained_model_opens_as_a_scorer(
+    tmp_path: Path, learn: PairSource, judge: PairSource, tiny: Tiny
+) -> None:
+    result = train_quality(tiny("sensitivity", "validate_every=4"), learn, judge, tmp_path)
+    scorer = open_scorer(f"{result.weights}?device=cpu")
+    assert (scorer.info.name, scorer.info.needs_reference) == ("sensitivity", True)
+    # The opinions are severities; a quality model's own score rises with quality all the same.
+    assert scorer.info.higher_is_better
+    opinions = Opinions(judge)
+    scores = torch.cat(
+        [scorer.score(one.images, one.reference.expand_as(one.images)) for one in opinions.sets]
+    )
+    assert result.evaluation is not None
+    assert -srocc(scores.tolist(), opinions.every.tolist()) == pytest.approx(
+        result.evaluation.srcc, abs=1e-3
+    )
+    about = load_weights(result.weights).about
+    assert about["scores"]["mean"] == pytest.approx(float(scores.mean()), abs=1e-4)
+    assert about["opinions"]["mean"] == pytest.approx(float(Opinions(learn).every.mean()))
+
+
+def test_si_analytics_beats_the_pixels_on_unseen_references(
+    tmp_path: Path, learn: PairSource, judge: PairSource
+) -> None:
+    """SRCC above .7 after 25 steps; PSNR's is about that, and the direction has to be found."""
+    config = load_quality_recipe(
+        "sensitivity",
+        "small",
+        ["options={width: 4}", "steps=25", "validate_every=25", "device=cpu", "lr=3e-3"],
+    )
+    result = train_quality(config, learn, judge, tmp_path)
+    assert result.evaluation is not None
+    assert result.evaluation.srcc > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        ("wresnet", ("options={width: 8, patches: 2}", "versions=2")),
+        ("radn", ("options={width: 8, patches: 2}", "versions=2")),
+        ("macs", ("options={width: 16, grid: 8}", "versions=2")),
+    ],
+)
+def test_radn_wresnet_and_macs_reach_srcc_on_unseen_references(
+    tmp_path: Path, source_of: Callable[..., PairSource], model: str, overrides: tuple[str, ...]
+) -> None:
+    from graded import graded
+
+    config = load_quality_recipe(
+        model,
+        "small",
+        [*overrides, "steps=1500", "validate_every=300", "save_every=1500", "device=cpu"],
+    )
+    result = train_quality(
+        config, source_of(graded(40, seed=0)), source_of(graded(8, seed=1)), tmp_path
+    )
+    assert result.evaluation is not None
+    assert result.evaluation.srcc > 0.8
+
+
+def test_radn_contrastive_pretraining_comes_first(
+    tmp_path: Path, learn: PairSource, tiny: Tiny
+) -> None:
+    """Its steps are those of another loss; what follows is the objective."""
+    losses: dict[str, list[float]] = {"with": [], "without": []}
+    for name, pretrain in (("with", 2), ("without", 0)):
+        train_quality(
+            tiny("radn", f"pretrain={pretrain}"),
+            learn,
+            None,
+            tmp_path / name,
+            on_step=lambda step, loss, name=name: losses[name].append(loss),
+        )
+    # Before anything is learnt: the cross-entropy of a coin, about, is no squared error of 1.
+    assert losses["with"][0] == pytest.approx(0.69, abs=0.2)
+    assert losses["with"][0] != losses["without"][0]
+
+
+def test_radn_starts_from_a_wresnet(tmp_path: Path, learn: PairSource, tiny: Tiny) -> None:
+    start = train_quality(tiny("wresnet"), learn, None, tmp_path / "wresnet").weights
+    config = tiny("radn", f"start={start}", "lr=1e-12")
+    found = load_weights(train_quality(config, learn, None, tmp_path / "radn").weights).tensors
+    wanted = load_weights(start).tensors
+    for key in ("blocks.0.first.weight", "blocks.4.rest.2.weight", "score.0.weight"):
+        assert torch.allclose(found[key], wanted[key], atol=1e-6)
+    other = train_quality(tiny("sensitivity"), learn, None, tmp_path / "other").weights
+    with pytest.raises(InvalidCheckpoint, match="no tensor of the name"):
+        train_quality(tiny("radn", f"start={other}"), learn, None, tmp_path / "wrong")
+
+
+def test_a_learned_sorter_ranks_the_batch(tmp_path: Path, learn: PairSource, tiny: Tiny) -> None:
+    losses: dict[str, float] = {}
+    for sorter in ("soft", "learned"):
+        train_quality(
+            tiny("macs", "losses={ranks: 1}", f"sorter={sorter}", "steps=1"),
+            learn,
+            None,
+            tmp_path / sorter,
+            on_step=lambda step, loss, sorter=sorter: losses.update({sorter: loss}),
+        )
+    assert losses["soft"] != losses["learned"]
+    assert losses["learned"] == pytest.approx(losses["soft"], rel=0.5)
+
+
+def test_what_cannot_be_trained(
+    tmp_path: Path,
+    learn: PairSource,
+    source_of: Callable[..., PairSource],
+    graded_contents: list[RankedContent],
+    tiny: Tiny,
+) -> None:
+    train_quality(tiny("sensitivity"), learn, None, tmp_path)
+    with pytest.raises(InvalidCheckpoint, match=r"lr was 0\.001 and is 0\.002"):
+        train_quality(tiny("sensitivity", "lr=2e-3"), learn, None, tmp_path)
+    fewer = source_of(graded_contents[:4])
+    with pytest.raises(InvalidCheckpoint, match="training data was"):
+        train_quality(tiny("sensitivity"), fewer, None, tmp_path)
+    with pytest.raises(InvalidDataset, match="a side of 64 pixels; 65 are wanted"):
+        train_quality(tiny("wresnet", "crop=65"), learn, None, tmp_path / "large")
+    with pytest.raises(InvalidInput, match="no option depth"):
+        train_quality(tiny("wresnet", "options={depth: 3}"), learn, None, tmp_path / "deep")
+
+
+def test_the_main_score_knows_its_direction() -> None:
+    opinions = torch.arange(20.0)
+    for rising in (True, False):
+        right = opinions if rising else -opinions
+        assert agreement(right, opinions, rising=rising).main == pytest.approx(2)
+        assert agreement(-right, opinions, rising=rising).main == pytest.approx(-2)
+    assert agreement(torch.zeros(20), opinions, rising=True).main == 0
