@@ -37,6 +37,7 @@ class Yahaha(BackboneModel):
         heads: of each attention.
         kinds: of distortions, which a training counts from 0 on.
         kind_weight: of the cross entropy.
+        dropout: of the transformer, in training.
 
     Raises:
         InvalidInput: no such backbone, or a width that the heads do not divide.
@@ -56,6 +57,7 @@ class Yahaha(BackboneModel):
         heads: int = 4,
         kinds: int = 32,
         kind_weight: float = 0.1,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__(
             backbone=backbone,
@@ -67,6 +69,7 @@ class Yahaha(BackboneModel):
             heads=heads,
             kinds=kinds,
             kind_weight=kind_weight,
+            dropout=dropout,
         )
         if width % heads:
             raise InvalidInput(f"{heads} heads do not divide a width of {width}", field="width")
@@ -74,7 +77,7 @@ class Yahaha(BackboneModel):
         self.tokens = nn.Linear(3 * sum(self.backbone.widths), width)
         self.places = nn.Parameter(0.02 * torch.randn(1, grid * grid, width))
         layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, activation="gelu", batch_first=True
+            width, heads, 4 * width, dropout, activation="gelu", batch_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.score_head = _head(width, 1)
