@@ -119,20 +119,20 @@ def main() -> None:
         _show(rows, figures, name, lambda spec=spec: open_scorer(spec), judge)
     for model in given.models or sorted([*MODELS, *BOOSTED]):
         folder = given.out / f"{model}-{given.width}"
-        sources = [open_pair_source(str(dataset), split=split) for split in ("train", "val")]
+        learn, validate = (open_pair_source(str(dataset), split=name) for name in ("train", "val"))
         began = _now(given.device)
         if model in BOOSTED:
             boosted = load_boosted_recipe(model, None, _own(model, given.width))
-            train_boosted(boosted, *sources, folder)
+            train_boosted(boosted, learn, validate, folder)
             weights = str(folder / WEIGHTS_FILE)
             print(f"{model}: {(_now(given.device) - began) / 60:.1f} minutes", flush=True)
         else:
             config = _config(model, given.width, given.device, given.settings, folder)
             if config is None:
                 overrides = _overrides(model, given.width, given.device, given.settings)
-                config = _timed(model, overrides, sources, given.minutes, folder)
+                config = _timed(model, overrides, [learn, validate], given.minutes, folder)
             began = _now(given.device)
-            result = train_quality(config, *sources, folder)
+            result = train_quality(config, learn, validate, folder)
             took = (_now(given.device) - began) / 60
             print(f"{model}: {result.step} steps, {took:.1f} minutes", flush=True)
             weights = f"{folder / WEIGHTS_FILE}?device={given.device}"
