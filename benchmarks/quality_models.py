@@ -28,6 +28,7 @@ import torch
 from judged_photographs import judged_photographs
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.config import read_yaml
 from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
@@ -35,6 +36,7 @@ from ranksrgan.contracts.errors import MissingAsset
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.protocol import Agreement, agreement
+from ranksrgan.ranker.quality.boosted_training import BOOSTED, load_boosted_recipe, train_boosted
 from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
 from ranksrgan.ranker.quality.models import MODELS
 from ranksrgan.ranker.quality.opinions import Opinions
@@ -45,11 +47,35 @@ BASELINES = ("psnr", "ssim", "ms_ssim", "fsim", "gmsd", "vif", "lpips", "dists",
 
 #: What a model is told at reduced width beside ``recipes/small.yaml``; at full width, its defaults.
 REDUCED: dict[str, Sequence[str]] = {
+    "egb": ("network=alexnet", "side=192"),
+    "fusion": (),
+    "iqma": ("options={backbone: alexnet, frozen: true, width: 64}", "crop=96"),
+    "iqt": ("options={backbone: alexnet, crop: 96, width: 64, hidden: 256}", "crop=96"),
+    "l2pips": ("options={backbone: alexnet}", "crop=96"),
     "macs": ("options={form: attention, width: 32, grid: 8}", "crop=96"),
+    "pieapp": (
+        "options={backbone: alexnet_blur, frozen: true, hidden: 128, patches: 2}",
+        "crop=96",
+    ),
     "radn": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
     "sensitivity": ("options={width: 8}", "lr=3e-3"),
     "wresnet": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
+    "yahaha": ("options={backbone: alexnet, frozen: true, grid: 5}", "crop=96"),
 }
+
+#: At full width, of those whose own recognition network is not at hand.
+FULL: dict[str, Sequence[str]] = {
+    "egb": REDUCED["egb"],
+    "fusion": REDUCED["fusion"],
+    "iqma": ("options={backbone: alexnet}", "crop=96", "references=8"),
+    "iqt": ("options={backbone: alexnet, crop: 96}", "crop=96", "references=8"),
+    "l2pips": ("options={backbone: alexnet}", "crop=96", "references=8"),
+    "pieapp": ("options={backbone: alexnet_blur}", "crop=96", "references=8"),
+    "yahaha": ("options={backbone: alexnet}", "crop=96", "references=8"),
+}
+
+#: They look through AlexNet, with the published weights of the asset of that name.
+ON_ALEXNET = frozenset({"egb", "iqma", "iqt", "l2pips", "pieapp", "yahaha"})
 
 #: Steps that show how long one takes, before a training of some minutes begins.
 TRIAL = 5
@@ -91,26 +117,40 @@ def main() -> None:
             _show(rows, figures, name, lambda name=name: open_scorer(name), judge)
     for name, spec in (scorer.split("=", 1) for scorer in given.scorer):
         _show(rows, figures, name, lambda spec=spec: open_scorer(spec), judge)
-    for model in given.models or sorted(MODELS):
+    for model in given.models or sorted([*MODELS, *BOOSTED]):
         folder = given.out / f"{model}-{given.width}"
-        config = _config(model, given.width, given.device, given.settings, folder)
-        sources = [open_pair_source(str(dataset), split=split) for split in ("train", "val")]
-        if config is None:
-            overrides = _overrides(model, given.width, given.device, given.settings)
-            config = _timed(model, overrides, sources, given.minutes, folder)
-        began = _now(config)
-        result = train_quality(config, sources[0], sources[1], folder)
-        took = (_now(config) - began) / 60
-        print(f"{model}: {result.step} steps, {took:.1f} minutes", flush=True)
-        weights = f"{folder / WEIGHTS_FILE}?device={given.device}"
+        learn, validate = (open_pair_source(str(dataset), split=name) for name in ("train", "val"))
+        began = _now(given.device)
+        if model in BOOSTED:
+            boosted = load_boosted_recipe(model, None, _own(model, given.width))
+            train_boosted(boosted, learn, validate, folder)
+            weights = str(folder / WEIGHTS_FILE)
+            print(f"{model}: {(_now(given.device) - began) / 60:.1f} minutes", flush=True)
+        else:
+            config = _config(model, given.width, given.device, given.settings, folder)
+            if config is None:
+                overrides = _overrides(model, given.width, given.device, given.settings)
+                config = _timed(model, overrides, [learn, validate], given.minutes, folder)
+            began = _now(given.device)
+            result = train_quality(config, learn, validate, folder)
+            took = (_now(given.device) - began) / 60
+            print(f"{model}: {result.step} steps, {took:.1f} minutes", flush=True)
+            weights = f"{folder / WEIGHTS_FILE}?device={given.device}"
         label = model if given.width == "reduced" else f"{model} (full width)"
         _show(rows, figures, label, lambda weights=weights: open_scorer(weights), judge)
     print(_table(rows), end="")
 
 
 def _overrides(model: str, width: str, device: str, settings: Sequence[str]) -> list[str]:
-    own = REDUCED.get(model, ()) if width == "reduced" else ("crop=96", "references=8")
-    return [*own, f"device={device}", *settings]
+    return [*_own(model, width), f"device={device}", *settings]
+
+
+def _own(model: str, width: str) -> list[str]:
+    of_model = REDUCED.get(model, ())
+    if width == "full":
+        of_model = FULL.get(model, ("crop=96", "references=8"))
+    published = [f"backbone={find_asset('alexnet')}"] if model in ON_ALEXNET else []
+    return [*of_model, *published]
 
 
 def _config(
@@ -146,7 +186,7 @@ def _timed(
     stamps: list[float] = []
 
     def note(step: int, loss: float) -> None:
-        stamps.append(_now(config))
+        stamps.append(_now(config.device))
 
     trial = folder.with_name(f"{folder.name}-trial")
     config = load_quality_recipe(model, recipe, [*overrides, *_looks(TRIAL)])
@@ -159,9 +199,9 @@ def _timed(
     return load_quality_recipe(model, recipe, [*overrides, *_looks(steps)])
 
 
-def _now(config: QualityConfig) -> float:
+def _now(device: str) -> float:
     """Seconds; see the module's head."""
-    if choose_device(config.device).type == "cuda":
+    if choose_device(device).type == "cuda":
         return time.perf_counter()
     return time.process_time() / torch.get_num_threads()
 

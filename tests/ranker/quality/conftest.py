@@ -19,6 +19,12 @@ TINY: Mapping[str, str] = {
     "radn": "{width: 2, patches: 1}",
     "sensitivity": "{width: 2}",
     "macs": "{form: attention, width: 8, grid: 4}",
+    "iqma": "{backbone: plain, backbone_width: 4, width: 4, head_width: 4}",
+    "iqt": "{backbone: plain, backbone_width: 4, crop: 32, width: 8, heads: 2, hidden: 8, "
+    "head_width: 8}",
+    "l2pips": "{backbone: resnet18, backbone_width: 4, width: 4, head_width: 8}",
+    "pieapp": "{backbone: alexnet_blur, backbone_width: 2, hidden: 4, patches: 1}",
+    "yahaha": "{backbone: resnet18, backbone_width: 4, grid: 2, width: 8, layers: 1, heads: 2}",
 }
 
 

@@ -80,6 +80,6 @@ def test_unknown_settings() -> None:
 
 
 def test_backbone_weights_want_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["train", str(tmp_path), "--backbone-weights", "x.pth", "-o", str(tmp_path / "run")]
-    assert main(arguments) != 0
+    folder = str(tmp_path)
+    assert main(["train", "--data", folder, "--backbone-weights", "x.pth", "-o", folder]) != 0
     assert "--backbone-weights is for a --model" in capsys.readouterr().err

@@ -11,7 +11,7 @@ SMALL = {"backbone": "plain", "backbone_width": 8, "width": 16, "head_width": 16
 def test_iqma_builds_scores_and_learns_the_fixture() -> None:
     torch.manual_seed(0)
     model = Iqma(**SMALL)
-    teach(model, distorted(24, 1), steps=200, rate=3e-3)
+    teach(model, distorted(48, 1), steps=200, rate=3e-3)
     assert agreement(model, distorted(4, 2)) > 0.6
 
 

@@ -13,7 +13,7 @@ SMALL = {"backbone": "plain", "backbone_width": 8, "width": 8, "head_width": 32}
 def test_l2pips_builds_scores_and_learns_the_fixture() -> None:
     torch.manual_seed(0)
     model = L2Pips(**SMALL)
-    teach(model, distorted(24, 1), steps=200, rate=3e-3)
+    teach(model, distorted(48, 1), steps=120, rate=3e-3)
     assert agreement(model, distorted(4, 2)) > 0.6
 
 

@@ -16,7 +16,7 @@ def test_pieapp_builds_scores_and_learns_the_fixture() -> None:
     torch.manual_seed(0)
     model = Pieapp(**SMALL)
     assert not model.higher_is_better
-    teach(model, distorted(24, 1), steps=150, rate=2e-3, crop=72)
+    teach(model, distorted(48, 1), steps=200, rate=1e-3, crop=72)
     assert agreement(model, distorted(4, 2)) > 0.6
 
 

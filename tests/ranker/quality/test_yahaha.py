@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,23 +14,24 @@ from tests.ranker.quality.distorted import agreement, distorted, teach
 SMALL = {
     "backbone": "plain",
     "backbone_width": 8,
-    "grid": 3,
+    "grid": 4,
     "width": 32,
     "layers": 1,
     "heads": 2,
     "kinds": 5,
+    "dropout": 0.0,
 }
 
 
 def test_yahaha_builds_scores_and_learns_the_fixture() -> None:
     torch.manual_seed(0)
     model = Yahaha(**SMALL)
-    teach(model, distorted(24, 1), steps=200, rate=2e-3)
+    teach(model, distorted(48, 1), steps=150, rate=2e-3, crop=64)
     unseen = distorted(4, 2)
     assert agreement(model, unseen) > 0.6
     with torch.no_grad():
-        said = model.kind_head(model.encode(unseen.images, unseen.references)).argmax(1)
-    assert float((said == unseen.kinds).double().mean()) > 0.4  # by chance: 0.2
+        said = model.kind_head(model.encode(unseen.images, unseen.references))
+    assert float(F.cross_entropy(said, unseen.kinds)) < math.log(5)  # that of a guess
 
 
 def test_relative_distance_loss_is_invariant_to_a_constant() -> None:

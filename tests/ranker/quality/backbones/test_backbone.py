@@ -25,7 +25,7 @@ ALEXNET = Path("weights", "perceptual", "alexnet_features.pth")
         ("vgg16", 14_714_688),
         ("alexnet", 2_469_696),
         ("alexnet_blur", 2_469_696),
-        # By hand: stem 190,000 and what belongs to its normalisation, mixed_5b, ten Block35.
+        # By hand: the stem's convolutions and normalisations, mixed_5b's, ten Block35.
         ("inception_resnet_v2", 189_472 + 2 * 400 + 249_088 + 2 * 576 + 10 * 123_216),
     ],
 )

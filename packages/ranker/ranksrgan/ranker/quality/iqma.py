@@ -7,10 +7,10 @@ Image and reference go through one backbone and one feature pyramid (Lin et al.,
 branches with the same weights. On each scale the two maps are fused, pooled and
 scored, and the scores of the scales are fused.
 
-How they are fused and pooled was not published. Our choice: [reference, image, difference] through
-a 1x1 convolution and ReLU, a mean weighted by a learnt map (softmax over the positions), a
-perceptron, and a learnt convex combination of the scales' scores. Published: a ResNet trained on
-ImageNet, the smooth L1 loss.
+How they are fused and pooled was not published. Our choice: reference, image and the size of
+their difference through a 1x1 convolution and ReLU, a mean weighted by a learnt map (softmax over
+the positions), a perceptron, and a learnt convex combination of the scales' scores. Published: a
+ResNet trained on ImageNet, the smooth L1 loss.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _ScaleScore(nn.Module):
         self.score = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
-        fused = F.relu(self.fuse(torch.cat([reference, image, reference - image], 1)))
+        fused = F.relu(self.fuse(torch.cat([reference, image, (reference - image).abs()], 1)))
         weights = self.attend(fused).flatten(2).softmax(2)
         pooled = (fused.flatten(2) * weights).sum(2)
         scores: Tensor = self.score(pooled).squeeze(1)

@@ -137,7 +137,7 @@ class Backbone(nn.Module):
     def shapes(self, side: int) -> list[tuple[int, int, int]]:
         """``(C, h, w)`` of each map of an image with such sides, found without computing them."""
         with torch.device("meta"), torch.no_grad():
-            maps = _CHOICES[self.name].build(self.width)(torch.empty(1, 3, side, side))
+            maps = _CHOICES[self.name].build(self.width)(torch.empty(2, 3, side, side))
         return [(found.shape[1], found.shape[2], found.shape[3]) for found in maps]
 
     def load(self, path: Path) -> None:
