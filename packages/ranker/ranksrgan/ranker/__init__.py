@@ -9,6 +9,9 @@ from ranksrgan.ranker.loss import margin_ranking
 from ranksrgan.ranker.networks import load_network
 from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.predictions import Predictions, predict
+from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
+from ranksrgan.ranker.quality.scorer import QualityScorer
+from ranksrgan.ranker.quality.train import train_quality
 from ranksrgan.ranker.scorer import Ranker, load_ranker, open_ranker
 from ranksrgan.ranker.train import TrainResult, train
 from ranksrgan.ranker.vgg import VGG, VGG8, VGG12, VGG16
@@ -21,6 +24,8 @@ __all__ = [
     "VGG16",
     "Comparison",
     "Predictions",
+    "QualityConfig",
+    "QualityScorer",
     "RankEvaluation",
     "Ranker",
     "RankerCatalog",
@@ -30,6 +35,7 @@ __all__ = [
     "compare",
     "evaluate",
     "load_network",
+    "load_quality_recipe",
     "load_ranker",
     "load_recipe",
     "margin_ranking",
@@ -37,4 +43,5 @@ __all__ = [
     "open_ranker",
     "predict",
     "train",
+    "train_quality",
 ]
