@@ -38,7 +38,7 @@ def test_each_is_small_in_half_precision_and_has_a_card() -> None:
         card = SHIPPED.card(name).read_text()
         for heading in ("Training", "Data and its terms", "Figures", "Limits"):
             assert f"\n## {heading}\n" in card
-        assert "| Set5 |" in card
+        assert "| BSD100 |" in card
         assert all(place not in card + str(weights.about) for place in ("/work", "/tmp", "/home"))
 
 
