@@ -58,7 +58,7 @@ REDUCED: dict[str, Sequence[str]] = {
         "crop=96",
     ),
     "radn": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
-    "sensitivity": ("options={width: 8}", "lr=2e-3"),
+    "sensitivity": ("options={width: 8}", "lr=3e-3"),
     "wresnet": ("options={width: 8, patches: 4}", "references=8", "versions=2"),
     "yahaha": ("options={backbone: alexnet, frozen: true, grid: 5}", "crop=96"),
 }

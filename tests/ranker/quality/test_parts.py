@@ -167,4 +167,4 @@ def test_preference_costs_least_where_scores_are_the_opinions() -> None:
     preference = Preference()
     best = preference.loss(values / 1.4, values, 1.4)
     for scores in (torch.zeros(6), -values, 3 * values):
-        assert float(preference.loss(scores, values, 1.4)) > float(best)
+        assert preference.loss(scores, values, 1.4).item() > best.item()

@@ -63,8 +63,10 @@ class Sensitivity(QualityModel):
         self.up0 = _pair(3 * width, width)
         self.out = nn.Conv2d(width, 1, 1)
         nn.init.ones_(self.out.get_parameter("bias"))  # no pixel starts where the ReLU is flat
-        self.offset = nn.Parameter(torch.tensor(-2.0))
-        self.log_slope = nn.Parameter(torch.tensor(1.0))
+        # Of a sensitivity of 1 everywhere the scores of usual distortions then lie about 0, in
+        # standard deviations of opinions.
+        self.offset = nn.Parameter(torch.tensor(-4.0))
+        self.log_slope = nn.Parameter(torch.tensor(6.0).log())
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel`."""
@@ -87,7 +89,9 @@ class Sensitivity(QualityModel):
 
     def _maps(self, image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         similarity = similarity_map(image, reference)
-        level0 = self.down0(torch.cat([image, reference, similarity], dim=1))
+        # What tells distortions apart is contrast, a tenth of the range of the pixels.
+        seen = [8 * (image - 0.5), 8 * (reference - 0.5), 4 * (similarity - 0.7)]
+        level0 = self.down0(torch.cat(seen, dim=1))
         level1 = self.down1(F.avg_pool2d(level0, 2))
         level2 = self.down2(F.avg_pool2d(level1, 2))
         level1 = self.up1(torch.cat([_enlarged(level2, level1), level1], dim=1))
