@@ -19,7 +19,7 @@ SIDE = 48
 
 @pytest.fixture(scope="module")
 def seen() -> Distorted:
-    return distorted(10, 1)
+    return distorted(8, 1)
 
 
 def backbone() -> Backbone:

@@ -25,7 +25,7 @@ METRICS = ("psnr", "ssim", "gmsd", "fsim", "vifp", "rmse")
 
 @pytest.fixture(scope="module")
 def seen() -> Distorted:
-    return distorted(8, 1)
+    return distorted(6, 1)
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +33,14 @@ def features(seen: Distorted) -> Tensor:
     return metric_features(open_metrics(METRICS), seen.images, seen.references)
 
 
-def fit(seen: Distorted, features: Tensor, seed: int = 0, trees: int = 60) -> Fusion:
+def fit(seen: Distorted, features: Tensor, seed: int = 0, trees: int = 40) -> Fusion:
     return fit_fusion(
         features, seen.opinions, seen.groups, metrics=METRICS, folds=3, trees=trees, seed=seed
     )
 
 
 def test_fusion_beats_the_best_single_metric(seen: Distorted, features: Tensor) -> None:
-    unseen = distorted(4, 2)
+    unseen = distorted(3, 2)
     single = metric_features(open_metrics(METRICS), unseen.images, unseen.references)
     best = max(abs(srocc(column, unseen.opinions)) for column in single.T.contiguous())
     fused = fit(seen, features).score(unseen.images, unseen.references)
