@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.checkpoint import load_weights
@@ -26,7 +25,7 @@ from ranksrgan.ranker.shipped import SHIPPED
 def test_it_is_small_in_half_precision_and_has_a_card() -> None:
     path = SHIPPED.path("ranker-niqe")
     weights = load_weights(path)
-    assert weights.architecture == "vgg12"
+    assert weights.architecture == "nss"
     assert weights.about["metric"].startswith("niqe")
     kernels = [value for value in weights.tensors.values() if value.ndim > 1]
     assert {value.dtype for value in kernels} == {torch.float16}
@@ -38,7 +37,8 @@ def test_it_is_small_in_half_precision_and_has_a_card() -> None:
     assert all(place not in card + str(weights.about) for place in ("/work", "/tmp", "/home"))
 
 
-def test_a_name_opens_it(images: Tensor) -> None:
+def test_a_name_opens_it() -> None:
+    images = torch.rand(2, 3, 120, 136, generator=torch.Generator().manual_seed(0))
     ranker = open_scorer("ranker-niqe?device=cpu")
     assert ranker.info.name == "ranker-niqe"
     assert not ranker.info.higher_is_better
@@ -49,7 +49,7 @@ def test_a_name_opens_it(images: Tensor) -> None:
 def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None:
     source, files = SHIPPED.path("ranker-niqe"), [tmp_path / f"{n}.safetensors" for n in "abc"]
     assert cli.main(["convert", str(source), str(files[0])]) == 0
-    assert files[0].stat().st_size > 1.9 * source.stat().st_size
+    assert files[0].stat().st_size > 1.8 * source.stat().st_size  # and a header
     for file in files[1:]:
         assert cli.main(["convert", str(files[0]), str(file), "--half"]) == 0
     assert files[1].read_bytes() == files[2].read_bytes() == source.read_bytes()
