@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -31,6 +33,42 @@ def initial_training(data: Path, scale: Path, steps: int) -> list[Unit]:
     units = Units(data)
     Planner(load_scale(EXPERIMENTS, str(scale), [f"steps.initial={steps}"]), units)
     return list(units)[:2]  # the images, and SRResNet
+
+
+# Threads of OpenMP are started as a process begins, so that another one has to be asked.
+EVALUATION = """
+import sys
+from pathlib import Path
+from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
+from ranksrgan.pipeline.reproduction.plan import Planner
+from ranksrgan.pipeline.reproduction.schedule import run_units
+from ranksrgan.pipeline.reproduction.units import Units
+
+experiments, scale, data, runs = sys.argv[1:]
+planner = Planner(load_scale(Path(experiments), scale), Units(Path(data)))
+experiment = load_experiment(Path(experiments), "table2")
+unit = planner.plan("table2", experiment, (0,)).references["ground truth"]
+outcome = run_units(
+    [unit], Path(runs), Path(data), jobs=1, environment={}, seconds=None, say=print
+)
+print(sorted(outcome.finished) == [unit.name])
+"""
+
+
+def test_the_process_of_a_unit_computes_with_several_threads(
+    tiny_data: Path, tiny_scale: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", EVALUATION]
+    places = [str(place) for place in (EXPERIMENTS, tiny_scale, tiny_data, tmp_path / "runs")]
+    done = subprocess.run(
+        [*command, *places],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.stdout.endswith("True\n"), done.stderr
 
 
 def test_a_training_that_is_stopped_goes_on_where_it_stood(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from ranksrgan.contracts.errors import InvalidInput
@@ -24,10 +24,9 @@ _LOOK_EVERY = 0.1
 
 _LOCK = "lock"
 
-# Processes are forks of one that has imported everything and done nothing, so that a unit starts at
-# once and a GPU is opened only where it is used.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([work.__name__])
+# Not forks, not even of a process that has only imported: OpenMP's threads do not come along, and
+# the first operator that wants them would wait for ever.
+_CONTEXT = multiprocessing.get_context("spawn")
 
 
 @dataclass
@@ -113,7 +112,7 @@ def _run(
 @dataclass
 class _Running:
     unit: Unit
-    process: ForkServerProcess
+    process: SpawnProcess
     began: float
     told_to_stop: bool = False
 
