@@ -1,4 +1,4 @@
-"""Real processes: few units, since each costs a fork and a model or two."""
+"""Real processes: few units, since each costs a start and a model or two."""
 
 from __future__ import annotations
 

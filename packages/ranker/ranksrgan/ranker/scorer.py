@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,9 +199,8 @@ class Ranker:
 
     def named(self, name: str, model_version: str = "") -> Ranker:
         """The same Ranker, weights shared, under another name and as that version of a model."""
-        twin = object.__new__(Ranker)
-        info = replace(self._info, name=name, model_version=model_version)
-        twin.__dict__ = {**self.__dict__, "_info": info}
+        twin = copy(self)
+        twin._info = replace(self._info, name=name, model_version=model_version)
         return twin
 
     def _prepare(self, images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ with them no scikit-learn is needed, and their file holds arrays, no pickle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import SimpleNamespace
@@ -50,6 +50,17 @@ class Boosted:
         line = torch.tensor([self.base, self.rate], dtype=torch.float64)
         named = {**self.forest.arrays(), "line": line}
         return {f"{prefix}.{name}": value for name, value in named.items()}
+
+
+def mean_prediction(members: Sequence[Boosted], samples: Tensor) -> Tensor:
+    """The mean of what regressors of the same inputs say, see `Boosted.predict`."""
+    return torch.stack([member.predict(samples) for member in members]).mean(0)
+
+
+def arrays_of(members: Sequence[Boosted]) -> dict[str, Tensor]:
+    """The arrays of all, for one file: those of the first begin with ``member0.``, and so on."""
+    named = [member.arrays(f"member{number}") for number, member in enumerate(members)]
+    return {key: value for arrays in named for key, value in arrays.items()}
 
 
 def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boosted:

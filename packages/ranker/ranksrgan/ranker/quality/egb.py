@@ -20,6 +20,7 @@ torchvision's, with its own. Of no use as a loss: trees have no gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -47,9 +48,11 @@ from ranksrgan.metrics.luma import check_images
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.boosting import (
     Boosted,
+    arrays_of,
     check_samples,
     grow,
     grow_by_histogram,
+    mean_prediction,
     read_boosted,
 )
 
@@ -126,13 +129,12 @@ class Egb:
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`."""
         features = deep_features(self._backbone, images, references, self._side)
-        said = torch.stack([member.predict(features) for member in self._members])
-        return said.mean(0).to(images.device)
+        return mean_prediction(self._members, features).to(images.device)
 
     def named(self, name: str, model_version: str = "") -> Self:
         """The same model under another name and as that version of a model."""
-        twin = object.__new__(type(self))
-        twin.__dict__ = {**self.__dict__, "_name": name, "_model_version": model_version}
+        twin = copy(self)
+        twin._name, twin._model_version = name, model_version
         return twin
 
     def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
@@ -157,10 +159,8 @@ class Egb:
 
     @property
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = {_BACKBONE + key: value for key, value in self._backbone.state_dict().items()}
-        for number, member in enumerate(self._members):
-            tensors |= member.arrays(f"member{number}")
-        return tensors
+        weights = {_BACKBONE + key: value for key, value in self._backbone.state_dict().items()}
+        return weights | arrays_of(self._members)
 
     @cached_property
     def _hash(self) -> str:

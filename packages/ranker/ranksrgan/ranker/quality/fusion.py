@@ -16,6 +16,7 @@ Of no use as a loss: trees have no gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -36,9 +37,11 @@ from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.ranker.quality.boosting import (
     Boosted,
+    arrays_of,
     check_samples,
     grouped_folds,
     grow,
+    mean_prediction,
     read_boosted,
 )
 
@@ -113,13 +116,12 @@ class Fusion:
             UndefinedScore: one of the metrics has no value, or an infinite one.
         """
         features = metric_features(self._scorers, images, references)
-        said = torch.stack([member.predict(features) for member in self._members])
-        return said.mean(0).to(images.device)
+        return mean_prediction(self._members, features).to(images.device)
 
     def named(self, name: str, model_version: str = "") -> Self:
         """The same model under another name and as that version of a model."""
-        twin = object.__new__(type(self))
-        twin.__dict__ = {**self.__dict__, "_name": name, "_model_version": model_version}
+        twin = copy(self)
+        twin._name, twin._model_version = name, model_version
         return twin
 
     def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
@@ -139,8 +141,7 @@ class Fusion:
 
     @cached_property
     def _arrays(self) -> dict[str, Tensor]:
-        named = [member.arrays(f"member{i}") for i, member in enumerate(self._members)]
-        return {key: value for arrays in named for key, value in arrays.items()}
+        return arrays_of(self._members)
 
     @cached_property
     def _hash(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -164,9 +165,8 @@ class GeneratorUpscaler:
 
     def named(self, name: str, model_version: str = "") -> GeneratorUpscaler:
         """The same upscaler, weights shared, under another name and as that version of a model."""
-        twin = object.__new__(GeneratorUpscaler)
-        info = replace(self._info, name=name, model_version=model_version)
-        twin.__dict__ = {**self.__dict__, "_info": info}
+        twin = copy(self)
+        twin._info = replace(self._info, name=name, model_version=model_version)
         return twin
 
     def upscale(self, images: Tensor) -> Tensor:
