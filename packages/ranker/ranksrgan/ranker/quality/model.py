@@ -6,6 +6,7 @@ A model's file holds its weights, its architecture and its `options`, as a Ranke
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -28,7 +29,7 @@ class Learnt(NamedTuple):
     cost: Tensor | None = None
 
 
-class QualityModel(nn.Module):
+class QualityModel(nn.Module, ABC):
     """Base of the quality models. A subclass sets the attributes and writes ``forward``.
 
     No image may take part in the score of another one, in ``eval`` at least.
@@ -53,6 +54,7 @@ class QualityModel(nn.Module):
         super().__init__()
         self.options: dict[str, Any] = options
 
+    @abstractmethod
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """Score each image.
 
@@ -64,7 +66,6 @@ class QualityModel(nn.Module):
         Returns:
             ``(N,)``, with a gradient to the images.
         """
-        raise NotImplementedError
 
     def learn(self, images: Tensor, references: Tensor, kinds: Tensor) -> Learnt:
         """Score a batch in training; a model with costs of its own adds them here.
