@@ -16,6 +16,7 @@ from ranksrgan.srgan import (
     cli_convert,
     cli_export,
     cli_models,
+    cli_noise_pool,
     cli_pack,
     cli_remote,
     cli_upscale,
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
 
     cli_pack.add_parser(commands)
+    cli_noise_pool.add_parser(commands)
 
     evaluate = commands.add_parser("eval", help="score generators on HR images")
     evaluate.add_argument(

@@ -33,8 +33,9 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     convert.add_argument(
         "--scale",
         type=int,
-        choices=(2, 3, 4),
-        help="of a generator whose tensors do not tell (FSRCNN, RRDBNet with one upconv)",
+        choices=(1, 2, 3, 4),
+        help="of a generator whose tensors do not tell (FSRCNN, RRDBNet with one upconv; 1 for a "
+        "two-view network of CameraSR)",
     )
     convert.add_argument(
         "--half",

@@ -22,9 +22,10 @@ from pydantic import (
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import Precision
-from ranksrgan.srgan.data.degradation import Bicubic, Degradation
+from ranksrgan.srgan.data.degradation import Bicubic, Degradation, RealScene
 from ranksrgan.srgan.discriminators import DISCRIMINATORS
-from ranksrgan.srgan.losses import AdversarialCriterion, Criterion, RankFunction
+from ranksrgan.srgan.generators.generator import View
+from ranksrgan.srgan.losses import AdversarialCriterion, ContrastTerm, Criterion, RankFunction
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -34,6 +35,7 @@ _SIZES: dict[str, dict[str, int]] = {
     "srresnet": {"features": 64, "blocks": 16},
     "msrresnet": {"features": 64, "blocks": 16},
     "rrdbnet": {"features": 64, "blocks": 23, "growth": 32},
+    "two_view_rrdbnet": {"features": 64, "blocks": 23, "growth": 32},
     "edsr": {"features": 64, "blocks": 16},
     "fsrcnn": {"features": 56, "blocks": 4, "bottleneck": 12},
 }
@@ -42,13 +44,16 @@ _SIZES: dict[str, dict[str, int]] = {
 class GeneratorConfig(Config):
     """Sizes that are not given are the published ones of the architecture."""
 
-    architecture: Literal["srresnet", "msrresnet", "rrdbnet", "edsr", "fsrcnn"] = "srresnet"
+    architecture: Literal[
+        "srresnet", "msrresnet", "rrdbnet", "two_view_rrdbnet", "edsr", "fsrcnn"
+    ] = "srresnet"
     features: PositiveInt = 64
     blocks: PositiveInt = 16
     growth: PositiveInt | None = None
     bottleneck: PositiveInt | None = None
-    scale: Literal[2, 3, 4] = 4
+    scale: Literal[1, 2, 3, 4] = 4
     weights: Path | None = None
+    trunk_weights: Path | None = None
     as_published: bool = False
 
     @model_validator(mode="before")
@@ -62,14 +67,28 @@ class GeneratorConfig(Config):
     def _sizes_of_the_architecture(self) -> GeneratorConfig:
         for name in ("growth", "bottleneck"):
             if (getattr(self, name) is not None) != (name in _SIZES[self.architecture]):
-                owner = next(key for key, sizes in _SIZES.items() if name in sizes)
-                raise ValueError(f"{name} is for {owner} alone, and {owner} needs it")
+                owners = " and ".join(key for key, sizes in _SIZES.items() if name in sizes)
+                raise ValueError(f"{name} is for {owners} alone, and needed there")
+        if self.scale not in ({1, 4} if self.two_view else {2, 3, 4}):
+            raise ValueError(
+                f"scale is {self.scale}; that of a two_view_rrdbnet is 4 or 1, of others 2, 3 or 4"
+            )
+        if self.trunk_weights is not None and (self.weights is not None or not self.two_view):
+            raise ValueError(
+                "trunk_weights are an RRDBNet's, for a two_view_rrdbnet whose projector is new: "
+                "leave them out elsewhere, and beside weights"
+            )
         if self.as_published and self.architecture not in {"srresnet", "msrresnet"}:
             raise ValueError(
                 f"as_published is for srresnet and msrresnet; {self.architecture} starts as "
                 "published in any case"
             )
         return self
+
+    @property
+    def two_view(self) -> bool:
+        """Whether criteria may look at different views of its result."""
+        return self.architecture == "two_view_rrdbnet"
 
     def options(self) -> dict[str, Any]:
         """What the network's constructor is given."""
@@ -97,7 +116,10 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _one_origin_of_lr(self) -> DataConfig:
-        if self.lr is not None and self.degradation != Bicubic():
+        made = self.degradation
+        # Noise may come on top of LR images that are given.
+        makes_lr = made.kernels is not None if isinstance(made, RealScene) else made != Bicubic()
+        if self.lr is not None and makes_lr:
             raise ValueError(
                 "data.lr gives the LR images and data.degradation makes them: leave one of them out"
             )
@@ -107,6 +129,7 @@ class DataConfig(Config):
 class PixelConfig(Config):
     weight: NonNegativeFloat = 0.0
     criterion: Criterion = "l1"
+    view: View = "fused"
 
 
 class PerceptualConfig(Config):
@@ -119,6 +142,32 @@ class PerceptualConfig(Config):
 class AdversarialConfig(Config):
     weight: NonNegativeFloat = 0.0
     criterion: AdversarialCriterion = "vanilla"
+    view: View = "fused"
+
+
+class ContrastConfig(Config):
+    """The criteria contrast, see `ranksrgan.srgan.losses.contrast`; a weight of 0 is without."""
+
+    ratio: NonNegativeFloat = 0.0
+    alignment: NonNegativeFloat = 0.0
+    negative: NonNegativeFloat = 0.0
+    uniformity: NonNegativeFloat = 0.0
+    pixel: PositiveFloat = 0.01
+    perceptual: PositiveFloat = 1.0
+    adversarial: PositiveFloat = 5e-3
+    temperature: float = Field(default=2.0, ge=1)
+    epsilon: PositiveFloat = 1e-3
+
+    @property
+    def weights(self) -> dict[ContrastTerm, float]:
+        """Of the terms that there are."""
+        every: dict[ContrastTerm, float] = {
+            "ratio": self.ratio,
+            "alignment": self.alignment,
+            "negative": self.negative,
+            "uniformity": self.uniformity,
+        }
+        return {name: weight for name, weight in every.items() if weight > 0}
 
 
 class ScorerConfig(Config):
@@ -141,6 +190,7 @@ class LossesConfig(Config):
     pixel: PixelConfig = PixelConfig()
     perceptual: PerceptualConfig = PerceptualConfig()
     adversarial: AdversarialConfig = AdversarialConfig()
+    contrast: ContrastConfig = ContrastConfig()
     rank: RankConfig = RankConfig()
     scorers: tuple[ScorerConfig, ...] = ()
 
@@ -241,6 +291,7 @@ class TrainConfig(Config):
         )
         if not any(weights) and not losses.scorers:
             raise ValueError("losses: every weight is 0, so there is nothing to learn")
+        self._check_views()
         if (self.discriminator is None) != (losses.adversarial.weight == 0):
             raise ValueError(
                 "discriminator and losses.adversarial.weight go together: give both, or a null "
@@ -260,6 +311,35 @@ class TrainConfig(Config):
                     "discriminator would normalise over a single value; enlarge one of them"
                 )
         return self
+
+    def _check_views(self) -> None:
+        losses = self.losses
+        views = {"pixel": losses.pixel.view, "adversarial": losses.adversarial.view}
+        if not self.generator.two_view:
+            for name, view in views.items():
+                if view != "fused":
+                    raise ValueError(
+                        f"losses.{name}.view is {view}; {self.generator.architecture} has one view "
+                        "of an image, fused: generator.architecture=two_view_rrdbnet has three"
+                    )
+        if not losses.contrast.weights:
+            return
+        if not self.generator.two_view:
+            raise ValueError(
+                "losses.contrast compares criteria on different views of an image, which "
+                "generator.architecture=two_view_rrdbnet has"
+            )
+        if losses.adversarial.criterion == "hinge":
+            raise ValueError(
+                "losses.contrast compares losses that are 0 at best; the generator's hinge loss "
+                "has no least value: choose another losses.adversarial.criterion"
+            )
+        for name in ("perceptual", "adversarial"):
+            if getattr(losses, name).weight == 0:
+                raise ValueError(
+                    f"losses.contrast compares the {name} loss with others, and "
+                    f"losses.{name}.weight is 0"
+                )
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

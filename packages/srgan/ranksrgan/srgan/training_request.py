@@ -3,7 +3,8 @@
 A client's configuration has the keys of `TrainConfig`. What is a path or a spec there is a name
 here, and is looked up in the server's data root:
 
-    images                     images/NAME, a folder of them or a pack
+    images                     images/NAME, a folder of them or a pack; photographs for noise likewise
+    blur kernels               kernels/NAME, a folder of them
     weights to start from      generators/NAME, trained here before, or models/NAME
     losses.perceptual.network  an asset by name (vgg19), models/NAME, or a Ranker: rankers/NAME
     Rankers                    rankers/NAME with options, or one, perhaps a service's, that the
@@ -32,6 +33,7 @@ from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.state import DISCRIMINATOR_FILE, GENERATOR_FILE
 
 GENERATORS, IMAGES, MODELS, RANKERS = "generators", "images", "models", "rankers"
+KERNELS = "kernels"
 #: What the Ranker's training leaves in its folder.
 RANKER_FILE = "ranker.safetensors"
 
@@ -139,6 +141,10 @@ def _images(name: str, field: str, names: Names) -> str:
     return str(folder)
 
 
+def _kernels(name: str, field: str, names: Names) -> str:
+    return str(names.root.find(name, KERNELS, field))
+
+
 def _generator(name: str, field: str, names: Names) -> str:
     return _weights(name, field, names, GENERATOR_FILE)
 
@@ -208,8 +214,11 @@ def _metric(spec: str, field: str, names: Names) -> str:
 NAMES: dict[str, Callable[[str, str, Names], str]] = {
     "data.hr": _images,
     "data.lr": _images,
+    "data.degradation.noise": _images,
+    "data.degradation.kernels": _kernels,
     "validation.hr": _images,
     "generator.weights": _generator,
+    "generator.trunk_weights": _generator,
     "discriminator.weights": _discriminator,
     "losses.perceptual.network": _features,
     "losses.rank.rankers.spec": _ranker,

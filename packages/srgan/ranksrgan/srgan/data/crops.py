@@ -26,17 +26,13 @@ from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInp
 from ranksrgan.metrics import imresize_uint8
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.ahead import in_order
-from ranksrgan.srgan.data.degradation import Bicubic, SecondOrder, degrade, draw
+from ranksrgan.srgan.data.degradation import Bicubic, RealScene, SecondOrder, degrade, draw
 from ranksrgan.srgan.data.image_store import FolderImages, ImageStore, fingerprint, read_rgb
 from ranksrgan.srgan.data.packed_images import PackedImages, is_pack
-from ranksrgan.srgan.data.paired_images import match_pairs
+from ranksrgan.srgan.data.paired_images import divided, match_pairs
+from ranksrgan.srgan.data.real_scene import BICUBIC_HALO, Scene
 
-# LR pixels on each side of a crop that its bicubic LR depends on: the kernel reaches two from the
-# middle of an LR pixel. The weights of scales 2, 3 and 4 are the same at every place, so that the
-# sums in a part of the image are those in the whole.
-_BICUBIC_HALO = 2
-
-# The same for the second order, whose filters reach ten pixels of images that may be shrunk by
+# LR pixels on each side of a crop that its LR depends on, for the second order, whose filters reach ten pixels of images that may be shrunk by
 # then: what lies beyond is mirrored, one more degradation. A JPEG block's side comes on top, shared
 # out at random between the two sides, so that a crop lies anywhere in the grid of blocks.
 _SECOND_ORDER_HALO = 6
@@ -112,7 +108,9 @@ class CropSource:
 
     Args:
         hr: HR images: a folder of files or a pack.
-        lr: their LR images, a folder or pack too; or how they are made from the HR images.
+        lr: their LR images, a folder or pack too, the same one if names tell which are which (see
+            `divided`); or how they are made from the HR images.
+        noise: what is added to LR images that are given, if anything; without kernels.
         scale: HR side over LR side.
         crop: side of the HR crops, a multiple of ``scale``.
         batch: crops in a batch.
@@ -137,7 +135,8 @@ class CropSource:
         self,
         hr: Path,
         *,
-        lr: Path | Bicubic | SecondOrder = Bicubic(),  # noqa: B008 - frozen
+        lr: Path | Bicubic | SecondOrder | RealScene = Bicubic(),  # noqa: B008 - frozen
+        noise: RealScene | None = None,
         scale: int,
         crop: int,
         batch: int,
@@ -166,14 +165,22 @@ class CropSource:
         self._share = batch // count
 
         self._degradation: Bicubic | SecondOrder | None = None
+        self._scene: Scene | None = None
         self._lr: ImageStore | None = None
         free = memory_mib * 2**20
-        if isinstance(lr, Path):
-            self._lr = _open_images(lr, free, workers)
-            free -= self._lr.kept_bytes
+        if isinstance(lr, Path) and lr == hr:
+            self._hr, self._lr = divided(_open_images(hr, free, workers), scale)
         else:
+            if isinstance(lr, Path):
+                self._lr = _open_images(lr, free, workers)
+                free -= self._lr.kept_bytes
+            self._hr = _open_images(hr, free, workers)
+        if isinstance(lr, RealScene):
+            noise = lr
+        elif not isinstance(lr, Path):
             self._degradation = lr
-        self._hr = _open_images(hr, free, workers)
+        if noise is not None:
+            self._scene = Scene(noise, scale, workers)
         self._partners = match_pairs(self._lr, self._hr, scale) if self._lr else []
         #: Sizes of the LR images, given or not.
         self._sizes = [(e.height // scale, e.width // scale) for e in self._hr.entries]
@@ -184,10 +191,13 @@ class CropSource:
                     f"{path} is {entry.width} x {entry.height}; crops of {crop} pixels do not fit",
                     field=str(path),
                 )
-        #: sha256 in hex of the images, so that a resumed run can tell that it reads the same.
+        #: sha256 in hex of the images, and of noise and kernels, so that a resumed run can tell that
+        #: it reads the same.
         self.fingerprint = " ".join(
             fingerprint(images.entries) for images in (self._hr, self._lr) if images is not None
         )
+        if self._scene is not None:
+            self.fingerprint = f"{self.fingerprint} {self._scene.fingerprint}".rstrip()
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -199,7 +209,9 @@ class CropSource:
             InvalidImage, InvalidDataset: an image is no longer what it was at the start.
         """
         place = self._place(k)
-        if self._lr is not None:
+        if self._scene is not None:
+            lr, hr = self._in_scene(self._scene, place)
+        elif self._lr is not None:
             lr, hr = self._given(self._lr, place)
         elif isinstance(self._degradation, SecondOrder):
             lr, hr = self._degraded(self._degradation, place)
@@ -238,8 +250,19 @@ class CropSource:
         return lr, self._around(place, 0, 0)[0]
 
     def _reduced(self, place: Place) -> tuple[Tensor, Tensor]:
-        window, top, left = self._around(place, _BICUBIC_HALO, _BICUBIC_HALO)
+        window, top, left = self._around(place, BICUBIC_HALO, BICUBIC_HALO)
         return self._middle(imresize_uint8(window, 1 / self._scale), window, top, left)
+
+    def _in_scene(self, scene: Scene, place: Place) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng([self._seed, 3, place.number])
+        if self._lr is not None:
+            lr, hr = self._given(self._lr, place)
+        else:
+            window, top, left = self._around(place, scene.halo, scene.halo)
+            lr, hr = self._middle(scene.reduce(window, random), window, top, left)
+        # The noise lies as it does in its own photograph, however the crop is laid down.
+        seen = scene.add_noise(place.orientation.apply(lr), random)
+        return place.orientation.undo(seen), hr
 
     def _degraded(self, ranges: SecondOrder, place: Place) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng([self._seed, 2, place.number])
@@ -287,6 +310,7 @@ def open_crops(config: TrainConfig, shard: tuple[int, int] = (0, 1)) -> CropSour
     return CropSource(
         data.hr,
         lr=data.degradation if data.lr is None else data.lr,
+        noise=data.degradation if isinstance(data.degradation, RealScene) else None,
         scale=config.generator.scale,
         crop=data.crop,
         batch=data.batch,

@@ -1,6 +1,6 @@
-"""Second-order blind degradation: what real photographs have been through, drawn by chance.
+"""How LR images are made: configurations, and second-order blind degradation.
 
-Section 3 of Real-ESRGAN (Wang et al., ICCV Workshops 2021, arXiv:2107.10833): blur, resize, noise
+The latter is what real photographs have been through, drawn by chance. Section 3 of Real-ESRGAN (Wang et al., ICCV Workshops 2021, arXiv:2107.10833): blur, resize, noise
 and JPEG, all of it twice, the second JPEG in either order with a resize to the final size and a
 sinc filter. Defaults are the paper's numbers (section 4.1), which the published options of its
 training repeat and complete. The paper's queue of old samples has no part here: each sample has a
@@ -14,11 +14,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from torch import Tensor
 
 from ranksrgan.contracts.config import Config
@@ -155,7 +163,34 @@ class Bicubic(Config):
     kind: Literal["bicubic"] = "bicubic"
 
 
-Degradation = Annotated[Bicubic | SecondOrder, Field(discriminator="kind")]
+class RealScene(Config):
+    """What the challenge of NTIRE 2020 does: a blur kernel, then noise; see `data.real_scene`.
+
+    Attributes:
+        noise: a folder of photographs whose flat patches are the pool of noise; None: no noise.
+        patch: side of a patch in pixels.
+        variance: of a patch's grey values, 0..255: below it.
+        mean: of the same: above it.
+        window: side of the parts of a patch that are added, each without its mean.
+        kernels: a folder of blur kernels; None: MATLAB's bicubic.
+    """
+
+    kind: Literal["real_scene"] = "real_scene"
+    noise: Path | None = None
+    patch: PositiveInt = 256
+    variance: PositiveFloat = 20.0
+    mean: NonNegativeFloat = 0.0
+    window: PositiveInt = 32
+    kernels: Path | None = None
+
+    @model_validator(mode="after")
+    def _window_in_patch(self) -> RealScene:
+        if self.window > self.patch:
+            raise ValueError(f"window is {self.window}; it is cut out of a patch of {self.patch}")
+        return self
+
+
+Degradation = Annotated[Bicubic | SecondOrder | RealScene, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.msrresnet import MSRResNet
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
 from ranksrgan.srgan.network_files import load_network, save_network
 from ranksrgan.srgan.shipped import SHIPPED
@@ -23,6 +24,7 @@ TRAINABLE: dict[str, type[Generator]] = {
     "srresnet": SRResNet,
     "msrresnet": MSRResNet,
     "rrdbnet": RRDBNet,
+    "two_view_rrdbnet": TwoViewRRDBNet,
     "edsr": EDSR,
     "fsrcnn": FSRCNN,
 }
@@ -42,7 +44,8 @@ def load_generator(path: Path, scale: int | None = None) -> Generator:
     Args:
         path: ``.safetensors`` of ours, or ``.pth``/``.pt`` of another project: the architecture is
             then told by its keys and shapes. Or the name of a shipped generator (``srgan``).
-        scale: of a ``.pth`` whose tensors leave it open (FSRCNN, RRDBNet with one upconv).
+        scale: of a ``.pth`` whose tensors leave it open (FSRCNN, RRDBNet with one upconv, and a
+            two-view network, which is of scale 4 unless 1 is said).
 
     Raises:
         InvalidCheckpoint: damaged, unsafe, not a generator, of an unknown architecture, with

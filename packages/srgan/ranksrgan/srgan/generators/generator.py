@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TypeGuard
+from typing import Literal, NamedTuple, Self, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,31 @@ from ranksrgan.srgan.network import Network
 
 #: Factors of the steps by which a generator reaches each scale.
 STEPS: dict[int, tuple[int, ...]] = {2: (2,), 3: (3,), 4: (2, 2)}
+
+
+#: Names of the pictures in `Views`.
+View = Literal["fused", "first", "second"]
+
+
+class Views(NamedTuple):
+    """What a criterion of a training may look at, each ``(N, 3, scale * H, scale * W)``.
+
+    A generator of one view shows the same picture in all three.
+    """
+
+    fused: Tensor  # the result
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def of(cls, made: Tensor | Self) -> Self:
+        """What a generator in training has made, as views."""
+        return made if isinstance(made, cls) else cls(*3 * (made,))
+
+    def view(self, name: View) -> Tensor:
+        """The picture of that name."""
+        picture: Tensor = getattr(self, name)
+        return picture
 
 
 class Generator(Network):

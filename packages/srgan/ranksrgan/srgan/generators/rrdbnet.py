@@ -40,10 +40,14 @@ from ranksrgan.srgan.network import (
 from ranksrgan.srgan.upscaling.tiling import bytes_per_pixel
 
 _RESIDUAL_SCALING = 0.2
-_SLOPE = 0.2
+#: Of every LeakyReLU.
+SLOPE = 0.2
 
 # Scale, and by how much the image is folded into channels before; the first of a scale is default.
 _FORMS = ((4, 1), (3, 1), (2, 2), (2, 1), (1, 4))
+
+#: A layer that a network has which goes on behind an RRDBNet's last (`TwoViewRRDBNet`).
+PROJECTOR_KEY = "branch1.0.conv"
 
 _BASICSR = {
     "RRDB_trunk.{}.RDB{}.conv{}": "body.{}.rdb{}.conv{}",
@@ -72,7 +76,7 @@ class ResidualDenseBlock(nn.Module):
         # In bfloat16 the sum stays float32, and what the convolutions share need not be.
         seen = x.bfloat16() if self.conv1.weight.dtype == torch.bfloat16 else x
         for conv in growing:
-            seen = torch.cat((seen, convolution_relu(conv, seen, _SLOPE)), dim=1)
+            seen = torch.cat((seen, convolution_relu(conv, seen, SLOPE)), dim=1)
         return convolution_add(self.conv5, seen, x, _RESIDUAL_SCALING)
 
 
@@ -150,7 +154,7 @@ class RRDBNet(WholeImageGenerator):
         self.conv_first = convolution(3 * unshuffle**2, features)
         self.RRDB_trunk = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.trunk_conv = convolution(features, features)
-        self._steps = STEPS[scale * unshuffle]
+        self._steps: tuple[int, ...] = STEPS[scale * unshuffle]
         self.upconv1 = convolution(features, features)
         self.upconv2 = convolution(features, features) if len(self._steps) > 1 else None
         self.HRconv = convolution(features, features)
@@ -197,10 +201,8 @@ class RRDBNet(WholeImageGenerator):
     def fitting(
         cls, tensors: Mapping[str, Tensor], said: Mapping[str, Any] | None = None
     ) -> Self | None:
-        features = outputs_of(tensors, "conv_first")
-        blocks = count_keys(tensors, r"RRDB_trunk\.\d+\.RDB1\.conv1\.weight")
-        growth = outputs_of(tensors, "RRDB_trunk.0.RDB1.conv1")
-        if not (features and blocks and growth):
+        sizes = trunk_sizes(tensors)
+        if sizes is None or outputs_of(tensors, PROJECTOR_KEY):
             return None
         unshuffle = {12: 2, 48: 4}.get(tensors["conv_first.weight"].shape[1], 1)
         scale = 4 // unshuffle
@@ -213,7 +215,7 @@ class RRDBNet(WholeImageGenerator):
                     field="scale",
                 )
             scale = int(stated)
-        return cls(features, blocks, growth, scale, unshuffle)
+        return cls(*sizes, scale, unshuffle)
 
     @classmethod
     def modern_keys(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -249,7 +251,7 @@ class RRDBNet(WholeImageGenerator):
     def enlarge(self, features: Tensor) -> Tensor:
         for step in range(self._steps_in_trunk, len(self._steps)):
             features = self._step(step, features)
-        return picture(self.conv_last, convolution_relu(self.HRconv, features, _SLOPE))
+        return picture(self.conv_last, convolution_relu(self.HRconv, features, SLOPE))
 
     @property
     def _steps_in_trunk(self) -> int:
@@ -257,9 +259,19 @@ class RRDBNet(WholeImageGenerator):
         return {1: 0, 2: 1, 4: 2}[self._unshuffle]
 
     def _step(self, number: int, features: Tensor) -> Tensor:
-        larger = F.interpolate(features, scale_factor=self._steps[number], mode="nearest")
+        factor = self._steps[number]
+        if factor > 1:
+            features = F.interpolate(features, scale_factor=factor, mode="nearest")
         upconv = cast("nn.Conv2d", self.get_submodule(f"upconv{number + 1}"))
-        return convolution_relu(upconv, larger, _SLOPE)
+        return convolution_relu(upconv, features, SLOPE)
+
+
+def trunk_sizes(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:
+    """Features, blocks and growth of the RRDBs among these weights; None if there are none."""
+    features = outputs_of(tensors, "conv_first")
+    blocks = count_keys(tensors, r"RRDB_trunk\.\d+\.RDB1\.conv1\.weight")
+    growth = outputs_of(tensors, "RRDB_trunk.0.RDB1.conv1")
+    return (features, blocks, growth) if features and blocks and growth else None
 
 
 def _first_generation(blocks: str, tail: Sequence[int]) -> dict[str, str]:
@@ -282,6 +294,6 @@ def _grow(x: Tensor, layers: Sequence[WinogradConvolution]) -> Tensor:
     seen[:, :features] = x
     for layer in layers:
         after = features + layer.out_channels
-        layer.write(seen[:, :features], seen[:, features:after], slope=_SLOPE)
+        layer.write(seen[:, :features], seen[:, features:after], slope=SLOPE)
         features = after
     return seen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,8 +12,17 @@ from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
-from ranksrgan.srgan.config import RankConfig, ScorerConfig, TrainConfig
-from ranksrgan.srgan.losses import RankLoss, ScorerLoss, perceptual_loss, pixel_loss
+from ranksrgan.srgan.config import LossesConfig, RankConfig, ScorerConfig, TrainConfig
+from ranksrgan.srgan.generators.generator import View, Views
+from ranksrgan.srgan.losses import (
+    NEEDS,
+    Criteria,
+    RankLoss,
+    ScorerLoss,
+    contrast_loss,
+    perceptual_loss,
+    pixel_loss,
+)
 from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
 
 log = logging.getLogger(__name__)
@@ -69,6 +78,8 @@ class Objective:
             name: ScorerLoss(scorer) for name, (scorer, _) in zip(names, scorers, strict=True)
         }
         self.seed = config.run.seed
+        #: What the criteria contrast compares besides the losses that there are without it.
+        self._pixel_views, self._adversarial_views = _further_views(losses)
         self.weights = {
             name: weight
             for name, weight in (
@@ -77,31 +88,42 @@ class Objective:
                 ("rank", losses.rank.weight),
                 *((name, weight) for name, (_, weight) in zip(names, scorers, strict=True)),
                 ("adversarial", losses.adversarial.weight),
+                *((f"contrast.{term}", weight) for term, weight in losses.contrast.weights.items()),
             )
             if weight > 0
         }
-        self.names = [*self.weights, "generator"]
+        components = [f"pixel.{view}" for view in self._pixel_views]
+        components += [f"adversarial.{view}" for view in self._adversarial_views]
+        self.names = [*self.weights, *components, "generator"]
         if config.discriminator is not None:
             self.names.append("discriminator")
 
+    @property
+    def judged(self) -> tuple[View, ...]:
+        """The views whose adversarial loss is wanted."""
+        return (self.config.adversarial.view, *self._adversarial_views)
+
     def before_discriminator(
         self,
-        sr: Tensor,
+        made: Tensor | Views,
         hr: Tensor,
         bfloat16: bool,
         completed: int,
         part: int = 0,
         parts: int = 1,
     ) -> dict[str, Tensor]:
-        """All terms but the adversarial one, of one of the equal ``parts`` of a batch.
+        """All terms of the pictures alone, of one of the equal ``parts`` of a batch.
 
-        Their mean over the parts is the joint batch's; with a jitter each part has windows of its
+        ``made`` are generated images, or views of them; see `after_discriminator` for the other
+        terms. Their mean over the parts is the joint batch's; with a jitter each part has windows of its
         own. A remote Ranker or scorer may fail here, before any network has changed, its running
         statistics included: the state is then still that of the last completed step.
         """
+        views = Views.of(made)
+        sr, pixel = views.fused, self.config.pixel
         terms: dict[str, Tensor] = {}
         if "pixel" in self.weights:
-            terms["pixel"] = pixel_loss(sr, hr, self.config.pixel.criterion)
+            terms["pixel"] = pixel_loss(views.view(pixel.view), hr, pixel.criterion)
         if self.features is not None:
             with mixed(bfloat16, sr.device):
                 perceptual = self.config.perceptual
@@ -115,7 +137,47 @@ class Objective:
                 terms["rank"] = terms["rank"] * parts
         for name, loss in self.scorers.items():
             terms[name] = loss(sr, hr)
+        for view in self._pixel_views:
+            terms[f"pixel.{view}"] = pixel_loss(views.view(view), hr, pixel.criterion)
         return terms
+
+    def after_discriminator(
+        self,
+        terms: Mapping[str, Tensor],
+        adversarial: Mapping[View, Tensor],
+        joint: Callable[[Tensor], Tensor],
+    ) -> dict[str, Tensor]:
+        """The adversarial terms, and what the contrast makes of all.
+
+        Args:
+            terms: of `before_discriminator`.
+            adversarial: the loss of each of the `judged` views, of the joint batch.
+            joint: see `Processes.joint`. The contrast compares means of the joint batch, and of one
+                part at a time where a batch is accumulated.
+        """
+        losses = self.config
+        found = {"adversarial": adversarial[losses.adversarial.view]}
+        found |= {f"adversarial.{view}": adversarial[view] for view in self._adversarial_views}
+        contrast = losses.contrast
+        if not contrast.weights:
+            return found
+        pixel = {view: terms[f"pixel.{view}"] for view in self._pixel_views}
+        if "pixel" in terms:
+            pixel[losses.pixel.view] = terms["pixel"]
+
+        def weighed(weight: float, loss: Tensor) -> Tensor:
+            return weight * joint(loss.reshape(1)).mean()
+
+        criteria = Criteria(
+            {view: weighed(contrast.pixel, loss) for view, loss in pixel.items()},
+            weighed(contrast.perceptual, terms["perceptual"]),
+            {view: contrast.adversarial * loss for view, loss in adversarial.items()},
+        )
+        for term in contrast.weights:
+            found[f"contrast.{term}"] = contrast_loss(
+                term, criteria, contrast.temperature, contrast.epsilon
+            )
+        return found
 
     @property
     def changes(self) -> str | None:
@@ -136,7 +198,19 @@ class Objective:
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""
-        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        weighed = [self.weights[name] * t for name, t in terms.items() if name in self.weights]
+        return torch.stack(weighed).sum()
+
+
+def _further_views(losses: LossesConfig) -> tuple[list[View], list[View]]:
+    """Views of which the contrast wants the pixel and the adversarial loss, and nothing else has."""
+    wanted = [NEEDS[term] for term in losses.contrast.weights]
+    pixel = dict.fromkeys(view for views, _ in wanted for view in views)
+    adversarial = dict.fromkeys(view for _, views in wanted for view in views)
+    if losses.pixel.weight > 0:
+        pixel.pop(losses.pixel.view, None)
+    adversarial.pop(losses.adversarial.view, None)
+    return list(pixel), list(adversarial)
 
 
 def open_rankers(config: TrainConfig) -> Rankers:

@@ -31,6 +31,7 @@ from ranksrgan.srgan.discriminators import (
 )
 from ranksrgan.srgan.generators.architectures import TRAINABLE, load_generator, save_generator
 from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
 
 STATE_FILE = "last.state.pt"
@@ -50,6 +51,8 @@ FREE_KEYS = (
     "data.workers",
     "data.hr",
     "data.lr",
+    "data.degradation.noise",
+    "data.degradation.kernels",
     "losses.rank.rankers",
     "losses.rank.timeout",
     "losses.rank.retry_for",
@@ -99,6 +102,7 @@ class Training:
         Raises:
             InvalidCheckpoint: see `load_generator` and `load_discriminator`.
             InvalidConfig: weights of another size than the configuration says.
+            InvalidInput: trunk weights likewise, see `TwoViewRRDBNet.start_trunk`.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.run.seed)
@@ -293,7 +297,10 @@ def _generator(config: TrainConfig) -> Generator:
         return TRAINABLE[wanted.architecture](**wanted.options())
 
     if wanted.weights is None:
-        return make()
+        network = make()
+        if wanted.trunk_weights is not None and isinstance(network, TwoViewRRDBNet):
+            network.start_trunk(load_generator(wanted.trunk_weights))
+        return network
     network = load_generator(wanted.weights, wanted.scale)
     _require_alike(network, make, wanted.weights)
     return network

@@ -4,7 +4,11 @@ The images of a step are ``data.batch``, however they are shared out: each proce
 share, and ``optimiser.accumulate`` divides that into parts that go through the networks one after
 the other. Losses are means over images, so that the mean of the parts' gradients is that of the
 joint batch. A discriminator's BatchNorm sees the processes' images together, but of the parts one
-at a time; so does a relativistic loss, whose means are over the discriminator's outputs.
+at a time; so do a relativistic loss, whose means are over the discriminator's outputs, and a
+contrast of criteria, which compares means of losses.
+
+Of a generator that shows several views of an image the criteria may look at different ones; the
+discriminator learns from the fused one.
 
 On a GPU the step is recorded as a CUDA graph where it is the same work each time, see
 `unrecordable`: the same kernels in the same order, without Python between them.
@@ -26,6 +30,7 @@ from ranksrgan.contracts.device import mixed, recording, tf32
 from ranksrgan.contracts.errors import RankSRGANError, TrainingDiverged
 from ranksrgan.contracts.processes import Processes, summing_only
 from ranksrgan.srgan.data.crops import Batch
+from ranksrgan.srgan.generators.generator import Views
 from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss, is_relativistic
 from ranksrgan.srgan.training.objective import Objective
 from ranksrgan.srgan.training.recording import Recording
@@ -186,14 +191,14 @@ class Step:
             self._discriminator,
         )
         with mixed(self._bfloat16, here.device):
-            sr = self._generator(lr)
+            views = Views.of(self._generator(lr))
 
         def content() -> dict[str, Tensor]:
             cancellation.check()
             if not recording():
-                self._require_finite(sr)
+                self._require_finite(views.fused)
             return self._objective.before_discriminator(
-                sr,
+                views,
                 hr,
                 self._bfloat16,
                 self._training.step,
@@ -211,11 +216,16 @@ class Step:
                     real = self._judge(shared, hr)
             discriminator.requires_grad_(False)
             try:
-                fake = self._judge(discriminator, sr)
+                losses = {
+                    view: adversarial_loss(
+                        self._judge(discriminator, views.view(view)), real, self._criterion
+                    )
+                    for view in self._objective.judged
+                }
             finally:
                 discriminator.requires_grad_(True)
-            terms["adversarial"] = adversarial_loss(fake, real, self._criterion)
-        return terms, _Generated(hr, sr.detach(), real if self._parts == 1 else None)
+            terms |= self._objective.after_discriminator(terms, losses, here.joint)
+        return terms, _Generated(hr, views.fused.detach(), real if self._parts == 1 else None)
 
     def _update_discriminator(
         self, network: nn.Module, optimiser: torch.optim.Adam, generated: list[_Generated]
