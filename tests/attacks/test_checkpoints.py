@@ -207,6 +207,7 @@ def test_absurd_sizes_take_no_memory(tmp_path: Path, numbers: int) -> None:
         ("ranker", "vgg12", {"width": 10**6, "heads": 1}),
         ("generator", "srresnet", {"features": 10**6, "blocks": 10**6, "scale": 4}),
         ("generator", "rrdbnet", {"features": 10**6, "blocks": 1, "growth": 10**6, "scale": 4}),
+        ("generator", "two_view_rrdbnet", {"features": 64, "blocks": 1, "growth": 32, "scale": 9}),
         ("generator", "edsr", {"features": 64, "blocks": 1, "scale": 4, "residual": 1e300}),
         ("generator", "../../etc", {}),
         ("discriminator", "vgg", {"width": 10**6}),

@@ -95,7 +95,7 @@ def test_nothing_to_learn_is_refused() -> None:
 
 
 def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match=r"wgan is neither a recipe \(esrgan, .*srresnet\)"):
+    with pytest.raises(UnknownName, match=r"wgan is neither a recipe \(cria_align_negative, .*srresnet\)"):
         load_recipe("wgan")
     with pytest.raises(UnknownName):
         load_recipe("../recipes/srgan")

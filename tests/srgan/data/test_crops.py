@@ -381,3 +381,20 @@ def test_an_image_that_changed_since_the_start_is_refused(
         write_image(path, Picture(np.zeros((40, 40, 3), np.uint8)))
     with pytest.raises(InvalidImage, match=r"\.png is no longer 1\d\d x 1\d\d pixels"):
         crops.sample(0)
+
+
+def test_a_folder_of_realsr_is_hr_and_lr_at_once(hr_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Canon"
+    for number in range(4):
+        photograph = read_photograph(hr_folder / f"{number}.png", 4)
+        for name, image in (("HR", photograph.hr), ("LR4", 255 - photograph.lr)):
+            pixels = image.permute(1, 2, 0).contiguous().numpy()
+            write_image(folder / f"Canon{number:03}_{name}.png", Picture(pixels))
+    options = {"scale": 4, "crop": 32, "batch": 2, "flip": True, "rotate": True, "seed": 5}
+    options |= {"memory_mib": 64, "workers": 1}
+    given, made = CropSource(folder, lr=folder, **options), CropSource(hr_folder, **options)
+    assert len(given) == 4
+    for k in range(8):
+        (lr, hr), (bicubic, same) = given.sample(k), made.sample(k)
+        assert torch.equal(hr, same)
+        assert torch.equal(lr, 255 - bicubic)

@@ -17,10 +17,12 @@ from ranksrgan.srgan.generators.architectures import ARCHITECTURES, load_generat
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 
 SMALL: list[Generator] = [
     SRResNet(4, 2, 3),
     RRDBNet(features=4, blocks=2, growth=3),
+    TwoViewRRDBNet(features=4, blocks=2, growth=3),
     IMDN(features=8, blocks=3, scale=2),
     LeftThomasSRGAN(features=4),
     LeftThomasSRGAN(features=4, doublings=3),

@@ -23,6 +23,7 @@ SMALL: Mapping[str, Mapping[str, int]] = {
     "imdn": {"features": 8, "blocks": 2},
     "srgan_leftthomas": {"features": 4},
     "rrdbnet": {"features": 4, "blocks": 1, "growth": 2},
+    "two_view_rrdbnet": {"features": 4, "blocks": 1, "growth": 2},
 }
 EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES)
 

@@ -90,6 +90,57 @@ def test_esrgan_is_srgan_with_another_generator_and_loss() -> None:
     assert (esrgan.losses.pixel.weight, esrgan.losses.adversarial.weight) == (0.01, 0.005)
 
 
+def test_cria_s_base_is_esrgan_on_views_in_a_real_scene() -> None:
+    """Numbers of train_ntire.yml; the augmentation, the crops and the batch are ESRGAN's too."""
+    about = differences("cria_edl", "esrgan")
+    assert about.pop("data.degradation.kind") == "real_scene"
+    scene = {"patch": 256, "variance": 20, "mean": 0, "window": 32, "noise": None, "kernels": None}
+    assert {name: about.pop(f"data.degradation.{name}", None) for name in scene} == scene
+    assert about == {
+        "generator.architecture": "two_view_rrdbnet",
+        "discriminator.architecture": "patch",
+        "losses.pixel.view": "second",
+        "losses.adversarial.view": "first",
+        "optimiser.betas": (0.9, 0.999),
+        "optimiser.schedule.milestones": (10_000, 30_000, 50_000, 80_000, 120_000),
+        "validation.every": 2500,
+        "run.steps": 150_000,
+    }
+    base = load_recipe("cria_edl")
+    assert (base.data.crop, base.data.batch, base.run.seed) == (128, 16, 10)
+    assert base.losses.contrast.weights == {}
+    compared = (0.01, 1.0, 0.005, 2.0)
+    contrast = base.losses.contrast
+    assert (
+        contrast.pixel,
+        contrast.perceptual,
+        contrast.adversarial,
+        contrast.temperature,
+    ) == compared
+
+
+def test_the_forms_of_cria_differ_in_their_contrast_and_regression_in_its_views() -> None:
+    contrast = "losses.contrast."
+    assert differences("cria_align_negative", "cria_edl") == {
+        f"{contrast}alignment": 0.01,
+        f"{contrast}negative": 1e-3,
+    }
+    assert differences("cria_align_uniform", "cria_edl") == {
+        f"{contrast}alignment": 0.01,
+        f"{contrast}uniformity": 1e-3,
+    }
+    # Weights are products of factors in front of losses that have their weights already.
+    assert differences("cria_ratio", "cria_edl") == {
+        f"{contrast}ratio": 1e-3,
+        "losses.pixel.weight": 0.01 * 0.01,
+        "losses.perceptual.weight": 1e-4 * 1.0,
+    }
+    assert differences("cria_regression", "cria_edl") == {
+        "losses.pixel.view": "fused",
+        "losses.adversarial.view": "fused",
+    }
+
+
 def cut(shared_data: Path, folder: Path, side: int) -> Path:
     """The middles of four of the training photographs of BSDS500.
 
@@ -143,7 +194,7 @@ def small(name: str, folder: Path, shared_data: Path) -> TrainConfig:
         "run.precision=float32",
         "run.tensorboard=false",
     ]
-    if full.generator.architecture == "rrdbnet":
+    if full.generator.growth is not None:
         overrides.append("generator.growth=4")
     if full.discriminator is not None:
         overrides.append("discriminator.width=4")

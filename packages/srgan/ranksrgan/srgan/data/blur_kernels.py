@@ -146,7 +146,10 @@ def _read_mat(path: Path) -> Any:
             f"{path}: reading .mat wants scipy; install it, or save the kernel as .npy",
             field=str(path),
         ) from error
-    content = reader.loadmat(path)
+    try:
+        content = reader.loadmat(path)
+    except Exception as error:  # a damaged file makes scipy raise nearly anything
+        raise InvalidDataset(f"{path} is no kernel: {error}", field=str(path)) from error
     if _MAT_NAME not in content:
         raise InvalidDataset(f"{path} holds no {_MAT_NAME}", field=str(path))
     return content[_MAT_NAME]
