@@ -83,7 +83,9 @@ def test_a_crop_with_its_halo_is_the_crop_of_the_whole(side: int, centre: float)
     halo = kernel.halo
     top, left, length = 15, 12, 8
     part = hr[
-        :, 4 * (top - halo) : 4 * (top + length + halo), 4 * (left - halo) : 4 * (left + length + halo)
+        :,
+        4 * (top - halo) : 4 * (top + length + halo),
+        4 * (left - halo) : 4 * (left + length + halo),
     ]
     made = kernel.reduce(part)[:, halo : halo + length, halo : halo + length]
     expected = whole[:, top : top + length, left : left + length]

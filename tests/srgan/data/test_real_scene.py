@@ -127,7 +127,12 @@ def test_a_whole_image_is_degraded_alike(noise: RealScene) -> None:
 def test_the_fingerprint_follows_noise_and_kernels(
     source: MakeSource, noise: RealScene, kernels: Path
 ) -> None:
-    scenes = [RealScene(), noise, RealScene(kernels=kernels), noise.model_copy(update={"window": 7})]
+    scenes = [
+        RealScene(),
+        noise,
+        RealScene(kernels=kernels),
+        noise.model_copy(update={"window": 7}),
+    ]
     scenes.append(noise.model_copy(update={"kernels": kernels}))
     assert len({source(scene).fingerprint for scene in scenes}) == len(scenes)
 

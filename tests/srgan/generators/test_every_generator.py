@@ -52,7 +52,6 @@ LAST = {
     "srgan_leftthomas x2": "block8.1",
     "fast_srgan": "head.0",
     "fsrcnn": "last_part",
-    "two_view_rrdbnet": "tail_conv2",
 }
 
 #: Those that are trained.
@@ -65,6 +64,22 @@ TRAINED = [
 every = pytest.mark.parametrize("name", NETWORKS)
 
 
+def _make_a_picture(network: Generator, layer: str) -> None:
+    """Let a layer's results, or those with what is added to them, lie around 0.5."""
+    last = network.get_submodule(layer)
+    made: list[Tensor] = []
+    hook = last.register_forward_hook(lambda _module, _inputs, output: made.append(output))
+    network(torch.rand(1, 3, 24, 24))
+    hook.remove()
+    # Where the network adds the mean colour or a base, the layer makes differences to it.
+    unit = 255 if isinstance(network, EDSR) else 1
+    last.weight.mul_(0.1 * unit / made[0].std())
+    last.bias.sub_(made[0].mean() * 0.1 * unit / made[0].std())
+    whole = {"srresnet", "rrdbnet", "two_view_rrdbnet", "imdn", "fsrcnn"}
+    if network.architecture in whole and layer != "tail_conv1":
+        last.bias.add_(0.5)
+
+
 def lively(name: str) -> Generator:
     """Every weight matters, and most results lie within [0, 1]."""
     torch.manual_seed(0)
@@ -75,21 +90,14 @@ def lively(name: str) -> Generator:
                 parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
             elif parameter.numel() > 1:
                 parameter.uniform_(0.1, 0.3)
-        last = network.get_submodule(
-            "block8.1"
-            if name == "srgan_leftthomas x2"
-            else LAST.get(network.architecture, "conv_last")
-        )
-        made: list[Tensor] = []
-        hook = last.register_forward_hook(lambda _module, _inputs, output: made.append(output))
-        network(torch.rand(1, 3, 24, 24))
-        hook.remove()
-        # Where the network adds the mean colour or a base, the layer makes differences to it.
-        unit = 255 if isinstance(network, EDSR) else 1
-        last.weight.mul_(0.1 * unit / made[0].std())
-        last.bias.sub_(made[0].mean() * 0.1 * unit / made[0].std())
-        if network.architecture in {"srresnet", "rrdbnet", "two_view_rrdbnet", "imdn", "fsrcnn"}:
-            last.bias.add_(0.5)
+        if name == "srgan_leftthomas x2":
+            _make_a_picture(network, "block8.1")
+        elif isinstance(network, TwoViewRRDBNet):
+            # Each view has a layer of its own, behind one that makes a picture for both.
+            for layer in ("conv_last", "tail_conv1", "tail_conv2"):
+                _make_a_picture(network, layer)
+        else:
+            _make_a_picture(network, LAST.get(network.architecture, "conv_last"))
     return network
 
 

@@ -1,4 +1,4 @@
-"""The two-view network: the published layers and graph, views, masks, and where a trunk comes from."""
+"""The two-view network: the published layers and graph, views, and where a trunk comes from."""
 
 from __future__ import annotations
 

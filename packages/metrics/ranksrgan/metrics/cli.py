@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ from ranksrgan.metrics.protocol import FORMATS as PROTOCOL_FORMATS
 from ranksrgan.metrics.protocol import evaluate_files
 from ranksrgan.metrics.report import FORMATS, References, score_files
 
+# Flags that a recipe of `compare` stands in the place of.
+_CHOSEN_BY_RECIPES = ("metric", "border", "luma", "niqe_model", "ma_model")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module `ranksrgan.contracts.console` for exit codes."""
@@ -57,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         "folders", nargs="+", type=Path, metavar="FOLDER", help="one method's results each"
     )
     _add_metric_flags(versus)
+    versus.add_argument(
+        "--recipe",
+        choices=tuple(compare.RECIPES),
+        help="metrics, border and channels of a published table, on 8 bits, instead of those flags",
+    )
     _add_output_flags(versus, tuple(compare.FORMATS))
     versus.set_defaults(command=_compare, usage_error=versus.error)
 
@@ -117,7 +125,6 @@ def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric",
         type=lambda text: list(dict.fromkeys(name.strip() for name in text.split(","))),
-        default=["niqe"],
         metavar="NAME,...",
         help=f"of {', '.join(METRICS)}; with options as in lpips?net=vgg; a service's address, a "
         "Ranker's file; or sums such as niqe+0.4*rmse (default: niqe)",
@@ -136,14 +143,12 @@ def _add_plane_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--border",
         type=whole_number(0),
-        default=0,
         metavar="N",
         help="pixels to leave out on every side (default: 0; tables of x4 use 4)",
     )
     parser.add_argument(
         "--luma",
         choices=CHANNELS,
-        default="y",
         help="y: rgb2ycbcr as in PIRM (default); gray: rgb2gray as in the NIQE release; rgb: no "
         "luma but all channels, where a metric has that",
     )
@@ -168,9 +173,16 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    scorers, references = _opened(arguments)
+    opened = _opened if arguments.recipe is None else _of_recipe
+    scorers, references = opened(arguments)
     device = choose_device(arguments.device, field="--device")
-    found = compare.compare_folders(arguments.folders, scorers, references, device)
+    found = compare.compare_folders(
+        arguments.folders,
+        scorers,
+        references,
+        device,
+        eight_bits=arguments.recipe is not None,
+    )
     _write(compare.FORMATS[arguments.format](found), arguments.output)
     return 1 if any(method.failed for method in found.methods) else 0
 
@@ -188,7 +200,7 @@ def _protocol(arguments: argparse.Namespace) -> int:
 
 
 def _features(arguments: argparse.Namespace) -> int:
-    scorer = _open_on_planes(arguments.metric, arguments.border, arguments.luma, {})
+    scorer = _open_on_planes(arguments.metric, *_planes(arguments), {})
     found, failed = features.extract_files(arguments.images, scorer)
     _write(features.FORMATS[arguments.format](found), arguments.output)
     for failure in failed:
@@ -249,15 +261,34 @@ def _opened(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], Reference
     models = _models(arguments.niqe_model, arguments.ma_model)
     try:
         scorers = {
-            name: _open_on_planes(name, arguments.border, arguments.luma, models)
-            for name in arguments.metric
+            name: _open_on_planes(name, *_planes(arguments), models)
+            for name in arguments.metric or ["niqe"]
         }
     except (UnknownName, InvalidInput) as error:
         arguments.usage_error(f"argument --metric: {error}")
+    return scorers, _references(scorers, arguments)
+
+
+def _of_recipe(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], References | None]:
+    given = [name for name in _CHOSEN_BY_RECIPES if getattr(arguments, name) is not None]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        arguments.usage_error(f"--recipe {arguments.recipe} chooses what is measured: no {flags}")
+    columns = compare.RECIPES[arguments.recipe]
+    scorers = {column: open_name(name) for column, name in columns.items()}
+    return scorers, _references(scorers, arguments)
+
+
+def _references(scorers: Mapping[str, Scorer], arguments: argparse.Namespace) -> References | None:
     wanting = [name for name, scorer in scorers.items() if scorer.info.needs_reference]
     if wanting and arguments.reference is None:
         arguments.usage_error(f"{', '.join(wanting)}: --reference is needed")
-    return scorers, References(arguments.reference) if arguments.reference else None
+    return References(arguments.reference) if arguments.reference else None
+
+
+def _planes(arguments: argparse.Namespace) -> tuple[int, str]:
+    """Border and luma, their defaults where they are not given."""
+    return arguments.border or 0, arguments.luma or "y"
 
 
 #: A metric with the user's own model, given border and luma.

@@ -16,6 +16,18 @@ from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import Failure, References, aligned, finite, score_files
 
+#: Metrics with all their options, by the column that they fill, for tables of others that are to be
+#: compared with. All look at files rounded to 8 bits.
+RECIPES: dict[str, dict[str, str]] = {
+    # The script of RealSR-CCL: all channels of RGB without a border of 4 pixels, SSIM the mean of
+    # the three channels', and LPIPS of the whole image.
+    "realsr-ccl": {
+        "psnr": "psnr?border=4&luma=rgb",
+        "ssim": "ssim?border=4&luma=rgb",
+        "lpips": "lpips?border=0&net=alex",
+    },
+}
+
 
 @dataclass(frozen=True)
 class Method:
@@ -62,8 +74,10 @@ def compare_folders(
     scorers: Mapping[str, Scorer],
     references: References | None,
     device: torch.device,
+    *,
+    eight_bits: bool = False,
 ) -> Comparison:
-    """Score every image of every folder.
+    """Score every image of every folder, rounded to 8 bits first if that is wanted.
 
     Raises:
         InvalidInput: no such folder, or one is given twice.
@@ -74,7 +88,7 @@ def compare_folders(
     names = [folder.name for folder in folders]
     methods = []
     for folder, name in zip(folders, names, strict=True):
-        report = score_files([folder], scorers, references, device)
+        report = score_files([folder], scorers, references, device, eight_bits=eight_bits)
         methods.append(
             Method(
                 name=str(folder) if names.count(name) > 1 else name,

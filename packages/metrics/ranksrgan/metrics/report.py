@@ -112,6 +112,8 @@ def score_files(
     scorers: Mapping[str, Scorer],
     references: References | None = None,
     device: torch.device = _CPU,
+    *,
+    eight_bits: bool = False,
 ) -> Report:
     """Score files, and all images of folders, with a progress bar on a terminal.
 
@@ -123,6 +125,7 @@ def score_files(
         scorers: by the name of their column.
         references: originals, for scorers that need them.
         device: where images are scored.
+        eight_bits: round deeper files to 8 bits first.
     """
     report = Report(list(scorers))
     images: list[Path] = []
@@ -132,7 +135,7 @@ def score_files(
         except InvalidInput as error:
             report.add_failure(path, error)
     for path in tqdm(images, unit="image", disable=None, leave=False):
-        _score_image(path, scorers, references, report, device)
+        _score_image(path, scorers, references, report, device, eight_bits)
     for failure in report.failed:
         print(f"failed: {failure['message']}", file=sys.stderr)
     return report
@@ -153,10 +156,11 @@ def _score_image(
     references: References | None,
     report: Report,
     device: torch.device,
+    eight_bits: bool,
 ) -> None:
     scores: dict[str, float] = {}
     try:
-        image = read_tensor(path).to(device)
+        image = _prepared(read_tensor(path), eight_bits).to(device)
     except (InvalidInput, LimitExceeded) as error:
         report.add_failure(path, error)
         return
@@ -164,12 +168,17 @@ def _score_image(
         try:
             reference = None
             if references is not None and scorer.info.needs_reference:
-                reference = references.of(path).to(device)
+                reference = _prepared(references.of(path), eight_bits).to(device)
             scores[name] = float(scorer.score(*_alike(image, reference)))
         except (InvalidInput, LimitExceeded) as error:
             report.add_failure(path, error, name)
     if scores:
         report.results.append((str(path), scores))
+
+
+def _prepared(image: Tensor, eight_bits: bool) -> Tensor:
+    rounded = eight_bits and image.dtype != torch.uint8
+    return (255 * image).round().byte() if rounded else image
 
 
 def _alike(image: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -3,7 +3,7 @@
 A client's configuration has the keys of `TrainConfig`. What is a path or a spec there is a name
 here, and is looked up in the server's data root:
 
-    images                     images/NAME, a folder of them or a pack; photographs for noise likewise
+    images                     images/NAME, a folder of them or a pack; those with noise likewise
     blur kernels               kernels/NAME, a folder of them
     weights to start from      generators/NAME, trained here before, or models/NAME
     losses.perceptual.network  an asset by name (vgg19), models/NAME, or a Ranker: rankers/NAME

@@ -32,9 +32,10 @@ from ranksrgan.srgan.data.packed_images import PackedImages, is_pack
 from ranksrgan.srgan.data.paired_images import divided, match_pairs
 from ranksrgan.srgan.data.real_scene import BICUBIC_HALO, Scene
 
-# LR pixels on each side of a crop that its LR depends on, for the second order, whose filters reach ten pixels of images that may be shrunk by
-# then: what lies beyond is mirrored, one more degradation. A JPEG block's side comes on top, shared
-# out at random between the two sides, so that a crop lies anywhere in the grid of blocks.
+# LR pixels on each side of a crop that its LR depends on for the second order, whose filters reach
+# ten pixels of images that may be shrunk by then: what lies beyond is mirrored, one more
+# degradation. A JPEG block's side comes on top, shared out at random between the two sides, so that
+# a crop lies anywhere in the grid of blocks.
 _SECOND_ORDER_HALO = 6
 _JPEG_BLOCK = 8
 
@@ -168,6 +169,7 @@ class CropSource:
         self._scene: Scene | None = None
         self._lr: ImageStore | None = None
         free = memory_mib * 2**20
+        self._hr: ImageStore
         if isinstance(lr, Path) and lr == hr:
             self._hr, self._lr = divided(_open_images(hr, free, workers), scale)
         else:
@@ -191,8 +193,8 @@ class CropSource:
                     f"{path} is {entry.width} x {entry.height}; crops of {crop} pixels do not fit",
                     field=str(path),
                 )
-        #: sha256 in hex of the images, and of noise and kernels, so that a resumed run can tell that
-        #: it reads the same.
+        #: sha256 in hex of the images, and of noise and kernels, so that a resumed run can tell
+        #: that it reads the same.
         self.fingerprint = " ".join(
             fingerprint(images.entries) for images in (self._hr, self._lr) if images is not None
         )

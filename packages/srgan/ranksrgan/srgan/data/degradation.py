@@ -1,10 +1,11 @@
-"""How LR images are made: configurations, and second-order blind degradation.
+"""How LR images are made: the configurations, and second-order blind degradation.
 
-The latter is what real photographs have been through, drawn by chance. Section 3 of Real-ESRGAN (Wang et al., ICCV Workshops 2021, arXiv:2107.10833): blur, resize, noise
-and JPEG, all of it twice, the second JPEG in either order with a resize to the final size and a
-sinc filter. Defaults are the paper's numbers (section 4.1), which the published options of its
-training repeat and complete. The paper's queue of old samples has no part here: each sample has a
-degradation of its own.
+The second order is what real photographs have been through, drawn by chance: section 3 of
+Real-ESRGAN (Wang et al., ICCV Workshops 2021, arXiv:2107.10833). Blur, resize, noise and JPEG, all
+of it twice, the second JPEG in either order with a resize to the final size and a sinc filter.
+Defaults are the paper's numbers (section 4.1), which the published options of its training repeat
+and complete. The paper's queue of old samples has no part here: each sample has a degradation of
+its own.
 
 `draw` decides what happens to an image, `degrade` does it. Both take all their chance from the
 generator that they are given.

@@ -114,7 +114,8 @@ class NoisePool:
 
     def add(self, image: Tensor, random: np.random.Generator) -> Tensor:
         """``(3, h, w)`` uint8 with noise, clamped and rounded to 8 bits."""
-        noise = torch.from_numpy(self.draw(*image.shape[1:], random)).permute(2, 0, 1)
+        _, height, width = image.shape
+        noise = torch.from_numpy(self.draw(height, width, random)).permute(2, 0, 1)
         return (image + noise).clamp(0, 255).round().byte()
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.srgan.data.image_store import ImageEntry, ImageStore
 
-
 # How RealSR's names end; the scale follows the latter.
 _HR, _LR = "_HR", "_LR"
 
@@ -29,7 +28,7 @@ class Chosen:
 
 
 def divided(images: ImageStore, scale: int) -> tuple[Chosen, Chosen]:
-    """The HR and the LR images of one folder, by RealSR's names; those of other scales are left out.
+    """The HR and the LR images of one folder, by RealSR's names; other scales' are left out.
 
     Raises:
         InvalidDataset: there are none of one of the two.
@@ -53,8 +52,9 @@ def match_pairs(lr: ImageStore, hr: ImageStore, scale: int) -> list[int]:
 
     They have the same name but for the suffix; that of the LR image may end in ``x`` and the scale,
     as DIV2K's do (``0001.png`` and ``0001x4.png``); or the two end in ``_HR`` and ``_LR`` with the
-    scale, as RealSR's do (``Canon001_HR.png`` and ``Canon001_LR4.png``). Each HR image has to have one and each LR image
-    to belong to one. Rows and columns of an HR image that fill no LR pixel are not used.
+    scale, as RealSR's do (``Canon001_HR.png`` and ``Canon001_LR4.png``). Each HR image has to have
+    one and each LR image to belong to one. Rows and columns of an HR image that fill no LR pixel
+    are not used.
 
     Raises:
         InvalidDataset: an image without partner, two of one name, or sides that do not fit the

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ranksrgan.metrics import imresize_uint8
-from ranksrgan.srgan.data.blur_kernels import load_kernels
+from ranksrgan.srgan.data.blur_kernels import BlurKernel, load_kernels
 from ranksrgan.srgan.data.degradation import RealScene
 from ranksrgan.srgan.data.noise_pool import Flat, NoisePool
 
@@ -42,7 +42,8 @@ class Scene:
         if config.noise is not None:
             flat = Flat(config.patch, config.variance, config.mean)
             self._noise = NoisePool.collect(config.noise, flat, config.window, workers)
-        self._kernels, digest = [], ""
+        self._kernels: list[BlurKernel] = []
+        digest = ""
         if config.kernels is not None:
             self._kernels, digest = load_kernels(config.kernels, scale)
         self.halo = max((kernel.halo for kernel in self._kernels), default=BICUBIC_HALO)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal, NamedTuple, Self, TypeGuard
+from typing import Literal, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,9 @@ class Views(NamedTuple):
     second: Tensor
 
     @classmethod
-    def of(cls, made: Tensor | Self) -> Self:
+    def of(cls, made: Tensor | Views) -> Views:
         """What a generator in training has made, as views."""
-        return made if isinstance(made, cls) else cls(*3 * (made,))
+        return made if isinstance(made, Views) else cls(made, made, made)
 
     def view(self, name: View) -> Tensor:
         """The picture of that name."""

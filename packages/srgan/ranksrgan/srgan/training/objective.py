@@ -88,7 +88,7 @@ class Objective:
                 ("rank", losses.rank.weight),
                 *((name, weight) for name, (_, weight) in zip(names, scorers, strict=True)),
                 ("adversarial", losses.adversarial.weight),
-                *((f"contrast.{term}", weight) for term, weight in losses.contrast.weights.items()),
+                *((f"contrast.{term}", w) for term, w in losses.contrast.weights.items()),
             )
             if weight > 0
         }
@@ -114,8 +114,8 @@ class Objective:
     ) -> dict[str, Tensor]:
         """All terms of the pictures alone, of one of the equal ``parts`` of a batch.
 
-        ``made`` are generated images, or views of them; see `after_discriminator` for the other
-        terms. Their mean over the parts is the joint batch's; with a jitter each part has windows of its
+        ``made`` are generated images, or views of them; for the others see `after_discriminator`.
+        Their mean over the parts is the joint batch's; with a jitter each part has windows of its
         own. A remote Ranker or scorer may fail here, before any network has changed, its running
         statistics included: the state is then still that of the last completed step.
         """
@@ -152,7 +152,7 @@ class Objective:
         Args:
             terms: of `before_discriminator`.
             adversarial: the loss of each of the `judged` views, of the joint batch.
-            joint: see `Processes.joint`. The contrast compares means of the joint batch, and of one
+            joint: see `Processes.joint`. The contrast compares means of the joint batch, of one
                 part at a time where a batch is accumulated.
         """
         losses = self.config
@@ -203,7 +203,7 @@ class Objective:
 
 
 def _further_views(losses: LossesConfig) -> tuple[list[View], list[View]]:
-    """Views of which the contrast wants the pixel and the adversarial loss, and nothing else has."""
+    """Views whose pixel and whose adversarial loss the contrast wants, and nothing else has."""
     wanted = [NEEDS[term] for term in losses.contrast.weights]
     pixel = dict.fromkeys(view for views, _ in wanted for view in views)
     adversarial = dict.fromkeys(view for _, views in wanted for view in views)
