@@ -64,7 +64,7 @@ TRAINED = [
 every = pytest.mark.parametrize("name", NETWORKS)
 
 
-def _make_a_picture(network: Generator, layer: str) -> None:
+def _make_a_picture(network: Generator, layer: str, spread: float = 0.1) -> None:
     """Let a layer's results, or those with what is added to them, lie around 0.5."""
     last = network.get_submodule(layer)
     made: list[Tensor] = []
@@ -73,8 +73,9 @@ def _make_a_picture(network: Generator, layer: str) -> None:
     hook.remove()
     # Where the network adds the mean colour or a base, the layer makes differences to it.
     unit = 255 if isinstance(network, EDSR) else 1
-    last.weight.mul_(0.1 * unit / made[0].std())
-    last.bias.sub_(made[0].mean() * 0.1 * unit / made[0].std())
+    factor = spread * unit / made[0].std()
+    last.weight.mul_(factor)
+    last.bias.sub_(made[0].mean((0, 2, 3)) * factor)
     whole = {"srresnet", "rrdbnet", "two_view_rrdbnet", "imdn", "fsrcnn"}
     if network.architecture in whole and layer != "tail_conv1":
         last.bias.add_(0.5)
@@ -94,8 +95,9 @@ def lively(name: str) -> Generator:
             _make_a_picture(network, "block8.1")
         elif isinstance(network, TwoViewRRDBNet):
             # Each view has a layer of its own, behind one that makes a picture for both.
-            for layer in ("conv_last", "tail_conv1", "tail_conv2"):
-                _make_a_picture(network, layer)
+            _make_a_picture(network, "conv_last")
+            for layer in ("tail_conv1", "tail_conv2"):
+                _make_a_picture(network, layer, 0.05)
         else:
             _make_a_picture(network, LAST.get(network.architecture, "conv_last"))
     return network
