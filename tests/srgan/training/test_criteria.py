@@ -35,6 +35,7 @@ class Blurred(torch.nn.Module):
     """Features that need no weights."""
 
     name = "blurred"
+    recordable = True
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         return {"blurred": torch.nn.functional.avg_pool2d(images, 4)}
@@ -172,6 +173,20 @@ def test_a_batch_in_parts_and_bfloat16(form: str, cria: MakeConfig, tmp_path: Pa
     seen, _ = run(chosen, tmp_path)
     assert len(seen) == 2
     assert all(torch.tensor(list(values.values())).isfinite().all() for values in seen)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("form", FORMS)
+def test_recorded_steps_are_the_steps_to_the_bit(
+    form: str, cria: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    on_a_gpu = {"device": "cuda", "precision": "bfloat16", "steps": 6}
+    found = [
+        run(cria(form, run={**on_a_gpu, "graph": graph}), tmp_path / str(graph))
+        for graph in (True, False)
+    ]
+    assert found[0] == found[1]
 
 
 def test_several_processes_compare_the_means_of_the_joint_batch(cria: MakeConfig) -> None:
