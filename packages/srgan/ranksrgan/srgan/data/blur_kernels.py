@@ -11,7 +11,6 @@ are moved, by less than an HR pixel between two pixels linearly.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, NotSupported
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 
 Weights = npt.NDArray[np.float64]
 
@@ -89,7 +88,6 @@ def load_kernels(folder: Path, scale: int) -> tuple[list[BlurKernel], str]:
     Raises:
         InvalidInput: no such folder, or no kernel in it.
         InvalidDataset: a file that is no kernel: no finite matrix whose sum is positive.
-        NotSupported: a ``.mat`` file, and scipy is not installed.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder} is not a folder", field=str(folder))
@@ -139,15 +137,10 @@ def _read(path: Path) -> Weights:
 
 
 def _read_mat(path: Path) -> Any:
+    from scipy.io import loadmat  # takes long to import, and few need it
+
     try:
-        reader = importlib.import_module("scipy.io")
-    except ImportError as error:
-        raise NotSupported(
-            f"{path}: reading .mat wants scipy; install it, or save the kernel as .npy",
-            field=str(path),
-        ) from error
-    try:
-        content = reader.loadmat(path)
+        content = loadmat(path)
     except Exception as error:  # a damaged file makes scipy raise nearly anything
         raise InvalidDataset(f"{path} is no kernel: {error}", field=str(path)) from error
     if _MAT_NAME not in content:

@@ -33,7 +33,6 @@ class Scene:
 
     Raises:
         InvalidInput, InvalidImage, InvalidDataset: see `NoisePool.collect` and `load_kernels`.
-        NotSupported: see `load_kernels`.
     """
 
     def __init__(self, config: RealScene, scale: int, workers: int = 2) -> None:
