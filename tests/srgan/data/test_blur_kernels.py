@@ -134,7 +134,7 @@ def test_folders_and_files_without_kernels(tmp_path: Path) -> None:
         load_kernels(tmp_path, 4)
     (tmp_path / "k.npy").unlink()
     scipy.io.savemat(tmp_path / "k.mat", {"other": np.eye(3)})
-    with pytest.raises(InvalidDataset, match=r"k\.mat holds no Kernel"):
+    with pytest.raises(InvalidDataset, match=r"k\.mat is no kernel: it holds no Kernel"):
         load_kernels(tmp_path, 4)
     (tmp_path / "k.mat").write_bytes(b"no matlab")
     with pytest.raises(InvalidDataset, match=r"k\.mat is no kernel"):

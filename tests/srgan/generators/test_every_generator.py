@@ -75,7 +75,7 @@ def _make_a_picture(network: Generator, layer: str, spread: float = 0.1) -> None
     unit = 255 if isinstance(network, EDSR) else 1
     factor = spread * unit / made[0].std()
     last.weight.mul_(factor)
-    last.bias.sub_(made[0].mean((0, 2, 3)) * factor)
+    last.bias.sub_(made[0].mean((0, 2, 3))).mul_(factor)
     whole = {"srresnet", "rrdbnet", "two_view_rrdbnet", "imdn", "fsrcnn"}
     if network.architecture in whole and layer != "tail_conv1":
         last.bias.add_(0.5)
@@ -97,7 +97,7 @@ def lively(name: str) -> Generator:
             # Each view has a layer of its own, behind one that makes a picture for both.
             _make_a_picture(network, "conv_last")
             for layer in ("tail_conv1", "tail_conv2"):
-                _make_a_picture(network, layer, 0.05)
+                _make_a_picture(network, layer, 0.15)
         else:
             _make_a_picture(network, LAST.get(network.architecture, "conv_last"))
     return network

@@ -117,11 +117,10 @@ def _moved(weights: Weights, axis: int, by: float) -> Weights:
 
 
 def _read(path: Path) -> Weights:
-    content: Any
     try:
         content = _read_mat(path) if path.suffix == ".mat" else np.load(path, allow_pickle=False)
         weights = np.array(content, np.float64, order="C")
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError) as error:
         raise InvalidDataset(f"{path} is no kernel: {error}", field=str(path)) from error
     if weights.ndim != 2 or not weights.size or not np.isfinite(weights).all():
         raise InvalidDataset(
@@ -137,12 +136,13 @@ def _read(path: Path) -> Weights:
 
 
 def _read_mat(path: Path) -> Any:
+    """What a file of MATLAB's calls a kernel; ValueError without."""
     from scipy.io import loadmat  # takes long to import, and few need it
 
     try:
         content = loadmat(path)
     except Exception as error:  # a damaged file makes scipy raise nearly anything
-        raise InvalidDataset(f"{path} is no kernel: {error}", field=str(path)) from error
+        raise ValueError(str(error)) from error
     if _MAT_NAME not in content:
-        raise InvalidDataset(f"{path} holds no {_MAT_NAME}", field=str(path))
+        raise ValueError(f"it holds no {_MAT_NAME}")
     return content[_MAT_NAME]
