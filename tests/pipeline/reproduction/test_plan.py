@@ -45,6 +45,21 @@ def test_ranksrgan_and_its_control_differ_in_the_rank_loss_alone(planner: Planne
     assert ours["discriminator"]["weights"].startswith("@runs/generator-")
 
 
+def test_rankers_of_the_papers_architecture_can_be_others_than_those_of_the_claims(
+    tiny_data: Path, tiny_scale: Path
+) -> None:
+    scale = load_scale(
+        EXPERIMENTS,
+        str(tiny_scale),
+        ["ranker={steps: 4, recipe: nss}", "vgg={steps: 5, settings: [width=2]}"],
+    )
+    planner = Planner(scale, Units(tiny_data))
+    paper = plan(planner, "table3", 0).rankers["N", 0].config["training"]
+    assert (paper["architecture"], paper["steps"], paper["width"]) == ("vgg12", 5, 2)
+    ours = plan(planner, "fig3_4", 0).rankers["N", 0].config["training"]
+    assert (ours["architecture"], ours["steps"]) == ("nss", 4)
+
+
 def test_a_method_has_the_ranker_of_its_seed(planner: Planner) -> None:
     found = plan(planner, "table3", 3, 5)
     for seed in (3, 5):
