@@ -67,14 +67,16 @@ def test_a_method_has_the_ranker_of_its_seed(planner: Planner) -> None:
         assert found.methods["RankSRGAN", seed].config["run"]["seed"] == seed
         assert found.rankers["N", seed] in found.methods["RankSRGAN", seed].after
         judges = found.evaluations["RankSRGAN", seed].config["judges"]
-        assert judges == {f"ranker:{seed}": found.rankers["N", seed].place("ranker.safetensors")}
+        assert judges == {f"ranker:{seed}": found.rankers["S", seed].place("ranker.safetensors")}
     assert set(found.references["bicubic"].config["judges"]) == {"ranker:3", "ranker:5"}
 
 
 def test_experiments_share_what_they_have_in_common(planner: Planner) -> None:
-    table3, fig3, table2 = (plan(planner, name, 0) for name in ("table3", "fig3_4", "table2"))
+    names = ("table3", "fig3_4", "table2", "table8")
+    table3, fig3, table2, table8 = (plan(planner, name, 0) for name in names)
     assert table3.methods["SRGAN", 0] is fig3.methods["SRGAN", 0]
-    assert table3.evaluations["RankSRGAN", 0] is fig3.evaluations["RankSRGAN-MR", 0]
+    assert table3.methods["RankSRGAN", 0] is fig3.methods["RankSRGAN-MR", 0]
+    assert fig3.evaluations["RankSRGAN-MR", 0] is table8.evaluations["RankSRGAN", 0]
     assert table3.rankers["N", 0] is table2.rankers["VGG-12", 0]
     assert table2.rankers["VGG-8", 0].config["training"]["architecture"] == "vgg8"
 
@@ -99,7 +101,7 @@ def test_the_srgan_of_interpolations_is_the_one_that_methods_start_from(planner:
 
 def test_given_weights_replace_the_first_training(tiny_data: Path, tiny_scale: Path) -> None:
     units = Units(tiny_data)
-    given = units.add("given", "given SRResNet", {"sha256": "1", "file": "generator.pth"})
+    given = units.add("given", "weights", {"sha256": "1", "file": "generator.pth"})
     planner = Planner(load_scale(EXPERIMENTS, str(tiny_scale)), units, given)
     found = plan(planner, "table3", 0)
     assert given in found.units
