@@ -16,6 +16,7 @@ from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
+from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 
 SCALE = 8
 
@@ -44,7 +45,7 @@ class Catalog:
 
 
 def main() -> int:
-    streams = UpscaleStreams(enlargement_for)
+    streams = UpscaleStreams(enlargement_for, RowsEnlargement)
     servicer = SuperResolutionServicer(Catalog(), upscale_picture, streams=streams)
     settings = ServerSettings(listen=sys.argv[1])
     return serve(settings, [servicer.full_name], lambda observers: Services([servicer]))

@@ -27,6 +27,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
 )
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
+from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.client_credentials import explain
 from ranksrgan.contracts.shared_memory import Place, together
@@ -55,13 +56,36 @@ _MAX_TEXT, _MAX_FIELD = 1600, 200
 _TORCH_DTYPES: dict[int, torch.dtype] = {number: dtype for dtype, number in _DTYPES.items()}
 
 
+def dtype_to_proto(dtype: torch.dtype) -> image_pb2.DataType:
+    """A tensor's type.
+
+    Raises:
+        InvalidInput: one that does not travel.
+    """
+    if dtype not in _DTYPES:
+        raise InvalidInput(f"{dtype} does not travel; use uint8 or floating point")
+    return _DTYPES[dtype]
+
+
+def dtype_from_proto(number: int, field: str) -> torch.dtype:
+    """A tensor's type.
+
+    Raises:
+        InvalidInput: unknown.
+    """
+    dtype = _TORCH_DTYPES.get(number)
+    if dtype is None:
+        raise InvalidInput(f"{field}: data type {number} is not known", field=field)
+    return dtype
+
+
 def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:
     """Any uint8 or floating-point tensor, from any device.
 
     Raises:
         InvalidInput: of another type.
     """
-    dtype = _dtype_to_proto(tensor.dtype)
+    dtype = dtype_to_proto(tensor.dtype)
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return image_pb2.Tensor(
         dtype=dtype,
@@ -76,7 +100,7 @@ def tensor_from_proto(message: image_pb2.Tensor, field: str = "tensor") -> Tenso
     Raises:
         InvalidInput: unknown type, or a shape that does not account for every byte.
     """
-    dtype = _dtype_from_proto(message.dtype, field)
+    dtype = dtype_from_proto(message.dtype, field)
     shape = tuple(message.shape)
     wanted = math.prod(shape) * dtype.itemsize
     if any(side < 0 for side in shape) or wanted != len(message.data):
@@ -98,7 +122,7 @@ def shared_tensor_to_proto(place: Place) -> image_pb2.SharedTensor:
     """
     return image_pb2.SharedTensor(
         segment=place.segment,
-        dtype=_dtype_to_proto(place.dtype),
+        dtype=dtype_to_proto(place.dtype),
         shape=place.shape,
         offset=place.offset,
     )
@@ -110,7 +134,7 @@ def shared_tensor_from_proto(message: image_pb2.SharedTensor, field: str) -> Pla
     Raises:
         InvalidInput: unknown type.
     """
-    dtype = _dtype_from_proto(message.dtype, f"{field}.dtype")
+    dtype = dtype_from_proto(message.dtype, f"{field}.dtype")
     return Place(message.segment, dtype, tuple(message.shape), message.offset)
 
 
@@ -194,6 +218,26 @@ def _check_image(shape: tuple[int, ...], field: str, max_pixels: int) -> None:
         raise ImageTooLarge(
             f"{field} is {shape[2]} x {shape[1]} pixels; at most {max_pixels} are read", field=field
         )
+
+
+def row_image_to_proto(image: RowImage) -> super_resolution_pb2.UpscaleStreamRequest.Rows:
+    """An image that travels in rows.
+
+    Raises:
+        InvalidInput: its type does not travel.
+    """
+    return super_resolution_pb2.UpscaleStreamRequest.Rows(
+        height=image.height,
+        width=image.width,
+        channels=image.channels,
+        dtype=dtype_to_proto(image.dtype),
+    )
+
+
+def row_image_from_proto(message: super_resolution_pb2.UpscaleStreamRequest.Rows) -> RowImage:
+    """An image that travels in rows; raises InvalidInput where it cannot be, see `RowImage`."""
+    dtype = dtype_from_proto(message.dtype, "rows.dtype")
+    return RowImage(message.height, message.width, message.channels, dtype)
 
 
 def picture_to_proto(picture: Picture) -> image_pb2.Image:
@@ -335,19 +379,6 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
         refused = explain(address, text)
         text = refused or f"the service at {address} does not answer: {text}"
     return kind(text)
-
-
-def _dtype_to_proto(dtype: torch.dtype) -> image_pb2.DataType:
-    if dtype not in _DTYPES:
-        raise InvalidInput(f"{dtype} does not travel; use uint8 or floating point")
-    return _DTYPES[dtype]
-
-
-def _dtype_from_proto(number: int, field: str) -> torch.dtype:
-    dtype = _TORCH_DTYPES.get(number)
-    if dtype is None:
-        raise InvalidInput(f"{field}: data type {number} is not known", field=field)
-    return dtype
 
 
 def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:

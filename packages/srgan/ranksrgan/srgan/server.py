@@ -32,6 +32,7 @@ from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
+from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator, upscaler_of
 
 
@@ -72,7 +73,7 @@ def serve(settings: SrganServerSettings) -> int:
                     catalog,
                     upscale_picture,
                     max_pixels=settings.max_pixels,
-                    streams=UpscaleStreams(enlargement_for),
+                    streams=UpscaleStreams(enlargement_for, RowsEnlargement),
                 ),
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]
