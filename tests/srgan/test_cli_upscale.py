@@ -32,8 +32,8 @@ from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.files import FORMATS
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
-from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 from ranksrgan.srgan.upscaling.refine import Refined
+from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 Upscale = Callable[..., int]

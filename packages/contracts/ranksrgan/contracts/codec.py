@@ -53,6 +53,8 @@ _DTYPES = {
 # Of an error's text. It travels three times in the metadata of a call, which hold 8 KiB together:
 # what is longer ends the call with another status, that of the metadata.
 _MAX_TEXT, _MAX_FIELD = 1600, 200
+# What a file of images that are read can take: four channels of 16 bits, as they are, and the rest.
+_FILE_BYTES_PER_PIXEL, _FILE_HEAD = 8, 2**20
 _TORCH_DTYPES: dict[int, torch.dtype] = {number: dtype for dtype, number in _DTYPES.items()}
 
 
@@ -207,6 +209,49 @@ def image_place_from_proto(message: image_pb2.Image, field: str, max_pixels: int
     """
     _check_image(tuple(message.shared.shape), field, max_pixels)
     return shared_tensor_from_proto(message.shared, field)
+
+
+def check_image_ahead(message: image_pb2.ImageAhead, field: str, max_pixels: int) -> None:
+    """Refuse an image that will come in chunks and cannot be taken.
+
+    Raises:
+        InvalidInput: no bytes, no image, or a tensor of another size than its shape has.
+        ImageTooLarge: more than ``max_pixels``, or more bytes than a file of so many pixels has.
+    """
+    if message.size < 1:
+        raise InvalidInput(f"{field}.size: {message.size} bytes are no image", field=field)
+    if message.dtype or message.shape:
+        shape = tuple(message.shape)
+        _check_image(shape, field, max_pixels)
+        wanted = math.prod(shape) * dtype_from_proto(message.dtype, f"{field}.dtype").itemsize
+        if message.size != wanted:
+            raise InvalidInput(
+                f"{field}.size: {message.size} bytes for shape {shape}; {wanted} would be right",
+                field=field,
+            )
+    elif message.size > _FILE_BYTES_PER_PIXEL * max_pixels + _FILE_HEAD:
+        raise ImageTooLarge(
+            f"{field}.size: a file of {message.size} bytes; at most {max_pixels} pixels are read, "
+            f"and {_FILE_BYTES_PER_PIXEL} bytes for each",
+            field=field,
+        )
+
+
+def announced_image(
+    message: image_pb2.ImageAhead, content: bytes, field: str, max_pixels: int
+) -> Tensor:
+    """An image that has come in chunks as ``(3|1, H, W)``; see `image_from_proto`.
+
+    Args:
+        message: what it was announced as; `check_image_ahead` was happy with it.
+        content: all of its bytes.
+        field: of the request.
+        max_pixels: of an image.
+    """
+    if not message.dtype:
+        return to_tensor(decode_image(content, name=field, max_pixels=max_pixels))[0]
+    dtype = dtype_from_proto(message.dtype, field)
+    return torch.frombuffer(bytearray(content), dtype=dtype).reshape(tuple(message.shape))
 
 
 def _check_image(shape: tuple[int, ...], field: str, max_pixels: int) -> None:

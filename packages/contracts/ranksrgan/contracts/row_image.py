@@ -58,7 +58,7 @@ class RowImage:
 
 
 def rows_from_bytes(data: bytearray, image: RowImage) -> Tensor:
-    """Whole rows as ``(1, channels, n, width)`` of the image's type; shares memory with ``data``."""
+    """Whole rows as ``(1, channels, n, width)`` of the image's type, which share ``data``."""
     rows = torch.frombuffer(data, dtype=image.dtype).view(-1, image.width, image.channels)
     return rows.permute(2, 0, 1)[None]
 
