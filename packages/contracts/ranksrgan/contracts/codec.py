@@ -361,7 +361,10 @@ def feature_set_from_proto(message: features_pb2.FeatureSet) -> dict[str, Tensor
 def item_error_to_proto(error: RankSRGANError) -> error_pb2.Error:
     """An error of one item of a stream that goes on."""
     return error_pb2.Error(
-        code=_status_number(error), reason=error.code, message=str(error), field=error.field or ""
+        code=_status_number(error),
+        reason=error.code,
+        message=error.message,
+        field=error.field or "",
     )
 
 
@@ -377,7 +380,7 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     That is BadRequest for a field, and RetryInfo for the time after which an overloaded server has
     room. A text that does not fit, as it repeats what a client has sent, ends with an ellipsis.
     """
-    text, field = _shortened(str(error), _MAX_TEXT), _shortened(error.field or "", _MAX_FIELD)
+    text, field = _shortened(error.message, _MAX_TEXT), _shortened(error.field or "", _MAX_FIELD)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=error.code, domain=DOMAIN, metadata={"field": field} if field else {}

@@ -120,6 +120,11 @@ class ServerSettings(Config):
     def max_message_bytes(self) -> int:
         return self.max_message_mib * 2**20
 
+    @property
+    def max_message_bytes(self) -> int:
+        """Of one request."""
+        return self.max_message_mib * 2**20
+
     def check(self) -> None:
         """Find out what is wrong before anything listens; reads the files that are named.
 
