@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from torch import Tensor
 
 from ranksrgan.contracts import request_segments
+from ranksrgan.contracts.announced_image import AnnouncedImage
 from ranksrgan.contracts.errors import (
     BY_CODE,
     BY_STATUS,
@@ -211,8 +212,23 @@ def image_place_from_proto(message: image_pb2.Image, field: str, max_pixels: int
     return shared_tensor_from_proto(message.shared, field)
 
 
-def check_image_ahead(message: image_pb2.ImageAhead, field: str, max_pixels: int) -> None:
-    """Refuse an image that will come in chunks and cannot be taken.
+def image_ahead_to_proto(announced: AnnouncedImage) -> image_pb2.ImageAhead:
+    """What announces an image.
+
+    Raises:
+        InvalidInput: its type does not travel.
+    """
+    return image_pb2.ImageAhead(
+        size=announced.size,
+        dtype=None if announced.dtype is None else dtype_to_proto(announced.dtype),
+        shape=announced.shape,
+    )
+
+
+def image_ahead_from_proto(
+    message: image_pb2.ImageAhead, field: str, max_pixels: int
+) -> AnnouncedImage:
+    """What is announced, if it can be taken.
 
     Raises:
         InvalidInput: no bytes, no image, or a tensor of another size than its shape has.
@@ -220,38 +236,24 @@ def check_image_ahead(message: image_pb2.ImageAhead, field: str, max_pixels: int
     """
     if message.size < 1:
         raise InvalidInput(f"{field}.size: {message.size} bytes are no image", field=field)
-    if message.dtype or message.shape:
-        shape = tuple(message.shape)
-        _check_image(shape, field, max_pixels)
-        wanted = math.prod(shape) * dtype_from_proto(message.dtype, f"{field}.dtype").itemsize
-        if message.size != wanted:
-            raise InvalidInput(
-                f"{field}.size: {message.size} bytes for shape {shape}; {wanted} would be right",
+    if not message.dtype and not message.shape:
+        if message.size > _FILE_BYTES_PER_PIXEL * max_pixels + _FILE_HEAD:
+            raise ImageTooLarge(
+                f"{field}.size: a file of {message.size} bytes; at most {max_pixels} pixels are "
+                f"read, and {_FILE_BYTES_PER_PIXEL} bytes for each",
                 field=field,
             )
-    elif message.size > _FILE_BYTES_PER_PIXEL * max_pixels + _FILE_HEAD:
-        raise ImageTooLarge(
-            f"{field}.size: a file of {message.size} bytes; at most {max_pixels} pixels are read, "
-            f"and {_FILE_BYTES_PER_PIXEL} bytes for each",
+        return AnnouncedImage(message.size)
+    shape = tuple(message.shape)
+    _check_image(shape, field, max_pixels)
+    dtype = dtype_from_proto(message.dtype, f"{field}.dtype")
+    wanted = math.prod(shape) * dtype.itemsize
+    if message.size != wanted:
+        raise InvalidInput(
+            f"{field}.size: {message.size} bytes for shape {shape}; {wanted} would be right",
             field=field,
         )
-
-
-def announced_image(
-    message: image_pb2.ImageAhead, content: bytes, field: str, max_pixels: int
-) -> Tensor:
-    """An image that has come in chunks as ``(3|1, H, W)``; see `image_from_proto`.
-
-    Args:
-        message: what it was announced as; `check_image_ahead` was happy with it.
-        content: all of its bytes.
-        field: of the request.
-        max_pixels: of an image.
-    """
-    if not message.dtype:
-        return to_tensor(decode_image(content, name=field, max_pixels=max_pixels))[0]
-    dtype = dtype_from_proto(message.dtype, field)
-    return torch.frombuffer(bytearray(content), dtype=dtype).reshape(tuple(message.shape))
+    return AnnouncedImage(message.size, dtype, shape)
 
 
 def _check_image(shape: tuple[int, ...], field: str, max_pixels: int) -> None:

@@ -12,6 +12,7 @@ import grpc
 from torch import Tensor
 
 from ranksrgan.contracts import codec
+from ranksrgan.contracts.announced_image import AnnouncedImage
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, RankSRGANError
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
 
@@ -74,18 +75,18 @@ def outgoing(
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if not max_message or size + AROUND <= max_message:
         return Outgoing(request)
-    announced = []
-    for name in ("image", "reference"):
-        if not request.HasField(name):
-            continue
-        tensor: image_pb2.Tensor = getattr(request, name).tensor
-        announced.append(tensor.data)
-        ahead = image_pb2.ImageAhead(
-            size=len(announced[-1]), dtype=tensor.dtype, shape=tensor.shape
-        )
-        getattr(request, f"{name}_ahead").CopyFrom(ahead)
-        request.ClearField(name)  # type: ignore[arg-type]
-    return Outgoing(request, tuple(announced), max(min(_CHUNK, max_message - AROUND), 1))
+    bodies = [request.image.tensor.data]
+    request.image_ahead.CopyFrom(_ahead(picture, bodies[0]))
+    request.ClearField("image")
+    if reference is not None:
+        bodies.append(request.reference.tensor.data)
+        request.reference_ahead.CopyFrom(_ahead(reference, bodies[1]))
+        request.ClearField("reference")
+    return Outgoing(request, tuple(bodies), max(min(_CHUNK, max_message - AROUND), 1))
+
+
+def _ahead(image: Tensor, body: bytes) -> image_pb2.ImageAhead:
+    return codec.image_ahead_to_proto(AnnouncedImage(len(body), image.dtype, tuple(image.shape)))
 
 
 class ScoreStream:

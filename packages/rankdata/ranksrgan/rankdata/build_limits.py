@@ -16,14 +16,14 @@ class BuildLimits(Config):
     """The most of some keys of `BuildConfig`; of those with many values, the most of these.
 
     Attributes:
-        least_stride: the least ``stride``: an image has as many crops as the square of its side
-            over it.
+        least_stride: the least ``stride``, 1 for any: an image has as many crops as the square of
+            its side over it, and each is scored.
     """
 
     levels: int = Field(32, ge=2)
     further: int = Field(16, ge=0)
     crop: int = Field(2048, ge=1)
-    least_stride: int = Field(16, ge=1)
+    least_stride: int = Field(1, ge=1)
 
 
 def check_build(config: BuildConfig, limits: BuildLimits) -> None:

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from torch import Tensor
 
 from ranksrgan.contracts import codec
+from ranksrgan.contracts.announced_image import AnnouncedImage
 from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, RankSRGANError
 from ranksrgan.contracts.serving.spool import Spool, SpooledFile
-from ranksrgan.contracts.v1 import image_pb2, scoring_pb2
+from ranksrgan.contracts.v1 import scoring_pb2
 
 Request = scoring_pb2.ScoreStreamRequest
 
 
 class OutOfStep(InvalidInput):
     """A stream's chunks are not those that it announced: where the next image begins is unknown."""
+
+
+class _Arrived(NamedTuple):
+    announced: AnnouncedImage
+    file: SpooledFile
 
 
 class AnnouncedImages:
@@ -60,43 +67,39 @@ class AnnouncedImages:
 
     def _receive(
         self, request: Request, requests: Iterator[Request], files: ExitStack
-    ) -> dict[str, SpooledFile]:
+    ) -> dict[str, _Arrived]:
         """What comes in chunks, by name; the first thing that is wrong is raised after the last."""
-        arrived: dict[str, SpooledFile] = {}
+        arrived: dict[str, _Arrived] = {}
         problem: RankSRGANError | None = None
         for name in ("image", "reference"):
             if not request.HasField(f"{name}_ahead"):
                 continue
-            announced = getattr(request, f"{name}_ahead")
+            message = getattr(request, f"{name}_ahead")
             try:
-                self._check(request, name, announced)
-                arrived[name] = files.enter_context(self._spool.file())
+                if request.HasField(name):
+                    raise InvalidInput(f"{name}: it is there, and announced too", field=name)
+                announced = codec.image_ahead_from_proto(message, f"{name}_ahead", self._max_pixels)
+                arrived[name] = _Arrived(announced, files.enter_context(self._spool.file()))
             except RankSRGANError as error:
                 problem = problem or error
-            left = max(announced.size, 0)
+            left = max(message.size, 0)
             while left:
                 chunk = _chunk(requests, left, name)
                 left -= len(chunk)
                 if problem is None:
                     try:
-                        arrived[name].write(chunk)
+                        arrived[name].file.write(chunk)
                     except LimitExceeded as error:
                         problem = error
         if problem is not None:
             raise problem
         return arrived
 
-    def _check(self, request: Request, name: str, announced: image_pb2.ImageAhead) -> None:
-        if request.HasField(name):
-            raise InvalidInput(f"{name}: it is there, and announced too", field=name)
-        codec.check_image_ahead(announced, f"{name}_ahead", self._max_pixels)
-
-    def _decode(self, request: Request, name: str, arrived: dict[str, SpooledFile]) -> Tensor:
+    def _decode(self, request: Request, name: str, arrived: dict[str, _Arrived]) -> Tensor:
         if name not in arrived:
             return codec.image_from_proto(getattr(request, name), name, self._max_pixels)
-        announced = getattr(request, f"{name}_ahead")
-        content = arrived[name].content()
-        return codec.announced_image(announced, content, name, self._max_pixels)
+        announced, file = arrived[name]
+        return announced.decode(file.content(), name, self._max_pixels)
 
 
 def _chunk(requests: Iterator[Request], left: int, name: str) -> bytes:

@@ -118,10 +118,6 @@ class ServerSettings(Config):
 
     @property
     def max_message_bytes(self) -> int:
-        return self.max_message_mib * 2**20
-
-    @property
-    def max_message_bytes(self) -> int:
         """Of one request."""
         return self.max_message_mib * 2**20
 
