@@ -158,7 +158,8 @@ class ScoreStream:
         return response
 
     def _begin(self) -> None:
-        self._queue = queue = SimpleQueue()
+        queue: SimpleQueue[Outgoing | None] = SimpleQueue()
+        self._queue = queue
         for image in self._unanswered:
             queue.put(image)
         stub = scoring_pb2_grpc.ScoringServiceStub(self._connection.channel())

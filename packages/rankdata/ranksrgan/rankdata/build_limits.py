@@ -20,10 +20,10 @@ class BuildLimits(Config):
             its side over it, and each is scored.
     """
 
-    levels: int = Field(32, ge=2)
-    further: int = Field(16, ge=0)
-    crop: int = Field(2048, ge=1)
-    least_stride: int = Field(1, ge=1)
+    levels: int = Field(default=32, ge=2)
+    further: int = Field(default=16, ge=0)
+    crop: int = Field(default=2048, ge=1)
+    least_stride: int = Field(default=1, ge=1)
 
 
 def check_build(config: BuildConfig, limits: BuildLimits) -> None:

@@ -16,13 +16,13 @@ class TrainingLimits(Config):
     The defaults are several times what the recipes have.
     """
 
-    width: int = Field(256, ge=1)
-    batch: int = Field(1024, ge=1)
-    steps: int = Field(10_000_000, ge=1)
-    border: int = Field(256, ge=0)
-    jitter: int = Field(1024, ge=0)
-    further: int = Field(16, ge=0)
-    halve_at: int = Field(100, ge=0)
+    width: int = Field(default=256, ge=1)
+    batch: int = Field(default=1024, ge=1)
+    steps: int = Field(default=10_000_000, ge=1)
+    border: int = Field(default=256, ge=0)
+    jitter: int = Field(default=1024, ge=0)
+    further: int = Field(default=16, ge=0)
+    halve_at: int = Field(default=100, ge=0)
 
 
 def check_request(request: TrainingRequest, limits: TrainingLimits) -> None:

@@ -14,39 +14,39 @@ SETTING = "training_limits"
 
 
 class GeneratorLimits(Config):
-    features: int = Field(256, ge=1)
-    blocks: int = Field(64, ge=1)
-    growth: int = Field(128, ge=1)
-    bottleneck: int = Field(256, ge=1)
+    features: int = Field(default=256, ge=1)
+    blocks: int = Field(default=64, ge=1)
+    growth: int = Field(default=128, ge=1)
+    bottleneck: int = Field(default=256, ge=1)
 
 
 class DiscriminatorLimits(Config):
-    width: int = Field(256, ge=1)
+    width: int = Field(default=256, ge=1)
 
 
 class DataLimits(Config):
-    crop: int = Field(1024, ge=1)
-    batch: int = Field(256, ge=1)
-    workers: int = Field(16, ge=1)
-    memory_mib: int = Field(16_384, ge=0)
+    crop: int = Field(default=1024, ge=1)
+    batch: int = Field(default=256, ge=1)
+    workers: int = Field(default=16, ge=1)
+    memory_mib: int = Field(default=16_384, ge=0)
 
 
 class PerceptualLimits(Config):
-    layers: int = Field(32, ge=1)
+    layers: int = Field(default=32, ge=1)
 
 
 class RankLimits(Config):
-    rankers: int = Field(8, ge=0)
+    rankers: int = Field(default=8, ge=0)
 
 
 class LossesLimits(Config):
     perceptual: PerceptualLimits = PerceptualLimits()
     rank: RankLimits = RankLimits()
-    scorers: int = Field(8, ge=0)
+    scorers: int = Field(default=8, ge=0)
 
 
 class ScheduleLimits(Config):
-    milestones: int = Field(100, ge=1)
+    milestones: int = Field(default=100, ge=1)
 
 
 class OptimiserLimits(Config):
@@ -54,14 +54,14 @@ class OptimiserLimits(Config):
 
 
 class ValidationLimits(Config):
-    border: int = Field(256, ge=0)
-    scorers: int = Field(32, ge=0)
-    if_available: int = Field(32, ge=0)
-    best: int = Field(32, ge=1)
+    border: int = Field(default=256, ge=0)
+    scorers: int = Field(default=32, ge=0)
+    if_available: int = Field(default=32, ge=0)
+    best: int = Field(default=32, ge=1)
 
 
 class RunLimits(Config):
-    steps: int = Field(10_000_000, ge=1)
+    steps: int = Field(default=10_000_000, ge=1)
 
 
 class TrainingLimits(Config):
@@ -80,8 +80,8 @@ class TrainingLimits(Config):
     optimiser: OptimiserLimits = OptimiserLimits()
     validation: ValidationLimits = ValidationLimits()
     run: RunLimits = RunLimits()
-    step_megapixels: int = Field(32, ge=1)
-    resize: int = Field(4, ge=1)
+    step_megapixels: int = Field(default=32, ge=1)
+    resize: int = Field(default=4, ge=1)
 
 
 def check_training(config: TrainConfig, limits: TrainingLimits) -> None:

@@ -7,7 +7,7 @@ and one of three is not, even if its channels are equal. There is no transparenc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from torch import Tensor
@@ -49,7 +49,7 @@ class RowsEnlargement:
     ) -> None:
         self._image, self._read_rows, self._upscaler = image, read_rows, upscaler
         self._scale = Fraction(upscaler.info.scale) if out_scale is None else out_scale
-        self.needs = [image.height]
+        self.needs: Sequence[int] = [image.height]
         if isinstance(upscaler, PlannedStripUpscaler):
             self.needs = upscaler.rows_needed(image.height, image.width)
         self.layout = Layout(
