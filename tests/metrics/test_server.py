@@ -11,13 +11,14 @@ import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
 
-from ranksrgan.contracts import open_scorer
+from ranksrgan.contracts import codec, open_scorer
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import MissingAsset, UnknownName
-from ranksrgan.contracts.rpc import RunningServer, start_server
+from ranksrgan.contracts.rpc import RunningServer, open_channel, start_server
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
+from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog
 
 IMAGES = torch.linspace(0, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
@@ -66,16 +67,19 @@ def models_seen(server: RunningServer) -> set[str]:
 
 
 def test_a_thousand_made_up_names_make_no_labels(server: RunningServer) -> None:
-    with closing(connect_scorer(server.address, "psnr")) as scorer:
-        for number in range(500):
-            with pytest.raises(UnknownName):
-                named(scorer, f"made_up_{number}").score(IMAGES)
-        for number in range(500):
-            # A sum of the client's own making, which the server opens.
-            made_up = named(scorer, f"rmse-0.{number + 1:03}*psnr?border=1")
-            made_up.score(IMAGES, IMAGES * 0.5)
-        for border in range(3):
-            named(scorer, f"rmse?border={border}").score(IMAGES, IMAGES * 0.5)
-    seen = models_seen(server)
-    assert seen == {"rmse", "sum"}
-    assert seen <= {*METRICS, "sum"}
+    image, reference = codec.image_to_proto(IMAGES[0]), codec.image_to_proto(IMAGES[0] * 0.5)
+    unknown = [f"made_up_{number}" for number in range(800)]
+    # Sums of the client's own making, which the server opens.
+    sums = [f"rmse-0.{number + 1:03}*psnr?border=1" for number in range(200)]
+    names = [*unknown, *sums, *(f"rmse?border={border}" for border in range(3))]
+    requests = (
+        scoring_pb2.ScoreStreamRequest(scorer=name, image=image, reference=reference)
+        for name in names
+    )
+    with open_channel(server.address) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        answers = list(stub.ScoreStream(requests, timeout=240))
+    assert [answer.error.reason for answer in answers[:800]] == [UnknownName.code] * 800
+    assert all(answer.HasField("score") for answer in answers[800:])
+    assert models_seen(server) == {"rmse", "sum"}
+    assert "rmse" in METRICS

@@ -134,6 +134,13 @@ class Connection:
             return ServiceUnavailable(f"the service at {self.address} ended the call")
         return error
 
+    def read(self, call: Any, what: str) -> Any:
+        """`read_in_time`, with the class of error that the server raised."""
+        try:
+            return read_in_time(call, self, what)
+        except grpc.RpcError as failure:
+            raise self.error_of(failure) from failure
+
     def close(self) -> None:
         with self._lock:
             if self._channel is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from torch import Tensor
 
 from ranksrgan.contracts import codec
@@ -123,8 +122,10 @@ class ScoreStream:
             return
         self._queue.put(None)
         try:
-            surplus = self._read()
-        except grpc.RpcError:
+            surplus = self._connection.read(self._call, "one image")
+        except DeadlineExceeded:
+            raise
+        except RankSRGANError:
             return  # it went after the last answer, which is nobody's loss
         if surplus is not None:
             raise InternalError(f"{self._connection.address} sent more answers than requests")
@@ -152,7 +153,7 @@ class ScoreStream:
 
         try:
             response: Response | None = read_in_time(self._call, self._connection, "one image")
-        except (grpc.RpcError, DeadlineExceeded):
+        except Exception:
             self.close()
             raise
         return response

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import grpc
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation, codec
-from ranksrgan.contracts.errors import InternalError, InvalidInput
+from ranksrgan.contracts.errors import InternalError, InvalidInput, RankSRGANError
 from ranksrgan.contracts.row_image import RowImage, rows_from_bytes, rows_to_bytes
 from ranksrgan.contracts.upscale_stream_client import hundredths_of
 from ranksrgan.contracts.upscaler import UpscalerInfo
@@ -48,8 +47,6 @@ def stream_rows(
         info: of the model.
         model: as the service knows it.
     """
-    from ranksrgan.contracts.client import read_in_time
-
     scale = Fraction(info.scale) if out_scale is None else out_scale
     made = RowImage(
         math.ceil(scale * image.height), math.ceil(scale * image.width), image.channels, result
@@ -66,7 +63,7 @@ def stream_rows(
     call = stub.UpscaleStream(_requests(order, image, read_rows, failures))
     digest, held, size, finished = hashlib.sha256(), bytearray(), 0, None
     try:
-        while (response := read_in_time(call, connection, "the next rows")) is not None:
+        while (response := connection.read(call, "the next rows")) is not None:
             cancellation.check()
             if response.HasField("finished"):
                 finished = response.finished
@@ -78,8 +75,10 @@ def stream_rows(
                 rows = rows_from_bytes(held[:whole], made)
                 del held[:whole]
                 yield rows
-    except grpc.RpcError as failure:
-        raise (failures[0] if failures else connection.error_of(failure)) from failure
+    except RankSRGANError:
+        if failures:  # which is why the server has found the image too short
+            raise failures[0] from None
+        raise
     finally:
         call.cancel()
     if finished is None or finished.sha256 != digest.hexdigest() or size != made.size:
