@@ -68,9 +68,9 @@ def models_seen(server: RunningServer) -> set[str]:
 
 def test_a_thousand_made_up_names_make_no_labels(server: RunningServer) -> None:
     image, reference = codec.image_to_proto(IMAGES[0]), codec.image_to_proto(IMAGES[0] * 0.5)
-    unknown = [f"made_up_{number}" for number in range(800)]
+    unknown = [f"made_up_{number}" for number in range(880)]
     # Sums of the client's own making, which the server opens.
-    sums = [f"rmse-0.{number + 1:03}*psnr?border=1" for number in range(200)]
+    sums = [f"rmse-0.{number + 1:03}*psnr?border=1" for number in range(120)]
     names = [*unknown, *sums, *(f"rmse?border={border}" for border in range(3))]
     requests = (
         scoring_pb2.ScoreStreamRequest(scorer=name, image=image, reference=reference)
@@ -79,7 +79,7 @@ def test_a_thousand_made_up_names_make_no_labels(server: RunningServer) -> None:
     with open_channel(server.address) as channel:
         stub = scoring_pb2_grpc.ScoringServiceStub(channel)
         answers = list(stub.ScoreStream(requests, timeout=240))
-    assert [answer.error.reason for answer in answers[:800]] == [UnknownName.code] * 800
-    assert all(answer.HasField("score") for answer in answers[800:])
+    assert [answer.error.reason for answer in answers[:880]] == [UnknownName.code] * 880
+    assert all(answer.HasField("score") for answer in answers[880:])
     assert models_seen(server) == {"rmse", "sum"}
     assert "rmse" in METRICS

@@ -17,7 +17,7 @@ from ranksrgan.contracts.images import Picture, from_tensor
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.srgan.upscaling.picture import PIXELS, luma
-from ranksrgan.srgan.upscaling.strips import regrouped, resized
+from ranksrgan.srgan.upscaling.strips import resized
 from ranksrgan.srgan.upscaling.upscaler import PlannedStripUpscaler, ReadRows
 
 
@@ -82,7 +82,10 @@ class RowsEnlargement:
         if ratio != 1:
             resizing = resized(strips, scale * self._image.height, ratio)
             strips = (strip.clamp(0, 1) for strip in resizing)
-        return regrouped(strips, max(PIXELS // self.layout.width, 1))
+        rows = max(PIXELS // self.layout.width, 1)
+        for strip in strips:
+            for top in range(0, strip.shape[-2], rows):
+                yield strip[:, top : top + rows]
 
     def pictures(self, strips: Iterable[Tensor]) -> Iterator[Picture]:
         """See `Enlargement.pictures`."""
