@@ -350,15 +350,15 @@ def test_a_client_that_is_told_to_stop(doubling: RemoteUpscaler, lines: Lines) -
 
 
 def test_memory_does_not_grow_with_the_image(served: Served) -> None:
-    """48 MB of rows come at most, and 192 MB go."""
+    """24 MB of rows come at most, and 96 MB go."""
     lines = connect_upscaler(served.address, "lines", timeout=PATIENCE)
-    strip, peaks = torch.rand(1, 3, 100, 1000), []
+    strip, peaks = torch.rand(1, 3, 100, 2000), []
 
     def some(top: int, bottom: int) -> Tensor:
         return strip[:, :, : bottom - top]
 
-    for height in (200, 200, 4000):
-        image = RowImage(height, 1000, 3, torch.float32)
+    for height in (100, 100, 1000):
+        image = RowImage(height, 2000, 3, torch.float32)
         served.peak()
         made = 0
         for rows in lines.upscale_rows(image, some):
