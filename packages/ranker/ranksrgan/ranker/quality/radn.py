@@ -19,8 +19,7 @@ class RADN(WResNet):
     """21,881,812 parameters at width 64.
 
     Args:
-        width: channels of the first block.
-        patches: random patches of each image in training.
+        width, patches, dropout: see `WResNet`.
     """
 
     architecture = "radn"
