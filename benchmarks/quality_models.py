@@ -59,14 +59,18 @@ REDUCED: dict[str, Sequence[str]] = {
     "iqma": ("options={backbone: alexnet, frozen: true, width: 64}", "crop=96"),
     "iqt": ("options={backbone: alexnet, crop: 96, width: 64, hidden: 256}", "crop=96"),
     "l2pips": ("options={backbone: alexnet}", "crop=96"),
-    "macs": ("options={form: attention, width: 32, grid: 8}",),
+    "macs": ("options={form: attention, width: 32, grid: 8}", "precision=bfloat16"),
     "pieapp": (
         "options={backbone: alexnet_blur, frozen: true, hidden: 128, patches: 2}",
         "crop=96",
     ),
-    "radn": ("options={width: 8, patches: 2, dropout: 0.1}", "lr=5e-4"),
-    "sensitivity": ("options={width: 8}", "lr=3e-3"),
-    "wresnet": ("options={width: 8, patches: 2, dropout: 0.1}",),
+    "radn": (
+        "options={width: 8, patches: 2, dropout: 0.1}",
+        "lr=5e-4",
+        "precision=bfloat16",
+    ),
+    "sensitivity": ("options={width: 8}", "lr=3e-3", "precision=bfloat16"),
+    "wresnet": ("options={width: 8, patches: 2, dropout: 0.1}", "precision=bfloat16"),
     "yahaha": ("options={backbone: alexnet, frozen: true, grid: 5}", "crop=96"),
 }
 
@@ -203,7 +207,9 @@ class Training:
             "minutes": float((self._folder / "minutes.txt").read_text()),
             "numbers": sum(tensor.numel() for tensor in tensors.values()),
             "settings": " ".join(
-                setting for setting in self._own if not setting.startswith(("start=", "backbone="))
+                setting
+                for setting in [*self._own, *self._given.settings]
+                if not setting.startswith(("start=", "backbone="))
             ),
         }
 
