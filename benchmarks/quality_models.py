@@ -66,7 +66,7 @@ REDUCED: dict[str, Sequence[str]] = {
     ),
     "radn": (
         "options={width: 8, patches: 2, dropout: 0.1}",
-        "lr=5e-4",
+        "lr=3e-4",
         "precision=bfloat16",
     ),
     "sensitivity": ("options={width: 8}", "lr=3e-3", "precision=bfloat16"),
