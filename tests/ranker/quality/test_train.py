@@ -94,7 +94,7 @@ def test_radn_wresnet_and_macs_reach_srcc_on_unseen_references(
     config = load_quality_recipe(
         model,
         "small",
-        [*overrides, "steps=400", "validate_every=100", "save_every=400", "device=cpu"],
+        [*overrides, "steps=300", "validate_every=100", "save_every=300", "device=cpu"],
     )
     result = train_quality(
         config, source_of(graded(40, seed=0)), source_of(graded(8, seed=1)), tmp_path
