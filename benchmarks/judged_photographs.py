@@ -30,6 +30,13 @@ from ranksrgan.rankdata.distortions import distorting
 from ranksrgan.rankdata.human import EloRating, VotesConfig, build_from_judgements
 from ranksrgan.rankdata.level_specs import Distortion, DistortionKind
 
+#: For the head of a table.
+DESCRIPTION = """\
+Simulated opinions: crops of photographs, each blurred, noisy, JPEG-compressed and shrunk in four
+strengths and enlarged by super-resolution networks. Their hidden quality is a fixed blend of
+LPIPS-Alex (0.6) and strength (0.4), with an offset of each image and an error of each judgement;
+the opinions are Elo ratings of votes drawn from it."""
+
 SCALE = 4
 
 #: Of each kind, from weak to strong.

@@ -47,6 +47,8 @@ _ENLARGE = [{"model": "tiny", "images": [one]} for one in (*_SMALL, *_KINDS, _DO
     {"model": "tiny", "images": [_tensor(9, 7), _tensor(9, 7)]},
 ]
 
+_ROWS = {"height": 3, "width": 7, "channels": 3, "dtype": "DATA_TYPE_FLOAT32"}
+
 # Each names something that is refused in the end, so that mutated ones seldom begin long work.
 _BUILD_CONFIG = {
     "hr": "images/noise",
@@ -79,10 +81,26 @@ _RANKSRGAN = {
     "ScoringService/ScoreStream": [
         {"id": "7", "scorer": "rmse", "image": one, "reference": one} for one in _SMALL
     ]
-    + [{"id": "8", "scorer": "tiny", "image": _tensor(32, 36)}],
+    + [
+        {"id": "8", "scorer": "tiny", "image": _tensor(32, 36)},
+        {
+            "id": "9",
+            "scorer": "rmse",
+            "imageAhead": {"size": 5760, "dtype": "DATA_TYPE_FLOAT32", "shape": [3, 24, 20]},
+            "reference": _SMALL[1],
+        },
+        {"id": "10", "scorer": "niqe", "imageAhead": {"size": 100}},
+        {"chunk": _text(bytes(range(100)))},
+    ],
     "FeatureService/ExtractFeatures": [{"scorer": "niqe", "images": [_tensor(96, 192)]}],
     "SuperResolutionService/ListModels": [{}, {"models": ["tiny"]}],
     "SuperResolutionService/Upscale": _ENLARGE,
+    "SuperResolutionService/UpscaleStream": [
+        {"order": {"model": "tiny", "size": 500, "suffix": ".png", "outScaleHundredths": 250}},
+        {"order": {"model": "tiny", "size": 252, "rows": _ROWS, "result": "DATA_TYPE_FLOAT32"}},
+        {"order": {"model": "tiny", "size": 252, "rows": _ROWS, "suffix": ".tif"}},
+        {"chunk": _text(bytes(range(100)))},
+    ],
     "RankDataService/BuildRankDataset": [
         {"dataset_id": "faces", "config": _BUILD_CONFIG, "request_id": "1"}
     ],

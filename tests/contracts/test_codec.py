@@ -144,6 +144,7 @@ def test_every_data_message_has_a_pair_of_converters() -> None:
         "Tensor": "tensor",
         "SharedTensor": "shared_tensor",
         "Image": "image",
+        "ImageAhead": "image_ahead",
         "ScorerInfo": "scorer_info",
         "ModelInfo": "upscaler_info",
         "FeatureSet": "feature_set",

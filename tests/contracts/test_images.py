@@ -53,6 +53,29 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def deep_cmyk() -> bytes:
+    """A TIFF of 16-bit inks, which no library here writes."""
+    height, width = 4, 5
+    pixels = bytes(8 * height * width)
+    short, long = 3, 4
+    bits = 8 + 2 + 12 * 10 + 4  # behind the header and the ten entries
+    entries = [
+        (256, short, 1, width),
+        (257, short, 1, height),
+        (258, short, 4, bits),
+        (259, short, 1, 1),
+        (262, short, 1, 5),
+        (273, long, 1, bits + 8),
+        (277, short, 1, 4),
+        (278, short, 1, height),
+        (279, long, 1, len(pixels)),
+        (284, short, 1, 1),
+    ]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    return head + directory + bytes(4) + struct.pack("<4H", 16, 16, 16, 16) + pixels
+
+
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -251,8 +274,15 @@ def tiff16(pixels: npt.NDArray[np.uint16], orientation: int) -> bytes:
         (saved(Image.fromarray(RGB), "PNG")[:-30], r"photo\.png is damaged"),
         (saved(Image.fromarray(RGB), "JPEG")[:-60], r"photo\.png is damaged"),
         (png16(DEEP)[:200], r"photo\.png is damaged"),
-        (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "pixels of kind CMYK"),
-        (saved(Image.fromarray(RGB).convert("CMYK"), "TIFF"), "pixels of kind CMYK"),
+        (
+            saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"),
+            r"is CMYK: .* convert it to RGB first",
+        ),
+        (
+            saved(Image.fromarray(RGB).convert("CMYK"), "TIFF"),
+            r"is CMYK: .* convert it to RGB first",
+        ),
+        (deep_cmyk(), r"is CMYK: .* convert it to RGB first"),
         (saved(Image.fromarray(RGB).convert("LAB"), "TIFF"), "pixels of kind LAB"),
         (saved(Image.fromarray(DEEP[..., 0].astype(np.float32)), "TIFF"), "neither 8 nor 16 bits"),
         (saved(Image.fromarray(DEEP[..., 0].astype(np.int32)), "TIFF"), "neither 8 nor 16 bits"),

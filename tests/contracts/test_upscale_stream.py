@@ -43,13 +43,15 @@ from ranksrgan.contracts.rpc import (
     wait_until_healthy,
 )
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
-from ranksrgan.contracts.serving.upscale_stream import StreamLimits, UpscaleStreams
+from ranksrgan.contracts.serving.upscale_order import StreamLimits
+from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import FileUpscaler, Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.upscaling.batch import Storage, run_jobs
 from ranksrgan.srgan.upscaling.files import Job
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
+from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 from tests.contracts.served import until
 from tests.contracts.stream_server import SCALE
 
@@ -123,7 +125,7 @@ def streams(tmp_path: Path) -> UpscaleStreams:
     limits = StreamLimits(
         max_pixels=10_000, max_bytes=200_000, spool=tmp_path / "spool", spool_bytes=2**21
     )
-    return UpscaleStreams(enlargement_for, limits)
+    return UpscaleStreams(enlargement_for, RowsEnlargement, limits)
 
 
 @pytest.fixture
@@ -214,7 +216,7 @@ def test_a_file_in_many_chunks(tmp_path: Path, small: GeneratorUpscaler) -> None
     random = np.random.default_rng(0)
     write_image(tmp_path / "in.png", Picture(random.integers(0, 256, (900, 900, 3), np.uint8)))
     content = (tmp_path / "in.png").read_bytes()
-    streams = UpscaleStreams(enlargement_for)
+    streams = UpscaleStreams(enlargement_for, RowsEnlargement)
     servicer = SuperResolutionServicer(Catalog(small=Doubled()), upscale_picture, streams=streams)
     server = start_server(f"unix:{tmp_path}/s", [servicer], ServerLimits(max_message_bytes=2**16))
     try:
@@ -360,7 +362,7 @@ def test_the_spool_is_bounded(server: RunningServer, tmp_path: Path, endless: En
 
 def test_a_spool_that_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="takes no temporary files"):
-        UpscaleStreams(enlargement_for, StreamLimits(spool=tmp_path / "none"))
+        UpscaleStreams(enlargement_for, RowsEnlargement, StreamLimits(spool=tmp_path / "none"))
 
 
 def begun(channel: grpc.Channel, file: bytes, timeout: float = PATIENCE) -> Iterator[Response]:

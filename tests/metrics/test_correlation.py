@@ -169,6 +169,16 @@ def test_main_score_does_not_change_under_affine_maps(
     assert value == abs(srocc(predicted, truth)) + plcc(predicted, truth)
 
 
+def test_main_score_of_a_thousand_opinions_minds_neither_unit_nor_sign() -> None:
+    rng = np.random.default_rng(0)
+    predicted, truth = rng.normal(size=(2, 1000))
+    truth = 1449 + 121 * (truth + predicted)
+    expected = main_score(predicted, truth)
+    for factor, offset in ((1449.0, 121.0), (-0.05, 3.0), (-1.0, 0.0)):
+        found = main_score(factor * predicted + offset, truth)
+        assert found == pytest.approx(expected, abs=1e-9)
+
+
 def test_main_score_of_noise_at_the_size_of_the_challenge() -> None:
     rng = np.random.default_rng(0)
     scores = [main_score(*rng.normal(size=(2, 1650))) for _ in range(100)]

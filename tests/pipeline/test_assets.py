@@ -265,7 +265,7 @@ def test_the_command_verifies_what_is_here(
     assert main(["assets", "verify", "good", "absent"]) == 1
     printed = capsys.readouterr()
     assert printed.out.startswith("good: ")
-    assert "error: absent: absent.bin is needed for a test and is not in" in printed.err
+    assert "error: absent: absent.bin is needed for a test and is missing. On the" in printed.err
 
 
 def test_the_progress_of_a_download_is_told(

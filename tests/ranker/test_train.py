@@ -86,6 +86,8 @@ def test_learns_the_order_and_not_the_position(
     assert result.evaluation is not None
     assert result.evaluation.pair_accuracy is not None
     assert result.evaluation.pair_accuracy > 0.9
+    assert result.evaluation.srocc_per_content is not None
+    assert result.evaluation.srocc_per_content > 0.8
     ranker = load_ranker(result.weights, device="cpu")
     assert evaluate(ranker, held_out) == result.evaluation
     assert not ranker.info.higher_is_better

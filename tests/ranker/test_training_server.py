@@ -337,6 +337,7 @@ def test_what_does_not_go_with_a_service(
         (request(min_gap=float("nan")), InvalidInput, "min_gap", "0 or more"),
         (configured(stesp=3), InvalidConfig, "stesp", "did you mean steps"),
         (configured(steps=2.5), InvalidConfig, "steps", "integer"),
+        (configured(width=10**6), InvalidConfig, "width", "allows, 256"),
         (configured(steps="many"), InvalidConfig, "steps", "integer"),
         (configured(losses={"margin": -1}), InvalidConfig, "losses.margin", "greater"),
         (configured(lr=float("inf")), InvalidConfig, "config", "config"),

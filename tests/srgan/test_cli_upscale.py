@@ -25,13 +25,15 @@ from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.contracts.rpc import ServerLimits, start_server
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
-from ranksrgan.contracts.serving.upscale_stream import StreamLimits, UpscaleStreams
+from ranksrgan.contracts.serving.upscale_order import StreamLimits
+from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.srgan import cli_upscale
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.files import FORMATS
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.refine import Refined
+from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 Upscale = Callable[..., int]
@@ -117,7 +119,7 @@ def test_an_image_past_the_limits_of_a_message_goes_through_a_stream(
     catalog = UpscalerCatalog({"small": open_generator(str(weights_file), {})})
     options = ["--format", "jpg", "--quality", "80", "--report", tmp_path / "report.json"]
     options += ["--out-scale", scale] if scale else []
-    streams = UpscaleStreams(enlargement_for)
+    streams = UpscaleStreams(enlargement_for, RowsEnlargement)
     servicer = SuperResolutionServicer(catalog, upscale_picture, max_pixels=100, streams=streams)
     server = start_server("127.0.0.1:0", [servicer], ServerLimits(max_message_bytes=2000))
     try:
@@ -142,7 +144,7 @@ def test_a_stream_that_is_refused_too(
     upscale: Upscale, photo: Path, weights_file: Path, tmp_path: Path
 ) -> None:
     catalog = UpscalerCatalog({"small": open_generator(str(weights_file), {})})
-    streams = UpscaleStreams(enlargement_for, StreamLimits(max_pixels=100))
+    streams = UpscaleStreams(enlargement_for, RowsEnlargement, StreamLimits(max_pixels=100))
     servicer = SuperResolutionServicer(catalog, upscale_picture, max_pixels=100, streams=streams)
     server = start_server("127.0.0.1:0", [servicer])
     try:

@@ -86,6 +86,16 @@ def test_clients_do_not_fill_it_with_names(observer: PrometheusObserver, address
     assert counts[sample("batch_size_count", model="model7")] == 2
 
 
+def test_sums_have_one_line_together(observer: PrometheusObserver, address: str) -> None:
+    for number in range(1000):
+        observer.batch(f"niqe?border=4+0.{number}*rmse", 1, 0.1)
+    observer.queued("S", "2*niqe", 3)
+    seen = scrape(address)
+    counts = {key: value for key, value in seen.items() if key[0] == "ranksrgan_batch_size_count"}
+    assert counts == {sample("batch_size_count", model="sum"): 1000}
+    assert seen[sample("queue_length", service="S", model="sum")] == 3
+
+
 def test_a_taken_port(address: str) -> None:
     with pytest.raises(AddressInUse, match=f"metrics: cannot listen on {address}") as caught:
         MetricsPage(address, PrometheusObserver())

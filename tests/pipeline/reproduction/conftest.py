@@ -53,7 +53,7 @@ def tiny_scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = {
         "about": "Scale tiny: for tests.",
         "content": None,
-        "steps": {"initial": 3, "pretrained": 3, "generator": 3, "ranker": 3},
+        "steps": {"initial": 3, "pretrained": 3, "generator": 3},
         "validations": 1,
         "training": ["@data/images/train"],
         "test_sets": {"Set14": "@data/images/set14", "BSD100": "@data/images/bsd100"},
@@ -64,7 +64,10 @@ def tiny_scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "initial": SIZES,
         "gan": [*SIZES, "discriminator.width=2", "losses.pixel.weight=1"],
         "rank_data": {"crop": 200, "stride": 64, "held_out_stride": 64, "val": 0.5},
-        "ranker": {"settings": ["width=2", "batch=1", "device=cpu", "precision=float32"]},
+        "ranker": {
+            "steps": 3,
+            "settings": ["width=2", "batch=1", "device=cpu", "precision=float32"],
+        },
         "step_timing": {"rounds": 2, "steps": 4},
     }
     path = tmp_path_factory.mktemp("scale") / "tiny.yaml"

@@ -45,6 +45,21 @@ def test_ranksrgan_and_its_control_differ_in_the_rank_loss_alone(planner: Planne
     assert ours["discriminator"]["weights"].startswith("@runs/generator-")
 
 
+def test_rankers_of_the_papers_architecture_can_be_others_than_those_of_the_claims(
+    tiny_data: Path, tiny_scale: Path
+) -> None:
+    scale = load_scale(
+        EXPERIMENTS,
+        str(tiny_scale),
+        ["ranker={steps: 4, recipe: nss}", "vgg={steps: 5, settings: [width=2]}"],
+    )
+    planner = Planner(scale, Units(tiny_data))
+    paper = plan(planner, "table3", 0).rankers["N", 0].config["training"]
+    assert (paper["architecture"], paper["steps"], paper["width"]) == ("vgg12", 5, 2)
+    ours = plan(planner, "fig3_4", 0).rankers["N", 0].config["training"]
+    assert (ours["architecture"], ours["steps"]) == ("nss", 4)
+
+
 def test_a_method_has_the_ranker_of_its_seed(planner: Planner) -> None:
     found = plan(planner, "table3", 3, 5)
     for seed in (3, 5):
@@ -52,14 +67,16 @@ def test_a_method_has_the_ranker_of_its_seed(planner: Planner) -> None:
         assert found.methods["RankSRGAN", seed].config["run"]["seed"] == seed
         assert found.rankers["N", seed] in found.methods["RankSRGAN", seed].after
         judges = found.evaluations["RankSRGAN", seed].config["judges"]
-        assert judges == {f"ranker:{seed}": found.rankers["N", seed].place("ranker.safetensors")}
+        assert judges == {f"ranker:{seed}": found.rankers["S", seed].place("ranker.safetensors")}
     assert set(found.references["bicubic"].config["judges"]) == {"ranker:3", "ranker:5"}
 
 
 def test_experiments_share_what_they_have_in_common(planner: Planner) -> None:
-    table3, fig3, table2 = (plan(planner, name, 0) for name in ("table3", "fig3_4", "table2"))
+    names = ("table3", "fig3_4", "table2", "table8")
+    table3, fig3, table2, table8 = (plan(planner, name, 0) for name in names)
     assert table3.methods["SRGAN", 0] is fig3.methods["SRGAN", 0]
-    assert table3.evaluations["RankSRGAN", 0] is fig3.evaluations["RankSRGAN-MR", 0]
+    assert table3.methods["RankSRGAN", 0] is fig3.methods["RankSRGAN-MR", 0]
+    assert fig3.evaluations["RankSRGAN-MR", 0] is table8.evaluations["RankSRGAN", 0]
     assert table3.rankers["N", 0] is table2.rankers["VGG-12", 0]
     assert table2.rankers["VGG-8", 0].config["training"]["architecture"] == "vgg8"
 
@@ -84,7 +101,7 @@ def test_the_srgan_of_interpolations_is_the_one_that_methods_start_from(planner:
 
 def test_given_weights_replace_the_first_training(tiny_data: Path, tiny_scale: Path) -> None:
     units = Units(tiny_data)
-    given = units.add("given", "given SRResNet", {"sha256": "1", "file": "generator.pth"})
+    given = units.add("given", "weights", {"sha256": "1", "file": "generator.pth"})
     planner = Planner(load_scale(EXPERIMENTS, str(tiny_scale)), units, given)
     found = plan(planner, "table3", 0)
     assert given in found.units

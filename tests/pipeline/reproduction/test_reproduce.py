@@ -148,6 +148,7 @@ def test_figures_of_two_scales_are_never_mixed(tiny_data: Path, tmp_path: Path) 
         (["table3", "--data", "nowhere"], "nowhere is no folder: --data names"),
         (["table3", "--set", "steps.gan=3"], "steps.gan: unknown key"),
         (["table3", "--initial", "nothing.pth"], "nothing.pth is missing"),
+        (["table3", "--set", "start=nothing"], "ships no network 'nothing', only ranksrgan, srgan"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(

@@ -108,6 +108,7 @@ def test_names_and_options_that_are_not_there() -> None:
     for name, options in (
         ("wresnet", {"width": 0}),
         ("wresnet", {"patches": 0}),
+        ("radn", {"dropout": 1.0}),
         ("sensitivity", {"width": 0}),
         ("macs", {"form": "round"}),
         ("macs", {"width": 12}),

@@ -59,6 +59,17 @@ def test_the_reference_alone_leads_both_convolutions() -> None:
     assert not torch.equal(pair(image, reference.flip(2))[0], before[0])
 
 
+def test_radn_passes_on_what_a_wresnet_sees() -> None:
+    """At first: the layers that a WResNet has not give back what they are given."""
+    model = RADN(width=2)
+    image, reference = torch.rand(2, 1, 8, 8, 8).unbind()
+    for before, after in zip((image, reference), model.deformable(image, reference), strict=True):
+        assert torch.allclose(before, after, atol=1e-6)
+    wide = torch.rand(1, 16, 4, 4)
+    assert torch.equal(model.further[0](wide), wide[..., ::2, ::2])
+    assert torch.equal(model.further[1](wide), wide)
+
+
 def test_radn_non_local_block_is_the_identity_at_init() -> None:
     features = torch.randn(2, 5, 8)
     block = PatchAttention(8)
@@ -127,6 +138,20 @@ def test_macs_scores_288_pixels_as_published_and_others_too() -> None:
     assert maps[0].shape == (1, 2, 36, 36)
     assert torch.equal(maps[0], maps[1])
     assert model(*torch.rand(2, 1, 3, 64, 100).unbind()).shape == (1,)
+
+
+def test_macs_forms_have_the_losses_that_they_were_trained_with() -> None:
+    weights = {
+        "plain": (0.1, 0.1),
+        "norm": (0.01, 0.1),
+        "attention": (1.0, 0.01),
+        "tiled": (0.2, 0.1),
+    }
+    for form, (a, b) in weights.items():
+        losses = Macs(form=form, width=8, grid=4).current_losses  # type: ignore[arg-type]
+        assert losses["regression"] == a
+        assert losses.get("determination", 0.0) == 1 - a
+        assert losses["ranks"] == b
 
 
 def test_macs_sodeep_learned_sorter() -> None:

@@ -1,4 +1,4 @@
-"""Trained quality models as scorers: here, behind a service, and as what steers a generator."""
+"""Trained quality models as scorers, here and behind a service."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
 )
 from ranksrgan.contracts.rpc import start_server
-from ranksrgan.contracts.scorer import DifferentiableScorer, ScorerInfo
+from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
-from ranksrgan.metrics.image_gradient import image_gradient
-from ranksrgan.ranker import VGG12, Ranker, RankerCatalog, RankerEnsemble
+from ranksrgan.ranker import RankerCatalog, RankerEnsemble
 from ranksrgan.ranker.quality.models import make_model
 from ranksrgan.ranker.quality.scorer import QualityScorer
-from ranksrgan.srgan.losses import RankLoss, ScorerLoss
 
 SMALL: list[tuple[str, dict[str, Any]]] = [
     ("wresnet", {"width": 2}),
@@ -35,28 +33,6 @@ SMALL: list[tuple[str, dict[str, Any]]] = [
 
 def scorer(name: str = "sensitivity", **options: Any) -> QualityScorer:
     return QualityScorer(make_model(name, options or {"width": 2}), device="cpu")
-
-
-class Distance:
-    """As LPIPS and a Ranker count: the mean squared error, up is worse."""
-
-    info = ScorerInfo("distance", "1", False, True, True, 1)
-
-    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        assert references is not None
-        return (images - references).square().mean(dim=(1, 2, 3)).double()
-
-    def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return image_gradient(self.score, images, references)
-
-
-class Similarity(Distance):
-    """As opinions count: -MSE, up is better."""
-
-    info = ScorerInfo("similarity", "1", True, True, True, 1)
-
-    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        return -super().score(images, references)
 
 
 @pytest.mark.parametrize(("name", "options"), SMALL)
@@ -86,51 +62,6 @@ def test_a_service_scores_and_differentiates_to_the_bit(
             remote.score(images, references[..., :40])
     finally:
         server.stop()
-
-
-@pytest.mark.parametrize(("name", "options"), SMALL)
-def test_one_step_on_the_loss_improves_the_score_of_each_model(
-    name: str, options: dict[str, Any]
-) -> None:
-    """The gradient reaches the image and not the model, whose score rises: better."""
-    quality = scorer(name, **options)
-    before = {key: value.clone() for key, value in quality._model.state_dict().items()}
-    sr = (0.25 + 0.5 * torch.rand(1, 3, 64, 64)).requires_grad_()
-    hr = torch.rand(1, 3, 64, 64)
-    loss = ScorerLoss(quality)
-    value = loss(sr, hr)
-    value.backward()
-    assert sr.grad is not None
-    step = 1e-3 * sr.grad / sr.grad.norm()
-    after = loss((sr - step).detach(), hr)
-    assert float(after) < value.item()
-    assert float(quality.score((sr - step).detach(), hr)) > float(quality.score(sr.detach(), hr))
-    assert all(
-        torch.equal(before[key], value) for key, value in quality._model.state_dict().items()
-    )
-    assert not any(parameter.requires_grad for parameter in quality._model.parameters())
-
-
-@pytest.mark.parametrize("quality", [Similarity(), Distance()])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_one_step_moves_sr_towards_hr_whatever_the_direction(quality: Distance, batch: int) -> None:
-    sr = (0.25 + 0.5 * torch.rand(batch, 3, 16, 16)).requires_grad_()
-    hr = torch.rand(batch, 3, 16, 16)
-    loss = ScorerLoss(quality)(sr, hr)
-    assert bool(loss.isfinite())
-    loss.backward()
-    assert sr.grad is not None
-    moved = sr.detach() - 0.1 * sr.grad
-    assert float((moved - hr).square().mean()) < float((sr.detach() - hr).square().mean())
-
-
-def test_a_rankers_score_up_is_worse_for_its_loss() -> None:
-    ranker = Ranker(VGG12(4), higher_is_better=False, device="cpu")
-    sr = torch.rand(1, 3, 64, 64, requires_grad=True)
-    RankLoss([(ranker, 1.0)])(sr).backward()
-    assert sr.grad is not None
-    moved = (sr - 1e-3 * sr.grad / sr.grad.norm()).detach()
-    assert float(ranker.score(moved)) < float(ranker.score(sr.detach()))
 
 
 def test_a_score_does_not_hang_on_the_batch() -> None:

@@ -340,7 +340,7 @@ def test_a_full_disk_stops_the_picture_and_not_the_batch(
         return original(file, layout, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "open_writer", open_writer)
-    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture._PIXELS", 1)
+    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture.PIXELS", 1)
     entries = list(run_jobs(many, Strips(), Storage()))
     failed = [entry for entry in entries if entry.error]
     assert len(failed) == 4

@@ -31,6 +31,7 @@ from ranksrgan.srgan.upscaling import upscaler as upscaler_module
 from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, by_winograd, in_bfloat16
 from ranksrgan.srgan.upscaling.upscaler import (
     GeneratorUpscaler,
+    PlannedStripUpscaler,
     StripUpscaler,
     open_generator,
     parse_memory,
@@ -90,6 +91,13 @@ def test_strips_are_the_image(lively: MakeGenerator, size: tuple[int, int], memo
     # Every row is asked for once, in order, and in small memory no strip is large.
     assert [top for top, _ in asked] == [0, *(bottom for _, bottom in asked[:-1])]
     assert asked[-1][1] == size[0]
+    # What was asked for when each was made is known before.
+    assert isinstance(upscaler, PlannedStripUpscaler)
+    asked.clear()
+    read = []
+    for _ in upscaler.upscale_strips(rows_of(images, asked), *size):
+        read.append(asked[-1][1])
+    assert upscaler.rows_needed(*size) == read
     if memory == 2**19:
         assert max(strip.numel() * 4 for strip in strips) <= max(memory // 4, 3 * 4 * 16 * size[1])
 

@@ -169,12 +169,12 @@ def find_asset(name: str) -> Path:
     asset = get_asset(name)
     place = present(asset)
     if place is None:
-        folders = " or ".join(str(folder) for folder in asset_folders())
         raise MissingAsset(
-            f"{asset.file} is needed for {asset.purpose} and is not in {folders}. Get it with "
-            f"'ranksrgan assets pull {name}', or download {asset.url} and name its folder in "
-            f"{VARIABLE}",
+            f"{asset.file} is needed for {asset.purpose} and is missing. On the machine that is to "
+            f"have it: 'ranksrgan assets pull {name}', or download {asset.url} and name its folder "
+            f"in {VARIABLE}",
             field=asset.file,
+            looked_in=" or ".join(str(folder) for folder in asset_folders()),
         )
     return place
 

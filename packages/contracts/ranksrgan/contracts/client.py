@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import grpc
@@ -30,9 +29,12 @@ from ranksrgan.contracts.errors import (
     ServiceUnavailable,
     SharedMemoryUnavailable,
 )
+from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.rpc import open_channel
+from ranksrgan.contracts.score_stream_client import AROUND, Outgoing, ScoreStream, outgoing
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.tensor_transport import Parcel, Transport
+from ranksrgan.contracts.upscale_rows_client import ReadRows, stream_rows
 from ranksrgan.contracts.upscale_stream_client import stream_file
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
@@ -58,6 +60,10 @@ class Connection:
         timeout: seconds that one attempt may take.
         retry_for: seconds from the first failure during which UNAVAILABLE is tried again. Every
             method of our services may be repeated without harm.
+
+    Attributes:
+        max_message_bytes: that the server takes in one request, and else in chunks; 0 if it takes
+            no chunks.
     """
 
     def __init__(self, address: str, *, timeout: float, retry_for: float) -> None:
@@ -67,6 +73,7 @@ class Connection:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._process = 0
+        self.max_message_bytes = 0
         self.tensors = Transport(address)
 
     def channel(self) -> grpc.Channel:
@@ -112,16 +119,27 @@ class Connection:
             try:
                 return work()
             except grpc.RpcError as failure:
-                error = codec.error_from_proto(failure, self.address)
-                # Nobody here cancels these calls: it is what a server that stops does to them.
-                if isinstance(error, RequestCancelled):
-                    error = ServiceUnavailable(f"the service at {self.address} ended the call")
+                error = self.error_of(failure)
                 now = time.monotonic()
                 give_up = now + self._retry_for if give_up is None else give_up
                 if not isinstance(error, ServiceUnavailable) or now + pause > give_up:
                     raise error from failure
             time.sleep(pause)
             pause = min(2 * pause, 2.0)
+
+    def error_of(self, failure: grpc.RpcError) -> RankSRGANError:
+        """The error that a failed call stands for, which nobody here has cancelled."""
+        error = codec.error_from_proto(failure, self.address)
+        if isinstance(error, RequestCancelled):  # it is what a server that stops does to calls
+            return ServiceUnavailable(f"the service at {self.address} ended the call")
+        return error
+
+    def read(self, call: Any, what: str) -> Any:
+        """`read_in_time`, with the class of error that the server raised."""
+        try:
+            return read_in_time(call, self, what)
+        except grpc.RpcError as failure:
+            raise self.error_of(failure) from failure
 
     def close(self) -> None:
         with self._lock:
@@ -182,10 +200,19 @@ class RemoteScorer:
         return self._info
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        """See `Scorer.score`."""
+        """See `Scorer.score`.
+
+        A single image that no message of the server's holds goes in chunks.
+        """
         if images.requires_grad and torch.is_grad_enabled():
             scored: Tensor = _ScoreGradient.apply(images, references, self)  # type: ignore[no-untyped-call]
             return scored
+        if self._goes_in_chunks(images, references):
+            one = images[0] if references is None else (images[0], references[0])
+            (outcome,) = self.score_many([one])
+            if isinstance(outcome, RankSRGANError):
+                raise outcome
+            return self._scores([outcome], images)
 
         def work(parcel: Parcel) -> Tensor:
             request = scoring_pb2.ScoreRequest(
@@ -274,8 +301,9 @@ class RemoteScorer:
     ) -> Iterator[float | RankSRGANError]:
         """Score one image after the other through a single stream, however many there are.
 
-        Scores are those of `score` on one image. What is wrong with an image is yielded in its
-        place, and the stream goes on. ``images`` is read as results are taken: no more than
+        Scores are those of `score` on one image. An image larger than the server's message limit
+        goes in chunks by itself. What is wrong with an image is yielded in its place, and the
+        stream goes on. ``images`` is read as results are taken: no more than
         ``in_flight`` images are on their way or waiting, so an endless iterable is fine.
 
         Args:
@@ -288,7 +316,7 @@ class RemoteScorer:
         Raises:
             InvalidInput: ``in_flight`` is less than 1.
             DeadlineExceeded: one result took longer than the timeout.
-            LimitExceeded: an image is larger than the server's message limit.
+            LimitExceeded: an image is larger than a message, and the server takes no chunks.
             ServiceUnavailable: the server went, and did not come back in time; a stream that a
                 restart interrupts goes on where it was if there is patience for it.
         """
@@ -299,9 +327,9 @@ class RemoteScorer:
     def _score_many(
         self, images: Iterable[Tensor | tuple[Tensor, Tensor]], in_flight: int
     ) -> Iterator[float | RankSRGANError]:
-        stream = _ScoreStream(self._connection)
-        # A request on its way, or the reason why an image could not even be sent.
-        waiting: deque[scoring_pb2.ScoreStreamRequest | RankSRGANError] = deque()
+        stream = ScoreStream(self._connection)
+        # An image on its way, or the reason why it could not even be sent.
+        waiting: deque[Outgoing | RankSRGANError] = deque()
 
         def result() -> float | RankSRGANError:
             head = waiting.popleft()
@@ -310,12 +338,12 @@ class RemoteScorer:
         try:
             for position, image in enumerate(images):
                 try:
-                    request = _stream_request(self._name, position, image)
+                    sent = outgoing(self._name, position, image, self._connection.max_message_bytes)
                 except RankSRGANError as error:
                     waiting.append(error)
                 else:
-                    waiting.append(request)
-                    stream.send(request)
+                    waiting.append(sent)
+                    stream.send(sent)
                 if len(waiting) == in_flight:
                     yield result()
             while waiting:
@@ -327,6 +355,13 @@ class RemoteScorer:
     def close(self) -> None:
         self._connection.close()
 
+    def _goes_in_chunks(self, images: Tensor, references: Tensor | None) -> bool:
+        batches = [images] if references is None else [images, references]
+        size = sum(batch.numel() * batch.element_size() for batch in batches)
+        most = self._connection.max_message_bytes
+        alone = all(batch.ndim == 4 and len(batch) == 1 for batch in batches)
+        return alone and not self._connection.tensors.shared and 0 < most < size + AROUND
+
     def _stub(self) -> scoring_pb2_grpc.ScoringServiceStub:
         return scoring_pb2_grpc.ScoringServiceStub(self._connection.channel())
 
@@ -336,85 +371,6 @@ class RemoteScorer:
                 f"{self._connection.address} sent {len(scores)} scores for {len(images)} images"
             )
         return torch.tensor(list(scores), dtype=torch.float64, device=images.device)
-
-
-class _ScoreStream:
-    """Requests and their outcomes, in order, through one ``ScoreStream`` call.
-
-    Where the call breaks off because the server has gone, another one begins with the requests that
-    were not answered.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._unanswered: deque[scoring_pb2.ScoreStreamRequest] = deque()
-        # What gRPC's own thread sends; None ends it.
-        self._outgoing: SimpleQueue[scoring_pb2.ScoreStreamRequest | None] = SimpleQueue()
-        self._call: Any = None
-
-    def send(self, request: scoring_pb2.ScoreStreamRequest) -> None:
-        self._unanswered.append(request)
-        if self._call is None:
-            self._begin()
-        else:
-            self._outgoing.put(request)
-
-    def receive(self) -> float | RankSRGANError:
-        """The outcome of the oldest request without one."""
-        response = self._connection.attempt(self._next)
-        request = self._unanswered.popleft()
-        if response.id != request.id:
-            raise InternalError(f"{self._connection.address} sent answers out of order")
-        if response.WhichOneof("outcome") == "score":
-            return float(response.score)
-        return codec.item_error_from_proto(response.error)
-
-    def finish(self) -> None:
-        """Say that there is no further request, and hear that all is answered."""
-        if self._call is None:
-            return
-        self._outgoing.put(None)
-        try:
-            surplus = self._read()
-        except grpc.RpcError:
-            return  # it went after the last answer, which is nobody's loss
-        if surplus is not None:
-            raise InternalError(f"{self._connection.address} sent more answers than requests")
-
-    def close(self) -> None:
-        """End the call, answered or not."""
-        if self._call is not None:
-            self._outgoing.put(None)
-            self._call.cancel()
-        self._call = None
-
-    def _next(self) -> scoring_pb2.ScoreStreamResponse:
-        if self._call is None:
-            self._begin()
-        response = self._read()
-        if response is None:
-            raise InternalError(
-                f"{self._connection.address} ended the stream before all was answered"
-            )
-        return response
-
-    def _read(self) -> scoring_pb2.ScoreStreamResponse | None:
-        """The next response; None at the end. After a failure the call is over."""
-        try:
-            response: scoring_pb2.ScoreStreamResponse | None = read_in_time(
-                self._call, self._connection, "one image"
-            )
-        except (grpc.RpcError, DeadlineExceeded):
-            self.close()
-            raise
-        return response
-
-    def _begin(self) -> None:
-        self._outgoing = SimpleQueue()
-        for request in self._unanswered:
-            self._outgoing.put(request)
-        stub = scoring_pb2_grpc.ScoringServiceStub(self._connection.channel())
-        self._call = stub.ScoreStream(iter(self._outgoing.get, None))
 
 
 class RemoteUpscaler:
@@ -484,6 +440,51 @@ class RemoteUpscaler:
             progress=progress,
         )
 
+    def upscale_rows(
+        self,
+        image: RowImage,
+        read_rows: ReadRows,
+        *,
+        out_scale: Fraction | None = None,
+        result: torch.dtype = torch.float32,
+    ) -> Iterator[Tensor]:
+        """Enlarge an image that is nowhere whole: not here, not in the server.
+
+        Rows are read as the server takes them, and it takes them as what it makes of them is read
+        here. Strips are those of an upscaler in this process that makes strips of the same tiles,
+        to the bit in float32. An image of one channel is grey and stays so.
+
+        Args:
+            image: what comes.
+            read_rows: is asked for every row once, in order, from another thread: (0, a), (a, b),
+                ... (z, height); gives ``(1, channels, bottom - top, width)`` of the image's type.
+                What it raises is raised here.
+            out_scale: side of the result over that of the image, up to two decimals; None is the
+                upscaler's scale.
+            result: float32, as the model makes it, or uint8, which is rounded.
+
+        Yields:
+            Rows of the result from the top down, ``(1, channels, n, scale * width)`` of type
+            ``result``, in [0, 1] or 0 to 255; n as it comes.
+
+        Raises:
+            NotSupported: the server takes no streams.
+            InvalidInput: rows of another shape or type, values that are no pixels, or an option
+                that cannot be.
+            ImageTooLarge: more pixels a side, or more at a time, than the server takes.
+            DeadlineExceeded: nothing came for longer than the timeout.
+            ServiceUnavailable: the server went; rows that were read are not sent again.
+        """
+        return stream_rows(
+            self._connection,
+            self._info,
+            self._name,
+            image,
+            read_rows,
+            out_scale=out_scale,
+            result=result,
+        )
+
     def close(self) -> None:
         self._connection.close()
 
@@ -520,6 +521,7 @@ def connect_scorer(
     request = scoring_pb2.ListScorersRequest(scorers=[name])
     answer = connection.call(stub.ListScorers, request)
     connection.tensors.offered(answer.shared_tensors)
+    connection.max_message_bytes = answer.max_message_bytes
     return RemoteScorer(connection, name, codec.scorer_info_from_proto(answer.scorers[0]))
 
 
@@ -571,15 +573,3 @@ class _ScoreGradient(torch.autograd.Function):
         (gradients,) = ctx.saved_tensors
         factors = outputs[0].to(gradients.dtype).reshape(-1, 1, 1, 1)
         return factors * gradients, None, None
-
-
-def _stream_request(
-    scorer: str, position: int, image: Tensor | tuple[Tensor, Tensor]
-) -> scoring_pb2.ScoreStreamRequest:
-    picture, reference = image if isinstance(image, tuple) else (image, None)
-    return scoring_pb2.ScoreStreamRequest(
-        id=str(position),
-        scorer=scorer,
-        image=codec.image_to_proto(picture),
-        reference=None if reference is None else codec.image_to_proto(reference),
-    )

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from torch import Tensor
 
 from ranksrgan.contracts import request_segments
+from ranksrgan.contracts.announced_image import AnnouncedImage
 from ranksrgan.contracts.errors import (
     BY_CODE,
     BY_STATUS,
@@ -27,6 +28,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
 )
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
+from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.client_credentials import explain
 from ranksrgan.contracts.shared_memory import Place, together
@@ -52,7 +54,32 @@ _DTYPES = {
 # Of an error's text. It travels three times in the metadata of a call, which hold 8 KiB together:
 # what is longer ends the call with another status, that of the metadata.
 _MAX_TEXT, _MAX_FIELD = 1600, 200
+# What a file of images that are read can take: four channels of 16 bits, as they are, and the rest.
+_FILE_BYTES_PER_PIXEL, _FILE_HEAD = 8, 2**20
 _TORCH_DTYPES: dict[int, torch.dtype] = {number: dtype for dtype, number in _DTYPES.items()}
+
+
+def dtype_to_proto(dtype: torch.dtype) -> image_pb2.DataType:
+    """A tensor's type.
+
+    Raises:
+        InvalidInput: one that does not travel.
+    """
+    if dtype not in _DTYPES:
+        raise InvalidInput(f"{dtype} does not travel; use uint8 or floating point")
+    return _DTYPES[dtype]
+
+
+def dtype_from_proto(number: int, field: str) -> torch.dtype:
+    """A tensor's type.
+
+    Raises:
+        InvalidInput: unknown.
+    """
+    dtype = _TORCH_DTYPES.get(number)
+    if dtype is None:
+        raise InvalidInput(f"{field}: data type {number} is not known", field=field)
+    return dtype
 
 
 def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:
@@ -61,7 +88,7 @@ def tensor_to_proto(tensor: Tensor) -> image_pb2.Tensor:
     Raises:
         InvalidInput: of another type.
     """
-    dtype = _dtype_to_proto(tensor.dtype)
+    dtype = dtype_to_proto(tensor.dtype)
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return image_pb2.Tensor(
         dtype=dtype,
@@ -76,7 +103,7 @@ def tensor_from_proto(message: image_pb2.Tensor, field: str = "tensor") -> Tenso
     Raises:
         InvalidInput: unknown type, or a shape that does not account for every byte.
     """
-    dtype = _dtype_from_proto(message.dtype, field)
+    dtype = dtype_from_proto(message.dtype, field)
     shape = tuple(message.shape)
     wanted = math.prod(shape) * dtype.itemsize
     if any(side < 0 for side in shape) or wanted != len(message.data):
@@ -98,7 +125,7 @@ def shared_tensor_to_proto(place: Place) -> image_pb2.SharedTensor:
     """
     return image_pb2.SharedTensor(
         segment=place.segment,
-        dtype=_dtype_to_proto(place.dtype),
+        dtype=dtype_to_proto(place.dtype),
         shape=place.shape,
         offset=place.offset,
     )
@@ -110,7 +137,7 @@ def shared_tensor_from_proto(message: image_pb2.SharedTensor, field: str) -> Pla
     Raises:
         InvalidInput: unknown type.
     """
-    dtype = _dtype_from_proto(message.dtype, f"{field}.dtype")
+    dtype = dtype_from_proto(message.dtype, f"{field}.dtype")
     return Place(message.segment, dtype, tuple(message.shape), message.offset)
 
 
@@ -185,6 +212,50 @@ def image_place_from_proto(message: image_pb2.Image, field: str, max_pixels: int
     return shared_tensor_from_proto(message.shared, field)
 
 
+def image_ahead_to_proto(announced: AnnouncedImage) -> image_pb2.ImageAhead:
+    """What announces an image.
+
+    Raises:
+        InvalidInput: its type does not travel.
+    """
+    return image_pb2.ImageAhead(
+        size=announced.size,
+        dtype=None if announced.dtype is None else dtype_to_proto(announced.dtype),
+        shape=announced.shape,
+    )
+
+
+def image_ahead_from_proto(
+    message: image_pb2.ImageAhead, field: str, max_pixels: int
+) -> AnnouncedImage:
+    """What is announced, if it can be taken.
+
+    Raises:
+        InvalidInput: no bytes, no image, or a tensor of another size than its shape has.
+        ImageTooLarge: more than ``max_pixels``, or more bytes than a file of so many pixels has.
+    """
+    if message.size < 1:
+        raise InvalidInput(f"{field}.size: {message.size} bytes are no image", field=field)
+    if not message.dtype and not message.shape:
+        if message.size > _FILE_BYTES_PER_PIXEL * max_pixels + _FILE_HEAD:
+            raise ImageTooLarge(
+                f"{field}.size: a file of {message.size} bytes; at most {max_pixels} pixels are "
+                f"read, and {_FILE_BYTES_PER_PIXEL} bytes for each",
+                field=field,
+            )
+        return AnnouncedImage(message.size)
+    shape = tuple(message.shape)
+    _check_image(shape, field, max_pixels)
+    dtype = dtype_from_proto(message.dtype, f"{field}.dtype")
+    wanted = math.prod(shape) * dtype.itemsize
+    if message.size != wanted:
+        raise InvalidInput(
+            f"{field}.size: {message.size} bytes for shape {shape}; {wanted} would be right",
+            field=field,
+        )
+    return AnnouncedImage(message.size, dtype, shape)
+
+
 def _check_image(shape: tuple[int, ...], field: str, max_pixels: int) -> None:
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise InvalidInput(
@@ -194,6 +265,26 @@ def _check_image(shape: tuple[int, ...], field: str, max_pixels: int) -> None:
         raise ImageTooLarge(
             f"{field} is {shape[2]} x {shape[1]} pixels; at most {max_pixels} are read", field=field
         )
+
+
+def row_image_to_proto(image: RowImage) -> super_resolution_pb2.UpscaleStreamRequest.Rows:
+    """An image that travels in rows.
+
+    Raises:
+        InvalidInput: its type does not travel.
+    """
+    return super_resolution_pb2.UpscaleStreamRequest.Rows(
+        height=image.height,
+        width=image.width,
+        channels=image.channels,
+        dtype=dtype_to_proto(image.dtype),
+    )
+
+
+def row_image_from_proto(message: super_resolution_pb2.UpscaleStreamRequest.Rows) -> RowImage:
+    """An image that travels in rows; raises InvalidInput where it cannot be, see `RowImage`."""
+    dtype = dtype_from_proto(message.dtype, "rows.dtype")
+    return RowImage(message.height, message.width, message.channels, dtype)
 
 
 def picture_to_proto(picture: Picture) -> image_pb2.Image:
@@ -272,7 +363,10 @@ def feature_set_from_proto(message: features_pb2.FeatureSet) -> dict[str, Tensor
 def item_error_to_proto(error: RankSRGANError) -> error_pb2.Error:
     """An error of one item of a stream that goes on."""
     return error_pb2.Error(
-        code=_status_number(error), reason=error.code, message=str(error), field=error.field or ""
+        code=_status_number(error),
+        reason=error.code,
+        message=error.message,
+        field=error.field or "",
     )
 
 
@@ -288,7 +382,7 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     That is BadRequest for a field, and RetryInfo for the time after which an overloaded server has
     room. A text that does not fit, as it repeats what a client has sent, ends with an ellipsis.
     """
-    text, field = _shortened(str(error), _MAX_TEXT), _shortened(error.field or "", _MAX_FIELD)
+    text, field = _shortened(error.message, _MAX_TEXT), _shortened(error.field or "", _MAX_FIELD)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=error.code, domain=DOMAIN, metadata={"field": field} if field else {}
@@ -335,19 +429,6 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
         refused = explain(address, text)
         text = refused or f"the service at {address} does not answer: {text}"
     return kind(text)
-
-
-def _dtype_to_proto(dtype: torch.dtype) -> image_pb2.DataType:
-    if dtype not in _DTYPES:
-        raise InvalidInput(f"{dtype} does not travel; use uint8 or floating point")
-    return _DTYPES[dtype]
-
-
-def _dtype_from_proto(number: int, field: str) -> torch.dtype:
-    dtype = _TORCH_DTYPES.get(number)
-    if dtype is None:
-        raise InvalidInput(f"{field}: data type {number} is not known", field=field)
-    return dtype
 
 
 def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:

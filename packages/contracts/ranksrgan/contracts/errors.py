@@ -96,8 +96,25 @@ class NotSupported(RankSRGANError):
 
 
 class MissingAsset(RankSRGANError, FileNotFoundError):
+    """A file is not there that somebody has to supply.
+
+    Args:
+        message: for everybody: what is missing, for what, and how to get it.
+        looked_in: where it was looked for. It is a part of ``str(error)``, for whoever is at that
+            machine, and of nothing that crosses the wire.
+    """
+
     code = "MISSING_ASSET"
     status = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, field: str | None = None, looked_in: str = "") -> None:
+        super().__init__(message, field=field)
+        self.looked_in = looked_in
+
+    def __str__(self) -> str:
+        return (
+            f"{self.message} (looked for in {self.looked_in})" if self.looked_in else self.message
+        )
 
 
 class SharedMemoryUnavailable(RankSRGANError):

@@ -128,6 +128,12 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     f"{name} is {width} x {height} pixels; at most {max_pixels} pixels are read",
                     field=name,
                 )
+            if image.mode == "CMYK":
+                raise InvalidImage(
+                    f"{name} is CMYK: amounts of ink, which have no colours without a printer's "
+                    "profile; convert it to RGB first, with the ICC profile that it was made for",
+                    field=name,
+                )
             image.load()
             _check_blocks(image, name)
             metadata = _metadata(image, data)

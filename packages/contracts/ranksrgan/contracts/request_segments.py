@@ -1,10 +1,11 @@
 """What a server reads from shared memory, and writes there, for one request.
 
-Floating point is read where it lies, and images that lie side by side are one batch as they are
+Images are read where they lie, and those that lie side by side are one batch as they are
 (`ranksrgan.contracts.serving.images.stacked`): at the size of a training batch each copy costs
 about as much as the rest of the call. A client that changes its own images while they are scored
-spoils its own score and no more. Integers are copied out first, since code may find its way through
-a table with them after they were checked.
+spoils its own score and no more: of uint8, the only integers that travel, every value is a level,
+so that a table which they lead through has a place for whatever they become; and what floating
+point leads to is bounded where it is used.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class RequestSegments:
         self._segments: dict[str, Segment] = {}
 
     def read(self, place: Place, field: str) -> Tensor:
-        """The tensor there, as it lies if it is floating point.
+        """The tensor there, as it lies.
 
         Raises:
             InvalidInput: no such place.
@@ -104,7 +105,7 @@ class RequestSegments:
                 f"{field}: more than {self._max_bytes} bytes in shared memory for one request",
                 field=field,
             )
-        return there if there.is_floating_point() else there.clone()
+        return there
 
     def write(self, place: Place, tensor: Tensor, field: str) -> None:
         """Put a result where the request wants it.

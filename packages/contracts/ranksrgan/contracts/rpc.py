@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
-from ranksrgan.contracts.serving.memory import keep_few_arenas
+from ranksrgan.contracts.serving.memory import bound_heaps
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import share_interpreter
 from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
@@ -147,7 +147,7 @@ def serve(
         AddressInUse: somebody listens there already.
     """
     settings.check()
-    keep_few_arenas()
+    bound_heaps()
     share_interpreter()
     stopping = threading.Event()
     failures: list[BaseException] = []

@@ -97,8 +97,14 @@ def together(places: Sequence[Place]) -> Place | None:
     """The place of one tensor ``(N, ...)`` that N tensors are; None if they do not lie so."""
     if not places:
         return None
-    whole = replace(places[0], shape=(len(places), *places[0].shape))
-    return whole if whole.apart() == list(places) else None
+    first, size = places[0], places[0].size
+    kind = (first.segment, first.dtype, first.shape)
+    for i, place in enumerate(places):
+        if (place.segment, place.dtype, place.shape) != kind:
+            return None
+        if place.offset != first.offset + i * size:
+            return None
+    return replace(first, shape=(len(places), *first.shape))
 
 
 class Segment:

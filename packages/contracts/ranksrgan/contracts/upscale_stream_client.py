@@ -15,7 +15,7 @@ from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_gr
 if TYPE_CHECKING:
     from ranksrgan.contracts.client import Connection
 
-_CHUNK = 2**20
+_CHUNK = 2**20 - 2**10  # with what is around it, a message of 1 MiB, which every server takes
 
 Request = super_resolution_pb2.UpscaleStreamRequest
 Response = super_resolution_pb2.UpscaleStreamResponse
@@ -39,12 +39,7 @@ def stream_file(
         model: as the service knows it.
     """
     source, target = Path(source), Path(target)
-    hundredths = 100 * (out_scale or Fraction(0))
-    if hundredths.denominator != 1:
-        raise InvalidInput(
-            f"an out_scale of {float(hundredths) / 100:g} has more than two decimals",
-            field="out_scale",
-        )
+    hundredths = hundredths_of(out_scale)
 
     def attempt() -> tuple[int, int]:
         with source.open("rb") as file:
@@ -53,7 +48,7 @@ def stream_file(
                 size=source.stat().st_size,
                 suffix=target.suffix.lower(),
                 quality=quality,
-                out_scale_hundredths=int(hundredths),
+                out_scale_hundredths=hundredths,
             )
             with temporary.open("wb") as result:
                 return _exchange(connection, order, file, result, progress)
@@ -64,6 +59,21 @@ def stream_file(
         raise InvalidImage(f"{source}: {error.strerror}", field=str(source)) from error
     with atomic.replacing(target) as temporary:
         return connection.attempt(attempt)
+
+
+def hundredths_of(out_scale: Fraction | None) -> int:
+    """A scale as it travels; 0 for None.
+
+    Raises:
+        InvalidInput: it has more than two decimals.
+    """
+    hundredths = 100 * (out_scale or Fraction(0))
+    if hundredths.denominator != 1:
+        raise InvalidInput(
+            f"an out_scale of {float(hundredths) / 100:g} has more than two decimals",
+            field="out_scale",
+        )
+    return int(hundredths)
 
 
 def _exchange(

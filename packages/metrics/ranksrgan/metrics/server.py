@@ -19,10 +19,17 @@ def serve(settings: ImageServerSettings) -> int:
         InvalidConfig: see `ServerSettings.check`.
         AddressInUse: another server has the address.
     """
-    kinds = (ScoringServicer, FeatureServicer, InferenceServicer)
+    kinds = (FeatureServicer, InferenceServicer)
+    names = [kind.full_name for kind in (ScoringServicer, *kinds)]
 
     def load(observers: Observers) -> rpc.Services:
         catalog = MetricCatalog()
-        return rpc.Services([kind(catalog, max_pixels=settings.max_pixels) for kind in kinds])
+        scoring = ScoringServicer(
+            catalog,
+            max_pixels=settings.max_pixels,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        others = [kind(catalog, max_pixels=settings.max_pixels) for kind in kinds]
+        return rpc.Services([scoring, *others])
 
-    return rpc.serve(settings, [kind.full_name for kind in kinds], load)
+    return rpc.serve(settings, names, load)

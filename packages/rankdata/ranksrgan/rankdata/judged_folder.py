@@ -80,6 +80,11 @@ class JudgedFolder:
         selection = selection or PairSelection()
         tid = (folder / _TID[2]).exists()
         references, judged = (_read_tid if tid else _read_pipal)(folder)
+        if len(judged) < 2:
+            raise InvalidDataset(
+                f"{folder}: {len(judged)} judged image(s): to learn what is better takes two",
+                field=str(folder),
+            )
         if len({one.score for one in judged}) < 2:
             raise InvalidDataset(
                 f"{folder}: all {len(judged)} opinions are equal; there is nothing to learn",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ranksrgan.contracts import rpc
+from ranksrgan.contracts.config_limits import check_limits
 from ranksrgan.contracts.data_root import DataRoot, check_id
 from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.errors import InvalidInput
@@ -21,6 +22,7 @@ from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataServi
 from ranksrgan.contracts.supervisor import JobLimits, Supervisor
 from ranksrgan.contracts.watched_job import JobReport
 from ranksrgan.rankdata.build import other_parameters
+from ranksrgan.rankdata.build_limits import SETTING, BuildLimits, check_build
 from ranksrgan.rankdata.build_request import check_metrics, read_config
 from ranksrgan.rankdata.catalog import DATASETS, DatasetCatalog
 from ranksrgan.rankdata.folder import holds_dataset
@@ -35,8 +37,15 @@ BUILD = "BuildRankDataset"
 class Builds:
     """`DatasetBuilds`: each is a job of the supervisor's, in a process of its own."""
 
-    def __init__(self, root: DataRoot, upscalers: Mapping[str, str], jobs: Supervisor) -> None:
+    def __init__(
+        self,
+        root: DataRoot,
+        upscalers: Mapping[str, str],
+        jobs: Supervisor,
+        limits: BuildLimits,
+    ) -> None:
         self._root = root
+        self._limits = limits
         self._upscalers = upscalers
         self._jobs = jobs
 
@@ -45,7 +54,9 @@ class Builds:
         name = f"{DATASETS}/{dataset_id}"
         target = self._root.place(name, DATASETS, "dataset_id")
         with self._root.hiding_paths():
+            check_limits(config, self._limits, SETTING)
             wanted = read_config(config, self._root, self._upscalers, target)
+            check_build(wanted, self._limits)
             check_metrics(wanted)
             by_stem(wanted.hr)  # that there is no image is found out now
             difference = other_parameters(target, wanted) if holds_dataset(target) else None
@@ -75,7 +86,8 @@ def serve(settings: RankDataServerSettings) -> int:
     jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, limits)
     operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
     specs = {_checked(name): from_anywhere(spec) for name, spec in settings.upscalers.items()}
-    servicer = RankDataServicer(DatasetCatalog(root), Builds(root, specs, jobs), operations)
+    builds = Builds(root, specs, jobs, settings.build_limits)
+    servicer = RankDataServicer(DatasetCatalog(root), builds, operations)
     services = rpc.Services([servicer, operations], jobs)
     names = [service.full_name for service in services.servicers]
     return rpc.serve(settings, names, lambda observers: services)

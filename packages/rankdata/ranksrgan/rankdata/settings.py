@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.serving.settings import ServerSettings, require_weights
+from ranksrgan.rankdata.build_limits import BuildLimits
 
 
 class RankDataServerSettings(ServerSettings):
@@ -18,12 +19,14 @@ class RankDataServerSettings(ServerSettings):
         data_root: where datasets are read and built; its folders are made when they are needed.
         upscalers: specs for `open_upscaler` by the names that clients may use as levels.
         builds: datasets built at a time; more wait.
+        build_limits: what a client's build may ask for.
     """
 
     streams: int = Field(64, ge=0)
     data_root: Path
     upscalers: dict[str, str] = {}  # noqa: RUF012 - pydantic copies defaults
     builds: int = Field(1, ge=1)
+    build_limits: BuildLimits = BuildLimits()
 
     def check(self) -> None:
         """See `ServerSettings.check`."""

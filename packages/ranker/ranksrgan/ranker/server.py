@@ -25,24 +25,8 @@ from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.scorer import Opened, open_ranker, ranker_of
 from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.shipped import SHIPPED
+from ranksrgan.ranker.training_limits import TrainingLimits, check_request
 from ranksrgan.ranker.training_request import RANKERS, open_training
-
-
-def _prepare(request: TrainingRequest, root: DataRoot) -> dict[str, Any]:
-    open_training(request, root)
-    return request.model_dump()
-
-
-TRAININGS = TrainingKind(
-    service="ranker",
-    job="TrainRanker",
-    module="ranksrgan.ranker.job",
-    results=RANKERS,
-    id_field="ranker_id",
-    prepare=_prepare,
-    operation=TRAIN_OPERATION,
-    servicer=RankerTrainingServicer,
-)
 
 
 def serve(settings: RankerServerSettings) -> int:
@@ -72,12 +56,16 @@ def serve(settings: RankerServerSettings) -> int:
                 shipped = open_named(SHIPPED.paths(), _open, observers)
             catalog = RankerCatalog(rankers, loaded, shipped)
             return [
-                ScoringServicer(catalog, max_pixels=settings.max_pixels),
+                ScoringServicer(
+                    catalog,
+                    max_pixels=settings.max_pixels,
+                    max_message_bytes=settings.max_message_bytes,
+                ),
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]
 
         names = [ScoringServicer.full_name, *model_service_names(repository)]
-        return serve_and_train(settings, names, load, TRAININGS)
+        return serve_and_train(settings, names, load, _trainings(settings.training_limits))
 
 
 def _named(ranker: Opened, name: str, version: str) -> Opened:
@@ -87,3 +75,21 @@ def _named(ranker: Opened, name: str, version: str) -> Opened:
 def _open(spec: str) -> Opened:
     path, _, options = spec.partition("?")
     return open_ranker(path, parse_options(options, spec))
+
+
+def _trainings(limits: TrainingLimits) -> TrainingKind[TrainingRequest]:
+    def prepare(request: TrainingRequest, root: DataRoot) -> dict[str, Any]:
+        check_request(request, limits)
+        open_training(request, root)
+        return request.model_dump()
+
+    return TrainingKind(
+        service="ranker",
+        job="TrainRanker",
+        module="ranksrgan.ranker.job",
+        results=RANKERS,
+        id_field="ranker_id",
+        prepare=prepare,
+        operation=TRAIN_OPERATION,
+        servicer=RankerTrainingServicer,
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
 from ranksrgan.ranker.shipped import SHIPPED
+from ranksrgan.ranker.training_limits import TrainingLimits
 
 
 class RankerServerSettings(ModelServerSettings):
@@ -15,9 +16,11 @@ class RankerServerSettings(ModelServerSettings):
         rankers: weights, or names of shipped Rankers, by the name that clients use, with options
             as in a scorer's spec (``ranker.safetensors?head=ma``). Without any here and in a
             repository the shipped one is served.
+        training_limits: what a client's training may ask for.
     """
 
     rankers: dict[str, Path] = {}  # noqa: RUF012 - pydantic copies defaults
+    training_limits: TrainingLimits = TrainingLimits()
 
     def check(self) -> None:
         """See `ServerSettings.check`.

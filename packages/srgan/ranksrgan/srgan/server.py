@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ranksrgan.contracts import rpc
+from ranksrgan.contracts.config_limits import check_limits
 from ranksrgan.contracts.data_root import DataRoot, check_id
 from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.generator_training_service import (
@@ -30,8 +31,10 @@ from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.shipped import SHIPPED
+from ranksrgan.srgan.training_limits import SETTING, TrainingLimits, check_training
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
+from ranksrgan.srgan.upscaling.rows import RowsEnlargement
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator, upscaler_of
 
 
@@ -72,18 +75,19 @@ def serve(settings: SrganServerSettings) -> int:
                     catalog,
                     upscale_picture,
                     max_pixels=settings.max_pixels,
-                    streams=UpscaleStreams(enlargement_for),
+                    streams=UpscaleStreams(enlargement_for, RowsEnlargement),
                 ),
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]
 
         names = [SuperResolutionServicer.full_name, *model_service_names(repository)]
-        return serve_and_train(settings, names, load, _trainings(specs))
+        return serve_and_train(settings, names, load, _trainings(specs, settings.training_limits))
 
 
-def _trainings(rankers: Mapping[str, str]) -> TrainingKind[dict[str, Any]]:
+def _trainings(rankers: Mapping[str, str], limits: TrainingLimits) -> TrainingKind[dict[str, Any]]:
     def prepare(config: dict[str, Any], root: DataRoot) -> dict[str, Any]:
-        read_config(config, root, rankers)
+        check_limits(config, limits, SETTING)
+        check_training(read_config(config, root, rankers), limits)
         return {"config": config, "rankers": used_rankers(config, rankers)}
 
     return TrainingKind(

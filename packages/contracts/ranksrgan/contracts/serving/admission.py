@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -29,7 +29,7 @@ from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.methods import WITHOUT_A_PLACE
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
-from ranksrgan.contracts.serving.turn import CallEnd, Turn, taking
+from ranksrgan.contracts.serving.turn import CallEnd, Turn, taking, waited_for
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Handler = grpc.RpcMethodHandler[Any, Any]
 
-# Methods that take a file in many requests, and give another in many responses.
+# Methods that take an image in many requests, and give another in many responses.
 _FILES = frozenset({"/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream"})
 
 
@@ -152,7 +152,8 @@ class Admission(grpc.ServerInterceptor):
     def _answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         """A stream holds a place from each request that it takes to the response, and none between.
 
-        Our streams answer each request before they take the next one.
+        Our streams answer each request before they take the next one, or take it for a part of what
+        they will answer.
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
@@ -162,6 +163,7 @@ class Admission(grpc.ServerInterceptor):
                     for request in requests:
                         working.enter_context(self._turn(call))
                         yield request
+                        working.close()
 
                 for response in behaviour(taken(), context):
                     working.close()
@@ -170,25 +172,19 @@ class Admission(grpc.ServerInterceptor):
         return answer
 
     def _file_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        """While a file comes no place is held; then one is held while a response is made.
+        """A place is held while a response is made, but not while a request is waited for.
 
         gRPC asks for the next when the one before is on its way, as in `_many_answers`.
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            whole = threading.Event()
-
-            def received() -> Iterator[Any]:
-                yield from requests
-                whole.set()
-
             with (
                 self._call(method, context) as call,
                 self._stream(),
-                closing(behaviour(received(), context)) as responses,
+                closing(behaviour(waited_for(requests), context)) as responses,
             ):
                 while True:
-                    with self._turn(call) if whole.is_set() else nullcontext():
+                    with self._turn(call):
                         response = next(responses, None)
                     if response is None:
                         return

@@ -8,9 +8,12 @@ wants to keep it. The work of models is long and takes the same time in the end.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
+
+import torch
 
 # Above that of the process: a thread of the server that wakes up gets its core at once, and beside
 # other programs on the machine that are as busy the models still get a fourth of a core.
@@ -28,6 +31,20 @@ def compute_behind() -> None:
     if sys.platform == "linux":
         now = os.getpriority(os.PRIO_PROCESS, 0)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), now + _NICE)
+
+
+def answer_alone() -> None:
+    """What torch does in this thread it does without others.
+
+    Else each of the dozens of threads that answer would get a team of OpenMP's threads once it has
+    a large tensor to convert. With more of those than there are cores, no team waits for its next
+    piece of work awake any more, and a network of many small layers then loses a fifth of its
+    speed to waking its threads.
+    """
+    torch.get_num_threads()  # sets the number for a thread that is new to torch; ours comes after
+    set_number = getattr(ctypes.CDLL(None), "omp_set_num_threads", None)
+    if set_number is not None:  # a torch that is not built on OpenMP has no such teams
+        set_number(1)
 
 
 def share_interpreter() -> None:

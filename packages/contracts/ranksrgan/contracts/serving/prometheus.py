@@ -18,16 +18,23 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ranksrgan.contracts.discovery import is_sum
 from ranksrgan.contracts.errors import AddressInUse
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-# Names of models that get a line of their own. Clients choose them, options and all.
+# What stands for all sums of scorers, of which clients make as many as they like.
+_SUM = "sum"
+# Names that get a line of their own. Work is of models that a server has, so they are its names,
+# unless a catalog opens whatever it is asked for.
 _MODELS = 100
 
 
 class PrometheusObserver:
     """`Observer`: counts for a scrape what a server tells.
+
+    The label ``model`` is a name that the server has, without options; ``sum`` for weighted sums of
+    scorers, whichever they are.
 
     ranksrgan_requests_total{method,code}, ranksrgan_request_seconds{method},
     ranksrgan_queue_length{service,model}, ranksrgan_batch_size{model},
@@ -102,6 +109,8 @@ class PrometheusObserver:
         self._loads.labels(self._name(model)).observe(seconds)
 
     def _name(self, model: str) -> str:
+        if is_sum(model):
+            return _SUM
         name = model.partition("?")[0]
         with self._lock:
             if name not in self._models and len(self._models) >= _MODELS:

@@ -16,12 +16,17 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
 )
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
+from ranksrgan.contracts.serving.announced_images import AnnouncedImages, OutOfStep
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
 from ranksrgan.contracts.serving.on_device import gradient_on_device, score_on_device
+from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.v1 import (
     scoring_pb2,
     scoring_pb2_grpc,
 )
+
+# Of all images that are on their way in chunks.
+_SPOOL_BYTES = 2**33
 
 
 class ScorerCatalog(Protocol):
@@ -35,13 +40,30 @@ class ScorerCatalog(Protocol):
 
 
 class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
-    """``ScoringService`` over a catalog of scorers."""
+    """``ScoringService`` over a catalog of scorers.
+
+    Args:
+        catalog: the scorers.
+        max_pixels: of one image.
+        max_message_bytes: of a request, as the server has it; what is larger comes in chunks.
+        spool: keeps what comes in chunks until it is whole; None for one of 8 GiB in the system's
+            folder for temporary files.
+    """
 
     full_name: ClassVar[str] = "ranksrgan.contracts.v1.ScoringService"
 
-    def __init__(self, catalog: ScorerCatalog, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        catalog: ScorerCatalog,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        max_message_bytes: int = 64 * 2**20,
+        spool: Spool | None = None,
+    ) -> None:
         self._catalog = catalog
         self._max_pixels = max_pixels
+        self._max_message_bytes = max_message_bytes
+        self._announced = AnnouncedImages(max_pixels, spool or Spool(None, _SPOOL_BYTES))
 
     def add_to(self, server: grpc.Server) -> None:
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(self, server)
@@ -53,6 +75,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         return scoring_pb2.ListScorersResponse(
             scorers=[codec.scorer_info_to_proto(info) for info in infos or self._catalog.infos()],
             shared_tensors=request_segments.available(),
+            max_message_bytes=self._max_message_bytes,
         )
 
     def Score(
@@ -73,8 +96,9 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         for request in request_iterator:
             response = scoring_pb2.ScoreStreamResponse(id=request.id)
             try:
-                response.score = self._score_one(request)
-            except (RequestCancelled, DeadlineExceeded):
+                image, reference = self._announced.read(request, request_iterator)
+                response.score = self._score_one(request.scorer, image, reference)
+            except (RequestCancelled, DeadlineExceeded, OutOfStep):
                 raise
             except RankSRGANError as error:
                 response.error.CopyFrom(codec.item_error_to_proto(error))
@@ -99,11 +123,6 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             )
         return response
 
-    def _score_one(self, request: scoring_pb2.ScoreStreamRequest) -> float:
-        scorer = self._catalog.open(request.scorer)
-        image = codec.image_from_proto(request.image, "image", self._max_pixels)
-        reference = None
-        if request.HasField("reference"):
-            reference = codec.image_from_proto(request.reference, "reference", self._max_pixels)
+    def _score_one(self, name: str, image: Tensor, reference: Tensor | None) -> float:
         against = None if reference is None else reference[None]
-        return float(score_on_device(scorer, request.scorer, image[None], against))
+        return float(score_on_device(self._catalog.open(name), name, image[None], against))

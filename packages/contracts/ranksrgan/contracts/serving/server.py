@@ -25,6 +25,7 @@ from ranksrgan.contracts.serving.admission import Admission
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.observer import Observer, Observers
+from ranksrgan.contracts.serving.precedence import answer_alone
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.request_log import logged
 from ranksrgan.contracts.serving.settings import ServerSettings
@@ -218,7 +219,7 @@ def _not_yet(requests: object, context: grpc.ServicerContext) -> Any:
 
 def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor]) -> grpc.Server:
     return grpc.server(
-        ThreadPoolExecutor(max_workers=limits.calls + _SPARE_THREADS, thread_name_prefix="rpc"),
+        ThreadPoolExecutor(limits.calls + _SPARE_THREADS, "rpc", initializer=answer_alone),
         interceptors=interceptors,
         options=[
             ("grpc.so_reuseport", 0),

@@ -118,6 +118,7 @@ class ServerSettings(Config):
 
     @property
     def max_message_bytes(self) -> int:
+        """Of one request."""
         return self.max_message_mib * 2**20
 
     def check(self) -> None:

@@ -25,6 +25,7 @@ from ranksrgan.contracts.serving.batching import Alone, Batch, Job, Work
 from ranksrgan.contracts.serving.devices import Devices
 
 Result = TypeVar("Result")
+Request = TypeVar("Request")
 
 
 class CallEnd:
@@ -112,6 +113,22 @@ def taking(turn: Turn) -> Iterator[None]:
         yield
     finally:
         _turn.reset(token)
+
+
+def waited_for(requests: Iterator[Request]) -> Iterator[Request]:
+    """The same requests; while one is waited for, the call has no place and is no reason to wait
+    for work of it."""
+    while True:
+        turn = _turn.get()
+        if turn is None:
+            request = next(requests, None)
+        else:
+            turn.arrive()
+            with turn.aside():
+                request = next(requests, None)
+        if request is None:
+            return
+        yield request
 
 
 def compute(

@@ -24,19 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"ranksrgan/contracts/v1/image.proto\x12\x16ranksrgan.contracts.v1\"V\n\x06Tensor\x12/\n\x05\x64type\x18\x01 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"o\n\x0cSharedTensor\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12/\n\x05\x64type\x18\x02 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06offset\x18\x04 \x01(\x03\"\x8c\x01\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12\x30\n\x06tensor\x18\x02 \x01(\x0b\x32\x1e.ranksrgan.contracts.v1.TensorH\x00\x12\x36\n\x06shared\x18\x03 \x01(\x0b\x32$.ranksrgan.contracts.v1.SharedTensorH\x00\x42\x06\n\x04kind*\x97\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x44\x41TA_TYPE_BFLOAT16\x10\x03\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x04\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"ranksrgan/contracts/v1/image.proto\x12\x16ranksrgan.contracts.v1\"V\n\x06Tensor\x12/\n\x05\x64type\x18\x01 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"o\n\x0cSharedTensor\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12/\n\x05\x64type\x18\x02 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06offset\x18\x04 \x01(\x03\"\x8c\x01\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12\x30\n\x06tensor\x18\x02 \x01(\x0b\x32\x1e.ranksrgan.contracts.v1.TensorH\x00\x12\x36\n\x06shared\x18\x03 \x01(\x0b\x32$.ranksrgan.contracts.v1.SharedTensorH\x00\x42\x06\n\x04kind\"Z\n\nImageAhead\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12/\n\x05\x64type\x18\x02 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03*\x97\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x44\x41TA_TYPE_BFLOAT16\x10\x03\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x04\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ranksrgan.contracts.v1.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=407
-  _globals['_DATATYPE']._serialized_end=558
+  _globals['_DATATYPE']._serialized_start=499
+  _globals['_DATATYPE']._serialized_end=650
   _globals['_TENSOR']._serialized_start=62
   _globals['_TENSOR']._serialized_end=148
   _globals['_SHAREDTENSOR']._serialized_start=150
   _globals['_SHAREDTENSOR']._serialized_end=261
   _globals['_IMAGE']._serialized_start=264
   _globals['_IMAGE']._serialized_end=404
+  _globals['_IMAGEAHEAD']._serialized_start=406
+  _globals['_IMAGEAHEAD']._serialized_end=496
 # @@protoc_insertion_point(module_scope)

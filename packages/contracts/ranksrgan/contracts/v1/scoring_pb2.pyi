@@ -39,12 +39,14 @@ class ListScorersRequest(_message.Message):
     def __init__(self, scorers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListScorersResponse(_message.Message):
-    __slots__ = ("scorers", "shared_tensors")
+    __slots__ = ("scorers", "shared_tensors", "max_message_bytes")
     SCORERS_FIELD_NUMBER: _ClassVar[int]
     SHARED_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     scorers: _containers.RepeatedCompositeFieldContainer[ScorerInfo]
     shared_tensors: bool
-    def __init__(self, scorers: _Optional[_Iterable[_Union[ScorerInfo, _Mapping]]] = ..., shared_tensors: _Optional[bool] = ...) -> None: ...
+    max_message_bytes: int
+    def __init__(self, scorers: _Optional[_Iterable[_Union[ScorerInfo, _Mapping]]] = ..., shared_tensors: _Optional[bool] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
     __slots__ = ("scorer", "images", "references")
@@ -63,16 +65,22 @@ class ScoreResponse(_message.Message):
     def __init__(self, scores: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ScoreStreamRequest(_message.Message):
-    __slots__ = ("id", "scorer", "image", "reference")
+    __slots__ = ("id", "scorer", "image", "reference", "image_ahead", "reference_ahead", "chunk")
     ID_FIELD_NUMBER: _ClassVar[int]
     SCORER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
     id: str
     scorer: str
     image: _image_pb2.Image
     reference: _image_pb2.Image
-    def __init__(self, id: _Optional[str] = ..., scorer: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., reference: _Optional[_Union[_image_pb2.Image, _Mapping]] = ...) -> None: ...
+    image_ahead: _image_pb2.ImageAhead
+    reference_ahead: _image_pb2.ImageAhead
+    chunk: bytes
+    def __init__(self, id: _Optional[str] = ..., scorer: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., reference: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., image_ahead: _Optional[_Union[_image_pb2.ImageAhead, _Mapping]] = ..., reference_ahead: _Optional[_Union[_image_pb2.ImageAhead, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ScoreStreamResponse(_message.Message):
     __slots__ = ("id", "score", "error")

@@ -76,9 +76,11 @@ class ScoringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ScoreStream(self, request_iterator, context):
-        """One score for each request of a stream, in its order. What is wrong with one image is told in
-        its response, and the stream goes on. Write and read at the same time: the server takes no
-        further request while its responses are not read.
+        """One score for each image of a stream, in its order. What is wrong with one image is told in its
+        response, and the stream goes on. Write and read at the same time: the server takes no further
+        request while its responses are not read. An image that is larger than a message comes in
+        chunks: a request says what it will be, and those that follow bring its bytes. Chunks that are
+        out of step with what was said end the stream with an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,19 +55,34 @@ class UpscaleResponse(_message.Message):
 
 class UpscaleStreamRequest(_message.Message):
     __slots__ = ("order", "chunk")
+    class Rows(_message.Message):
+        __slots__ = ("height", "width", "channels", "dtype")
+        HEIGHT_FIELD_NUMBER: _ClassVar[int]
+        WIDTH_FIELD_NUMBER: _ClassVar[int]
+        CHANNELS_FIELD_NUMBER: _ClassVar[int]
+        DTYPE_FIELD_NUMBER: _ClassVar[int]
+        height: int
+        width: int
+        channels: int
+        dtype: _image_pb2.DataType
+        def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., dtype: _Optional[_Union[_image_pb2.DataType, str]] = ...) -> None: ...
     class Order(_message.Message):
-        __slots__ = ("model", "size", "suffix", "quality", "out_scale_hundredths")
+        __slots__ = ("model", "size", "suffix", "quality", "out_scale_hundredths", "rows", "result")
         MODEL_FIELD_NUMBER: _ClassVar[int]
         SIZE_FIELD_NUMBER: _ClassVar[int]
         SUFFIX_FIELD_NUMBER: _ClassVar[int]
         QUALITY_FIELD_NUMBER: _ClassVar[int]
         OUT_SCALE_HUNDREDTHS_FIELD_NUMBER: _ClassVar[int]
+        ROWS_FIELD_NUMBER: _ClassVar[int]
+        RESULT_FIELD_NUMBER: _ClassVar[int]
         model: str
         size: int
         suffix: str
         quality: int
         out_scale_hundredths: int
-        def __init__(self, model: _Optional[str] = ..., size: _Optional[int] = ..., suffix: _Optional[str] = ..., quality: _Optional[int] = ..., out_scale_hundredths: _Optional[int] = ...) -> None: ...
+        rows: UpscaleStreamRequest.Rows
+        result: _image_pb2.DataType
+        def __init__(self, model: _Optional[str] = ..., size: _Optional[int] = ..., suffix: _Optional[str] = ..., quality: _Optional[int] = ..., out_scale_hundredths: _Optional[int] = ..., rows: _Optional[_Union[UpscaleStreamRequest.Rows, _Mapping]] = ..., result: _Optional[_Union[_image_pb2.DataType, str]] = ...) -> None: ...
     ORDER_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     order: UpscaleStreamRequest.Order

@@ -71,9 +71,13 @@ class SuperResolutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpscaleStream(self, request_iterator, context):
-        """One image file of any size, enlarged. First the order, then the file in chunks; the server says
+        """One image of any size, enlarged. First the order, then the image in chunks; the server says
         what it has, enlarges the image from the top down, and sends the result while it is made. Write
         and read at the same time: the work waits for a client that does not read.
+
+        A file is enlarged when it is there, since it is decoded as a whole. Rows of pixels are enlarged
+        as they come, and the server never holds the image nor the result: the top of the result is
+        sent before the bottom of the image is read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

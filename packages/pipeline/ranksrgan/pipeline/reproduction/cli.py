@@ -41,7 +41,10 @@ def add_reproduce(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--time-limit", type=_seconds, metavar="9m", help="stop then, so that nothing is lost"
     )
     parser.add_argument(
-        "--initial", type=Path, metavar="FILE", help="an SRResNet to start from, not to be trained"
+        "--initial",
+        type=Path,
+        metavar="FILE",
+        help="weights of an SRResNet to start from, or the name of what ships (srresnet, srgan)",
     )
     parser.add_argument(
         "--set",

@@ -220,10 +220,13 @@ def _notes(plan: Plan, scale: Scale, pictures: Sequence[_Pictures], runs: Path) 
             "the key content of the scale takes vgg19 or the path of any such network."
         )
     steps = scale.steps
+    start = f"goes on from {scale.start}" if scale.start else f"follows {steps.initial} of SRResNet"
+    rankers = f"each Ranker {scale.ranker.steps}"
+    if scale.vgg is not None:
+        rankers += f", those of the paper's architecture {scale.vgg.steps}"
     yield (
-        f"Steps: SRResNet {steps.initial}, the SRGAN that all methods start from "
-        f"{steps.pretrained}, each method {steps.generator}, each Ranker {steps.ranker}. An "
-        "initial SRResNet that was given replaces the first of these."
+        f"Steps: the SRGAN that all methods start from {steps.pretrained} ({start}, unless the "
+        f"command names other weights), each method {steps.generator}, {rankers}."
     )
     yield (
         f"Means and sample standard deviations over {len(plan.seeds)} seeds "

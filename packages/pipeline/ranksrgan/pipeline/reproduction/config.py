@@ -54,6 +54,7 @@ class RankerSpec(Config):
     Attributes:
         rank_data: what it learns from, by name.
         judged_on: whose held-out images it is judged on; None: its own.
+        vgg: whether it has the paper's architecture, whatever Rankers the scale has.
         recipe: of ``ranksrgan.ranker``, with its own length; None: the scale's recipe, settings and
             length.
         settings: of ``ranksrgan.ranker``, on top of those, each ``key=value``.
@@ -61,6 +62,7 @@ class RankerSpec(Config):
 
     rank_data: str
     judged_on: str | None = None
+    vgg: bool = False
     recipe: str | None = None
     settings: tuple[str, ...] = ()
 
@@ -165,13 +167,11 @@ class Steps(Config):
         initial: SRResNet by pixels alone, from which SRGAN starts.
         pretrained: SRGAN from it, from which all methods start.
         generator: each method.
-        ranker: each Ranker.
     """
 
     initial: PositiveInt
     pretrained: PositiveInt
     generator: PositiveInt
-    ranker: PositiveInt
 
 
 class RankDataScale(Config):
@@ -193,8 +193,15 @@ class RankDataScale(Config):
 
 
 class RankerScale(Config):
-    """A recipe of ``ranksrgan.ranker`` and settings on top of it."""
+    """Rankers of a scale.
 
+    Attributes:
+        steps: of their training.
+        recipe: of ``ranksrgan.ranker``.
+        settings: on top of it, each ``key=value``.
+    """
+
+    steps: PositiveInt
     recipe: str = "paper"
     settings: tuple[str, ...] = ()
 
@@ -220,6 +227,8 @@ class Scale(Config):
         models: generators that are levels of rank data, by name; a file, ``@data/...``.
         model_titles: what tables call them.
         levels: of rank data that names none, as in `RankDataSpec`; None: all models.
+        start: weights that the SRGAN goes on from, by the name by which ``ranksrgan.srgan`` ships
+            them; None: an SRResNet that is trained first.
         steps: see `Steps`.
         validations: how often a training validates.
         initial: settings of the recipe ``srresnet``.
@@ -227,7 +236,8 @@ class Scale(Config):
         method: further ones of what is compared.
         ranked: further ones of those with Rankers.
         rank_data: see `RankDataScale`.
-        ranker: see `RankerScale`.
+        ranker: the Rankers of the claims, see `RankerScale`.
+        vgg: those that are to have the paper's architecture; None: all have it.
         step_timing: see `StepTiming`.
         pictures: images of each test set that are kept for looking at.
     """
@@ -241,6 +251,7 @@ class Scale(Config):
     models: dict[str, str]
     model_titles: dict[str, str] = Field(default_factory=dict)
     levels: dict[str, str] | None = None
+    start: str | None = None
     steps: Steps
     validations: PositiveInt = 4
     initial: tuple[str, ...] = ()
@@ -248,7 +259,8 @@ class Scale(Config):
     method: tuple[str, ...] = ()
     ranked: tuple[str, ...] = ()
     rank_data: RankDataScale = RankDataScale()
-    ranker: RankerScale = RankerScale()
+    ranker: RankerScale
+    vgg: RankerScale | None = None
     step_timing: StepTiming = StepTiming()
     pretraining_seed: NonNegativeInt = 0
     pictures: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -141,15 +141,16 @@ class Planner:
 
     def _plan_ranker(self, plan: Plan, name: str, seed: int) -> None:
         spec, scale = plan.experiment.rankers[name], self._scale
-        every = max(1, scale.steps.ranker // scale.validations)
+        kind = scale.vgg if spec.vgg and scale.vgg is not None else scale.ranker
+        every = max(1, kind.steps // scale.validations)
         of_scale = [
-            *scale.ranker.settings,
-            f"steps={scale.steps.ranker}",
+            *kind.settings,
+            f"steps={kind.steps}",
             f"validate_every={every}",
             f"save_every={every}",
         ]
         settings = [*(() if spec.recipe else of_scale), *spec.settings, f"seed={seed}"]
-        recipe = spec.recipe or scale.ranker.recipe
+        recipe = spec.recipe or kind.recipe
         training = load_ranker_recipe(recipe, settings).model_dump(mode="json")
         data = plan.rank_data[spec.rank_data].place(DATASET)
         label = f"Ranker {name}, seed {seed}"

@@ -25,6 +25,7 @@ from ranksrgan.pipeline.reproduction.plan import Plan, Planner
 from ranksrgan.pipeline.reproduction.schedule import run_units
 from ranksrgan.pipeline.reproduction.table import write_table
 from ranksrgan.pipeline.reproduction.units import DONE_FILE, Unit, Units, content_hash
+from ranksrgan.srgan.shipped import SHIPPED
 
 RUNS = "runs"
 ASSETS_FOLDER = "assets"
@@ -48,7 +49,8 @@ class Request:
         output: takes ``NAME/`` of each experiment, and ``runs/SCALE/`` of what they share.
         jobs: units at once.
         seconds: the time limit; None for none.
-        initial: weights of an SRResNet to start from; None trains one.
+        initial: weights of an SRResNet to start from, a file or the name of what
+            ``ranksrgan.srgan`` ships; None: what the scale says.
     """
 
     names: tuple[str, ...]
@@ -99,7 +101,8 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
     scale = load_scale(request.experiments, request.scale, request.settings)
     units = Units(request.data)
     runs = request.runs
-    given = None if request.initial is None else given_unit(request.initial, units, runs)
+    start = _start(request.initial, scale)
+    given = None if start is None else given_unit(start, units, runs)
     planner = Planner(scale, units, given)
     plans = [
         planner.plan(name, load_experiment(request.experiments, name), request.seeds)
@@ -125,6 +128,13 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         if all(unit.name in outcome.finished for unit in plan.units):
             findings[plan.name] = _write(plan, request, scale)
     return Reproduction(findings, tuple(outcome.failed.values()), outcome.stopped)
+
+
+def _start(initial: Path | None, scale: Scale) -> Path | None:
+    """The weights that SRGAN goes on from, if there are any."""
+    if initial is not None:
+        return SHIPPED.resolve(initial)
+    return None if scale.start is None else SHIPPED.path(scale.start)
 
 
 def _check(request: Request) -> None:
@@ -156,7 +166,7 @@ def given_unit(weights: Path, units: Units, runs: Path) -> Unit:
     """Weights from elsewhere, as a unit that is finished."""
     content = content_hash(weights)
     name = f"generator{weights.suffix}"
-    unit = units.add("given", "given SRResNet", {"sha256": content, "file": name})
+    unit = units.add("given", "weights that SRGAN goes on from", {"sha256": content, "file": name})
     folder = unit.prepare(runs)
     with atomic.replacing(folder / name) as temporary:
         shutil.copyfile(weights, temporary)

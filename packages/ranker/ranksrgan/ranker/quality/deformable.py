@@ -59,9 +59,12 @@ class ReferenceOriented(nn.Module):
         self.offsets = nn.Conv2d(channels, 2 * len(_TAPS), 3, padding=1)
         self.image = nn.Conv2d(channels, channels, 3, padding=1)
         self.reference = nn.Conv2d(channels, channels, 3, padding=1)
-        # At first both are ordinary convolutions.
+        # At first both pass on what they are given, from where it is: what a WResNet has learnt is
+        # still of use behind them.
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.get_parameter("bias"))
+        for layer in (self.image, self.reference):
+            pass_on(layer)
 
     def forward(self, image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """``(N, C, H, W)`` features of both, likewise after it."""
@@ -70,6 +73,12 @@ class ReferenceOriented(nn.Module):
             deformable_convolution(image, offsets, *self.image.parameters()),
             deformable_convolution(reference, offsets, *self.reference.parameters()),
         )
+
+
+def pass_on(layer: nn.Conv2d) -> None:
+    """Initial weights of a 3 x 3 convolution whose output is its input."""
+    nn.init.dirac_(layer.weight)
+    nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def _normalised(places: Tensor, side: int) -> Tensor:

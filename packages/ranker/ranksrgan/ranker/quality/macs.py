@@ -26,6 +26,15 @@ from ranksrgan.ranker.quality.objective import QualityLoss
 Form = Literal["plain", "norm", "attention", "tiled"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
+#: What each form was trained with: a times the mean square, (1 - a) times the determination, and b
+#: times the error of the ranks.
+LOSSES: dict[Form, Mapping[QualityLoss, float]] = {
+    "plain": {"regression": 0.1, "determination": 0.9, "ranks": 0.1},
+    "norm": {"regression": 0.01, "determination": 0.99, "ranks": 0.1},
+    "attention": {"regression": 1.0, "ranks": 0.01},
+    "tiled": {"regression": 0.2, "determination": 0.8, "ranks": 0.1},
+}
+
 # Tiles of a side, of the form that takes them in turn.
 _TILES = 4
 
@@ -42,11 +51,7 @@ class Macs(QualityModel):
     """
 
     architecture = "macs"
-    losses: ClassVar[Mapping[QualityLoss, float]] = {
-        "regression": 0.1,
-        "determination": 0.9,
-        "ranks": 0.1,
-    }
+    losses: ClassVar[Mapping[QualityLoss, float]] = LOSSES["attention"]
     min_side = 64
 
     def __init__(self, form: Form = "attention", width: int = 64, grid: int = 36) -> None:
@@ -57,7 +62,7 @@ class Macs(QualityModel):
             raise InvalidInput(f"width is {width}; a multiple of 8 is wanted", field="width")
         if grid < _TILES or grid % _TILES:
             raise InvalidInput(f"grid is {grid}; a multiple of {_TILES} is wanted", field="grid")
-        self.form = form
+        self.form: Form = form
         norm = form in ("norm", "attention")
         slope = 0.7 if form == "plain" else 0.5
         widths = [width // 8, width // 4, width // 2, width]
@@ -106,6 +111,11 @@ class Macs(QualityModel):
         self.out = nn.Linear(1, 1)
         # The last layer only sets unit and offset; a negative unit would turn the scale over.
         nn.init.constant_(self.out.weight, 2.0)
+
+    @property
+    def current_losses(self) -> Mapping[QualityLoss, float]:
+        """Those of the form."""
+        return LOSSES[self.form]
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel`."""

@@ -2,7 +2,8 @@
 
 S. Shi, Q. Bai, M. Cao, W. Xia, J. Wang, Y. Chen, Y. Yang, "Region-adaptive deformable network for
 image quality assessment", CVPR Workshops 2021. The authors warn that its training is unstable and
-start it from a trained WResNet: that is ``start`` of `QualityConfig`.
+start it from a trained WResNet: that is ``start`` of `QualityConfig`. Our choice: the layers that a
+WResNet has not pass on what they are given at first, or that start would be of little use.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ranksrgan.ranker.quality.deformable import ReferenceOriented
-from ranksrgan.ranker.quality.wresnet import Block, WResNet, convolution, scaled
+from ranksrgan.ranker.quality.deformable import ReferenceOriented, pass_on
+from ranksrgan.ranker.quality.wresnet import Block, WResNet, scaled
 
 
 class RADN(WResNet):
     """21,881,812 parameters at width 64.
 
     Args:
-        width: channels of the first block.
-        patches: random patches of each image in training.
+        width, patches, dropout: see `WResNet`.
     """
 
     architecture = "radn"
@@ -50,7 +50,10 @@ class RADN(WResNet):
             Block(4 * width, deepest, 2),
         )
         self.deformable = ReferenceOriented(4 * width)
-        self.further = nn.ModuleList(convolution(deepest, deepest, stride) for stride in (2, 1))
+        further = [nn.Conv2d(deepest, deepest, 3, stride, padding=1) for stride in (2, 1)]
+        for layer in further:
+            pass_on(layer)
+        self.further = nn.ModuleList(further)
         self.pool = nn.AvgPool2d(2)
         self.image_attention = PatchAttention(deepest)
         self.reference_attention = PatchAttention(deepest)

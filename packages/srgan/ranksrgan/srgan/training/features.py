@@ -120,7 +120,8 @@ def _asset(name: str) -> Path:
         return find_asset(name)
     except MissingAsset as error:
         raise MissingAsset(
-            f"{error}, or name another network (losses.perceptual.network), or none: "
+            f"{error.message}, or name another network (losses.perceptual.network), or none: "
             "losses.perceptual.weight=0 losses.perceptual.network=null",
             field=error.field,
+            looked_in=error.looked_in,
         ) from error

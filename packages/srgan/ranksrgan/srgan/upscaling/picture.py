@@ -37,8 +37,8 @@ from ranksrgan.srgan.upscaling.upscaler import ReadRows, StripUpscaler
 # ITU-R BT.601: what converting the enlarged picture to grey would give.
 _LUMA = (0.299, 0.587, 0.114)
 
-# Pixels that are turned into integers at a time: the float64 on the way costs 24 bytes each.
-_PIXELS = 2**17
+#: Pixels that are turned into integers at a time: the float64 on the way costs 24 bytes each.
+PIXELS = 2**17
 
 # Rows of an input that are looked at, or made floating point, at a time.
 _ROWS = 256
@@ -164,11 +164,11 @@ class Enlargement:
         """
         picture, layout = self._picture, self.layout
         if self._grey:
-            strips = (_luma(strip, layout.channels) for strip in strips)
+            strips = (luma(strip, layout.channels) for strip in strips)
         ratio = self._scale / self._upscaler.info.scale
         if ratio != 1:
             strips = resized(strips, self._upscaler.info.scale * picture.height, ratio)
-        rows = max(_PIXELS // layout.width, 1)
+        rows = max(PIXELS // layout.width, 1)
         bands = regrouped(strips, rows)
         if picture.alpha is None:
             for band in bands:
@@ -206,10 +206,11 @@ def _is_grey(colour: Pixels | Tensor) -> bool:
     return all(bool((band == band[..., :1]).all()) for band in bands)
 
 
-def _luma(strip: Tensor, channels: int) -> Tensor:
+def luma(strip: Tensor, channels: int) -> Tensor:
+    """The luma of ``(3, H, W)``, ``channels`` times."""
     red, green, blue = strip.unbind(0)
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    return luma[None].expand(channels, -1, -1)
+    weighted = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    return weighted[None].expand(channels, -1, -1)
 
 
 def _continue_under(colour: Tensor, visible: Tensor) -> Tensor:

@@ -80,6 +80,27 @@ class StripUpscaler(Protocol):
         ...
 
 
+@runtime_checkable
+class PlannedStripUpscaler(StripUpscaler, Protocol):
+    """One that says beforehand which rows it will read: they may still be on their way."""
+
+    def rows_needed(self, height: int, width: int) -> list[int]:
+        """For each strip in turn, how many rows of the image have been read when it is made.
+
+        Args:
+            height: of the image.
+            width: of the image.
+
+        Returns:
+            Rows from the top, rising, ``height`` at last; one number for each strip that
+            `upscale_strips` makes of such an image.
+
+        Raises:
+            ImageTooLarge: as `upscale_strips`.
+        """
+        ...
+
+
 class GeneratorUpscaler:
     """Enlarges with a generator, whatever the image's size.
 
@@ -201,8 +222,7 @@ class GeneratorUpscaler:
         """See `StripUpscaler`. The strips take up to a quarter of ``memory`` besides."""
         area = Box(0, 0, height, width)
         rows, above = None, 0  # the rows that are held, and how many came before them
-        for _, row in groupby(self._layout.tiles(height, width, strips=True), _kept_rows):
-            tiles = list(row)
+        for tiles in self._rows_of_tiles(height, width):
             read, keep = tiles[0].read, tiles[0].keep
             rows, above = _move(rows, above, read.top, read.bottom, read_rows, width)
             held = Box(above, 0, above + rows.shape[2], width)
@@ -211,6 +231,14 @@ class GeneratorUpscaler:
             for tile in tiles:
                 self._enlarge(crop(rows, held, tile.read), tile, area, strip, band)
             yield strip
+
+    def rows_needed(self, height: int, width: int) -> list[int]:
+        """See `PlannedStripUpscaler`."""
+        return [tiles[0].read.bottom for tiles in self._rows_of_tiles(height, width)]
+
+    def _rows_of_tiles(self, height: int, width: int) -> list[list[Tile]]:
+        tiles = self._layout.tiles(height, width, strips=True)
+        return [list(row) for _, row in groupby(tiles, _kept_rows)]
 
     def _enlarge(self, x: Tensor, tile: Tile, image: Box, result: Tensor, area: Box) -> None:
         """Write what becomes of a tile into ``result``, which holds ``area`` enlarged."""

@@ -7,6 +7,7 @@
 #include "../luma.h"
 #include "../nss_features.h"
 #include "block_features.h"
+#include "in_turns.h"
 
 namespace ranksrgan {
 namespace {
@@ -53,13 +54,13 @@ void features_of_planes(const uint8_t* planes, const BlockGrid& grid, const Aggd
                         double* features) {
   const int64_t height = grid.height(), width = grid.width(), blocks = grid.blocks();
   // A block is one thread's from first to last, so the values do not depend on how many there are.
-  at::parallel_for(0, grid.batch * blocks, 1, [&](int64_t begin, int64_t end) {
-    const auto features_of = std::make_unique<BlockFeatures<Real>>(table, height, width);
-    for (int64_t index = begin; index < end; ++index) {
+  in_turns(grid.batch * blocks, [&] {
+    return [&, features_of = std::make_unique<BlockFeatures<Real>>(table, height, width)](
+               int64_t index) {
       const int64_t block = index % blocks;
       features_of->compute(planes + index / blocks * height * width, block / grid.columns,
                            block % grid.columns, features + index * 2 * kFeatures);
-    }
+    };
   });
 }
 

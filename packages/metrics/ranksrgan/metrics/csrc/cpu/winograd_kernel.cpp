@@ -1,6 +1,5 @@
 #ifdef __x86_64__  // elsewhere there is no kernel
 
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -9,12 +8,14 @@
 
 #include "../winograd.h"
 #include "avx512.h"
+#include "in_turns.h"
 
 namespace ranksrgan {
 namespace {
 
 constexpr int kPositions = 16;   // of a transformed tile of 4 x 4
 constexpr int64_t kScratch = 320 * 1024;  // bytes of tiles at a time: half of a small L2 cache
+constexpr int64_t kRows = 4;  // of tiles, one thread's: neighbours read half of each other's pixels
 constexpr int64_t kPad = 32;     // elements between positions, so that they do not share cache sets
 
 RANKSRGAN_INLINE void store_half(char* to, __m512 values) {
@@ -292,10 +293,15 @@ void winograd_kernel(const Convolution& work) {
   const int64_t v_bytes = 2 * kPositions * (together * channels + kPad);
   const int64_t m_bytes = 4 * kPositions * (together * outputs + kPad);
   const int64_t rows = (work.x.height + 1) / 2;
-  at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+  in_turns((rows + kRows - 1) / kRows, [&] {
     char* v = scratch(v_bytes + m_bytes);
     float* m = reinterpret_cast<float*>(v + v_bytes);
-    for (int64_t row = begin; row < end; ++row) convolve_row<registers>(work, together, row, v, m);
+    return [&work, together, rows, v, m](int64_t piece) {
+      const int64_t end = std::min(rows, (piece + 1) * kRows);
+      for (int64_t row = piece * kRows; row < end; ++row) {
+        convolve_row<registers>(work, together, row, v, m);
+      }
+    };
   });
 }
 

@@ -1,0 +1,92 @@
+"""Enlarging an image that comes row by row, and is never there as a whole.
+
+What a whole picture would be looked through for is said instead: an image of one channel is grey,
+and one of three is not, even if its channels are equal. There is no transparency.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+
+from torch import Tensor
+
+from ranksrgan.contracts.encoders import Layout
+from ranksrgan.contracts.images import Picture, from_tensor
+from ranksrgan.contracts.row_image import RowImage
+from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.srgan.upscaling.picture import PIXELS, luma
+from ranksrgan.srgan.upscaling.strips import resized
+from ranksrgan.srgan.upscaling.upscaler import PlannedStripUpscaler, ReadRows
+
+
+class RowsEnlargement:
+    """One image on its way through an upscaler, in two steps as those of `Enlargement`.
+
+    Memory is that of some strips, if the upscaler is a `PlannedStripUpscaler` too.
+
+    Args:
+        image: what comes.
+        read_rows: see `ReadRows`; is asked for rows as ``needs`` says.
+        upscaler: for the colour.
+        out_scale: see `Enlargement`.
+
+    Attributes:
+        needs: for each strip in turn, the rows of the image that are read when it is made.
+        layout: of the result as a file, which has 8 bits.
+
+    Raises:
+        ImageTooLarge: the upscaler has to see the image as a whole, and cannot.
+    """
+
+    def __init__(
+        self,
+        image: RowImage,
+        read_rows: ReadRows,
+        upscaler: Upscaler,
+        out_scale: Fraction | None = None,
+    ) -> None:
+        self._image, self._read_rows, self._upscaler = image, read_rows, upscaler
+        self._scale = Fraction(upscaler.info.scale) if out_scale is None else out_scale
+        self.needs: Sequence[int] = [image.height]
+        if isinstance(upscaler, PlannedStripUpscaler):
+            self.needs = upscaler.rows_needed(image.height, image.width)
+        self.layout = Layout(
+            height=math.ceil(self._scale * image.height),
+            width=math.ceil(self._scale * image.width),
+            channels=image.channels,
+            alpha=False,
+            depth=255,
+        )
+
+    def strips(self) -> Iterator[Tensor]:
+        """See `Enlargement.strips`."""
+        height, width = self._image.height, self._image.width
+        if isinstance(self._upscaler, PlannedStripUpscaler):
+            for strip in self._upscaler.upscale_strips(self._read_rows, height, width):
+                yield strip[0]
+        else:
+            yield self._upscaler.upscale(self._read_rows(0, height))[0]
+
+    def bands(self, strips: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The result from the top down: ``(channels, n, W)`` float32 in [0, 1].
+
+        Args:
+            strips: what `strips` yields.
+        """
+        scale = self._upscaler.info.scale
+        if self._image.channels == 1:
+            strips = (luma(strip, 1) for strip in strips)
+        ratio = self._scale / scale
+        if ratio != 1:
+            resizing = resized(strips, scale * self._image.height, ratio)
+            strips = (strip.clamp(0, 1) for strip in resizing)
+        rows = max(PIXELS // self.layout.width, 1)
+        for strip in strips:
+            for top in range(0, strip.shape[-2], rows):
+                yield strip[:, top : top + rows]
+
+    def pictures(self, strips: Iterable[Tensor]) -> Iterator[Picture]:
+        """See `Enlargement.pictures`."""
+        return (Picture(from_tensor(band).colour) for band in self.bands(strips))
