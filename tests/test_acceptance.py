@@ -1,4 +1,4 @@
-"""Where it is tested that the systems of NTIRE 2021's perceptual challenge work, system by system.
+"""Where it is tested that the systems that this project holds work, system by system.
 
 Each row is a system of the table of acceptance; the tests stand beside what they test. This file
 holds their names together, and fails where one of them is gone.
@@ -107,6 +107,22 @@ ROWS: dict[str, tuple[str, ...]] = {
         "ranker/test_train.py::test_learns_the_order_and_not_the_position",
         f"{QUALITY}test_steering.py::test_a_rankers_score_up_is_worse_for_its_loss",
     ),
+    "Cria-CL and EDL": (
+        "srgan/test_acceptance.py::test_cria_cl_edl_shapes_parameters_mask_and_sum",
+        "srgan/test_acceptance.py::test_cria_cl_edl_sixty_steps_lower_its_loss_by_a_fifth",
+        "srgan/test_acceptance.py::test_cria_cl_edl_contrasts_of_weight_0_leave_it_bitwise",
+        "srgan/test_acceptance.py::test_cria_cl_edl_criteria_leave_the_other_s_branch_alone",
+        "srgan/test_acceptance.py::test_cria_cl_edl_ratio_is_finite_where_the_pixel_loss_is_0",
+    ),
+    "RealSR-style noise and degradation": (
+        "srgan/test_acceptance.py::test_real_scene_noise_and_degradation",
+    ),
+    "caculate_metric": (
+        "metrics/test_compare.py::test_caculate_metric",
+        "metrics/test_compare.py::test_caculate_metric_of_an_image_that_is_one_step_off",
+        "metrics/test_compare.py::test_caculate_metric_does_not_see_the_border_but_lpips_does",
+    ),
+    "ESRGAN base": ("srgan/test_acceptance.py::test_esrgan_base",),
 }
 
 

@@ -1,7 +1,6 @@
 """What "it works" means: rows of the acceptance table of criteria comparative learning and ESRGAN.
 
-The quality models' rows are beside their own code, and so is the metric script's
-(``tests/metrics/test_compare.py``).
+``tests/test_acceptance.py`` lists the tests of all rows.
 """
 
 from __future__ import annotations
