@@ -135,6 +135,7 @@ class Case:
 
 THROUGHPUT = [
     Case("upscale", (4, 3, 32, 32), torch.float32),
+    Case("upscale", (4, 3, 64, 64), torch.float32),
     Case("niqe", (8, 3, 512, 512), torch.uint8),
     Case("niqe", (32, 3, 512, 512), torch.uint8),
     Case("ranker", (8, 3, 128, 128), torch.uint8),

@@ -2,11 +2,13 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 
 import pytest
 import torch
 
-from ranksrgan.contracts.serving.precedence import answer_alone, compute_behind
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.serving.precedence import answer_alone, behind, compute_behind
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have no own priorities")
 
@@ -42,3 +44,24 @@ def test_what_computes_gives_way_to_the_rest_of_its_process() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
     assert in_a_thread(priority) == min(before + 5, 19)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+@linux
+def test_what_is_done_behind_belongs_to_its_call_and_not_to_its_thread() -> None:
+    call: ContextVar[str] = ContextVar("call")
+    call.set("mine")
+
+    def where() -> tuple[str, int, int]:
+        here = threading.get_native_id()
+        return call.get(), here, os.getpriority(os.PRIO_PROCESS, here)
+
+    mine, thread, nice = behind(where)
+    assert mine == "mine"
+    assert thread != threading.get_native_id()
+    assert nice == min(os.getpriority(os.PRIO_PROCESS, 0) + 5, 19)
+
+    def fail() -> None:
+        raise InvalidInput("no image")
+
+    with pytest.raises(InvalidInput, match="no image"):
+        behind(fail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
+from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.shared_memory import together
 from ranksrgan.contracts.v1 import image_pb2
 
@@ -48,9 +50,12 @@ def _read(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> l
     images: list[Tensor] = []
     room = _MOST_TOGETHER * max_pixels
     for i, message in enumerate(messages):
-        image = codec.image_from_proto(message, f"{field}[{i}]", max_pixels)
+        read = functools.partial(codec.image_from_proto, message, f"{field}[{i}]", max_pixels)
         if message.WhichOneof("kind") == "encoded":
+            image = behind(read)
             room -= image.shape[1] * image.shape[2]
+        else:
+            image = read()
         if room < 0:
             raise ImageTooLarge(
                 f"{field}: they have over {_MOST_TOGETHER * max_pixels} pixels together; send "

@@ -1,4 +1,4 @@
-"""Which threads of a server come first: those that answer, before those that compute.
+"""Which threads of a server come first: those that answer, before those that decode and compute.
 
 A refusal or the answer to a health check takes a few tenths of a millisecond of work, in two or
 three threads one after the other. Where models compute on the same cores, each of those threads
@@ -9,11 +9,18 @@ wants to keep it. The work of models is long and takes the same time in the end.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 # Above that of the process: a thread of the server that wakes up gets its core at once, and beside
 # other programs on the machine that are as busy the models still get a fourth of a core.
@@ -31,6 +38,26 @@ def compute_behind() -> None:
     if sys.platform == "linux":
         now = os.getpriority(os.PRIO_PROCESS, 0)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), now + _NICE)
+
+
+def behind(work: Callable[[], Result]) -> Result:
+    """What ``work`` returns or raises, done by a thread that leaves others the way.
+
+    For what takes milliseconds in a thread that answers, and none of the interpreter: a system lets
+    nobody put a thread behind and in front again.
+    """
+    return _decoders().submit(copy_context().run, work).result()
+
+
+@functools.cache
+def _decoders() -> ThreadPoolExecutor:
+    """As many threads as cores; calls wait for theirs in places that are fewer anyway."""
+
+    def begin() -> None:
+        compute_behind()
+        answer_alone()
+
+    return ThreadPoolExecutor(os.cpu_count(), "behind", initializer=begin)
 
 
 def answer_alone() -> None:
