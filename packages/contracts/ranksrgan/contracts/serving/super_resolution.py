@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import ClassVar, Protocol
 
 import grpc
@@ -12,6 +13,7 @@ from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
 from ranksrgan.contracts.serving.on_device import UpscalerOnDevice
+from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
@@ -86,8 +88,9 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
                 raise InvalidInput(
                     "images: either all encoded or all tensors, please", field=f"images[{i}]"
                 )
-            picture = codec.picture_from_proto(image, f"images[{i}]", self._max_pixels)
-            response.images.append(codec.picture_to_proto(self._render(picture, upscaler)))
+            read = partial(codec.picture_from_proto, image, f"images[{i}]", self._max_pixels)
+            enlargement = self._render(behind(read), upscaler)
+            response.images.append(behind(partial(codec.picture_to_proto, enlargement)))
         return response
 
     def UpscaleStream(
