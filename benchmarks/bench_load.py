@@ -6,7 +6,7 @@ measured in turns. Throughput is that of the project's client, which has tensors
 first with batches that it copies there for each call, then with one that was made there
 (`RemoteScorer.empty`). The bar is for both. Overload comes as raw requests.
 
-    python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2] [--spin N]
+    python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2]
 """
 
 from __future__ import annotations
@@ -294,11 +294,9 @@ def percentile(values: list[float], share: float) -> float:
 class Bench:
     """The server, and what is done to it."""
 
-    def __init__(
-        self, address: str, generator: Path | None, seconds: float, spin: int | None
-    ) -> None:
+    def __init__(self, address: str, generator: Path | None, seconds: float) -> None:
         self._spawn = multiprocessing.get_context("spawn")
-        self._address, self._seconds, self._spin = address, seconds, spin
+        self._address, self._seconds = address, seconds
         self._scorers, self._model = Catalog(), open_model(generator)
         self._tasks, self._answers = self._spawn.Queue(), self._spawn.Queue()
         self._server = self._spawn.Process(target=serve, args=(address, generator))
@@ -310,13 +308,9 @@ class Bench:
         )
         # As deploy/ starts servers: threads that wait for each other do not spin on the cores that
         # gRPC and the client need.
-        waiting = {"OMP_WAIT_POLICY": "PASSIVE"}
-        if self._spin is not None:
-            waiting["GOMP_SPINCOUNT"] = str(self._spin)
-        os.environ.update(waiting)
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         self._server.start()
-        for name in waiting:
-            del os.environ[name]
+        del os.environ["OMP_WAIT_POLICY"]
         client.start()
         try:
             if not rpc.wait_until_healthy(self._address):
@@ -415,14 +409,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--generator", type=Path, help="weights; without them SRResNet, untrained")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
-    parser.add_argument(
-        "--spin",
-        type=int,
-        help="turns that OpenMP's threads wait before they sleep; none by default",
-    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds, options.spin)
+        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds)
         return 0 if bench.run() else 1
 
 

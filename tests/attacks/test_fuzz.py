@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -87,10 +88,15 @@ def asked_to_train(channel: grpc.Channel, name: str, steps: float) -> operations
     return operation
 
 
-def test_numbers_that_fit_into_no_answer(servers: dict[str, Target]) -> None:
+def test_numbers_that_fit_into_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that no message can hold would make the operation, and every list with it, unreadable;
-    so would a rest of more than ten thousand years."""
-    with open_channel(servers["ranker"].address) as channel:
+    so would a rest of more than ten thousand years, which the operator has to allow first."""
+    monkeypatch.setenv("RANKSRGAN_TRAINING_LIMITS", f"{{steps: {10**40}}}")
+    fill_root(tmp_path)
+    with (
+        serving(tmp_path, ("ranker",)) as servers,
+        open_channel(servers["ranker"].address) as channel,
+    ):
         with pytest.raises(grpc.RpcError) as caught:
             asked_to_train(channel, "endless", 1e30)
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT

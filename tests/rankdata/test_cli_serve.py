@@ -32,8 +32,8 @@ def test_flags_reach_the_server(
     seen: dict[str, Any] = {}
 
     class Watched(server.Builds):
-        def __init__(self, root: Any, upscalers: Any, jobs: Any) -> None:
-            seen.update(root=root.folder, upscalers=upscalers)
+        def __init__(self, root: Any, upscalers: Any, jobs: Any, limits: Any) -> None:
+            seen.update(root=root.folder, upscalers=upscalers, levels=limits.levels)
 
     monkeypatch.setattr(server, "Builds", Watched)
     monkeypatch.chdir(tmp_path)
@@ -41,6 +41,7 @@ def test_flags_reach_the_server(
     command = ["serve", "--listen", "127.0.0.1:0", "--data-root", "."]
     command += ["--upscaler", "sr=grpc://gpu:50053/srgan", "--upscaler", "own=own.pth?device=cpu"]
     command += ["--workers", "3", "--queue", "5", "--max-message-mib", "2"]
+    monkeypatch.setenv("RANKSRGAN_BUILD_LIMITS", "{levels: 7}")
     assert main(command) == 0
     ((settings, names, load, _),) = served
     assert settings.listen == "127.0.0.1:0"
@@ -54,6 +55,7 @@ def test_flags_reach_the_server(
     assert seen == {
         "root": tmp_path,
         "upscalers": {"sr": "grpc://gpu:50053/srgan", "own": own},
+        "levels": 7,
     }
 
 
