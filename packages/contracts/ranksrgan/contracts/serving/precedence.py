@@ -64,9 +64,7 @@ def answer_alone() -> None:
     """What torch does in this thread it does without others.
 
     Else each of the dozens of threads that answer would get a team of OpenMP's threads once it has
-    a large tensor to convert. With more of those than there are cores, no team waits for its next
-    piece of work awake any more, and a network of many small layers then loses a fifth of its
-    speed to waking its threads.
+    a large tensor to convert, to stay as long as it does and to compute beside those of the models.
     """
     torch.get_num_threads()  # sets the number for a thread that is new to torch; ours comes after
     set_number = getattr(ctypes.CDLL(None), "omp_set_num_threads", None)
