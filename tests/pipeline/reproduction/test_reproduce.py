@@ -72,6 +72,7 @@ def test_a_claim_from_photographs_to_page(
         "SRGAN",
         "RankSRGAN-MC",
         "RankSRGAN-MR",
+        "RankSRGAN-MR, published weight",
         "ground truth",
     }
     for crop in found.crops:
