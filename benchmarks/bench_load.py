@@ -306,11 +306,7 @@ class Bench:
         client = self._spawn.Process(
             target=be_client, args=(self._address, self._tasks, self._answers)
         )
-        # As deploy/ starts servers: threads that wait for each other do not spin on the cores that
-        # gRPC and the client need.
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         self._server.start()
-        del os.environ["OMP_WAIT_POLICY"]
         client.start()
         try:
             if not rpc.wait_until_healthy(self._address):

@@ -142,8 +142,7 @@ start() {
     if healthy "$name"; then die "$name: another server listens on $(address_of "$name")"; fi
     echo "$*" >"$state/$name.command"
     if [ -n "$data" ]; then echo "$data" >"$state/$name.data"; fi
-    OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE} \
-        RANKSRGAN_STATE=$state setsid bash "$script" supervise "$name" "$@" \
+    RANKSRGAN_STATE=$state setsid bash "$script" supervise "$name" "$@" \
         >"$state/$name.log" 2>&1 </dev/null 9>&- &
     echo $! >"$state/$name.supervisor"
     fresh+=" $name "

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from ranksrgan.contracts.assets import get_asset
 from ranksrgan.metrics.backbones import AlexNet, SqueezeNet, Vgg16
+
+# A machine that is busy is no defect of the code.
+settings.register_profile("any_machine", settings.default, deadline=None)
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(scope="session")

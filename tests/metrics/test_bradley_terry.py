@@ -55,7 +55,7 @@ def test_two_items_have_the_odds_of_their_votes() -> None:
     assert float(difference) == pytest.approx(1 / (4 * 3 / 4 * 1 / 4), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**16), st.integers(2, 8), st.integers(1, 30))
 def test_it_is_the_maximum_that_scipy_finds(seed: int, count: int, extra: int) -> None:
     rng = np.random.default_rng(seed)

@@ -104,7 +104,7 @@ def resize_by_definition(row: list[float], size: int) -> list[float]:
     return resized
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.integers(1, 40), st.booleans())
 def test_against_the_definition(row: list[float], size: int, upright: bool) -> None:
     image = torch.tensor(row, dtype=torch.float64)[None]
@@ -116,7 +116,7 @@ def test_against_the_definition(row: list[float], size: int, upright: bool) -> N
     assert resized.tolist() == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIDES, SIDES, SCALES, st.floats(-1e3, 1e3))
 def test_a_constant_stays_constant(height: int, width: int, scale: float, value: float) -> None:
     resized = imresize(torch.full((height, width), value, dtype=torch.float64), scale=scale)
@@ -124,7 +124,7 @@ def test_a_constant_stays_constant(height: int, width: int, scale: float, value:
     assert torch.allclose(resized, torch.full_like(resized, value), rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(6, 12), st.sampled_from([0.25, 0.5, 2.0, 3.0, 4.0]))
 def test_a_ramp_stays_linear_inside(quarter: int, scale: float) -> None:
     row = imresize(torch.arange(4.0 * quarter, dtype=torch.float64)[None], scale=scale)

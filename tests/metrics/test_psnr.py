@@ -81,7 +81,7 @@ def test_gray_is_rounded() -> None:
     assert math.isfinite(psnr(a, b, luma="y"))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.integers(0, 2), st.sampled_from(["y", "gray", "rgb"]))
 def test_it_is_symmetric(seed: int, border: int, convention: str) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import scipy.fft
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ranksrgan.contracts.errors import InvalidInput
@@ -117,7 +117,6 @@ def _by_hand(hashes: dict[str, int], distance: int) -> list[tuple[str, ...]]:
     return sorted(tuple(sorted(group)) for group in groups if len(group) > 1)
 
 
-@settings(deadline=None)
 @given(
     values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 63), max_size=30),
     distance=st.integers(0, 12),

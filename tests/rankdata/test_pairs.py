@@ -18,9 +18,7 @@ from ranksrgan.rankdata import FolderPairSource, PairDataset, RankDataset, open_
 from ranksrgan.rankdata.crops import LevelImages
 from ranksrgan.rankdata.pairs import order
 
-SHARED = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+SHARED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _same(left: Pair, right: Pair) -> bool:

@@ -60,7 +60,7 @@ def apart(rows: list[list[tuple[float, float]]]) -> Predictions:
 
 
 @given(BOTH)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_correlations_are_those_of_scipy(rows: list[list[tuple[float, float]]]) -> None:
     found = apart(rows)
     result = content_correlations(found.predicted, found.truth)
@@ -106,7 +106,7 @@ def brute_force(found: Predictions, places: Tensor, min_gap: float) -> PairCount
 
 
 @given(BOTH, st.sampled_from([0.0, 1.0]), st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_pairs_by_brute_force(
     rows: list[list[tuple[float, float]]], min_gap: float, random: object
 ) -> None:

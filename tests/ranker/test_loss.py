@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -116,7 +116,6 @@ def loop_bradley_terry(rows: Rows, scale: float, across: bool) -> float:
     )
 
 
-@settings(deadline=None)
 @given(rows)
 def test_equal_to_loops(rows: Rows) -> None:
     given_ = tensors(rows)
@@ -227,7 +226,6 @@ def test_listwise_is_the_likelihood_of_plackett_and_luce() -> None:
     assert 3 * equal.item() == pytest.approx(math.log(24))
 
 
-@settings(deadline=None)
 @given(rows)
 def test_listwise_of_two_versions_is_ranknet(rows: Rows) -> None:
     pairs = [(s, v, i // 2) for i, (s, v, _) in enumerate(rows)]
@@ -252,7 +250,6 @@ def test_gradients(loss: Loss) -> None:
     assert torch.autograd.gradcheck(lambda s: loss(s, values, group), scores)
 
 
-@settings(deadline=None)
 @given(rows, st.permutations(range(9)))
 def test_the_order_in_the_batch_plays_no_part(rows: Rows, order: list[int]) -> None:
     shuffled = [rows[i] for i in order if i < len(rows)]
@@ -261,7 +258,6 @@ def test_the_order_in_the_batch_plays_no_part(rows: Rows, order: list[int]) -> N
             torch.testing.assert_close(loss(*tensors(rows)), loss(*tensors(shuffled)))
 
 
-@settings(deadline=None)
 @given(rows)
 def test_what_changes_nothing(rows: Rows) -> None:
     scores, values, group = tensors(rows)

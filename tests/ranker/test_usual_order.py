@@ -34,7 +34,7 @@ def tables(levels: int) -> st.SearchStrategy[list[list[float]]]:
 
 
 @given(tables(4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_permutation_is_better(rows: list[list[float]]) -> None:
     truth = torch.tensor(rows, dtype=torch.float64)
     places = usual_order(truth).tolist()

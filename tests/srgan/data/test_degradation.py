@@ -85,7 +85,6 @@ def test_defaults_are_the_published_numbers() -> None:
     assert KERNEL_SIZES == (7, 9, 11, 13, 15, 17, 19, 21)
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     sigma=st.tuples(st.floats(0.1, 2), st.floats(2, 5)),
@@ -251,7 +250,7 @@ def test_lr_shows_what_hr_shows_there(scale: int, factor: float) -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
     scale=st.sampled_from([2, 3, 4]),

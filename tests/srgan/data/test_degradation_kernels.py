@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special
 
@@ -13,7 +13,6 @@ from ranksrgan.srgan.data.degradation_kernels import GaussianKernel, SincKernel
 SIZES = st.sampled_from(range(7, 22, 2))
 
 
-@settings(deadline=None)
 @given(
     size=SIZES,
     sigma=st.tuples(st.floats(0.2, 3), st.floats(0.2, 3)),
@@ -65,7 +64,6 @@ def test_sinc_is_the_inverse_fourier_transform_of_a_disc(size: int, cutoff: floa
     np.testing.assert_allclose(weights, expected, atol=1e-7)
 
 
-@settings(deadline=None)
 @given(size=SIZES, cutoff=st.floats(math.pi / 5, math.pi))
 def test_sinc_keeps_flat_areas(size: int, cutoff: float) -> None:
     assert SincKernel(size, cutoff).weights().sum() == pytest.approx(1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ranksrgan.contracts.errors import InvalidInput
@@ -11,7 +11,6 @@ from ranksrgan.srgan.upscaling.tiling import Box, around, plan, shape_of_tiles
 sides = st.integers(1, 60)
 
 
-@settings(deadline=None)
 @given(
     height=sides,
     width=sides,
@@ -66,7 +65,6 @@ def test_an_unlimited_reach_is_the_image() -> None:
     assert around(Box(4, 4, 5, 5), 2, image) == Box(2, 2, 7, 7)
 
 
-@settings(deadline=None)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from types import FrameType
 
@@ -22,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
+from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.memory import bound_heaps
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import share_interpreter
@@ -159,7 +161,8 @@ def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    server = RunningServer(settings, _limits(settings), names, observers)
+    first_thread = FirstThread()
+    server = RunningServer(settings, _limits(settings), names, observers, first_thread)
 
     def load_and_offer() -> None:
         try:
@@ -176,14 +179,22 @@ def serve(
     if server.metrics_address is not None:
         log.info("metrics at http://%s/metrics", server.metrics_address)
     threading.Thread(target=load_and_offer, name="loading", daemon=True).start()
-    while not stopping.wait(watchdog_seconds()):
-        notify("WATCHDOG=1")
-    notify("STOPPING=1")
-    if failures:
-        server.stop()
-        raise failures[0]
-    log.info("stopping; requests in flight have %g s", settings.grace)
-    server.stop(settings.grace)
+
+    def watch_and_stop() -> None:
+        while not stopping.wait(watchdog_seconds()):
+            notify("WATCHDOG=1")
+        notify("STOPPING=1")
+        if failures:
+            server.stop()
+            raise failures[0]
+        log.info("stopping; requests in flight have %g s", settings.grace)
+        server.stop(settings.grace)
+
+    with ThreadPoolExecutor(1, "stopping") as watching:
+        watched = watching.submit(watch_and_stop)
+        watched.add_done_callback(lambda _: first_thread.end())
+        first_thread.work()
+        watched.result()
     return 0
 
 

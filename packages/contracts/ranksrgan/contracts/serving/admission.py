@@ -26,6 +26,7 @@ from ranksrgan.contracts.errors import (
     ServiceUnavailable,
 )
 from ranksrgan.contracts.serving.devices import Devices
+from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.methods import WITHOUT_A_PLACE
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
@@ -51,7 +52,11 @@ class Admission(grpc.ServerInterceptor):
     """
 
     def __init__(
-        self, limits: ServerLimits, services: set[str], observers: Sequence[Observer] = ()
+        self,
+        limits: ServerLimits,
+        services: set[str],
+        observers: Sequence[Observer] = (),
+        first_thread: FirstThread | None = None,
     ) -> None:
         #: Set when streams of responses to one request are to end after the one at hand.
         self.stopping = threading.Event()
@@ -62,7 +67,7 @@ class Admission(grpc.ServerInterceptor):
         self._limits = limits
         self._services = services
         self._observers = Observers(observers)
-        self._devices = Devices(limits.batch_size, limits.batch_wait, self._observers)
+        self._devices = Devices(limits.batch_size, limits.batch_wait, self._observers, first_thread)
         self._time_inside = TimeInside()
 
     def close(self) -> None:

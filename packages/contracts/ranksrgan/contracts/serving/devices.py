@@ -17,6 +17,7 @@ import torch
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import DeadlineExceeded, RequestCancelled
 from ranksrgan.contracts.serving.batching import Job, is_full, partners, run_joined
+from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.pace import LeastTimes
 from ranksrgan.contracts.serving.precedence import compute_behind
@@ -29,12 +30,20 @@ class Devices:
         batch_size: images that a joined batch has at most.
         batch_wait: seconds that work waits for more to join it, while calls are on their way.
         observers: are told of queues and batches.
+        first_thread: works for the CPU, where it is given; else that has a thread of its own too.
     """
 
-    def __init__(self, batch_size: int, batch_wait: float, observers: Observers) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        batch_wait: float,
+        observers: Observers,
+        first_thread: FirstThread | None = None,
+    ) -> None:
         self._batch_size = batch_size
         self._batch_wait = batch_wait
         self._observers = observers
+        self._first_thread = first_thread
         self._lock = threading.Lock()
         self._workers: dict[tuple[str, int], DeviceWorker] = {}
         self._coming = 0
@@ -59,14 +68,21 @@ class Devices:
                 raise RequestCancelled("the server has stopped")
             key = (device.type, device.index or 0)  # cuda is cuda:0
             if key not in self._workers:
-                self._workers[key] = DeviceWorker(
-                    device,
-                    batch_size=self._batch_size,
-                    batch_wait=self._batch_wait,
-                    more_come=lambda: self._coming > 0,
-                    observers=self._observers,
-                )
+                self._workers[key] = self._begin(device)
             return self._workers[key]
+
+    def _begin(self, device: torch.device) -> DeviceWorker:
+        worker = DeviceWorker(
+            device,
+            batch_size=self._batch_size,
+            batch_wait=self._batch_wait,
+            more_come=lambda: self._coming > 0,
+            observers=self._observers,
+        )
+        first = self._first_thread if device.type == "cpu" else None
+        if first is None or not first.lend(worker.serve):
+            threading.Thread(target=worker.serve, name=f"device {device}", daemon=True).start()
+        return worker
 
     def close(self) -> None:
         """Let the threads end when their queues are empty."""
@@ -77,7 +93,7 @@ class Devices:
 
 
 class DeviceWorker:
-    """A queue of jobs, and the thread that does them: the oldest first, with what it can join.
+    """A queue of jobs, and what a thread does for them: the oldest first, with what it can join.
 
     Args:
         device: that it is for.
@@ -103,7 +119,6 @@ class DeviceWorker:
         self._changed = threading.Condition()  # guards what follows, and the results of jobs
         self._waiting: list[Job] = []
         self._closed = False
-        threading.Thread(target=self._serve, name=f"device {device}", daemon=True).start()
 
     def submit(self, job: Job) -> None:
         """Let a job wait for its turn; what becomes of it is in its ``result``."""
@@ -136,7 +151,8 @@ class DeviceWorker:
             self._closed = True
             self._changed.notify()
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Work, in the thread that is for this device, until it is closed and the queue empty."""
         if self._device.type == "cpu":  # others wait for what this thread sends them
             compute_behind()
         while jobs := self._next():

@@ -24,6 +24,7 @@ from ranksrgan.contracts.errors import AddressInUse, InvalidInput, ServiceUnavai
 from ranksrgan.contracts.serving.admission import Admission
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
+from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import answer_alone
 from ranksrgan.contracts.serving.readiness import Readiness
@@ -84,6 +85,7 @@ class RunningServer:
         limits: what to take on.
         names: full names of the services that `offer` will bring.
         observers: are told what happens.
+        first_thread: works for the CPU, if the caller lends it to the server.
 
     Raises:
         AddressInUse: somebody listens there already.
@@ -97,6 +99,7 @@ class RunningServer:
         limits: ServerLimits,
         names: Sequence[str],
         observers: Sequence[Observer] = (),
+        first_thread: FirstThread | None = None,
     ) -> None:
         self._lock = threading.Lock()
         self._stopped = False
@@ -112,7 +115,7 @@ class RunningServer:
             told = [*observers, *self._metrics(settings)]
             #: All that are told what happens; for what loads models.
             self.observers = Observers(told)
-            self._admission = Admission(limits, set(names), told)
+            self._admission = Admission(limits, set(names), told, first_thread)
             calls = Calls(
                 set(names),
                 self._readiness,

@@ -1,0 +1,113 @@
+"""Who computes for the CPU: the first thread of a server's process, and what becomes of signals."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts import rpc
+from ranksrgan.contracts.client import RemoteScorer, connect_scorer
+from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.serving.devices import Devices
+from ranksrgan.contracts.serving.first_thread import FirstThread
+from ranksrgan.contracts.serving.observer import Observers
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
+from tests.contracts.conftest import Catalog
+
+PATIENCE = 60.0
+
+
+class Teller:
+    """Scores 1 in the first thread and 0 in others, when ``go`` allows it."""
+
+    info = ScorerInfo("teller", "1", True, False, False, 1)
+
+    def __init__(self, begun: Queue[int], go: Queue[None]) -> None:
+        self._begun, self._go = begun, go
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        self._begun.put(os.getpid())
+        self._go.get(timeout=PATIENCE)
+        first = threading.current_thread() is threading.main_thread()
+        return torch.full((len(images),), float(first), dtype=torch.float64)
+
+
+def be_server(address: str, begun: Queue[int], go: Queue[None]) -> None:
+    def load(observers: object) -> rpc.Services:
+        return rpc.Services([ScoringServicer(Catalog(teller=Teller(begun, go)))])
+
+    settings = ServerSettings(listen=address)
+    raise SystemExit(rpc.serve(settings, [ScoringServicer.full_name], load))
+
+
+def ask(scorer: RemoteScorer, answers: queue.SimpleQueue[object]) -> None:
+    try:
+        answers.put(scorer.score(torch.rand(1, 3, 8, 8)).tolist())
+    except Exception as error:
+        answers.put(error)
+
+
+def test_the_first_thread_computes_and_a_signal_waits_for_it(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    begun, go = spawn.Queue(), spawn.Queue()
+    address = f"unix:{tmp_path}/s"
+    server = spawn.Process(target=be_server, args=(address, begun, go))
+    server.start()
+    try:
+        assert rpc.wait_until_healthy(address, timeout=PATIENCE)
+        scorer = connect_scorer(address, "teller", timeout=PATIENCE)
+        answers: queue.SimpleQueue[object] = queue.SimpleQueue()
+        asking = threading.Thread(target=ask, args=(scorer, answers))
+        asking.start()
+        os.kill(begun.get(timeout=PATIENCE), signal.SIGTERM)
+        assert rpc.check_health(address, "", timeout=PATIENCE)  # others answer meanwhile
+        go.put(None)
+        assert answers.get(timeout=PATIENCE) == [1.0]
+        asking.join(PATIENCE)
+        server.join(PATIENCE)
+        assert server.exitcode == 0
+    finally:
+        server.kill()
+        server.join()
+
+
+def test_it_is_lent_once_and_works_until_the_end() -> None:
+    first = FirstThread()
+    served: list[threading.Thread] = []
+
+    def work() -> None:
+        served.append(threading.current_thread())
+
+    assert first.lend(work)
+    assert not first.lend(work)
+    first.end()
+    first.work()
+    assert served == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_the_device_takes_what_it_is_lent(lent: bool) -> None:
+    first = FirstThread()
+    if lent:
+        first.lend(lambda: None)
+    before = threading.active_count()
+    devices = Devices(8, 0.0, Observers([]), first)
+    devices.worker(torch.device("cpu"))
+    assert threading.active_count() == before + lent  # a thread of its own where the first is taken
+    devices.close()
+    if not lent:
+        first.end()
+        working = threading.Thread(target=first.work)
+        working.start()
+        working.join(PATIENCE)
+        assert not working.is_alive()
