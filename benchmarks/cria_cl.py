@@ -40,7 +40,7 @@ from ranksrgan.srgan.data.real_scene import Scene
 from ranksrgan.srgan.generators.architectures import load_generator
 
 BASE = "cria_regression"
-FORMS = ("cria_ratio", "cria_align_negative", "cria_align_uniform")
+FORMS = ("cria_ratio", "cria_align_negative", "cria_align_uniform", "cria_ratio_as_published")
 METHODS = (BASE, "cria_edl", *FORMS)
 
 #: With L1 alone, all on the fused picture.

@@ -42,6 +42,7 @@ from ranksrgan.contracts.rpc import (
     start_server,
     wait_until_healthy,
 )
+from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
@@ -122,10 +123,9 @@ def endless() -> Endless:
 @pytest.fixture
 def streams(tmp_path: Path) -> UpscaleStreams:
     (tmp_path / "spool").mkdir()
-    limits = StreamLimits(
-        max_pixels=10_000, max_bytes=200_000, spool=tmp_path / "spool", spool_bytes=2**21
-    )
-    return UpscaleStreams(enlargement_for, RowsEnlargement, limits)
+    limits = StreamLimits(max_pixels=10_000, max_bytes=200_000)
+    spool = Spool(tmp_path / "spool", 2**21)
+    return UpscaleStreams(enlargement_for, RowsEnlargement, limits, spool)
 
 
 @pytest.fixture
@@ -362,7 +362,7 @@ def test_the_spool_is_bounded(server: RunningServer, tmp_path: Path, endless: En
 
 def test_a_spool_that_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="takes no temporary files"):
-        UpscaleStreams(enlargement_for, RowsEnlargement, StreamLimits(spool=tmp_path / "none"))
+        Spool(tmp_path / "none")
 
 
 def begun(channel: grpc.Channel, file: bytes, timeout: float = PATIENCE) -> Iterator[Response]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.client import connect_upscaler
 from ranksrgan.contracts.config import dump_yaml, make_config
 from ranksrgan.contracts.errors import (
+    ImageTooLarge,
     InvalidConfig,
     InvalidInput,
     RankSRGANError,
@@ -28,6 +30,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
+from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.v1 import generator_training_pb2, job_pb2
 from ranksrgan.ranker import VGG12
@@ -124,7 +127,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorServi
     (root / "rankers" / "inner").mkdir()
     inner = root / "rankers" / "inner" / "ranker.safetensors"
     inner.symlink_to(outside / "tiny" / "ranker.safetensors")
-    server = GeneratorServing(root, "--model", f"small={root}/models/start.safetensors")
+    (root / "server.yaml").write_text("upscale_stream: {max_pixels: 5000}\n", encoding="utf-8")
+    server = GeneratorServing(
+        root,
+        *("--model", f"small={root}/models/start.safetensors"),
+        *("--config", str(root / "server.yaml"), "--spool", str(outside)),
+    )
     server.start()
     yield server
     server.end()
@@ -540,6 +548,17 @@ def test_the_same_server_enlarges(serving: GeneratorServing) -> None:
     here = open_generator(str(serving.root / "models" / "start.safetensors"), {})
     there = connect_upscaler(serving.address, "small", timeout=PATIENCE)
     assert torch.equal(there.upscale(image), here.upscale(image))
+
+
+def test_the_operator_bounds_what_streams_bring(serving: GeneratorServing, tmp_path: Path) -> None:
+    there = connect_upscaler(serving.address, "small", timeout=PATIENCE)
+    for name, width in (("small", 100), ("large", 101)):
+        pixels = np.zeros((50, width, 3), np.uint8)
+        write_image(tmp_path / f"{name}.png", Picture(pixels))
+    there.upscale_file(tmp_path / "small.png", tmp_path / "out.png")
+    assert read_image(tmp_path / "out.png").width == 400
+    with pytest.raises(ImageTooLarge, match="than the 5000 that are read"):
+        there.upscale_file(tmp_path / "large.png", tmp_path / "none.png")
 
 
 def test_wrong_rankers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

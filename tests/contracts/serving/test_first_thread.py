@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
 from tests.contracts.conftest import Catalog
+from tests.contracts.served import until
 
 PATIENCE = 60.0
 
@@ -57,28 +59,55 @@ def ask(scorer: RemoteScorer, answers: queue.SimpleQueue[object]) -> None:
         answers.put(error)
 
 
-def test_the_first_thread_computes_and_a_signal_waits_for_it(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    begun, go = spawn.Queue(), spawn.Queue()
-    address = f"unix:{tmp_path}/s"
-    server = spawn.Process(target=be_server, args=(address, begun, go))
-    server.start()
-    try:
-        assert rpc.wait_until_healthy(address, timeout=PATIENCE)
-        scorer = connect_scorer(address, "teller", timeout=PATIENCE)
-        answers: queue.SimpleQueue[object] = queue.SimpleQueue()
-        asking = threading.Thread(target=ask, args=(scorer, answers))
-        asking.start()
-        os.kill(begun.get(timeout=PATIENCE), signal.SIGTERM)
-        assert rpc.check_health(address, "", timeout=PATIENCE)  # others answer meanwhile
-        go.put(None)
-        assert answers.get(timeout=PATIENCE) == [1.0]
-        asking.join(PATIENCE)
-        server.join(PATIENCE)
-        assert server.exitcode == 0
-    finally:
-        server.kill()
-        server.join()
+class Served:
+    """A server in a process of its own, and one call of it.
+
+    Attributes:
+        begun: the server's pid, when it is at work for the call.
+        go: lets it go on.
+        answers: what the call has come to.
+    """
+
+    def __init__(self, address: str) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.address = address
+        self.begun, self.go = spawn.Queue(), spawn.Queue()
+        self.answers: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.process = spawn.Process(target=be_server, args=(address, self.begun, self.go))
+        self.process.start()
+
+    def call(self) -> int:
+        """Ask, and wait until the server works on it; its pid."""
+        assert rpc.wait_until_healthy(self.address, timeout=PATIENCE)
+        scorer = connect_scorer(self.address, "teller", timeout=PATIENCE)
+        threading.Thread(target=ask, args=(scorer, self.answers), daemon=True).start()
+        return self.begun.get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    server = Served(f"unix:{tmp_path}/s")
+    yield server
+    server.process.kill()
+    server.process.join()
+
+
+def test_the_first_thread_computes_and_a_signal_does_not_disturb_it(served: Served) -> None:
+    os.kill(served.call(), signal.SIGTERM)
+    assert rpc.check_health(served.address, "", timeout=PATIENCE)  # others answer meanwhile
+    served.go.put(None)
+    assert served.answers.get(timeout=PATIENCE) == [1.0]
+    served.process.join(PATIENCE)
+    assert served.process.exitcode == 0
+
+
+def test_a_second_signal_ends_it_at_once_whatever_the_first_thread_does(served: Served) -> None:
+    pid = served.call()
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not rpc.check_health(served.address, timeout=PATIENCE))  # it has been heard
+    os.kill(pid, signal.SIGTERM)
+    served.process.join(PATIENCE)
+    assert served.process.exitcode == 1
 
 
 def test_it_is_lent_once_and_works_until_the_end() -> None:

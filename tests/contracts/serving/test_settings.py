@@ -180,6 +180,9 @@ def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
         settings.check()
     with pytest.raises(InvalidInput, match="no folder to keep data in"):
         ModelServerSettings(listen="unix:s", data_root=tmp_path / "none").check()
+    with pytest.raises(InvalidInput, match="none takes no temporary files") as unwritable:
+        ImageServerSettings(listen="unix:s", spool=tmp_path / "none").check()
+    assert unwritable.value.field == "spool"
 
 
 def test_check_config_prints_what_is_resolved(

@@ -104,6 +104,8 @@ def add_serve_flags(parser: argparse.ArgumentParser, kind: type[ServerSettings])
         ("batch_size", positive, "N", "images of several requests joined at most"),
         ("batch_wait", float, "SECONDS", "that work waits for others to join it"),
         ("max_message_mib", positive, "N", "of one request"),
+        ("spool", Path, "DIR", "for what streams bring (default: the system's temporary files)"),
+        ("spool_mib", positive, "N", "of all that is there"),
         ("grace", float, "SECONDS", "for requests in flight, after SIGTERM"),
         ("tls.certificate", Path, "FILE", "PEM of the server's certificate: encrypt"),
         ("tls.key", Path, "FILE", "PEM of its private key"),

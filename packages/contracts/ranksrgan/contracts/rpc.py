@@ -8,14 +8,11 @@ bounds what waits, maps errors by one table, and drains on SIGTERM.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from types import FrameType
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -30,6 +27,7 @@ from ranksrgan.contracts.serving.precedence import share_interpreter
 from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
 from ranksrgan.contracts.serving.server import Background, RunningServer, Servicer, Services
 from ranksrgan.contracts.serving.settings import ServerSettings, is_local
+from ranksrgan.contracts.serving.stop_signals import stop_signals
 
 __all__ = [
     "Background",
@@ -151,50 +149,42 @@ def serve(
     settings.check()
     bound_heaps()
     share_interpreter()
-    stopping = threading.Event()
     failures: list[BaseException] = []
+    with stop_signals() as stopping:
+        first_thread = FirstThread()
+        server = RunningServer(settings, _limits(settings), names, observers, first_thread)
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stopping.is_set():
-            os._exit(1)
-        stopping.set()
+        def load_and_offer() -> None:
+            try:
+                server.offer(load(server.observers))
+            except BaseException as error:
+                failures.append(error)
+                stopping.set()
+            else:
+                log.info("ready")
+                notify("READY=1")
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    first_thread = FirstThread()
-    server = RunningServer(settings, _limits(settings), names, observers, first_thread)
+        _say_what_is_open(settings, names)
+        log.info("listening on %s: %s", server.address, ", ".join(names))
+        if server.metrics_address is not None:
+            log.info("metrics at http://%s/metrics", server.metrics_address)
+        threading.Thread(target=load_and_offer, name="loading", daemon=True).start()
 
-    def load_and_offer() -> None:
-        try:
-            server.offer(load(server.observers))
-        except BaseException as error:
-            failures.append(error)
-            stopping.set()
-        else:
-            log.info("ready")
-            notify("READY=1")
+        def watch_and_stop() -> None:
+            while not stopping.wait(watchdog_seconds()):
+                notify("WATCHDOG=1")
+            notify("STOPPING=1")
+            if failures:
+                server.stop()
+                raise failures[0]
+            log.info("stopping; requests in flight have %g s", settings.grace)
+            server.stop(settings.grace)
 
-    _say_what_is_open(settings, names)
-    log.info("listening on %s: %s", server.address, ", ".join(names))
-    if server.metrics_address is not None:
-        log.info("metrics at http://%s/metrics", server.metrics_address)
-    threading.Thread(target=load_and_offer, name="loading", daemon=True).start()
-
-    def watch_and_stop() -> None:
-        while not stopping.wait(watchdog_seconds()):
-            notify("WATCHDOG=1")
-        notify("STOPPING=1")
-        if failures:
-            server.stop()
-            raise failures[0]
-        log.info("stopping; requests in flight have %g s", settings.grace)
-        server.stop(settings.grace)
-
-    with ThreadPoolExecutor(1, "stopping") as watching:
-        watched = watching.submit(watch_and_stop)
-        watched.add_done_callback(lambda _: first_thread.end())
-        first_thread.work()
-        watched.result()
+        with ThreadPoolExecutor(1, "stopping") as watching:
+            watched = watching.submit(watch_and_stop)
+            watched.add_done_callback(lambda _: first_thread.end())
+            first_thread.work()
+            watched.result()
     return 0
 
 

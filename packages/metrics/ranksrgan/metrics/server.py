@@ -28,6 +28,7 @@ def serve(settings: ImageServerSettings) -> int:
             catalog,
             max_pixels=settings.max_pixels,
             max_message_bytes=settings.max_message_bytes,
+            spool=settings.open_spool(),
         )
         others = [kind(catalog, max_pixels=settings.max_pixels) for kind in kinds]
         return rpc.Services([scoring, *others])

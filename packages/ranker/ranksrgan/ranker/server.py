@@ -60,6 +60,7 @@ def serve(settings: RankerServerSettings) -> int:
                     catalog,
                     max_pixels=settings.max_pixels,
                     max_message_bytes=settings.max_message_bytes,
+                    spool=settings.open_spool(),
                 ),
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]

@@ -75,7 +75,12 @@ def serve(settings: SrganServerSettings) -> int:
                     catalog,
                     upscale_picture,
                     max_pixels=settings.max_pixels,
-                    streams=UpscaleStreams(enlargement_for, RowsEnlargement),
+                    streams=UpscaleStreams(
+                        enlargement_for,
+                        RowsEnlargement,
+                        settings.upscale_stream,
+                        settings.open_spool(),
+                    ),
                 ),
                 *model_servicers(catalog, loaded, repository, settings.max_pixels),
             ]

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
+from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training_limits import TrainingLimits
 
@@ -21,12 +22,14 @@ class SrganServerSettings(ModelServerSettings):
         rankers: specs for `open_scorer` (weights, or services at their addresses) by the names by
             which clients may use them as a loss. A training opens them when it begins.
         training_limits: what a client's training may ask for.
+        upscale_stream: what an image may be that ``UpscaleStream`` brings.
     """
 
     workers: int = Field(1, ge=1)
     models: dict[str, Path] = {}  # noqa: RUF012 - pydantic copies defaults
     rankers: dict[str, str] = {}  # noqa: RUF012
     training_limits: TrainingLimits = TrainingLimits()
+    upscale_stream: StreamLimits = StreamLimits()
 
     def check(self) -> None:
         """See `ServerSettings.check`.

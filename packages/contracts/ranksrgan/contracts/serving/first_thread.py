@@ -4,8 +4,8 @@ The threads with which OpenMP computes wait for each other awake for a moment be
 network of hundreds of short operations waits as often, and to be woken costs as much as the
 operation. GNU's OpenMP counts the first thread of a process among those that compute, whether it
 does or not: where another one has as many helpers as there are cores, they are more than cores by
-that one, and none of them waits awake. So the first thread computes, and others wait for signals'
-consequences.
+that one, and none of them waits awake. So the first thread computes, and others hear
+of signals (`stop_signals`) and stop the server.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ class FirstThread:
         self._given.put(None)
 
     def work(self) -> None:
-        """In the first thread: do what comes, until `end`.
-
-        Handlers of signals, which Python runs in this thread alone, wait for the operation at hand.
-        """
+        """In the first thread: do what comes, until `end`."""
         while (given := self._given.get()) is not None:
             given()

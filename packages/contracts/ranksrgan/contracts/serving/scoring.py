@@ -25,9 +25,6 @@ from ranksrgan.contracts.v1 import (
     scoring_pb2_grpc,
 )
 
-# Of all images that are on their way in chunks.
-_SPOOL_BYTES = 2**33
-
 
 class ScorerCatalog(Protocol):
     """The scorers behind one service."""
@@ -63,7 +60,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         self._catalog = catalog
         self._max_pixels = max_pixels
         self._max_message_bytes = max_message_bytes
-        self._announced = AnnouncedImages(max_pixels, spool or Spool(None, _SPOOL_BYTES))
+        self._announced = AnnouncedImages(max_pixels, spool or Spool())
 
     def add_to(self, server: grpc.Server) -> None:
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(self, server)

@@ -25,6 +25,7 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.serving.model_repository import RepositorySettings
+from ranksrgan.contracts.serving.spool import Spool
 
 #: Of every variable.
 PREFIX = "RANKSRGAN_"
@@ -157,11 +158,28 @@ class ImageServerSettings(ServerSettings):
         max_pixels: of one image.
         batch_size: images of several requests that a model works on together at most.
         batch_wait: seconds that work for a model waits for others to join it.
+        spool: folder for what streams bring, until it is whole; None is the system's for temporary
+            files.
+        spool_mib: of all that is there at a time, in MiB.
     """
 
     max_pixels: int = Field(2**24, ge=1)
     batch_size: int = Field(8, ge=1)
     batch_wait: float = Field(0.005, ge=0)
+    spool: Path | None = None
+    spool_mib: int = Field(8192, ge=1)
+
+    def open_spool(self) -> Spool:
+        """Room for the files of streams.
+
+        Raises:
+            InvalidInput: see `Spool`.
+        """
+        return Spool(self.spool, self.spool_mib * 2**20)
+
+    def check(self) -> None:
+        super().check()
+        self.open_spool()
 
 
 class ModelServerSettings(ImageServerSettings):

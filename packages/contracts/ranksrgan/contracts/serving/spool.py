@@ -30,7 +30,7 @@ class Spool:
         InvalidInput: ``folder`` is no folder that can be written to.
     """
 
-    def __init__(self, folder: Path | None, max_bytes: int) -> None:
+    def __init__(self, folder: Path | None = None, max_bytes: int = 2**33) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._lock = threading.Lock()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
+from pydantic import Field
 
 from ranksrgan.contracts import codec
+from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, LimitExceeded
 from ranksrgan.contracts.row_image import RESULT_DTYPES, RowImage
 from ranksrgan.contracts.v1 import super_resolution_pb2
@@ -21,8 +20,7 @@ _LARGEST_SCALE = 32
 Order = super_resolution_pb2.UpscaleStreamRequest.Order
 
 
-@dataclass(frozen=True)
-class StreamLimits:
+class StreamLimits(Config):
     """What streams may bring.
 
     Attributes:
@@ -30,15 +28,11 @@ class StreamLimits:
             see at a time.
         max_bytes: of one file.
         max_side: of an image that comes in rows, of which only strips are held.
-        spool: folder for what is on its way; None is the system's for temporary files.
-        spool_bytes: of all that is there at a time.
     """
 
-    max_pixels: int = 2**26
-    max_bytes: int = 2**30
-    max_side: int = 2**16
-    spool: Path | None = None
-    spool_bytes: int = 2**33
+    max_pixels: int = Field(2**26, ge=1)
+    max_bytes: int = Field(2**30, ge=1)
+    max_side: int = Field(2**16, ge=1)
 
 
 def check_order(order: Order, limits: StreamLimits) -> None:

@@ -98,18 +98,23 @@ class UpscaleStreams:
         enlarge: begins an enlargement of a file's picture.
         enlarge_rows: begins one of rows.
         limits: of what comes.
+        spool: keeps what is on its way; None for a new one of usual size.
 
     Raises:
         InvalidInput: the folder for what is on its way cannot be written to.
     """
 
     def __init__(
-        self, enlarge: Enlarge, enlarge_rows: EnlargeRows, limits: StreamLimits | None = None
+        self,
+        enlarge: Enlarge,
+        enlarge_rows: EnlargeRows,
+        limits: StreamLimits | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self._enlarge = enlarge
         self._enlarge_rows = enlarge_rows
         self._limits = limits or StreamLimits()
-        self._spool = Spool(self._limits.spool, self._limits.spool_bytes)
+        self._spool = spool or Spool()
 
     @property
     def spooled(self) -> int:
