@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 
@@ -30,9 +32,9 @@ class StreamLimits(Config):
         max_side: of an image that comes in rows, of which only strips are held.
     """
 
-    max_pixels: int = Field(2**26, ge=1)
-    max_bytes: int = Field(2**30, ge=1)
-    max_side: int = Field(2**16, ge=1)
+    max_pixels: Annotated[int, Field(ge=1)] = 2**26
+    max_bytes: Annotated[int, Field(ge=1)] = 2**30
+    max_side: Annotated[int, Field(ge=1)] = 2**16
 
 
 def check_order(order: Order, limits: StreamLimits) -> None:

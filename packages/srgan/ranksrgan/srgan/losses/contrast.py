@@ -17,8 +17,8 @@ its tables is reproduced. Weights are applied before the contrast, as there: wit
 others.
 
 Epsilon is ours. Without it the ratio's gradient to P1, -(G + F) / P1^2, has no bound, and at usual
-values (P1 0.003) is the largest of all. Nor has P1 itself a bound: the ratio wants something beside it
-that holds the first view, as the losses of recipe ``cria_edl`` do through the fused one.
+values (P1 0.003) is the largest of all. Nor has P1 itself a bound: the ratio wants something beside
+it that holds the first view, as the losses of recipe ``cria_edl`` do through the fused one.
 """
 
 from __future__ import annotations
