@@ -271,13 +271,14 @@ async def _overload(
     return outcomes
 
 
-def ask_health(address: str, stop: Any, answers: Any) -> None:
-    """Ask every 10 ms; put the seconds of all answers."""
+def ask_health(address: str, begun: Any, stop: Any, answers: Any) -> None:
+    """Ask every 10 ms, from ``begun`` to ``stop``; put the seconds of all answers."""
     times: list[float] = []
     with rpc.open_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         check = stub.Check  # type: ignore[attr-defined]
         check(health_pb2.HealthCheckRequest(), timeout=60)
+        begun.set()
         while not stop.is_set():
             began = time.monotonic()
             check(health_pb2.HealthCheckRequest(), timeout=60)
@@ -306,7 +307,10 @@ class Bench:
         client = self._spawn.Process(
             target=be_client, args=(self._address, self._tasks, self._answers)
         )
+        # As deploy/ starts servers.
+        os.environ["GOMP_SPINCOUNT"] = "10000"
         self._server.start()
+        del os.environ["GOMP_SPINCOUNT"]
         client.start()
         try:
             if not rpc.wait_until_healthy(self._address):
@@ -354,14 +358,16 @@ class Bench:
         room = limits.workers + limits.queue
         print()
         _headline("at 3 times the peak", "peak", "goodput", "ratio")
-        stop, health = self._spawn.Event(), self._spawn.Queue()
-        asking = self._spawn.Process(target=ask_health, args=(self._address, stop, health))
+        begun, stop, health = self._spawn.Event(), self._spawn.Event(), self._spawn.Queue()
+        task = (self._address, begun, stop, health)
+        asking = self._spawn.Process(target=ask_health, args=task)
         asking.start()
+        begun.wait()  # to start a process takes seconds of a core
         refusals: dict[str, list[float]] = {}
         for case in OVERLOADED:
             before = self._client(saturate, case, room, self._seconds)
-            task = (overload, self._address, case, _OVERLOAD * before, 2 * self._seconds)
-            outcomes = self._client(*task)
+            overloading = (overload, self._address, case, _OVERLOAD * before, 2 * self._seconds)
+            outcomes = self._client(*overloading)
             peak = (before + self._client(saturate, case, room, self._seconds)) / 2
             goodput = len(outcomes.good) * case.shape[0] / (2 * self._seconds)
             refusals[case.label] = outcomes.refused

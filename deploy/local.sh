@@ -142,7 +142,8 @@ start() {
     if healthy "$name"; then die "$name: another server listens on $(address_of "$name")"; fi
     echo "$*" >"$state/$name.command"
     if [ -n "$data" ]; then echo "$data" >"$state/$name.data"; fi
-    RANKSRGAN_STATE=$state setsid bash "$script" supervise "$name" "$@" \
+    GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000} \
+        RANKSRGAN_STATE=$state setsid bash "$script" supervise "$name" "$@" \
         >"$state/$name.log" 2>&1 </dev/null 9>&- &
     echo $! >"$state/$name.supervisor"
     fresh+=" $name "
