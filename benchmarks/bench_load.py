@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import torch
@@ -308,9 +309,8 @@ class Bench:
             target=be_client, args=(self._address, self._tasks, self._answers)
         )
         # As deploy/ starts servers.
-        os.environ["GOMP_SPINCOUNT"] = "10000"
-        self._server.start()
-        del os.environ["GOMP_SPINCOUNT"]
+        with mock.patch.dict(os.environ, GOMP_SPINCOUNT="10000"):
+            self._server.start()
         client.start()
         try:
             if not rpc.wait_until_healthy(self._address):
@@ -362,7 +362,8 @@ class Bench:
         task = (self._address, begun, stop, health)
         asking = self._spawn.Process(target=ask_health, args=task)
         asking.start()
-        begun.wait()  # to start a process takes seconds of a core
+        if not begun.wait(120):  # to start a process takes seconds of a core
+            raise SystemExit("the server does not answer health checks")
         refusals: dict[str, list[float]] = {}
         for case in OVERLOADED:
             before = self._client(saturate, case, room, self._seconds)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ranksrgan.contracts.assets import get_asset
 from ranksrgan.metrics.backbones import AlexNet, SqueezeNet, Vgg16
 
 # A machine that is busy is no defect of the code.
-settings.register_profile("any_machine", settings.default, deadline=None)
+settings.register_profile(
+    "any_machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any_machine")
 
 

@@ -56,7 +56,7 @@ def test_what_is_no_name_is_refused(root: DataRoot, name: str) -> None:
     assert str(root.folder) not in str(caught.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(last=st.text(st.sampled_from("./\\~a-_\0$ "), max_size=8))
 def test_no_name_leads_out(root: DataRoot, last: str) -> None:
     try:

@@ -360,6 +360,18 @@ def test_the_spool_is_bounded(server: RunningServer, tmp_path: Path, endless: En
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_a_file_that_is_larger_than_the_spool_is_not_told_to_come_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 10)
+    with spool.file() as other, spool.file() as file:
+        other.write(bytes(6))
+        with pytest.raises(Overloaded, match="try again later"):
+            file.write(bytes(6))
+        with pytest.raises(LimitExceeded, match="more than the 10 bytes") as caught:
+            file.write(bytes(11))
+        assert not isinstance(caught.value, Overloaded)
+        assert spool.used == 6
+
+
 def test_a_spool_that_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="takes no temporary files"):
         Spool(tmp_path / "none")

@@ -65,7 +65,7 @@ def test_one_split(by_hand: RankDataset) -> None:
         upper_bounds(by_hand, "test")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     scores=st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 3), min_size=1, max_size=20),
     upwards=st.booleans(),

@@ -18,7 +18,10 @@ from ranksrgan.rankdata import FolderPairSource, PairDataset, RankDataset, open_
 from ranksrgan.rankdata.crops import LevelImages
 from ranksrgan.rankdata.pairs import order
 
-SHARED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 def _same(left: Pair, right: Pair) -> bool:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.config import dump_yaml
+from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.serving.model_repository import RepositorySettings
+from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan import server
 from ranksrgan.srgan.cli import main
 from ranksrgan.srgan.settings import SrganServerSettings
@@ -80,6 +82,13 @@ def test_eval_refuses_what_is_no_generator(
     model = str(tmp_path / "x.safetensors")
     assert main(["eval", "--model", model, "--hr", str(hr_folder)]) == 1
     assert "x.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_a_spool_has_room_for_a_file_of_a_stream(tmp_path: Path) -> None:
+    settings = SrganServerSettings(listen="unix:s", spool=tmp_path, spool_mib=512)
+    with pytest.raises(InvalidConfig, match=r"512 MiB do not hold.*upscale_stream\.max_bytes"):
+        settings.check()
+    settings.model_copy(update={"upscale_stream": StreamLimits(max_bytes=2**29)}).check()
 
 
 def test_serve_hands_its_flags_over(monkeypatch: pytest.MonkeyPatch) -> None:

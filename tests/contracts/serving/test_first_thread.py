@@ -44,11 +44,11 @@ class Teller:
         return torch.full((len(images),), float(first), dtype=torch.float64)
 
 
-def be_server(address: str, begun: Queue[int], go: Queue[None]) -> None:
+def be_server(address: str, begun: Queue[int], go: Queue[None], grace: float) -> None:
     def load(observers: object) -> rpc.Services:
         return rpc.Services([ScoringServicer(Catalog(teller=Teller(begun, go)))])
 
-    settings = ServerSettings(listen=address)
+    settings = ServerSettings(listen=address, grace=grace)
     raise SystemExit(rpc.serve(settings, [ScoringServicer.full_name], load))
 
 
@@ -68,12 +68,12 @@ class Served:
         answers: what the call has come to.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, grace: float) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.address = address
         self.begun, self.go = spawn.Queue(), spawn.Queue()
         self.answers: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.process = spawn.Process(target=be_server, args=(address, self.begun, self.go))
+        self.process = spawn.Process(target=be_server, args=(address, self.begun, self.go, grace))
         self.process.start()
 
     def call(self) -> int:
@@ -84,9 +84,9 @@ class Served:
         return self.begun.get(timeout=PATIENCE)
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    server = Served(f"unix:{tmp_path}/s")
+@pytest.fixture(params=[PATIENCE])
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+    server = Served(f"unix:{tmp_path}/s", grace=request.param)
     yield server
     server.process.kill()
     server.process.join()
@@ -97,6 +97,13 @@ def test_the_first_thread_computes_and_a_signal_does_not_disturb_it(served: Serv
     assert rpc.check_health(served.address, "", timeout=PATIENCE)  # others answer meanwhile
     served.go.put(None)
     assert served.answers.get(timeout=PATIENCE) == [1.0]
+    served.process.join(PATIENCE)
+    assert served.process.exitcode == 0
+
+
+@pytest.mark.parametrize("served", [0.5], indirect=True)
+def test_work_that_does_not_end_ends_with_the_process(served: Served) -> None:
+    os.kill(served.call(), signal.SIGTERM)
     served.process.join(PATIENCE)
     assert served.process.exitcode == 0
 

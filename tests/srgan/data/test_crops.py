@@ -88,7 +88,10 @@ def located(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.stack([rows, columns, noise], -1).astype(np.uint8)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     scale=st.sampled_from([2, 3, 4]),
     side=st.integers(1, 12),

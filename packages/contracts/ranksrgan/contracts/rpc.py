@@ -8,6 +8,7 @@ bounds what waits, maps errors by one table, and drains on SIGTERM.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+# Seconds that a model gets for the operation at hand when all calls have ended.
+_LAST_OPERATION = 2.0
 
 # What a client accepts in one answer: an upscaled image is many times the request.
 _MAX_ANSWER_BYTES = 2**30
@@ -130,7 +134,9 @@ def serve(
 ) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second signal stops at once.
 
-    The server listens and answers health while ``load`` works.
+    The server listens and answers health while ``load`` works. The calling thread, which has to be
+    the first of the process, computes for the CPU and stays behind others in priority. Work that
+    does not end in time, such as one long operation, ends with the process.
 
     Args:
         settings: of the server.
@@ -174,17 +180,26 @@ def serve(
             while not stopping.wait(watchdog_seconds()):
                 notify("WATCHDOG=1")
             notify("STOPPING=1")
-            if failures:
-                server.stop()
-                raise failures[0]
-            log.info("stopping; requests in flight have %g s", settings.grace)
-            server.stop(settings.grace)
+            if not failures:
+                log.info("stopping; requests in flight have %g s", settings.grace)
+            try:
+                server.stop(0.0 if failures else settings.grace)
+            finally:
+                first_thread.end()
+                if not first_thread.ended.wait(_LAST_OPERATION):
+                    log.warning("a model is still at work; the process ends without it")
+                    logging.shutdown()
+                    os._exit(int(bool(failures)))
 
         with ThreadPoolExecutor(1, "stopping") as watching:
             watched = watching.submit(watch_and_stop)
-            watched.add_done_callback(lambda _: first_thread.end())
-            first_thread.work()
+            try:
+                first_thread.work()
+            finally:  # whatever it has come to: nothing would be computed any more
+                stopping.set()
             watched.result()
+    if failures:
+        raise failures[0]
     return 0
 
 

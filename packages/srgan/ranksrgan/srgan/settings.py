@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan.shipped import SHIPPED
@@ -36,9 +36,16 @@ class SrganServerSettings(ModelServerSettings):
 
         Raises:
             InvalidInput: a Ranker without a data root.
+            InvalidConfig: a spool that is smaller than the files that streams may bring.
             MissingAsset: see `ShippedWeights.path`.
         """
         super().check()
+        if self.spool_mib * 2**20 < self.upscale_stream.max_bytes:
+            raise InvalidConfig(
+                f"spool_mib: {self.spool_mib} MiB do not hold one file of the "
+                f"{self.upscale_stream.max_bytes} bytes that upscale_stream.max_bytes allows",
+                field="spool_mib",
+            )
         if self.rankers and self.data_root is None:
             raise InvalidInput(
                 "a Ranker is for trainings, and they are in a data root: --data-root DIR",

@@ -11,6 +11,7 @@ of signals (`stop_signals`) and stop the server.
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable
 
 
@@ -20,6 +21,8 @@ class FirstThread:
     def __init__(self) -> None:
         self._given: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lent = False
+        #: Set when `work` has returned or raised.
+        self.ended = threading.Event()
 
     def lend(self, work: Callable[[], None]) -> bool:
         """Have it do ``work``, which may be as long as the server lives; False: it is lent already.
@@ -38,5 +41,8 @@ class FirstThread:
 
     def work(self) -> None:
         """In the first thread: do what comes, until `end`."""
-        while (given := self._given.get()) is not None:
-            given()
+        try:
+            while (given := self._given.get()) is not None:
+                given()
+        finally:
+            self.ended.set()

@@ -26,6 +26,9 @@ Result = TypeVar("Result")
 # other programs on the machine that are as busy the models still get a fourth of a core.
 _NICE = 5
 
+# Of the process, before any of its threads is put behind.
+_USUAL = os.getpriority(os.PRIO_PROCESS, 0) if sys.platform == "linux" else 0
+
 # A thread that wants the interpreter waits so long before it asks for it; Python's own is 5 ms.
 _SWITCH_SECONDS = 0.0005
 
@@ -36,8 +39,7 @@ def compute_behind() -> None:
     Linux alone has a priority for each thread; elsewhere nothing is done.
     """
     if sys.platform == "linux":
-        now = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), now + _NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _USUAL + _NICE)
 
 
 def behind(work: Callable[[], Result]) -> Result:

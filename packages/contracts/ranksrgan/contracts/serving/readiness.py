@@ -8,6 +8,7 @@ where it started us (``Type=notify``).
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -17,6 +18,8 @@ from contextlib import contextmanager
 from grpc_health.v1 import health, health_pb2
 
 from ranksrgan.contracts.errors import ServiceUnavailable
+
+log = logging.getLogger(__name__)
 
 #: The name that stands for all services of a server.
 READY = "ready"
@@ -87,16 +90,19 @@ class Readiness:
 
 
 def notify(state: str) -> None:
-    """Tell systemd ``READY=1``, ``STOPPING=1`` or ``WATCHDOG=1``, if it wants to know; see
-    sd_notify(3)."""
+    """Tell systemd ``READY=1``, ``STOPPING=1`` or ``WATCHDOG=1``, if it wants to know and listens;
+    see sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):  # the abstract namespace
         address = f"\0{address[1:]}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.connect(address)
-        manager.sendall(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.connect(address)
+            manager.sendall(state.encode())
+    except OSError as error:
+        log.warning("systemd was not told %s: %s", state, error)
 
 
 def watchdog_seconds() -> float | None:

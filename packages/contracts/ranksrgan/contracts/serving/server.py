@@ -160,16 +160,21 @@ class RunningServer:
         self._admission.stopping.set()
         with self._lock:
             self._stopped = True
-        if self._background is not None:
-            self._background.stop(grace)
+        with ExitStack() as closing:  # to its end, whatever goes wrong on the way
+            closing.enter_context(self._closing)
+            if self.address.startswith("unix:"):
+                socket_file = Path(self.address.removeprefix("unix:"))
+                closing.callback(socket_file.unlink, missing_ok=True)
+            closing.callback(self._admission.close)
+            closing.callback(self._stop_calls, end, grace)
+            if self._background is not None:
+                self._background.stop(grace)
+
+    def _stop_calls(self, end: float, grace: float) -> None:
         idle = self._readiness.wait_idle(max(0.0, end - time.monotonic()))
         if not idle and grace > 0:
             log.warning("calls that are still open after %g s are broken off", grace)
         self._server.stop(_FLUSH if idle else 0.0).wait()
-        self._admission.close()
-        if self.address.startswith("unix:"):
-            Path(self.address.removeprefix("unix:")).unlink(missing_ok=True)
-        self._closing.close()
 
     def _tracing(self, settings: ServerSettings) -> list[Watcher]:
         if not settings.traces:

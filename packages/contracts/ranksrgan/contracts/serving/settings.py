@@ -158,8 +158,8 @@ class ImageServerSettings(ServerSettings):
         max_pixels: of one image.
         batch_size: images of several requests that a model works on together at most.
         batch_wait: seconds that work for a model waits for others to join it.
-        spool: folder for what streams bring, until it is whole; None is the system's for temporary
-            files.
+        spool: folder for what streams bring, until it is whole, and for results in TIFF; None is
+            the system's for temporary files.
         spool_mib: of all that is there at a time, in MiB.
     """
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ranksrgan.contracts.errors import DiskFull, InvalidInput, Overloaded
+from ranksrgan.contracts.errors import DiskFull, InvalidInput, LimitExceeded, Overloaded
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -49,10 +49,9 @@ class Spool:
         try:
             file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
         except OSError as error:
+            folder = self._folder or "the system's folder for temporary files"
             raise InvalidInput(
-                f"{self._folder or tempfile.gettempdir()} takes no temporary files: "
-                f"{error.strerror}",
-                field="spool",
+                f"{folder} takes no temporary files: {error.strerror}", field="spool"
             ) from error
         spooled = SpooledFile(cast(BinaryIO, file), self)
         try:
@@ -61,7 +60,13 @@ class Spool:
         finally:
             self._release(spooled.size)
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, size: int, whole: int) -> None:
+        """Room for ``size`` bytes more of a file, which has ``whole`` then."""
+        if whole > self._max_bytes:
+            raise LimitExceeded(
+                f"a file of this request has more than the {self._max_bytes} bytes that the server "
+                "has room for"
+            )
         with self._lock:
             if self._used + size > self._max_bytes:
                 raise Overloaded("the server has no room for more files; try again later")
@@ -89,11 +94,12 @@ class SpooledFile:
 
         Raises:
             Overloaded: the spool is full.
+            LimitExceeded: this file alone is larger than the spool.
             DiskFull: the disk is.
         """
         end = self._file.tell() + len(data)
         if end > self.size:
-            self._spool._reserve(end - self.size)
+            self._spool._reserve(end - self.size, end)
             self.size = end
         try:
             self._file.write(data)

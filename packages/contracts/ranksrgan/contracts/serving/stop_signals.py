@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -21,11 +21,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def stop_signals() -> Iterator[threading.Event]:
     """An event that is set by the first signal; the second one ends the process, with 1.
 
-    For the first thread. Handlers are those from before when the block ends.
+    For the first thread of a process that does not fork: a child's signals would be heard here.
+    Handlers are those from before when the block ends.
     """
     stopping = threading.Event()
-    heard, told = socket.socketpair()
-    told.setblocking(False)
 
     def listen() -> None:
         while received := heard.recv(1):
@@ -35,16 +34,15 @@ def stop_signals() -> Iterator[threading.Event]:
                 os._exit(1)
             stopping.set()
 
-    before = {number: signal.signal(number, lambda _, __: None) for number in _SIGNALS}
-    fd_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-    listening = threading.Thread(target=listen, name="signals", daemon=True)
-    listening.start()
-    try:
+    with ExitStack() as ending:
+        heard, told = (ending.enter_context(end) for end in socket.socketpair())
+        told.setblocking(False)
+        before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+        ending.callback(signal.set_wakeup_fd, before)
+        listening = threading.Thread(target=listen, name="signals", daemon=True)
+        listening.start()
+        ending.callback(listening.join)
+        ending.callback(told.shutdown, socket.SHUT_RDWR)
+        for number in _SIGNALS:
+            ending.callback(signal.signal, number, signal.signal(number, lambda _, __: None))
         yield stopping
-    finally:
-        signal.set_wakeup_fd(fd_before)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        told.close()
-        listening.join()
-        heard.close()

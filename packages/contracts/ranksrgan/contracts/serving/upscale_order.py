@@ -13,6 +13,9 @@ from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, LimitExceede
 from ranksrgan.contracts.row_image import RESULT_DTYPES, RowImage
 from ranksrgan.contracts.v1 import super_resolution_pb2
 
+#: Beyond it Pillow takes every header for an attack, whatever our limit is.
+MOST_PIXELS = 178_956_970
+
 #: What a stream gives: formats whose encoders take strips and hold none.
 STREAMED = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
@@ -27,12 +30,12 @@ class StreamLimits(Config):
 
     Attributes:
         max_pixels: of what is held as a whole: a file's image, or the rows that an upscaler has to
-            see at a time.
+            see at a time. No file's header is read beyond `MOST_PIXELS`.
         max_bytes: of one file.
         max_side: of an image that comes in rows, of which only strips are held.
     """
 
-    max_pixels: Annotated[int, Field(ge=1)] = 2**26
+    max_pixels: Annotated[int, Field(ge=1, le=MOST_PIXELS)] = 2**26
     max_bytes: Annotated[int, Field(ge=1)] = 2**30
     max_side: Annotated[int, Field(ge=1)] = 2**16
 
