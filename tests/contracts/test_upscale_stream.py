@@ -354,7 +354,7 @@ def test_a_half_sent_file_leaves_nothing(server: RunningServer, streams: Upscale
 def test_the_spool_is_bounded(server: RunningServer, tmp_path: Path, endless: Endless) -> None:
     write_image(tmp_path / "in.png", picture(60, 4))
     noise = connect_upscaler(server.address, "endless", timeout=PATIENCE)
-    with pytest.raises(Overloaded, match="no room"):
+    with pytest.raises(LimitExceeded, match="more than the 2097152 bytes"):
         noise.upscale_file(tmp_path / "in.png", tmp_path / "out.tif")
     assert endless.made < 60
     assert not (tmp_path / "out.tif").exists()
