@@ -60,6 +60,7 @@ def tiny_scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "held_out": "BSD100",
         "validation": "Set14",
         "models": {name: f"@data/weights/{name}.safetensors" for name in MODELS},
+        "teachers": ["srgan", "fast_srgan"],
         "pictures": {"Set14": ["a"]},
         "initial": SIZES,
         "gan": [*SIZES, "discriminator.width=2", "losses.pixel.weight=1"],

@@ -17,6 +17,7 @@ from ranksrgan.pipeline.reproduction.reproduce import Request, given_unit, repro
 from ranksrgan.pipeline.reproduction.units import Unit, Units
 from ranksrgan.rankdata import RankDataset
 
+MODELS = ("fast_srgan", "srgan", "imdn")
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
 
@@ -86,6 +87,8 @@ def test_a_claim_from_photographs_to_page(
     table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert {row["scale"] for row in table} == {"tiny"}
     assert any(line.startswith(f"# {found.verdicts[0].answer}: ") for line in lines)
+    # Every version of a crop is in the scatters, whatever a page draws of them.
+    assert [set(scatter.groups) for scatter in found.scatters] == 2 * [set(MODELS)]
 
     # The same pictures, with the methods' order instead of NIQE.
     niqe_set, order_set = (
@@ -102,7 +105,8 @@ def test_a_claim_from_photographs_to_page(
     assert in_this_process == []
     cost = replace(request, names=("training_cost",), seeds=(0,))
     steps = reproduce(cost, said).findings["training_cost"]
-    assert sorted(in_this_process) == ["evaluation of ground truth", "step times"]
+    new = ["Ranker VGG-12, seed 0", "evaluation of ground truth", "step times"]
+    assert sorted(in_this_process) == new
     of_control = next(row for row in steps.table.rows if row.method == "SRGAN")
     ratio = [column.name for column in steps.table.columns].index("step / control's")
     assert of_control.cells[ratio].mean == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from ranksrgan.pipeline.reproduction.findings import (
     Scatter,
     Table,
 )
-from ranksrgan.pipeline.reproduction.plan import DATASET, JUDGE, Plan
+from ranksrgan.pipeline.reproduction.plan import DATASET, JUDGE, Plan, is_network_file
 from ranksrgan.pipeline.reproduction.units import Unit
 from ranksrgan.pipeline.reproduction.verdicts import Figure, judge
 from ranksrgan.pipeline.reproduction.work import PICTURES
@@ -44,17 +43,19 @@ from ranksrgan.rankdata import RankDataset, upper_bounds
 
 CROP = 128
 BINS = 24
-POINTS = 600
 CROPS = "crops"
 
 
-def conclude(plan: Plan, scale_name: str, scale: Scale, runs: Path, folder: Path) -> Findings:
+def conclude(
+    plan: Plan, scale_name: str, scale: Scale, start: str | None, runs: Path, folder: Path
+) -> Findings:
     """What an experiment found.
 
     Args:
         plan: all of its units are finished.
-        scale_name: of the scale.
+        scale_name: of the scale, with what was changed of it.
         scale: see there.
+        start: what the SRGAN goes on from; None: from an SRResNet that was trained.
         runs: the units' folders.
         folder: takes the crops.
 
@@ -79,7 +80,7 @@ def conclude(plan: Plan, scale_name: str, scale: Scale, runs: Path, folder: Path
         seeds=plan.seeds,
         verdicts=judge(experiment.verdicts, figures, list(columns.values())),
         table=_table(plan, scale, columns, figures),
-        notes=(*experiment.notes, *_notes(plan, scale, pictures, runs)),
+        notes=(*experiment.notes, *_notes(plan, scale, start, pictures, runs)),
         curves=tuple(_curves(plan, runs)),
         histograms=tuple(_histograms(plan, runs)),
         scatters=tuple(_scatters(plan, runs)),
@@ -197,8 +198,9 @@ def _table(
         groups[STEP_GROUP] = list(experiment.methods)
     references = [name for name in plan.references if name != GROUND_TRUTH]
     bound = [BOUND] if plan.bounds else []
+    trained = [name for name, method in experiment.methods.items() if method.trained]
     for test_set in scale.test_sets:
-        groups[test_set] = [*references, *bound, *experiment.methods, GROUND_TRUTH]
+        groups[test_set] = [*references, *bound, *trained, GROUND_TRUTH]
     rows = []
     for group, methods in groups.items():
         for method in methods:
@@ -208,25 +210,31 @@ def _table(
     return Table(tuple(columns.values()), tuple(rows))
 
 
-def _notes(plan: Plan, scale: Scale, pictures: Sequence[_Pictures], runs: Path) -> Iterator[str]:
+def _notes(
+    plan: Plan, scale: Scale, start: str | None, pictures: Sequence[_Pictures], runs: Path
+) -> Iterator[str]:
     yield scale.about
     if scale.content is None:
         yield "There is no content loss on features here."
     elif scale.content == "vgg19":
         yield "The content loss compares features of VGG19 (conv5_4), as in the paper."
+    elif is_network_file(scale.content):
+        yield f"The content loss compares features of the network in {Path(scale.content).name}."
     else:
         yield (
             f"The content loss compares features of {scale.content}, not of VGG19 as in the paper; "
             "the key content of the scale takes vgg19 or the path of any such network."
         )
     steps = scale.steps
-    start = f"goes on from {scale.start}" if scale.start else f"follows {steps.initial} of SRResNet"
+    before = f"follows {steps.initial} of SRResNet" if start is None else f"goes on from {start}"
     rankers = f"each Ranker {scale.ranker.steps}"
     if scale.vgg is not None:
-        rankers += f", those of the paper's architecture {scale.vgg.steps}"
+        widths = [setting for setting in scale.vgg.settings if setting.startswith("width=")]
+        of_width = f" ({', '.join(widths)}; 64 in the paper)" if widths else ""
+        rankers += f", those of the paper's architecture{of_width} {scale.vgg.steps}"
     yield (
-        f"Steps: the SRGAN that all methods start from {steps.pretrained} ({start}, unless the "
-        f"command names other weights), each method {steps.generator}, {rankers}."
+        f"Steps: the SRGAN that all methods start from {steps.pretrained} ({before}), each method "
+        f"{steps.generator}, {rankers}."
     )
     yield (
         f"Means and sample standard deviations over {len(plan.seeds)} seeds "
@@ -262,10 +270,14 @@ def _curves(plan: Plan, runs: Path) -> Iterator[Curve]:
                 yield Curve(column.name, name, seed, control, steps, values, better)
 
 
+def _judged(plan: Plan) -> list[str]:
+    return [name for name, ranker in plan.experiment.rankers.items() if ranker.judged]
+
+
 def _histograms(plan: Plan, runs: Path) -> Iterator[Histogram]:
     """Of the metrics that Rankers are judged by, and of the Rankers, first seed."""
     shown: set[str] = set()
-    for name in plan.experiment.rankers:
+    for name in _judged(plan):
         unit = plan.judgements[name, plan.seeds[0]]
         result, data = unit.result(runs), str(unit.config["data"])
         metric = result["metric"]
@@ -289,7 +301,7 @@ def _histogram(title: str, score: str, result: Mapping[str, Any], key: str) -> H
 
 
 def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
-    for name in plan.experiment.rankers:
+    for name in _judged(plan):
         result = plan.judgements[name, plan.seeds[0]].result(runs)
         points = [
             (x, y, level)
@@ -297,7 +309,6 @@ def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
             for x, y, level in zip(truth, predicted, result["levels"], strict=True)
             if x is not None
         ]
-        points = points[:: math.ceil(len(points) / POINTS)]
         x, y, levels = zip(*points, strict=True)
         title = f"Ranker {name}, seed {plan.seeds[0]}, on held-out crops"
         srocc = result["evaluation"]["srocc"]

@@ -53,6 +53,7 @@ class RankerSpec(Config):
 
     Attributes:
         rank_data: what it learns from, by name.
+        judged: whether it is judged on held-out images; not where only its cost counts.
         judged_on: whose held-out images it is judged on; None: its own.
         vgg: whether it has the paper's architecture, whatever Rankers the scale has.
         recipe: of ``ranksrgan.ranker``, with its own length; None: the scale's recipe, settings and
@@ -61,6 +62,7 @@ class RankerSpec(Config):
     """
 
     rank_data: str
+    judged: bool = True
     judged_on: str | None = None
     vgg: bool = False
     recipe: str | None = None
@@ -73,11 +75,16 @@ class MethodSpec(Config):
     Attributes:
         rankers: whose losses are added, by name; each of the method's own seed. None: SRGAN.
         control: whether it is what the others are compared with.
+        trained: whether it is trained and judged; else only its steps are timed.
+        mse: weight of an MSE loss of pixels that takes the place of the scale's loss of pixels, as
+            the paper counts it, see `Scale.mse`; None leaves the scale's.
         settings: of ``ranksrgan.srgan``, on top of the scale's, each ``section.key=value``.
     """
 
     rankers: tuple[str, ...] = ()
     control: bool = False
+    trained: bool = True
+    mse: Annotated[float, Field(ge=0)] | None = None
     settings: tuple[str, ...] = ()
 
 
@@ -117,8 +124,9 @@ class Experiment(Config):
         rank_data: by name.
         rankers: by name.
         methods: by name, in the order of the table.
-        references: rows that nothing is trained for: models of the scale, or ``bicubic``.
-        bound: two or more models of the scale: the row of the best choice among them.
+        references: rows that nothing is trained for: ``bicubic``, ``models`` (all of the scale) or
+            ``teachers`` (of the scale).
+        bound: whether there is a row of the best choice among the scale's teachers.
         judge: the Ranker whose score is a column; None: no such column.
         extra_columns: further figures of the table, see ``columns.py``.
         ranker_rows: whether the Rankers' agreement with their metrics is part of the table.
@@ -133,8 +141,8 @@ class Experiment(Config):
     rank_data: dict[str, RankDataSpec] = Field(default_factory=dict)
     rankers: dict[str, RankerSpec] = Field(default_factory=dict)
     methods: dict[str, MethodSpec] = Field(default_factory=dict)
-    references: tuple[str, ...] = ()
-    bound: tuple[str, ...] = ()
+    references: tuple[Literal["bicubic", "models", "teachers"], ...] = ()
+    bound: bool = False
     judge: str | None = None
     extra_columns: tuple[str, ...] = ()
     ranker_rows: bool = False
@@ -144,6 +152,9 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
+        unjudged = {name for name, ranker in self.rankers.items() if not ranker.judged}
+        if unjudged and (self.ranker_rows or self.judge in unjudged):
+            raise ValueError(f"rankers.{min(unjudged)}: the table has figures of it: judge it")
         for name, data in self.rank_data.items():
             _known(f"rank_data.{name}.of", data.of, self.rank_data)
             if data.of is not None and self.rank_data[data.of].of is not None:
@@ -226,6 +237,7 @@ class Scale(Config):
         validation: the test set of the convergence curves.
         models: generators that are levels of rank data, by name; a file, ``@data/...``.
         model_titles: what tables call them.
+        teachers: those of them whose bound is asked for.
         levels: of rank data that names none, as in `RankDataSpec`; None: all models.
         start: weights that the SRGAN goes on from, by the name by which ``ranksrgan.srgan`` ships
             them; None: an SRResNet that is trained first.
@@ -233,6 +245,8 @@ class Scale(Config):
         validations: how often a training validates.
         initial: settings of the recipe ``srresnet``.
         gan: settings of every SRGAN and RankSRGAN, pretraining included.
+        mse: what a weight of 1 of an MSE loss is here that the paper's table gives: content losses
+            of other features are of another size.
         method: further ones of what is compared.
         ranked: further ones of those with Rankers.
         rank_data: see `RankDataScale`.
@@ -250,12 +264,14 @@ class Scale(Config):
     validation: str
     models: dict[str, str]
     model_titles: dict[str, str] = Field(default_factory=dict)
+    teachers: Annotated[tuple[str, ...], Field(min_length=2)]
     levels: dict[str, str] | None = None
     start: str | None = None
     steps: Steps
     validations: PositiveInt = 4
     initial: tuple[str, ...] = ()
     gan: tuple[str, ...] = ()
+    mse: Annotated[float, Field(gt=0)] = 1.0
     method: tuple[str, ...] = ()
     ranked: tuple[str, ...] = ()
     rank_data: RankDataScale = RankDataScale()
@@ -271,7 +287,14 @@ class Scale(Config):
             _known(key, getattr(self, key), self.test_sets)
         for name in self.pictures:
             _known("pictures", name, self.test_sets)
+        for name in self.teachers:
+            _known("teachers", name, self.models)
         return self
+
+    def models_of(self, references: Sequence[str]) -> list[str]:
+        """The models that rows of references are for, ``bicubic`` left out."""
+        meant = {"models": self.models, "teachers": self.teachers}
+        return [model for name in references for model in meant.get(name, ())]
 
     def title_of(self, model: str) -> str:
         """What tables call a model."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
 from ranksrgan.pipeline.reproduction.config import (
     BICUBIC,
     GROUND_TRUTH,
@@ -43,8 +43,8 @@ class Plan:
         seeds: of the trainings.
         rank_data: to learn from, by name.
         rankers: by name and seed.
-        judgements: of the Rankers, on held-out images.
-        methods: by name and seed.
+        judgements: of the Rankers, on held-out images, where they are judged.
+        methods: those that are trained, by name and seed.
         evaluations: of the methods.
         references: evaluations of what is not trained, the ground truth among them, by name.
         bounds: rank data of whole test images, by test set.
@@ -92,6 +92,7 @@ class Planner:
     def __init__(self, scale: Scale, units: Units, initial: Unit | None = None) -> None:
         self._scale = scale
         self._units = units
+        self._files = [Path(scale.content)] if is_network_file(scale.content) else []
         images = units.add("images", "training images", {"folders": list(scale.training)})
         self._training = images.place("images")
         start = self._initial() if initial is None else initial.place(initial.config["file"])
@@ -117,15 +118,17 @@ class Planner:
         for seed in seeds:
             for ranker_name in experiment.rankers:
                 self._plan_ranker(plan, ranker_name, seed)
-            for method_name in experiment.methods:
-                self._plan_method(plan, method_name, seed)
-        for reference in experiment.references:
-            spec = "bicubic?scale=4" if reference == BICUBIC else self._model(reference)
-            label = self._scale.title_of(reference)
-            plan.references[label] = self._evaluation(plan, label, spec, seeds)
+            for method_name, method in experiment.methods.items():
+                if method.trained:
+                    self._plan_method(plan, method_name, seed)
+        if BICUBIC in experiment.references:
+            plan.references[BICUBIC] = self._evaluation(plan, BICUBIC, "bicubic?scale=4", seeds)
+        for model in self._scale.models_of(experiment.references):
+            label = self._scale.title_of(model)
+            plan.references[label] = self._evaluation(plan, label, self._scale.models[model], seeds)
         plan.references[GROUND_TRUTH] = self._evaluation(plan, GROUND_TRUTH, None, seeds)
         if experiment.bound:
-            levels = {model: self._model(model) for model in experiment.bound}
+            levels = {model: self._scale.models[model] for model in self._scale.teachers}
             for test_set, folder in self._scale.test_sets.items():
                 plan.bounds[test_set] = self._build(
                     f"bound on {test_set}",
@@ -156,6 +159,8 @@ class Planner:
         label = f"Ranker {name}, seed {seed}"
         ranker = self._units.add("ranker", label, {"training": training, "data": data})
         plan.rankers[name, seed] = ranker
+        if not spec.judged:
+            return
         judged_on = self._held_out(plan.experiment, spec.judged_on or spec.rank_data)
         plan.judgements[name, seed] = self._units.add(
             "judgement",
@@ -178,6 +183,7 @@ class Planner:
             *self._gan_settings,
             *scale.method,
             *(scale.ranked if spec.rankers else ()),
+            *([] if spec.mse is None else _mse(spec.mse * scale.mse)),
             *spec.settings,
             _set("generator.weights", self._pretrained.place(GENERATOR)),
             _set("discriminator.weights", self._pretrained.place(DISCRIMINATOR)),
@@ -228,7 +234,7 @@ class Planner:
             "run.tensorboard=false",
         ]
         config = load_generator_recipe(recipe, [*common, *settings])
-        return self._units.add("generator", label, config.model_dump(mode="json"))
+        return self._units.add("generator", label, config.model_dump(mode="json"), self._files)
 
     def _step_time(self, plan: Plan) -> Unit:
         seed, timing = plan.seeds[0], self._scale.step_timing
@@ -338,19 +344,20 @@ class Planner:
             },
         )
 
-    def _model(self, name: str) -> str:
-        if name not in self._scale.models:
-            raise UnknownName(
-                f"the scale has no model {name!r}: it is one of {', '.join(self._scale.models)}",
-                field=name,
-            )
-        return self._scale.models[name]
+
+def is_network_file(content: str | None) -> TypeGuard[str]:
+    """Whether the content loss of a scale is a file's network and not one that has a name."""
+    return content is not None and Path(content).suffix in WEIGHTS_SUFFIXES
 
 
 def _with_all_before(unit: Unit) -> Iterator[Unit]:
     for before in unit.after:
         yield from _with_all_before(before)
     yield unit
+
+
+def _mse(weight: float) -> list[str]:
+    return [f"losses.pixel.weight={weight}", "losses.pixel.criterion=mse"]
 
 
 def _set(key: str, text: str) -> str:

@@ -69,6 +69,12 @@ class Request:
         return Path(self.scale).stem
 
     @property
+    def figures_of(self) -> str:
+        """What tables say of the scale: its name, and what the command changed of it."""
+        changed = [*self.settings, *([f"from {self.initial}"] if self.initial else [])]
+        return f"{self.scale_name} with {', '.join(changed)}" if changed else self.scale_name
+
+    @property
     def runs(self) -> Path:
         return self.output / RUNS / self.scale_name
 
@@ -126,7 +132,7 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
     findings = {}
     for plan in plans:
         if all(unit.name in outcome.finished for unit in plan.units):
-            findings[plan.name] = _write(plan, request, scale)
+            findings[plan.name] = _write(plan, request, scale, start)
     return Reproduction(findings, tuple(outcome.failed.values()), outcome.stopped)
 
 
@@ -154,9 +160,9 @@ def _check(request: Request) -> None:
         if not (folder / FINDINGS_FILE).is_file():
             continue
         there = read_findings(folder).scale
-        if there != request.scale_name:
+        if there != request.figures_of:
             raise InvalidInput(
-                f"{folder} holds figures of scale {there}, and those of {request.scale_name} do "
+                f"{folder} holds figures of scale {there}, and those of {request.figures_of} do "
                 "not belong beside or over them: choose another folder with -o",
                 field=str(folder),
             )
@@ -201,9 +207,10 @@ def _assets(data: Path, folder: Path) -> Path:
     return folder.absolute()
 
 
-def _write(plan: Plan, request: Request, scale: Scale) -> Findings:
+def _write(plan: Plan, request: Request, scale: Scale, start: Path | None) -> Findings:
     folder = request.output / plan.name
-    findings = conclude(plan, request.scale_name, scale, request.runs, folder)
+    from_ = None if start is None else f"{start.name}, sha256 {content_hash(start)[:12]}"
+    findings = conclude(plan, request.figures_of, scale, from_, request.runs, folder)
     atomic.write_text(folder / "scale.yaml", dump_yaml(scale))
     write_findings(folder, findings)
     write_table(folder, findings)

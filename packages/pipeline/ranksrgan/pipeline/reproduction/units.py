@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -115,14 +115,21 @@ class Units:
     def __len__(self) -> int:
         return len(self._units)
 
-    def add(self, kind: Kind, label: str, config: Mapping[str, Any]) -> Unit:
+    def add(
+        self, kind: Kind, label: str, config: Mapping[str, Any], files: Sequence[Path] = ()
+    ) -> Unit:
         """The unit of this configuration, a new one or the one that is there.
+
+        Args:
+            kind, label, config: see `Unit`.
+            files: of the user's, which it names by their paths; their content counts too.
 
         Raises:
             InvalidInput: data that it names is missing.
         """
         places = sorted({text for text in texts_of(config) if text.startswith("@")})
         inputs = {text: self._hash(text) for text in places if text.startswith(DATA)}
+        inputs |= {str(file): self._hash(str(file)) for file in files}
         made = sorted({found[1] for text in places if (found := _MADE.match(text))})
         unit = Unit(kind, label, config, inputs, tuple(self._units[name] for name in made))
         return self._units.setdefault(unit.name, unit)
