@@ -246,6 +246,10 @@ def take(name: str, source: Path) -> None:
     print(f"{target}: {target.stat().st_size / 2**20:.1f} MiB of {source}")
 
 
+def _of_all(best: int, steps: int) -> str:
+    return str(steps) if best == steps else f"{best}, the best of {steps}"
+
+
 def _generator_facts(config: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
     data, optimiser, losses = config["data"], config["optimiser"], config["losses"]
     weights = {
@@ -253,6 +257,7 @@ def _generator_facts(config: dict[str, Any], about: dict[str, Any]) -> dict[str,
         for name in ("pixel", "perceptual", "adversarial", "rank")
         if losses[name]["weight"]
     }
+    weights |= {one["spec"]: f"{one['spec']} {one['weight']:g}" for one in losses["scorers"]}
     return {
         "steps": str(about.get("step", config["run"]["steps"])),
         "seed": str(config["run"]["seed"]),
@@ -266,7 +271,7 @@ def _generator_facts(config: dict[str, Any], about: dict[str, Any]) -> dict[str,
 def _ranker_facts(config: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
     losses = ", ".join(f"{name} {weight:g}" for name, weight in config["losses"].items())
     return {
-        "steps": str(about.get("steps", config["steps"])),
+        "steps": _of_all(about.get("steps", config["steps"]), config["steps"]),
         "seed": str(config["seed"]),
         "levels": ", ".join(about.get("levels", [])),
         "metric": str(about.get("metric")),
