@@ -3,7 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import list_images, read_image
 from ranksrgan.pipeline import demo, plan
@@ -67,6 +69,12 @@ def test_the_end_of_a_run(
     assert page.count('<svg class="chart lines"') == 4
     assert 'data-line="SRGAN continued"' in page
     assert f"{answer}:" in page
+    originals = demo.make_findings(outcome, config).table.rows[-1]
+    (cat,) = list_images(config.held_out)
+    hr = torch.tensor(read_image(cat).colour).permute(2, 0, 1)[None]
+    niqe = open_scorer("niqe?border=4").score(hr).item()
+    assert (originals.method, originals.reference) == ("ground truth", True)
+    assert [cell.mean for cell in originals.cells] == [None, None, pytest.approx(niqe), None]
     for name in (CONTROL, RANKSRGAN):
         picture = read_image(config.output / "held-out" / demo.slug(name) / "cat.png")
         assert (picture.height, picture.width) == (200, 200)

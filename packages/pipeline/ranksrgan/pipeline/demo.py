@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
+from statistics import fmean
 
 from torch import Tensor
 
@@ -168,10 +169,12 @@ def format_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[
 def make_findings(outcome: Outcome, config: PipelineConfig) -> Findings:
     """What the page shows. The held-out photographs, upscaled, are written beside it."""
     answer = outcome.better_than_control
+    crops = side_by_side(outcome, config.held_out)
     rows = [
         Row("", name, tuple(Cell(scores.mean(key)) for key in FIGURES), reference=name == BICUBIC)
         for name, scores in outcome.scores.items()
     ]
+    rows.append(Row("", GROUND_TRUTH, tuple(_of_originals(crops)), reference=True))
     return Findings(
         name="demo",
         title="RankSRGAN on photographs",
@@ -187,7 +190,7 @@ def make_findings(outcome: Outcome, config: PipelineConfig) -> Findings:
         table=Table(tuple(FIGURES.values()), tuple(rows)),
         notes=(ranker_line(outcome), *NOTES),
         curves=tuple(curves(config.output, config.seed)),
-        crops=tuple(side_by_side(outcome, config.held_out)),
+        crops=tuple(crops),
         images=tuple(
             ImageRow(HELD_OUT, image.image, name, None, _figures(image.scores))
             for name, scores in outcome.scores.items()
@@ -290,6 +293,18 @@ def slug(method: str) -> str:
 def _figures(scores: Mapping[str, float | None]) -> dict[str, float | None]:
     """An image's scores by the names of the columns."""
     return {column.name: scores[key] for key, column in FIGURES.items() if key in scores}
+
+
+def _of_originals(crops: Sequence[Crop]) -> Iterator[Cell]:
+    """The row of the originals, whose crops have the scores of the whole pictures."""
+    for column in FIGURES.values():
+        found = [
+            score
+            for crop in crops
+            if crop.method == GROUND_TRUTH
+            if (score := crop.scores.get(column.name)) is not None
+        ]
+        yield Cell(fmean(found)) if found else Cell(None, count=0)
 
 
 def _picture(image: Tensor) -> Picture:
