@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ import torch
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.ranker import VGG12
 from ranksrgan.ranker.quality.models import make_model
 from ranksrgan.srgan import train
@@ -27,7 +29,7 @@ from ranksrgan.srgan.training.state import Training
 
 MakeConfig = Callable[..., TrainConfig]
 
-SMALL_QUALITY = {
+SMALL_QUALITY: dict[str, dict[str, Any]] = {
     "pieapp": {"backbone": "alexnet_blur", "backbone_width": 4, "hidden": 8},
     "wresnet": {"width": 2},
 }
@@ -109,7 +111,7 @@ def test_the_rank_loss_refuses_who_wants_the_original_and_the_scorer_loss_gives_
     random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANKSRGAN_ASSETS", str(random_weights))
-    lpips = open_scorer("lpips")
+    lpips = cast(DifferentiableScorer, open_scorer("lpips"))
     with pytest.raises(InvalidConfig, match="lpips cannot be a rank loss: it wants references"):
         RankLoss([(lpips, 1.0)])
     torch.manual_seed(0)
