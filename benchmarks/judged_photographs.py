@@ -27,8 +27,9 @@ from ranksrgan.metrics import imresize_uint8
 from ranksrgan.metrics.elo import win_probability
 from ranksrgan.rankdata.degradation import Source, degrade, read_rgb, round_to_8_bits
 from ranksrgan.rankdata.distortions import distorting
-from ranksrgan.rankdata.human import EloRating, VotesConfig, build_from_judgements
+from ranksrgan.rankdata.human import VotesConfig, build_from_judgements
 from ranksrgan.rankdata.level_specs import Distortion, DistortionKind
+from ranksrgan.rankdata.study_ratings import EloRating
 
 #: For the head of a table.
 DESCRIPTION = """\

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from ranksrgan.contracts.errors import InvalidInput, UndefinedScore
-from ranksrgan.metrics.bradley_terry import BradleyTerry, bradley_terry
+from ranksrgan.metrics.bradley_terry import BradleyTerry, Strength, bradley_terry
 from ranksrgan.metrics.votes import Vote
 
 
@@ -238,3 +238,55 @@ def test_a_prior_that_is_none(prior: float) -> None:
 def test_a_confidence_that_is_none(confidence: float) -> None:
     with pytest.raises(InvalidInput, match="is not between 0 and 1"):
         bradley_terry([Vote("a", "b", 0.5)]).intervals(confidence)
+
+
+def test_earlier_strengths_are_a_normal_prior() -> None:
+    rng = np.random.default_rng(3)
+    votes, _ = round_robin(5, 3, rng)  # of 0 to 4, of which 3 and 4 are new
+    earlier = {"7": Strength(-1.25, 0.1)} | {
+        str(k): Strength(float(rng.normal()), 0.2 + 0.3 * k) for k in range(3)
+    }
+    found = bradley_terry(votes, prior=0.5, earlier=earlier)
+    level = sum(known.mean for known in earlier.values()) / 4
+
+    def cost(strengths: npt.NDArray[np.float64]) -> float:
+        total = 0.0
+        at = dict(zip(found.items, strengths, strict=True))
+        for left, right, outcome in votes:
+            total += outcome * np.logaddexp(0, at[right] - at[left])
+            total += (1 - outcome) * np.logaddexp(0, at[left] - at[right])
+        for item, known in earlier.items():
+            total += ((at[item] - known.mean) / known.error) ** 2 / 2
+        for item in "34":  # half a tie with the mean of the others
+            total += (np.logaddexp(0, at[item] - level) + np.logaddexp(0, level - at[item])) / 4
+        return float(total)
+
+    best = optimize.minimize(cost, np.zeros(6), method="BFGS", options={"gtol": 1e-8})
+    assert np.allclose(found.strengths, best.x, rtol=0, atol=1e-4)
+    assert cost(found.strengths.numpy()) <= best.fun + 1e-7
+    unjudged = found.items.index("7")
+    assert float(found.strengths[unjudged]) == pytest.approx(-1.25, abs=1e-9)
+    assert float(found.covariance[unjudged, unjudged]) == pytest.approx(0.01, abs=1e-9)
+    # Votes among old items leave their sum, weighted by precision, where it was.
+    inside = bradley_terry([Vote("0", "1", 1)] * 3, earlier=earlier)
+    after = by_name(inside)
+    pulls = [(after[item] - known.mean) / known.error**2 for item, known in earlier.items()]
+    assert sum(pulls) == pytest.approx(0, abs=1e-9)
+    assert after["0"] > earlier["0"].mean
+    assert after["1"] < earlier["1"].mean
+
+
+def test_earlier_strengths_hold_winners_but_not_new_ones() -> None:
+    earlier = {"a": Strength(0.0, 1.0), "b": Strength(0.5, 1.0)}
+    # a won every vote: what is known of it makes that finite, without a prior.
+    assert by_name(bradley_terry([Vote("a", "b", 1)] * 5, earlier=earlier))["a"] < 2
+    with pytest.raises(UndefinedScore, match="c won every vote against b, a"):
+        bradley_terry([Vote("c", "b", 1)], earlier=earlier)
+    with pytest.raises(UndefinedScore, match="no vote compares c, d with a, b"):
+        bradley_terry([Vote("c", "d", 1)], prior=0.5, earlier=earlier)
+
+
+@pytest.mark.parametrize("known", [Strength(math.nan, 1.0), Strength(0.0, 0.0), Strength(0, -1)])
+def test_earlier_strengths_that_say_nothing(known: Strength) -> None:
+    with pytest.raises(InvalidInput, match="the earlier strength of a is"):
+        bradley_terry([Vote("a", "b", 1)], prior=0.5, earlier={"a": known})

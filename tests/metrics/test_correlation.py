@@ -45,6 +45,26 @@ def test_srocc_of_tensors_with_ties_by_hand() -> None:
     assert value == pytest.approx(3 / math.sqrt(4.5 * 5))
 
 
+def test_srocc_and_plcc_of_a_thousand_vectors_against_scipy() -> None:
+    rng = np.random.default_rng(7)
+    shape = 1000, 30
+    # In every other pair both sides have ties, of 8 values each.
+    a, b = rng.normal(size=shape), rng.normal(size=shape)
+    b += rng.uniform(-3, 3, size=(1000, 1)) * a
+    a[::2], b[::2] = rng.integers(0, 8, (2, 500, 30))
+    ranks = stats.rankdata(a, axis=1), stats.rankdata(b, axis=1)
+    spearman = stats.pearsonr(*ranks, axis=1).statistic
+    for k in range(0, 1000, 50):
+        assert spearman[k] == pytest.approx(stats.spearmanr(a[k], b[k]).statistic, abs=1e-12)
+    pearson = stats.pearsonr(a, b, axis=1).statistic
+    fitted = np.stack([np.polyval(np.polyfit(x, y, 3), x) for x, y in zip(a, b, strict=True)])
+    cubic = stats.pearsonr(fitted, b, axis=1).statistic
+    pairs = list(zip(torch.from_numpy(a), torch.from_numpy(b), strict=True))
+    ours = np.array([(srocc(x, y), plcc(x, y, "none"), plcc(x, y)) for x, y in pairs])
+    expected = np.stack([spearman, pearson, cubic], axis=1)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
+
+
 @given(TWO_VECTORS)
 def test_pair_accuracy_against_all_pairs(vectors: tuple[list[float], list[float]]) -> None:
     predicted, truth = vectors
@@ -116,6 +136,7 @@ def test_plcc_after_a_cubic_fit_against_numpy_polyfit(seed: int) -> None:
 def test_the_fit_sees_what_a_straight_line_does_not() -> None:
     truth = torch.from_numpy(stats.norm.ppf((np.arange(1001) + 0.5) / 1001))
     predicted = truth.sign() * truth.abs() ** (1 / 3)
+    assert srocc(predicted, truth) == 1
     assert plcc(predicted, truth) == pytest.approx(1, abs=1e-12)
     assert plcc(predicted, truth, fit="none") == pytest.approx(0.93, abs=0.005)
     # A parabola has no linear part, and only a linear part on two places is a constant.

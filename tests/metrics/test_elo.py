@@ -73,7 +73,17 @@ def test_the_sum_never_changes(votes: list[Vote], ratings: dict[str, float]) -> 
     level = sum(ratings.values()) / len(ratings) if ratings else 1400
     assert set(found.ratings) == {*ratings, *(name for vote in votes for name in vote[:2])}
     for values in (found.ratings, found.scores):
-        assert sum(values.values()) == pytest.approx(level * len(values), abs=1e-9 * len(votes))
+        assert math.fsum(values.values()) == pytest.approx(level * len(values), rel=0, abs=1e-9)
+
+
+def test_the_sum_does_not_drift_with_the_number_of_votes() -> None:
+    rng = np.random.default_rng(0)
+    latent = spread(40, rng)
+    votes = simulated(latent, 20_000, rng)
+    found = elo(votes, dict.fromkeys(latent, 1400.1))
+    for values in (found.ratings, found.scores):
+        # Half a unit in the last place of each.
+        assert abs(math.fsum([*values.values(), *([-1400.1] * 40)])) <= 40 * 1.2e-13
 
 
 @given(VOTES, RATINGS, st.floats(0.01, 1), st.floats(1, 64))
@@ -140,12 +150,48 @@ def test_new_items_join_without_upsetting_the_old() -> None:
     latent = spread(40, rng)
     old = elo(simulated(latent, 4000, rng))
     latent |= {f"new{k}": float(1400 + 120 * rng.normal()) for k in range(10)}
-    extended = elo(simulated(latent, 1000, rng, new=10), old.ratings)
-    before = [old.ratings[name] for name in old.ratings]
-    after = [extended.scores[name] for name in old.ratings]
+    extended = elo(simulated(latent, 1000, rng, new=10), old)
+    before = [old.scores[name] for name in old.scores]
+    after = [extended.scores[name] for name in old.scores]
     assert stats.spearmanr(before, after).statistic > 0.95
+    level = math.fsum(before) / 40
+    assert math.fsum(extended.scores.values()) == pytest.approx(50 * level, rel=0, abs=1e-9)
     news = {name: value for name, value in latent.items() if name.startswith("new")}
     assert agreement(extended.scores, news) > 0.9
+
+
+def test_items_without_a_new_vote_keep_their_score() -> None:
+    old = elo([Vote("a", "b", outcome) for outcome in (0, 1, 1, 0)], tail=1)
+    # The last vote put a below b; the means have it the other way round.
+    assert old.ratings["a"] < 1400 < old.ratings["b"]
+    assert old.scores["a"] > 1400.1 > 1399.9 > old.scores["b"]
+    extended = elo([Vote("c", "d", 1), Vote("c", "d", 1)], old, tail=1)
+    assert {name: extended.scores[name] for name in "ab"} == old.scores
+    assert {name: extended.ratings[name] for name in "ab"} == old.scores
+    entry = math.fsum(old.scores.values()) / 2
+    first, second = 8, 16 * (1 - win_probability(entry + 8, entry - 8))
+    assert extended.scores["c"] == pytest.approx(entry + first + second / 2, abs=1e-9)
+    assert math.fsum(extended.scores.values()) == pytest.approx(4 * entry, rel=0, abs=1e-9)
+    # Whoever gets one goes on from the score, and the sum stays all the same.
+    voted = elo([Vote("a", "c", 0)], old)
+    assert voted.scores["b"] == old.scores["b"]
+    change = 16 * (0 - win_probability(old.scores["a"], entry))
+    assert voted.scores["a"] == pytest.approx(old.scores["a"] + change, abs=1e-9)
+    assert math.fsum(voted.scores.values()) == pytest.approx(3 * entry, rel=0, abs=1e-9)
+
+
+@given(VOTES, VOTES)
+def test_extending_conserves_the_sum_and_leaves_the_others(
+    votes: list[Vote], more: list[Vote]
+) -> None:
+    old = elo(votes)
+    extended = elo(more, old)
+    named = {name for vote in more for name in vote[:2]}
+    assert all(
+        extended.scores[name] == score for name, score in old.scores.items() if name not in named
+    )
+    level = 1400 * len(extended.scores)
+    assert math.fsum(extended.scores.values()) == pytest.approx(level, rel=0, abs=1e-9)
 
 
 def test_the_given_ratings_are_left_alone() -> None:

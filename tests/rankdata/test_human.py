@@ -23,8 +23,6 @@ from ranksrgan.metrics import Vote, bradley_terry, elo, patch_crops
 from ranksrgan.rankdata import RankDataset
 from ranksrgan.rankdata.duplicates import leaks
 from ranksrgan.rankdata.human import (
-    BradleyTerryRating,
-    EloRating,
     PipalConfig,
     VotesConfig,
     build_from_judgements,
@@ -33,6 +31,7 @@ from ranksrgan.rankdata.human import (
 from ranksrgan.rankdata.manifest import read_record
 from ranksrgan.rankdata.pairs import open_rank_dataset
 from ranksrgan.rankdata.split import split_sources
+from ranksrgan.rankdata.study_ratings import BradleyTerryRating, EloRating
 
 SIDE = 40
 LEVELS = ("00_00", "00_01", "04_02", "10_05")
@@ -385,10 +384,10 @@ def test_people_may_prefer_the_original(study: Path) -> None:
 @pytest.mark.parametrize(
     ("vote", "error", "message"),
     [
-        (("cat_lanczos", "cat_srgan", "left"), InvalidDataset, "votes on cat_lanczos, of which"),
+        (("cat_lanczos", "cat_srgan", "left"), InvalidDataset, "judges cat_lanczos, of which"),
         (("cat_srgan", "dog_srgan", "left"), InvalidDataset, "versions of two references"),
         (("cat_srgan", "cat_bicubic", "both"), InvalidDataset, r"votes\.csv:12: .* is no vote"),
-        (("cat", "cat_hr", "left"), InvalidDataset, "votes on cat_hr, of which"),
+        (("cat", "cat_hr", "left"), InvalidDataset, "judges cat_hr, of which"),
         (("dog_esrgan_v2", "dog", "tie"), UndefinedScore, "dog: no vote compares"),
     ],
 )

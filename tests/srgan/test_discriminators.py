@@ -100,6 +100,7 @@ def test_the_published_sizes() -> None:
     assert count(VGG128Discriminator()) == 14_499_401
     assert count(VGG296Discriminator()) == 17_827_401
     assert count(UNetDiscriminator()) == 4_376_897  # Real-ESRGAN's log
+    assert count(PatchDiscriminator()) == 2_765_633
     # pix2pix's log says 2.769 M for pairs of images; another image has 64 x 3 x 4 x 4 weights more.
     assert count(PatchDiscriminator()) + 64 * 3 * 16 == 2_768_705
 

@@ -104,6 +104,7 @@ def test_cria_s_base_is_esrgan_on_views_in_a_real_scene() -> None:
         "optimiser.betas": (0.9, 0.999),
         "optimiser.schedule.milestones": (10_000, 30_000, 50_000, 80_000, 120_000),
         "validation.every": 2500,
+        "validation.degradation": "as_training",
         "run.steps": 150_000,
     }
     base = load_recipe("cria_edl")

@@ -10,9 +10,10 @@ American Mathematical Monthly 64(8), 1957.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,20 @@ from ranksrgan.metrics.votes import Vote, check_votes
 
 # Votes of one item over another below which they count as none: so far out, rounding decides.
 _LEAST = 1e-9
+# How surely the imaginary item of the prior is as strong as the mean of the earlier ones.
+_PINNED = 1e8
+
+
+class Strength(NamedTuple):
+    """What is known of an item from earlier votes.
+
+    Attributes:
+        mean: in natural logarithms of odds.
+        error: its standard error, more than 0.
+    """
+
+    mean: float
+    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +44,11 @@ class BradleyTerry:
     """A fitted model of n items.
 
     Attributes:
-        items: in the order in which the votes name them.
-        strengths: ``(n,)`` float64 with mean 0, in natural logarithms of odds.
+        items: in the order in which the votes name them; those known only from earlier come last.
+        strengths: ``(n,)`` float64 in natural logarithms of odds. Their mean is 0, unless earlier
+            strengths say where they lie.
         covariance: ``(n, n)`` float64 of the strengths: the inverse of the Fisher information, on
-            the vectors with mean 0.
+            the vectors with mean 0 if nothing is known from earlier.
     """
 
     items: tuple[str, ...]
@@ -68,28 +84,50 @@ class BradleyTerry:
         }
 
 
-def bradley_terry(votes: Iterable[Vote], *, prior: float = 0.0) -> BradleyTerry:
+def bradley_terry(
+    votes: Iterable[Vote],
+    *,
+    prior: float = 0.0,
+    earlier: Mapping[str, Strength] | None = None,
+) -> BradleyTerry:
     """Fit strengths to votes by Newton's method.
 
     Dense in the number of items: some thousand are no trouble (PIPAL has 116 a reference).
+
+    A study is extended by what is known from its earlier votes: their likelihood is taken for a
+    normal one around each item's strength, independent of the other items', and the new votes come
+    on top. Items without a new vote then stay as they are. Fitting all votes at once is more exact,
+    where the earlier ones are still there.
 
     Args:
         votes: in any order.
         prior: how many ties each item has with one imaginary item, beside its votes. 0 is plain
             maximum likelihood, which has no finite strength for items that never lost, or only won
             among themselves; a small number such as 0.5 draws strengths together a little.
+        earlier: items known from earlier votes, whose ties with the imaginary item are among what
+            is known. New ones tie with one as strong as the mean of these.
 
     Raises:
-        InvalidInput: no vote, an item against itself, an outcome outside 0..1, a negative prior.
+        InvalidInput: no vote, an item against itself, an outcome outside 0..1, a negative prior, an
+            earlier strength that is not finite, or a standard error that is not positive.
         UndefinedScore: no vote compares two groups of items, whose strengths then have nothing to
             do with each other; or, without a prior, one group was preferred to another in every
             vote. The message names them.
     """
+    earlier = dict(earlier or {})
     votes = list(votes)
     check_votes(votes)
     if not 0 <= prior < math.inf:
         raise InvalidInput(f"a prior of {prior} is not 0 or more", field="prior")
-    items = tuple(dict.fromkeys(item for vote in votes for item in (vote.left, vote.right)))
+    for item, known in earlier.items():
+        if not (math.isfinite(known.mean) and 0 < known.error < math.inf):
+            raise InvalidInput(
+                f"the earlier strength of {item} is {known.mean} with a standard error of "
+                f"{known.error}; a finite number and a positive one are wanted",
+                field="earlier",
+            )
+    voted = dict.fromkeys(item for vote in votes for item in (vote.left, vote.right))
+    items = tuple(voted | dict.fromkeys(earlier))
     place = {item: position for position, item in enumerate(items)}
     left = torch.tensor([place[vote.left] for vote in votes])
     right = torch.tensor([place[vote.right] for vote in votes])
@@ -98,60 +136,83 @@ def bradley_terry(votes: Iterable[Vote], *, prior: float = 0.0) -> BradleyTerry:
     wins = torch.zeros(len(items), len(items), dtype=torch.float64)
     wins.index_put_((left, right), outcome, accumulate=True)
     wins.index_put_((right, left), 1 - outcome, accumulate=True)
-    _require_comparable(wins, items, prior)
+    means = torch.zeros(len(items), dtype=torch.float64)
+    precisions = torch.zeros(len(items), dtype=torch.float64)
+    for item, known in earlier.items():
+        means[place[item]], precisions[place[item]] = known.mean, known.error**-2
+    _require_comparable(wins, precisions, items, prior)
     if prior > 0:
-        wins = torch.nn.functional.pad(wins, (0, 1, 0, 1), value=prior / 2)
-        wins[-1, -1] = 0
+        ties = torch.where(precisions > 0, 0.0, prior / 2)
+        wins = torch.nn.functional.pad(wins, (0, 1, 0, 1))
+        wins[-1, :-1] = wins[:-1, -1] = ties
+        level = math.fsum(known.mean for known in earlier.values()) / max(len(earlier), 1)
+        means = torch.cat([means, torch.tensor([level], dtype=torch.float64)])
+        pinned = torch.tensor([_PINNED if earlier else 0.0], dtype=torch.float64)
+        precisions = torch.cat([precisions, pinned])
 
-    strengths = _maximise(wins)
-    # Without the imaginary item, relative to the mean of the real ones.
+    strengths = _maximise(wins, means, precisions)
     centring = torch.eye(len(items), len(wins), dtype=torch.float64)
-    centring[:, : len(items)] -= 1 / len(items)
-    covariance = centring @ torch.linalg.inv(_information(wins, strengths)) @ centring.T
+    if not earlier:
+        # Without the imaginary item, relative to the mean of the real ones.
+        centring[:, : len(items)] -= 1 / len(items)
+    covariance = centring @ torch.linalg.inv(_information(wins, strengths, precisions)) @ centring.T
     return BradleyTerry(items, centring @ strengths, covariance)
 
 
-def _maximise(wins: Tensor) -> Tensor:
-    """The strengths, with mean 0, at which the likelihood of ``(n, n)`` wins is largest."""
-    strengths = torch.zeros(len(wins), dtype=torch.float64)
+def _maximise(wins: Tensor, means: Tensor, precisions: Tensor) -> Tensor:
+    """The strengths at which the posterior of ``(n, n)`` wins is largest.
+
+    Their mean is 0 where no precision is above 0: then only differences matter.
+    """
+    strengths, free = means.clone(), not bool(precisions.any())
     for _ in range(200):
         expected = (wins + wins.T) * torch.sigmoid(strengths[:, None] - strengths[None, :])
-        gradient = (wins - expected).sum(dim=1)
-        step, singular = torch.linalg.solve_ex(_information(wins, strengths), gradient)
+        gradient = (wins - expected).sum(dim=1) + precisions * (means - strengths)
+        step, singular = torch.linalg.solve_ex(_information(wins, strengths, precisions), gradient)
         if bool(singular) or not bool(step.isfinite().all()):
             break
-        step = step - step.mean()
+        if free:
+            step = step - step.mean()
         # The square of the step in standard errors. This step goes far closer still.
         if float((gradient * step).sum()) < 1e-12:
             fitted: Tensor = strengths + step
             return fitted
         # Far from the maximum a whole step may overshoot; the likelihood is concave, so a part of
         # it does not. Close to it, rounding would hide that it rises.
-        likelihood = _log_likelihood(wins, strengths)
-        while step.abs().max() > 1e-4 and _log_likelihood(wins, strengths + step) < likelihood:
+        likelihood = _log_posterior(wins, strengths, means, precisions)
+        while (
+            step.abs().max() > 1e-4
+            and _log_posterior(wins, strengths + step, means, precisions) < likelihood
+        ):
             step = step / 2
         strengths = strengths + step
     raise UndefinedScore("the votes are too lopsided for a fit; set a prior, of 0.5 say")
 
 
-def _log_likelihood(wins: Tensor, strengths: Tensor) -> float:
+def _log_posterior(wins: Tensor, strengths: Tensor, means: Tensor, precisions: Tensor) -> float:
     differences = strengths[:, None] - strengths[None, :]
-    return float((wins * torch.nn.functional.logsigmoid(differences)).sum())
+    likelihood = (wins * torch.nn.functional.logsigmoid(differences)).sum()
+    return float(likelihood - (precisions * (strengths - means) ** 2).sum() / 2)
 
 
-def _information(wins: Tensor, strengths: Tensor) -> Tensor:
-    """Fisher's information of strengths with mean 0: the Laplacian of the comparisons.
+def _information(wins: Tensor, strengths: Tensor, precisions: Tensor) -> Tensor:
+    """Fisher's information of strengths: the Laplacian of the comparisons, and the precisions.
 
-    On equal strengths it is 0; ones are added there, which makes it invertible and changes nothing
-    about differences.
+    Without any of these it is 0 on equal strengths; ones are added there, which makes it invertible
+    and changes nothing about differences.
     """
     chance = torch.sigmoid(strengths[:, None] - strengths[None, :])
     weights = (wins + wins.T) * chance * chance.T
-    return weights.sum(dim=1).diag() - weights + 1 / len(wins)
+    laplacian = weights.sum(dim=1).diag() - weights
+    return laplacian + (precisions.diag() if bool(precisions.any()) else 1 / len(wins))
 
 
-def _require_comparable(wins: Tensor, items: tuple[str, ...], prior: float) -> None:
-    won = wins > _LEAST
+def _require_comparable(
+    wins: Tensor, precisions: Tensor, items: tuple[str, ...], prior: float
+) -> None:
+    # Items known from earlier compare with each other by that.
+    known = precisions > 0
+    won = (wins > _LEAST) | (known[:, None] & known[None, :])
     together = _reachable(won | won.T)
     if not bool(together.all()):
         raise UndefinedScore(

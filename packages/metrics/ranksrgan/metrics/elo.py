@@ -10,6 +10,10 @@ points, with 200 votes each, by 41 points (root of the mean square). The mean ov
 `EloRatings.scores`, moves by 26. With fewer than some hundred votes an item, ratings are still on
 their way from where they started, and their spread is too small. Where all votes are there at once,
 `bradley_terry` needs no order and is closer to the truth.
+
+**Extending a study.** What it found before goes in again, and the old scores are where the ratings
+go on from: they are the better estimate of the two, and an item without a new vote keeps its score
+to the bit. The sum of the scores stays what it was, and new items enter at their mean.
 """
 
 from __future__ import annotations
@@ -27,8 +31,9 @@ class EloRatings:
     """What `elo` finds, by item in the order in which they came.
 
     Attributes:
-        ratings: after the last vote. Give them back to `elo` to go on with more votes or items.
-        scores: the mean of each rating over the last share of the updates: PIPAL's MOS.
+        ratings: after the last vote.
+        scores: the mean of each rating over the last share of the updates: PIPAL's MOS. Give these,
+            or all of this, back to `elo` to extend the study by votes or items.
     """
 
     ratings: dict[str, float]
@@ -37,7 +42,7 @@ class EloRatings:
 
 def elo(
     votes: Iterable[Vote],
-    ratings: Mapping[str, float] | None = None,
+    ratings: EloRatings | Mapping[str, float] | None = None,
     *,
     k: float = 16.0,
     initial: float = 1400.0,
@@ -47,13 +52,14 @@ def elo(
     """Rate items by votes, one after the other.
 
     ``R_left += k (S - P)`` and ``R_right -= k (S - P)``, where S is the outcome of the vote and P
-    is `win_probability` before it. What one gains the other loses: the sum of all ratings never
-    changes.
+    is `win_probability` before it. What one gains the other loses: the sums of all ratings and of
+    all scores never change, up to the last rounding of each, however many votes there are.
 
     Args:
         votes: in the order in which they were given.
-        ratings: of items already rated. Items that are not among them enter at the mean of these,
-            so that the level stays where it is.
+        ratings: of items already rated, where they go on from: what an earlier call returned, which
+            stands for its scores, or a number for each. Items that are not among them enter at the
+            mean of these, so that the level stays where it is. Whoever has no vote keeps theirs.
         k: how far one vote moves a rating at most.
         initial: the rating of an item at first, where there are no ratings yet.
         scale: an item that is rated ``scale`` higher wins ten times in eleven.
@@ -66,7 +72,7 @@ def elo(
     votes = list(votes)
     check_votes(votes)
     _check_parameters(k, initial, scale, tail)
-    now = dict(ratings or {})
+    now = dict(ratings.scores if isinstance(ratings, EloRatings) else ratings or {})
     for item, rating in now.items():
         if not math.isfinite(rating):
             raise InvalidInput(f"the rating {rating} of {item} is not finite", field="ratings")
@@ -76,16 +82,21 @@ def elo(
         now.setdefault(vote.right, entry)
 
     updates = max(1, round(tail * len(votes)))
-    scores = dict(now)
+    # Sums that are rounded once, at the end: a million roundings would shift the level.
+    ratings_of = {item: [at] for item, at in now.items()}
+    scores_of = {item: [at] for item, at in now.items()}
     for position, (left, right, outcome) in enumerate(votes):
         change = k * (outcome - win_probability(now[left], now[right], scale))
-        now[left] += change
-        now[right] -= change
         # The change is part of every rating from here on, so of this share of the last updates.
-        share = min(len(votes) - position, updates) / updates
-        scores[left] += change * share
-        scores[right] -= change * share
-    return EloRatings(now, scores)
+        in_mean = change * (min(len(votes) - position, updates) / updates)
+        for item, sign in ((left, 1), (right, -1)):
+            now[item] += sign * change
+            ratings_of[item].append(sign * change)
+            scores_of[item].append(sign * in_mean)
+    return EloRatings(
+        {item: math.fsum(parts) for item, parts in ratings_of.items()},
+        {item: math.fsum(parts) for item, parts in scores_of.items()},
+    )
 
 
 def win_probability(rating: float, opponent: float, scale: float = 400.0) -> float:

@@ -22,14 +22,16 @@ from tqdm import tqdm
 
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.console import add_named_paths, whole_number
+from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.rankdata.bound import UpperBound, upper_bounds
 from ranksrgan.rankdata.build_assemble import describe_losses
 from ranksrgan.rankdata.dataset import RankDataset
-from ranksrgan.rankdata.human import build_from_judgements, load_human_config
+from ranksrgan.rankdata.human import VotesConfig, build_from_judgements, load_human_config
 from ranksrgan.rankdata.inspect import summarise
 from ranksrgan.rankdata.manifest import scorer_facts
 from ranksrgan.rankdata.official_labels import ImportConfig, export_labels, import_labels
 from ranksrgan.rankdata.pack import SHARD_BYTES, pack
+from ranksrgan.rankdata.study_ratings import RATINGS
 
 if TYPE_CHECKING:
     from ranksrgan.rankdata.build import Progress
@@ -132,15 +134,30 @@ def _add_human(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("human", help="make a dataset of people's judgement")
     parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="YAML")
     parser.add_argument("--force", action="store_true", help="replace a dataset that is there")
+    parser.add_argument(
+        "--ratings",
+        metavar="FILE",
+        type=Path,
+        help="ratings.csv of the dataset that the study was before; the votes are new ones only",
+    )
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="any configuration key")
     parser.set_defaults(command=_human)
 
 
 def _human(arguments: argparse.Namespace) -> int:
     config = load_human_config(arguments.config, arguments.overrides)
+    if arguments.ratings is not None:
+        if not isinstance(config, VotesConfig):
+            raise InvalidConfig(
+                f"--ratings goes on from ratings of votes, and kind is {config.kind}",
+                field="ratings",
+            )
+        config = config.model_copy(update={"ratings": arguments.ratings})
     with _progress_bar("reference") as progress:
         dataset = build_from_judgements(config, overwrite=arguments.force, progress=progress)
     print("\n".join(_describe(dataset)))
+    if isinstance(config, VotesConfig):
+        print(f"ratings to go on from in {dataset.folder / RATINGS}")
     return 0
 
 

@@ -9,6 +9,9 @@ lie one folder deeper, as in PIPAL's four parts::
 J. Gu, H. Cai, H. Chen, X. Ye, J. S. Ren, C. Dong, "PIPAL: a large-scale image quality assessment
 dataset for perceptual image restoration", ECCV 2020.
 
+A study of votes is extended from what its dataset holds of it: see
+`ranksrgan.rankdata.study_ratings`.
+
 People judge whole images. Crops inherit the score of their image. The references are stored as the
 level ``hr``, whether people judged them or not: full-reference models learn from both.
 """
@@ -27,7 +30,7 @@ from ranksrgan.contracts import ScorerInfo, cancellation
 from ranksrgan.contracts.config import Config, load_config
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import SUFFIXES
-from ranksrgan.metrics import Vote, bradley_terry, elo, read_scores, read_votes
+from ranksrgan.metrics import Vote, read_scores, read_votes
 from ranksrgan.metrics.score_table import image_name
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
@@ -43,6 +46,14 @@ from ranksrgan.rankdata.given_scores import (
 )
 from ranksrgan.rankdata.levels import by_stem
 from ranksrgan.rankdata.manifest import Counts, LevelRecord
+from ranksrgan.rankdata.study_ratings import (
+    RATINGS,
+    BradleyTerryRating,
+    EloRating,
+    StudyRating,
+    read_ratings,
+    write_ratings,
+)
 
 if TYPE_CHECKING:
     from ranksrgan.rankdata.build import Progress
@@ -61,41 +72,6 @@ _CATEGORIES = {
     "06": "super-resolution and denoising",
     "10": "GAN-based restoration or compression",
 }
-
-
-class EloRating(Config):
-    """Parameters of `elo`, its defaults those of that function."""
-
-    method: Literal["elo"]
-    k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16.0
-    initial: Annotated[float, Field(allow_inf_nan=False)] = 1400.0
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
-    tail: Annotated[float, Field(gt=0, le=1)] = 0.3
-
-    def rate(self, votes: Iterable[Vote]) -> dict[str, float]:
-        """Scores of items; the order of the votes matters."""
-        return elo(votes, k=self.k, initial=self.initial, scale=self.scale, tail=self.tail).scores
-
-
-class BradleyTerryRating(Config):
-    """Parameters of `bradley_terry`, and the scale of its scores.
-
-    Half a vote as prior, unlike there: among a few people's votes there often is a version that
-    never lost, which has no finite strength without one.
-    """
-
-    method: Literal["bradley-terry"] = "bradley-terry"
-    prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
-    initial: Annotated[float, Field(allow_inf_nan=False)] = 1400.0
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
-
-    def rate(self, votes: Iterable[Vote]) -> dict[str, float]:
-        """Scores of items.
-
-        Raises:
-            UndefinedScore: see `bradley_terry`.
-        """
-        return bradley_terry(votes, prior=self.prior).scores(self.initial, self.scale)
 
 
 class _JudgedConfig(SplitConfig):
@@ -129,6 +105,8 @@ class VotesConfig(_JudgedConfig):
         distorted: folder of the versions, or of folders with them.
         votes: CSV file: see ``ranksrgan.metrics.votes``. Items are versions; the bare name of a
             reference is the reference itself. Versions without a vote are dropped and counted.
+        ratings: ``ratings.csv`` of the dataset that the same study was before, of whose votes none
+            is among these. Without it the votes are all that is known.
         rating: how the votes on the versions of a reference become scores.
         crop: side of a crop in pixels, or ``whole``.
         stride: step between crops.
@@ -136,6 +114,7 @@ class VotesConfig(_JudgedConfig):
 
     kind: Literal["votes"] = "votes"
     votes: Path
+    ratings: Path | None = None
     rating: Annotated[EloRating | BradleyTerryRating, Field(discriminator="method")] = (
         BradleyTerryRating()
     )
@@ -181,18 +160,20 @@ def build_from_judgements(
     Raises:
         InvalidInput: the output folder is taken, or a folder holds no image.
         InvalidDataset: a version without a reference, a score or vote without an image, votes
-            between versions of two references, a version of another size than its reference, or
-            nothing left. The message names it.
+            between versions of two references, a version of another size than its reference,
+            earlier ratings that cannot be gone on from, or nothing left. The message names it.
         UndefinedScore: the votes on a reference cannot be rated; names it.
         DiskFull: the disk is full.
     """
     references = by_stem(config.references)
     versions = find_versions(config.distorted, references)
+    ratings: dict[str, StudyRating] = {}
     if isinstance(config, PipalConfig):
         scores = _opinion_scores(config, versions)
         metric, reason = _people("mos"), "image_without_label"
     else:
-        scores = _ratings(config, versions, references)
+        ratings = _ratings(config, versions, references)
+        scores = {item: rating.score for item, rating in ratings.items()}
         metric, reason = _people(f"votes:{config.rating.method}"), "image_without_vote"
     dropped = Counter({reason: len(versions.keys() - scores.keys())})
     judged = _by_reference(scores, versions, dropped)
@@ -222,6 +203,8 @@ def build_from_judgements(
                 f"versions or more that people judged, and these are smaller than a crop",
                 field="references",
             )
+        if isinstance(config, VotesConfig):
+            write_ratings(folder / RATINGS, ratings, config.rating)
         duplicates = near_duplicates(hashes)
         complete_dataset(
             folder,
@@ -291,35 +274,44 @@ def _opinion_scores(config: PipalConfig, versions: Mapping[str, Version]) -> dic
 
 def _ratings(
     config: VotesConfig, versions: dict[str, Version], references: Mapping[str, Path]
-) -> dict[str, float]:
-    """Scores of the versions that votes name; adds originals among them to ``versions``."""
-    by_reference: dict[str, list[Vote]] = defaultdict(list)
+) -> dict[str, StudyRating]:
+    """Ratings of what votes or earlier ratings name; adds originals among it to ``versions``."""
+    earlier: dict[str, dict[str, StudyRating]] = defaultdict(dict)
+    if config.ratings is not None:
+        for item, rating in read_ratings(config.ratings, config.rating).items():
+            version = _judged(item, config.ratings, versions, references)
+            earlier[version.reference][item] = rating
+    votes: dict[str, list[Vote]] = defaultdict(list)
     for left, right, outcome in read_votes(config.votes):
         items = [image_name(left), image_name(right)]
-        for item in items:
-            if item in versions:
-                continue
-            if item not in references:
-                raise InvalidDataset(
-                    f"{config.votes} has votes on {item}, of which there is no image",
-                    field=str(config.votes),
-                )
-            versions[item] = Version(item, ORIGINAL, references[item])
-        of = {versions[item].reference for item in items}
+        of = {_judged(item, config.votes, versions, references).reference for item in items}
         if len(of) > 1:
             raise InvalidDataset(
                 f"{config.votes} has a vote between {items[0]} and {items[1]}, which are versions "
                 "of two references",
                 field=str(config.votes),
             )
-        by_reference[of.pop()].append(Vote(items[0], items[1], outcome))
-    scores: dict[str, float] = {}
-    for reference, votes in by_reference.items():
+        votes[of.pop()].append(Vote(items[0], items[1], outcome))
+    ratings = {item: rating for known in earlier.values() for item, rating in known.items()}
+    for reference, cast in votes.items():
         try:
-            scores |= config.rating.rate(votes)
+            ratings |= config.rating.rate(cast, earlier[reference])
         except UndefinedScore as error:
             raise UndefinedScore(f"{reference}: {error}", field="votes") from error
-    return scores
+    return ratings
+
+
+def _judged(
+    item: str, file: Path, versions: dict[str, Version], references: Mapping[str, Path]
+) -> Version:
+    """The version of that name; an original is added to ``versions``."""
+    if item not in versions:
+        if item not in references:
+            raise InvalidDataset(
+                f"{file} judges {item}, of which there is no image", field=str(file)
+            )
+        versions[item] = Version(item, ORIGINAL, references[item])
+    return versions[item]
 
 
 def _by_reference(

@@ -16,6 +16,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -116,14 +118,17 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _one_origin_of_lr(self) -> DataConfig:
-        made = self.degradation
-        # Noise may come on top of LR images that are given.
-        makes_lr = made.kernels is not None if isinstance(made, RealScene) else made != Bicubic()
-        if self.lr is not None and makes_lr:
+        if self.lr is not None and self.makes_lr:
             raise ValueError(
                 "data.lr gives the LR images and data.degradation makes them: leave one of them out"
             )
         return self
+
+    @property
+    def makes_lr(self) -> bool:
+        """Whether ``degradation`` is for HR images; noise alone may come on top of given LR."""
+        made = self.degradation
+        return made.kernels is not None if isinstance(made, RealScene) else made != Bicubic()
 
 
 class PixelConfig(Config):
@@ -234,12 +239,24 @@ class DriftConfig(Config):
 
 class ValidationConfig(Config):
     hr: Path | None = None
+    lr: Path | None = None
+    degradation: Literal["bicubic", "as_training"] = "bicubic"
     every: PositiveInt = 5000
     border: NonNegativeInt = 4
     scorers: tuple[str, ...] = ()
     if_available: tuple[str, ...] = ()
     best: str | Annotated[dict[str, PositiveFloat], Field(min_length=1)] = "psnr"
     drift: DriftConfig | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_younger_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Experiments address their trainings by all that is written of the configuration: what
+        was not there when they were made is left out where it says the same."""
+        written: dict[str, Any] = write(self)
+        for key in ("lr", "degradation"):
+            if getattr(self, key) == type(self).model_fields[key].default:
+                written.pop(key, None)
+        return written
 
 
 class RunConfig(Config):
@@ -292,6 +309,7 @@ class TrainConfig(Config):
         if not any(weights) and not losses.scorers:
             raise ValueError("losses: every weight is 0, so there is nothing to learn")
         self._check_views()
+        self._check_validation()
         if (self.discriminator is None) != (losses.adversarial.weight == 0):
             raise ValueError(
                 "discriminator and losses.adversarial.weight go together: give both, or a null "
@@ -311,6 +329,23 @@ class TrainConfig(Config):
                     "discriminator would normalise over a single value; enlarge one of them"
                 )
         return self
+
+    def _check_validation(self) -> None:
+        data, validation = self.data, self.validation
+        if validation.lr is not None and validation.hr is None:
+            raise ValueError("validation.lr belongs to images of validation.hr: give both")
+        if validation.hr is None or validation.degradation == "bicubic":
+            return
+        if validation.lr is not None and data.makes_lr:
+            raise ValueError(
+                "validation.lr gives the LR images and data.degradation makes them: leave it out, "
+                "or set validation.degradation to bicubic"
+            )
+        if validation.lr is None and data.lr is not None:
+            raise ValueError(
+                "validation.degradation is as_training, whose LR images data.lr gives: give those "
+                "of validation.hr as validation.lr, or set validation.degradation to bicubic"
+            )
 
     def _check_views(self) -> None:
         losses = self.losses

@@ -217,6 +217,7 @@ NAMES: dict[str, Callable[[str, str, Names], str]] = {
     "data.degradation.noise": _images,
     "data.degradation.kernels": _kernels,
     "validation.hr": _images,
+    "validation.lr": _images,
     "generator.weights": _generator,
     "generator.trunk_weights": _generator,
     "discriminator.weights": _discriminator,

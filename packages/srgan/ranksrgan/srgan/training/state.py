@@ -263,12 +263,18 @@ class Training:
 
 
 def differing_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys, with both values, in which two configurations differ and may not."""
+    """Keys, with both values, in which two configurations differ and may not.
+
+    How a validation makes its images does not count where there is none: recipes have learnt to say
+    it later than states were written.
+    """
     old, new = _flat(before), _flat(now)
+    validating = old.get("validation.hr") or new.get("validation.hr")
+    free = FREE_KEYS if validating else (*FREE_KEYS, "validation.degradation")
     return [
         f"{key}: {old.get(key)} then, {new.get(key)} now"
         for key in sorted(old.keys() | new.keys())
-        if key not in FREE_KEYS and old.get(key) != new.get(key)
+        if key not in free and old.get(key) != new.get(key)
     ]
 
 

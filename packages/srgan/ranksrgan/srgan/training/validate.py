@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
-from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
 from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.data.crops import Photograph, read_photograph
+from ranksrgan.srgan.data.crops import Photograph
+from ranksrgan.srgan.data.validation_images import validation_photographs
 from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.training.best import BestRule
@@ -34,7 +34,7 @@ class Validation:
     Raises:
         InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
         UnknownName: ``validation.if_available`` names no metric.
-        InvalidInput, InvalidImage: the folder or one of its images.
+        InvalidInput, InvalidImage, InvalidDataset: see `validation_photographs`.
     """
 
     def __init__(
@@ -43,12 +43,8 @@ class Validation:
         rankers: Sequence[tuple[DifferentiableScorer, float]],
         scorers: Mapping[str, Scorer],
     ) -> None:
-        folder = config.validation.hr
-        if folder is None:
-            raise InvalidConfig("validation.hr names no folder", field="validation.hr")
+        self._photographs = validation_photographs(config)
         names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
-        scale = config.generator.scale
-        self._photographs = [read_photograph(path, scale) for path in list_images(folder)]
         self._scorers: dict[str, Scorer] = {
             **standard_scorers(config.validation.border),
             **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, UndefinedScore
+from ranksrgan.contracts.images import Picture, write_image
+from ranksrgan.metrics import Vote, bradley_terry, elo
+from ranksrgan.rankdata.human import VotesConfig, build_from_judgements, load_human_config
+from ranksrgan.rankdata.study_ratings import (
+    BradleyTerryRating,
+    EloRating,
+    Rating,
+    StudyRating,
+    read_ratings,
+    write_ratings,
+)
+
+HEAD = "item,method,scale,score,low,high\n"
+ELO = EloRating(method="elo")
+FIRST = [Vote("a_x", "a_y", outcome) for outcome in (0, 1, 1, 0)]
+
+
+def test_a_file_comes_back_to_the_last_digit(tmp_path: Path) -> None:
+    rating = BradleyTerryRating(scale=100)
+    found = {"b": StudyRating(1 / 3, -0.1, 2 / 3), "a,b": StudyRating(1e-300, -7.0, 7.0)}
+    write_ratings(tmp_path / "ratings.csv", found, rating)
+    assert (tmp_path / "ratings.csv").read_text() == (
+        HEAD + '"a,b",bradley-terry,100.0,1e-300,-7.0,7.0\n'
+        "b,bradley-terry,100.0,0.3333333333333333,-0.1,0.6666666666666666\n"
+    )
+    assert read_ratings(tmp_path / "ratings.csv", rating) == found
+    write_ratings(tmp_path / "elo.csv", {"a": StudyRating(1401.5)}, ELO)
+    assert (tmp_path / "elo.csv").read_text() == HEAD + "a,elo,400.0,1401.5,,\n"
+    assert read_ratings(tmp_path / "elo.csv", ELO) == {"a": StudyRating(1401.5)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no rating"),
+        (HEAD, "holds no rating"),
+        ("item,score\na,1\n", "ratings.csv:1: the first line of a file of ratings is item,method"),
+        (HEAD + "a,bradley-terry,400,1\n", "ratings.csv:2: 4 cells where"),
+        (HEAD + "a,elo,400,1400,,\n", "ratings.csv:2: a rating by elo .* as one by bradley-terry"),
+        (HEAD + "a,bradley-terry,200,1,0,2\n", "scale 200 does not go on .* of scale 400"),
+        (HEAD + "a,bradley-terry,400,1,0,2\n" * 2, "ratings.csv:3: 'a' is no item, or one"),
+        (HEAD + ",bradley-terry,400,1,0,2\n", "ratings.csv:2: '' is no item"),
+        (HEAD + "a,bradley-terry,400,good,0,2\n", "good,0,2 is no rating: .* low < score < high"),
+        (HEAD + "a,bradley-terry,400,1,,\n", "1,, is no rating"),
+        (HEAD + "a,bradley-terry,400,1,1,1\n", "1,1,1 is no rating"),
+        (HEAD + "a,bradley-terry,400,nan,0,2\n", "nan,0,2 is no rating"),
+        (HEAD + 'a,"bradley', "is not CSV in UTF-8"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "ratings.csv").write_text(text)
+    with pytest.raises(InvalidDataset, match=message):
+        read_ratings(tmp_path / "ratings.csv", BradleyTerryRating())
+
+
+def test_files_of_elo_have_no_intervals(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text(HEAD + "a,elo,400,1400,1390,1410\n")
+    with pytest.raises(InvalidDataset, match="a score and neither low nor high"):
+        read_ratings(tmp_path / "ratings.csv", ELO)
+    with pytest.raises(InvalidDataset, match="No such file"):
+        read_ratings(tmp_path / "none.csv", ELO)
+
+
+def test_elo_goes_on_from_the_scores() -> None:
+    old = ELO.rate(FIRST, {})
+    assert {item: rating.score for item, rating in old.items()} == elo(FIRST).scores
+    new = ELO.rate([Vote("a_z", "a_x", 1)], old)
+    assert new["a_y"] == old["a_y"]
+    assert new["a_z"].score - 1400 == pytest.approx(old["a_x"].score - new["a_x"].score, abs=1e-9)
+
+
+def test_bradley_terry_goes_on_from_its_intervals() -> None:
+    rating = BradleyTerryRating()
+    votes = [Vote("a", "b", 1)] * 30 + [Vote("b", "a", 1)] * 20 + [Vote("c", "a", 0.5)] * 20
+    old = rating.rate(votes, {})
+    fitted = bradley_terry(votes, prior=0.5)
+    scores, intervals = fitted.scores(), fitted.intervals(0.95)
+    assert old == {item: StudyRating(scores[item], *intervals[item]) for item in "abc"}
+    new = rating.rate([Vote("d", "b", 1)] * 4 + [Vote("b", "d", 1)] * 2, old)
+    assert (new["a"], new["c"]) == (old["a"], old["c"])  # nobody judged them anew
+    widths = {
+        item: found.high - found.low for item, found in new.items() if found.high and found.low
+    }
+    assert widths["d"] > widths["b"]
+    before = (old["b"].high or 0) - (old["b"].low or 0)
+    assert widths["b"] < before
+    # The gradient of the posterior vanishes at b: earlier, by its interval, and the six votes.
+    unit = 400 / math.log(10)
+    error = before / 2 / 1.959963984540054
+    won = 6 / (1 + 10 ** ((new["d"].score - new["b"].score) / 400))
+    pull = (old["b"].score - new["b"].score) / error**2
+    assert pull + (2 - won) / unit == pytest.approx(0, abs=1e-9)
+    # A rating by all votes at once is close by.
+    whole = rating.rate([*votes, *[Vote("d", "b", 1)] * 4, *[Vote("b", "d", 1)] * 2], {})
+    moved = new["d"].score - new["b"].score - (whole["d"].score - whole["b"].score)
+    assert abs(moved) < 10
+
+
+def _study(root: Path, votes: str, **settings: object) -> VotesConfig:
+    (root / "votes.csv").write_text("left,right,winner\n" + votes)
+    for seed, path in enumerate(("r/a", "v/a_x", "v/a_y", "v/a_z", "r/b", "v/b_x", "v/b_y")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        write_image(root / f"{path}.png", Picture(pixels))
+    places = {"references": root / "r", "distorted": root / "v", "votes": root / "votes.csv"}
+    return VotesConfig.model_validate({**places, "output": root / "ranks", **settings})
+
+
+@pytest.mark.parametrize("rating", [BradleyTerryRating(), ELO], ids=lambda rating: rating.method)
+def test_a_dataset_of_an_extended_study(tmp_path: Path, rating: Rating) -> None:
+    votes = "a_x,a_y,right\na_x,a_y,left\na_x,a_y,left\na_x,a_y,right\nb_x,b_y,left\n"
+    first = build_from_judgements(_study(tmp_path, votes, rating=rating))
+    old = read_ratings(first.folder / "ratings.csv", rating)
+    assert {content.source: content.scores for content in first.contents} == {
+        "a": (old["a_x"].score, old["a_y"].score),
+        "b": (old["b_x"].score, old["b_y"].score),
+    }
+    config = _study(
+        tmp_path,
+        "a_z,a_x,left\na_x,a,tie\n",
+        rating=rating,
+        ratings=first.folder / "ratings.csv",
+        output=tmp_path / "more",
+    )
+    second = build_from_judgements(config)
+    new = read_ratings(second.folder / "ratings.csv", rating)
+    assert {item: new[item] for item in ("a_y", "b_x", "b_y")} == {
+        item: old[item] for item in ("a_y", "b_x", "b_y")
+    }
+    assert new["a_x"].score < old["a_x"].score < new["a_z"].score
+    a, b = second.contents
+    assert a.levels == ("hr", "x", "y", "z")
+    assert a.scores == tuple(new[item].score for item in ("a", "a_x", "a_y", "a_z"))
+    assert b.scores == (old["b_x"].score, old["b_y"].score)
+    assert load_human_config(second.folder / "config.yaml") == config
+
+
+def test_ratings_that_do_not_fit_the_study(tmp_path: Path) -> None:
+    ratings = tmp_path / "ratings.csv"
+    config = _study(tmp_path, "a_x,a_y,left\n", ratings=ratings)
+    ratings.write_text(HEAD + "a_w,bradley-terry,400,1400,1300,1500\n")
+    with pytest.raises(InvalidDataset, match=r"ratings.csv judges a_w, of which there is no image"):
+        build_from_judgements(config)
+    ratings.write_text(HEAD + "a_z,bradley-terry,400,1400,1300,1500\n")
+    with pytest.raises(UndefinedScore, match="a: no vote compares a_x, a_y with a_z"):
+        build_from_judgements(config)
+    with pytest.raises(InvalidDataset, match=r"by bradley-terry .* does not go on as one by elo"):
+        build_from_judgements(config.model_copy(update={"rating": ELO}))
+    assert not (tmp_path / "ranks").exists()
+
+
+def test_pipal_has_no_ratings(tmp_path: Path) -> None:
+    file = tmp_path / "human.yaml"
+    file.write_text("kind: pipal\nreferences: a\ndistorted: b\nlabels: c\noutput: d\n")
+    with pytest.raises(InvalidConfig, match="ratings: unknown key"):
+        load_human_config(file, ["ratings=ratings.csv"])
