@@ -186,6 +186,12 @@ def _train_quality(arguments: argparse.Namespace) -> int:
 
     if arguments.at:
         raise InvalidInput("a quality model is trained here: leave --at out", field="at")
+    if arguments.begin_from is not None:
+        raise InvalidInput(
+            "--begin-from is for a Ranker; a quality model that is a network starts from another "
+            f"one with start={arguments.begin_from}",
+            field="begin_from",
+        )
     model, recipe, overrides = arguments.model, arguments.recipe, list(arguments.overrides)
     if arguments.backbone_weights:
         overrides.append(f"backbone={arguments.backbone_weights}")
@@ -193,12 +199,12 @@ def _train_quality(arguments: argparse.Namespace) -> int:
     validate = None
     if arguments.val_split != "none":
         validate = open_pair_source(arguments.data, split=arguments.val_split)
+    resume = not arguments.restart
     if model in BOOSTED:
         boosted = load_boosted_recipe(model, recipe, overrides)
-        result = train_boosted(boosted, learn, validate, arguments.output)
+        result = train_boosted(boosted, learn, validate, arguments.output, resume=resume)
     else:
         config = load_quality_recipe(model, recipe, overrides)
-        resume = not arguments.restart
         result = train_quality(config, learn, validate, arguments.output, resume=resume)
     print(f"{result.weights}: step {result.best_step} of {result.step}")
     if result.evaluation:

@@ -17,6 +17,10 @@ from ranksrgan.ranker.quality.patches import at_random, grid
 
 PATCH = 32
 
+# Patches that go through the blocks at a time, and their references: an image of 2^24 pixels has
+# 16,384, whose maps would take gigabytes.
+_AT_ONCE = 256
+
 # The weight of a patch whose weight network says nothing.
 _LEAST_WEIGHT = 1e-6
 
@@ -70,11 +74,24 @@ class WResNet(QualityModel):
 
     def features(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
         """``(N, P, 8 width)`` of each patch and of each reference."""
-        both = torch.cat([patches.flatten(0, 1), references.flatten(0, 1)])
-        found = self.pool(self.blocks(scaled(both)))
-        image, reference = found.flatten(1).chunk(2)
+        image, reference = self.each(patches.flatten(0, 1), references.flatten(0, 1))
         shape = (*patches.shape[:2], -1)
         return image.reshape(shape), reference.reshape(shape)
+
+    def each(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+        """``(N, 8 width)`` of each patch and of each reference, ``(N, 3, 32, 32)`` both, some at a
+        time."""
+        found = [
+            self.pool(self.deepest(scaled(torch.cat(pair)))).flatten(1).chunk(2)
+            for pair in zip(patches.split(_AT_ONCE), references.split(_AT_ONCE), strict=True)
+        ]
+        image, reference = zip(*found, strict=True)
+        return torch.cat(image), torch.cat(reference)
+
+    def deepest(self, both: Tensor) -> Tensor:
+        """The maps of patches and of their references behind them, ``(2 N, 3, 32, 32)``."""
+        maps: Tensor = self.blocks(both)
+        return maps
 
     def _build(self, width: int) -> None:
         self.blocks = nn.Sequential(
