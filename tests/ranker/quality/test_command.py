@@ -1,4 +1,4 @@
-"""``ranksrgan-ranker train --model NAME`` on folders of opinions, and what the model is then worth."""
+"""``ranksrgan-ranker train --model NAME`` on folders of opinions, and the model's main score."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_what_is_wrong_with_a_split_says_which(
     tiny: Tiny,
 ) -> None:
     equal = graded_contents[0]._replace(scores=torch.ones(12, dtype=torch.float64))
-    with pytest.raises(InvalidDataset, match="^val: all 12 opinions are 1"):
+    with pytest.raises(InvalidDataset, match=r"^val: all 12 opinions are 1"):
         train_quality(tiny("sensitivity"), learn, source_of([equal]), tmp_path)
     first = graded_contents[0]
     single = first._replace(

@@ -2,8 +2,9 @@
 
 S. Shi, Q. Bai, M. Cao, W. Xia, J. Wang, Y. Chen, Y. Yang, "Region-adaptive deformable network for
 image quality assessment", CVPR Workshops 2021. The authors warn that its training is unstable and
-start it from a trained WResNet: that is ``start`` of `QualityConfig`. Our choice: the layers that a
-WResNet has not pass on what they are given at first, or that start would be of little use.
+start it from a trained WResNet: that is ``start`` of `QualityConfig`. Published too: that the
+attention changes nothing at first. Our choice: neither do the other layers that a WResNet has not,
+or that start would be of little use; and all that `wresnet` names as ours.
 """
 
 from __future__ import annotations
