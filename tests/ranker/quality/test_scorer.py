@@ -73,8 +73,9 @@ def fitted(name: str) -> Egb | Fusion:
     if name == "fusion":
         metrics = ("gmsd", "rmse")
         features = metric_features(open_metrics(metrics), seen.images, seen.references)
-        grown = {"metrics": metrics, "folds": 3, "trees": 3, "seed": 0}
-        return fit_fusion(features, seen.opinions, seen.groups, **grown)
+        return fit_fusion(
+            features, seen.opinions, seen.groups, metrics=metrics, folds=3, trees=3, seed=0
+        )
     backbone = Backbone("plain", 4)
     features = deep_features(backbone, seen.images, seen.references, 32)
     return fit_egb(backbone, features, seen.opinions, side=32, trees=0.03, seed=0, device="cpu")

@@ -218,13 +218,14 @@ def _score(arguments: argparse.Namespace) -> int:
     rankers = {spec: open_scorer(spec) for spec in specs}
     if len(rankers) < len(specs):
         raise InvalidInput("one Ranker given twice is no ensemble", field="ranker")
-    references = _references(arguments.reference, rankers)
     if len(rankers) > 1:
         ensemble = RankerEnsemble(list(rankers.values()))
+        _references(arguments.reference, rankers)  # refused: its members look at none
         scorer: Scorer = ensemble
         report = _with_spread(score_files(arguments.images, rankers), ensemble)
     else:
         (scorer,) = rankers.values()
+        references = _references(arguments.reference, rankers)
         report = score_files(arguments.images, {"ranker": scorer}, references)
     print(FORMATS[arguments.format](report), end="")
     if arguments.format == "table":

@@ -49,8 +49,9 @@ def similarity_map(image: Tensor, reference: Tensor) -> Tensor:
 class Sensitivity(QualityModel):
     """Score = a + b · mean of (sensitivity · similarity), b above 0.
 
-    Our form of the published linear layer: the score rises with every pixel that comes closer to the
-    reference while the sensitivity stays the same, and `sensitivity` is a heat map of what counts.
+    Our form of the published linear layer: the score rises with every pixel that comes closer to
+    the reference while the sensitivity stays the same, and `sensitivity` is a heat map of what
+    counts.
 
     Args:
         width: channels of the U-Net at full resolution; twice and four times as many below.

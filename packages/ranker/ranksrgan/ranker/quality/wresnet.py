@@ -89,7 +89,9 @@ class WResNet(QualityModel):
         time."""
         found = [
             self.pool(self.deepest(scaled(torch.cat(pair)))).flatten(1).chunk(2)
-            for pair in zip(patches.split(_AT_ONCE), references.split(_AT_ONCE), strict=True)
+            for pair in zip(
+                torch.split(patches, _AT_ONCE), torch.split(references, _AT_ONCE), strict=True
+            )
         ]
         image, reference = zip(*found, strict=True)
         return torch.cat(image), torch.cat(reference)
