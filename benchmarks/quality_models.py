@@ -157,7 +157,8 @@ def main() -> None:
     versions = sorted({len(judged.images) for judged in judge.sets})
     head = (
         f"{DESCRIPTION}\n\n"
-        f"Photographs of {given.photographs.name}; networks: {', '.join(networks) or 'none'}; "
+        f"Photographs of {given.photographs.absolute().name}; "
+        f"networks: {', '.join(networks) or 'none'}; "
         f"{' or '.join(map(str, versions))} versions of each reference.\n"
         f"{learn.info.contents} references to learn from, {validate.info.contents} to choose the "
         f"weights by, and {len(judge.sets)} unseen ones, whose {len(judge.every)} images give the\n"

@@ -19,6 +19,7 @@ import csv
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from ranksrgan.contracts.errors import InvalidDataset
@@ -100,12 +101,13 @@ def read_table(path: Path) -> dict[str, Row]:
 
 
 def in_lower_case(path: Path) -> bool:
-    """Whether a file has TID2013's form, whose images are known in lower case; a folder never has.
+    """Whether a file has TID2013's form, whose images are known in lower case; a folder never has,
+    and of a pipe, which is read once, it is not known.
 
     Raises:
         InvalidDataset: see `read_rows`.
     """
-    first = None if path.is_dir() else next(read_rows(path), None)
+    first = next(read_rows(path), None) if path.is_file() else None
     return first is not None and _is_turned(first[1])
 
 
@@ -137,7 +139,9 @@ def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
     """The first cell of each line, and the others by column."""
     columns: list[str] | None = None
     lines = read_rows(file)
-    if in_lower_case(file):
+    first = list(islice(lines, 1))
+    lines = chain(first, lines)
+    if first and _is_turned(first[0][1]):
         lines = ((place, _turned(place, cells)) for place, cells in lines)
     for place, cells in lines:
         if columns is None:
