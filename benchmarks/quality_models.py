@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -151,16 +153,31 @@ def main() -> None:
     for name, spec in scorers.items():
         if not _done(figures, name):
             _show(figures, name, lambda spec=spec: open_scorer(spec), judge, {})
+    networks = [network.partition("=")[0] for network in given.network]
+    versions = sorted({len(judged.images) for judged in judge.sets})
     head = (
         f"{DESCRIPTION}\n\n"
+        f"Photographs of {given.photographs.absolute().name}; "
+        f"networks: {', '.join(networks) or 'none'}; "
+        f"{' or '.join(map(str, versions))} versions of each reference.\n"
         f"{learn.info.contents} references to learn from, {validate.info.contents} to choose the "
         f"weights by, and {len(judge.sets)} unseen ones, whose {len(judge.every)} images give the\n"
         f"figures. Up to {given.minutes:g} minutes of training for each model; torch "
         f"{torch.__version__}, {torch.get_num_threads()} thread(s).\n"
+        f"{_command_line(sys.argv)}\n"
     )
     table = f"{head}\n{_table(_read(figures))}"
     atomic.write_text(given.out / "table.txt", table)
     print(table, end="")
+
+
+def _command_line(arguments: Sequence[str]) -> str:
+    """As it was given, of files and folders their names alone."""
+    shown = []
+    for argument in arguments:
+        key, equals, value = argument.rpartition("=")
+        shown.append(f"{key}{equals}{Path(value).name if '/' in value else value}")
+    return shlex.join(shown)
 
 
 class Training:
@@ -176,8 +193,8 @@ class Training:
         self._folder = given.out / f"{model}-{given.width}"
         self._recipe = "small" if given.width == "reduced" else None
         self._own = list(_own(model, given.width))
-        if model in STARTS_FROM and given.width == "reduced":
-            start = given.out / f"{STARTS_FROM[model]}-reduced" / WEIGHTS_FILE
+        if model in STARTS_FROM:
+            start = given.out / f"{STARTS_FROM[model]}-{given.width}" / WEIGHTS_FILE
             if not start.is_file():
                 raise SystemExit(f"{model} starts from {start}: train {STARTS_FROM[model]} first")
             self._own.append(f"start={start}")
@@ -288,7 +305,7 @@ def _show(
         began = time.perf_counter()
         found = _agreement(scorer, judge)
     except MissingAsset as error:
-        row["note"] = f"not here: {error}".splitlines()[0][:60]
+        row["note"] = f"not here: {error}".splitlines()[0][:200]
     else:
         row |= {"srcc": found.srcc, "plcc": found.plcc, "main": found.main}
         row["seconds"] = time.perf_counter() - began

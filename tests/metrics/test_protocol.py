@@ -173,6 +173,18 @@ def test_files_give_what_the_numbers_give(tmp_path: Path) -> None:
         evaluate_files(predictions, mos)
 
 
+def test_the_opinions_of_tid2013_are_matched_whatever_the_case(tmp_path: Path) -> None:
+    mos = tmp_path / "mos_with_names.txt"
+    mos.write_text("5.5 I01_01_1.bmp\n4.5 I01_01_2.bmp\n3.0 i02_01_1.bmp\n")
+    predictions = tmp_path / "p.csv"
+    predictions.write_text("image,ranker\ntid/i01_01_1.bmp,3\nI01_01_2.BMP,2\ni02_01_1.bmp,1\n")
+    found = evaluate_files(predictions, mos)
+    assert (found.images.count, found.images.srcc, found.algorithms) == (3, 1.0, ())
+    predictions.write_text("I01_01_1.bmp,3\ni01_01_1.bmp,2\n")
+    with pytest.raises(InvalidDataset, match="differ in upper and lower case only"):
+        evaluate_files(predictions, mos)
+
+
 def test_the_algorithm_from_a_column(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("image,niqe\na1,3\na2,4\nb1,6\nb2,5\n")
     (tmp_path / "m.csv").write_text("image,by,mos,n\na1,A,9,1\na2,A,7,1\nb1,B,5,1\nb2,B,6,1\n")

@@ -27,6 +27,14 @@ def test_pipal_labels_have_no_header(tmp_path: Path) -> None:
     assert read_scores(path) == {"A0001_00_00": 1485.16, "A0001_00_01": 1436.4}
 
 
+def test_tid2013_writes_the_score_first_and_names_in_lower_case(tmp_path: Path) -> None:
+    path = written(tmp_path, "5.51429 I01_01_1.bmp\n\n 5.6 i01_01_2.BMP \n", "mos_with_names.txt")
+    assert read_scores(path) == {"i01_01_1": 5.51429, "i01_01_2": 5.6}
+    path.write_text("5.51429 I01_01_1.bmp\n5.6 I01_01_2\n")
+    with pytest.raises(InvalidDataset, match=r":2: '5\.6 I01_01_2' is not a score and the name"):
+        read_scores(path)
+
+
 def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
     written(tmp_path, "A0002_00_00.bmp,1500\n", "labels/A0002.txt")
     written(tmp_path, "A0001_00_00.bmp,1400\n", "labels/A0001.txt")

@@ -169,6 +169,11 @@ def _no_number_in_tid(pipal: Path, tid: Path) -> Path:
     return tid
 
 
+def _latin_tid(pipal: Path, tid: Path) -> Path:
+    (tid / "mos_with_names.txt").write_bytes(b"5.1 I01_01_1.bmp\n5.1 \xe901_01_1.bmp\n")
+    return tid
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -179,6 +184,7 @@ def _no_number_in_tid(pipal: Path, tid: Path) -> Path:
         (_unknown_in_tid, r"mos_with_names\.txt:13: I09_01_1\.bmp is judged"),
         (_no_reference_in_tid, r"mos_with_names\.txt:1: I01_01_1\.bmp has no reference"),
         (_no_number_in_tid, r"mos_with_names\.txt:2: .* is not an opinion"),
+        (_latin_tid, r"mos_with_names\.txt cannot be read as text in UTF-8"),
     ],
 )
 def test_what_contradicts_itself_is_named(

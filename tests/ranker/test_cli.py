@@ -12,6 +12,7 @@ from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
 from ranksrgan.contracts.pairs import PairSource
+from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.ranker import VGG12, VGG16, RankerEnsemble, cli, load_ranker, server
 from ranksrgan.ranker.settings import RankerServerSettings
@@ -179,6 +180,8 @@ def test_score_stops_when_the_service_has_gone(
     photographs: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Gone:
+        info = ScorerInfo("r", "1", False, False, False, 1)
+
         def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
             raise ServiceUnavailable("nobody at unix:/x.sock")
 

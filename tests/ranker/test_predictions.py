@@ -9,7 +9,6 @@ from torch import Tensor
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import (
     InvalidDataset,
-    NotSupported,
     RequestCancelled,
     UndefinedScore,
     UnknownName,
@@ -195,9 +194,34 @@ def test_what_contradicts_itself(source_of: Source) -> None:
         predict(first, Stranger())  # type: ignore[arg-type]
 
 
-def test_full_reference_metrics_have_nothing_to_refer_to(source_of: Source) -> None:
-    with pytest.raises(NotSupported, match="psnr compares an image with its original"):
-        predict({"psnr": FirstPixel(needs_reference=True)}, source_of([written("c", [1, 2])]))
+class Distance(FirstPixel):
+    """How far the first pixels of an image and of its original are apart."""
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        assert references is not None
+        assert references.shape == images.shape
+        return (references - images)[:, 0, 0, 0].double()
+
+
+def test_a_scorer_with_references_gets_the_original_of_each_content(source_of: Source) -> None:
+    """From its own place, or as the level hr, whatever is scored together."""
+    one = written("one", [1, 2])._replace(reference=torch.full((3, 4, 4), 10.0))
+    other = written("other", [3, 30], levels=["a", "hr"])
+    scorers = {"distance": Distance(needs_reference=True)}
+    source = source_of([one, other, one._replace(content="more")])
+    found = only(predict(scorers, source)).predicted
+    assert found[:, :2].tolist()[0] == [9, 8]
+    assert found[1][~found[1].isnan()].tolist() == [27, 0]
+    assert found[:, :2].tolist()[2] == [9, 8]
+
+
+def test_contents_without_an_original_or_of_another_size(source_of: Source) -> None:
+    psnr = {"psnr": FirstPixel(needs_reference=True)}
+    with pytest.raises(InvalidDataset, match="c has no original, and psnr compares"):
+        predict(psnr, source_of([written("c", [1, 2])]))
+    small = written("c", [1, 2])._replace(reference=torch.rand(3, 4, 3))
+    with pytest.raises(InvalidDataset, match=r"c: .* its original \(3, 4, 3\); psnr"):
+        predict(psnr, source_of([small]))
 
 
 def test_stops_when_nobody_waits(source_of: Source) -> None:

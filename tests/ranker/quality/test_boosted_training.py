@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from ranksrgan.contracts.discovery import open_scorer
-from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, InvalidDataset
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.ranker.cli import main
 from ranksrgan.ranker.quality.boosted_training import load_boosted_recipe, train_boosted
+from ranksrgan.ranker.quality.config import load_quality_recipe
+from ranksrgan.ranker.quality.train import train_quality
 from tests.ranker.quality.distorted import DEGREES, DISTORTIONS, distorted
 
 SETTINGS = {
@@ -70,6 +72,47 @@ def test_crops_of_one_image_are_one_reference(
     config = load_boosted_recipe("fusion", None, SETTINGS["fusion"])
     with pytest.raises(InvalidDataset, match="one reference"):
         train_boosted(config, source_of(contents), None, tmp_path)
+
+
+def test_a_folder_of_another_run_is_left_as_it_is(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    """Also if the other one is a network's; without resuming it is replaced."""
+    quick = ["metrics=[rmse]", "trees=0.003"]
+    config, other = (load_boosted_recipe("fusion", None, [*quick, f"seed={k}"]) for k in (0, 1))
+    source = source_of(named(contents, slice(6)))
+    first = train_boosted(config, source, None, tmp_path)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for settings, learn, message in (
+        (other, source, "seed was 0 and is 1"),
+        (config, source_of(named(contents, slice(5))), "training data was"),
+    ):
+        with pytest.raises(InvalidCheckpoint, match=message):
+            train_boosted(settings, learn, None, tmp_path)
+    network = load_quality_recipe("sensitivity", None, ["steps=1", "crop=64", "device=cpu"])
+    with pytest.raises(InvalidCheckpoint, match="model was fusion and is sensitivity"):
+        train_quality(network, source, None, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    again = train_boosted(config, source, None, tmp_path)
+    assert again.weights.read_bytes() == kept[first.weights]
+    train_boosted(other, source, None, tmp_path, resume=False)
+    assert first.weights.read_bytes() != kept[first.weights]
+    (tmp_path / "last.state.pt").unlink()
+    with pytest.raises(InvalidCheckpoint, match="nothing says what it was trained with"):
+        train_boosted(other, source, None, tmp_path)
+
+
+def test_flags_that_are_not_for_a_quality_model(
+    contents: list[RankedContent], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InvalidConfig, match="recipes are for the models that are networks") as no:
+        load_boosted_recipe("egb", "small")
+    assert no.value.field == "recipe"
+    (tmp_path / "own.yaml").write_text("trees: 0.5\n")
+    assert load_boosted_recipe("egb", tmp_path / "own.yaml").trees == 0.5
+    begin = ["--begin-from", "old.safetensors", "-o", str(tmp_path)]
+    assert main(["train", "--model", "radn", "--data", str(tmp_path), *begin]) != 0
+    assert "start=old.safetensors" in capsys.readouterr().err
 
 
 def test_unknown_settings() -> None:

@@ -81,7 +81,7 @@ def test_bad_opinions(source_of: Make, graded_contents: list[RankedContent]) -> 
     bad = [
         (one._replace(reference=None), "reference0 has no reference"),
         (one._replace(reference=torch.rand(3, 32, 64)), r"\(3, 64, 64\) and its reference \(3, 32"),
-        (equal, "all 12 opinions are 3: there is nothing to learn"),
+        (equal, "all 12 opinions are 3: they say nothing of what is better"),
         (single, "1 judged image"),
         (endless, "not finite"),
     ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality import radn, wresnet
 from ranksrgan.ranker.quality.deformable import ReferenceOriented, deformable_convolution
 from ranksrgan.ranker.quality.macs import Macs
 from ranksrgan.ranker.quality.patches import at_random, grid
@@ -45,6 +46,36 @@ def test_a_deformable_convolution_has_exact_gradients() -> None:
         torch.randn(2, dtype=torch.float64, requires_grad=True),
     ]
     assert torch.autograd.gradcheck(deformable_convolution, tensors, fast_mode=True)
+
+
+def test_half_a_pixel_counts_in_bfloat16_too() -> None:
+    """Of a place beyond 128 a bfloat16 would keep whole pixels only."""
+    features, layer = torch.randn(1, 2, 4, 250), nn.Conv2d(2, 2, 3, padding=1)
+    tensors = [features, torch.full((1, 18, 4, 250), 0.5), *layer.parameters()]
+    halved = [tensor.detach().bfloat16() for tensor in tensors]
+    found = deformable_convolution(*halved)
+    assert found.dtype == torch.bfloat16
+    wanted = deformable_convolution(*[tensor.float() for tensor in halved])
+    # The eight bits of features and weights, and no more, are off.
+    assert float((found.float() - wanted).abs().max()) < 0.03 * float(wanted.std())
+
+
+@pytest.mark.parametrize("model", [WResNet, RADN])
+def test_patches_go_through_the_network_some_at_a_time(
+    model: type[WResNet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = model(width=2).eval()
+    for parameter in network.parameters():
+        if not parameter.any():  # what changes nothing at first
+            nn.init.normal_(parameter, std=0.1)
+    images, references = torch.rand(2, 2, 3, 70, 130).unbind()
+    at_once = network(images, references)
+    for module in (wresnet, radn):
+        monkeypatch.setattr(module, "_AT_ONCE", 4)
+    seen: list[int] = []
+    network.blocks[0].register_forward_hook(lambda block, given, maps: seen.append(len(maps)))
+    assert torch.allclose(network(images, references), at_once, rtol=0, atol=1e-6)
+    assert seen == [8] * 7 + [4]  # 2 images of 15 patches, with their references
 
 
 def test_the_reference_alone_leads_both_convolutions() -> None:

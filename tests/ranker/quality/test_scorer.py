@@ -20,13 +20,16 @@ from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.ranker import RankerCatalog, RankerEnsemble
+from ranksrgan.ranker.quality.backbones.backbone import Backbone
+from ranksrgan.ranker.quality.egb import Egb, deep_features, fit_egb
+from ranksrgan.ranker.quality.fusion import Fusion, fit_fusion, metric_features, open_metrics
 from ranksrgan.ranker.quality.models import make_model
 from ranksrgan.ranker.quality.scorer import QualityScorer
+from tests.ranker.quality.distorted import distorted
+from tests.ranker.quality.test_steering import SMALL
 
-SMALL: list[tuple[str, dict[str, Any]]] = [
-    ("wresnet", {"width": 2}),
-    ("radn", {"width": 2}),
-    ("sensitivity", {"width": 2}),
+NETWORKS: list[tuple[str, dict[str, Any]]] = [
+    *sorted(SMALL.items()),
     ("macs", {"form": "tiled", "width": 8, "grid": 4}),
 ]
 
@@ -35,7 +38,7 @@ def scorer(name: str = "sensitivity", **options: Any) -> QualityScorer:
     return QualityScorer(make_model(name, options or {"width": 2}), device="cpu")
 
 
-@pytest.mark.parametrize(("name", "options"), SMALL)
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
 def test_a_service_scores_and_differentiates_to_the_bit(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
@@ -60,6 +63,38 @@ def test_a_service_scores_and_differentiates_to_the_bit(
             remote.score(images)
         with pytest.raises(InvalidInput, match="same size"):
             remote.score(images, references[..., :40])
+    finally:
+        server.stop()
+
+
+def fitted(name: str) -> Egb | Fusion:
+    """Trees of a second, after opinions on small images."""
+    seen = distorted(3, 1)
+    if name == "fusion":
+        metrics = ("gmsd", "rmse")
+        features = metric_features(open_metrics(metrics), seen.images, seen.references)
+        return fit_fusion(
+            features, seen.opinions, seen.groups, metrics=metrics, folds=3, trees=3, seed=0
+        )
+    backbone = Backbone("plain", 4)
+    features = deep_features(backbone, seen.images, seen.references, 32)
+    return fit_egb(backbone, features, seen.opinions, side=32, trees=0.03, seed=0, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["egb", "fusion"])
+def test_a_service_scores_with_trees_to_the_bit(tmp_path: Path, name: str) -> None:
+    local = fitted(name)
+    images, references = torch.rand(2, 2, 3, 66, 71).unbind()
+    server = start_server(
+        f"unix:{tmp_path}/socket", [ScoringServicer(RankerCatalog({"mine": local}))]
+    )
+    try:
+        remote = open_scorer(f"unix://{tmp_path}/socket/mine")
+        assert remote.info == local.named("mine").info
+        assert not remote.info.differentiable
+        assert torch.equal(remote.score(images, references), local.score(images, references))
+        with pytest.raises(InvalidInput, match="references"):
+            remote.score(images)
     finally:
         server.stop()
 

@@ -9,7 +9,12 @@ import torch
 
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.discovery import open_scorer
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidDataset, InvalidInput
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    InvalidDataset,
+    InvalidInput,
+)
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.metrics import srocc
 from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
@@ -173,3 +178,39 @@ def test_the_main_score_knows_its_direction() -> None:
         assert agreement(right, opinions, rising=rising).main == pytest.approx(2)
         assert agreement(-right, opinions, rising=rising).main == pytest.approx(-2)
     assert agreement(torch.zeros(20), opinions, rising=True).main == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("wresnet", ["crop=16"], "crop=16: wresnet .* 32 pixels or more"),
+        ("macs", ["crop=8"], "crop=8: macs .* 64 pixels or more"),
+        ("sensitivity", ["crop=3"], "crop=3: sensitivity .* 8 pixels or more"),
+        ("iqt", ["options.crop=128"], "crop=64: iqt with these options .* 128 pixels or more"),
+    ],
+)
+def test_a_crop_smaller_than_the_model_takes(
+    tmp_path: Path, learn: PairSource, tiny: Tiny, model: str, settings: list[str], message: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=message) as caught:
+        train_quality(tiny(model, *settings), learn, None, tmp_path / "run")
+    assert caught.value.field == "crop"
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_with_a_split_says_which(
+    tmp_path: Path,
+    learn: PairSource,
+    graded_contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tiny: Tiny,
+) -> None:
+    equal = graded_contents[0]._replace(scores=torch.ones(12, dtype=torch.float64))
+    with pytest.raises(InvalidDataset, match=r"^val: all 12 opinions are 1"):
+        train_quality(tiny("sensitivity"), learn, source_of([equal]), tmp_path)
+    first = graded_contents[0]
+    single = first._replace(
+        levels=first.levels[:1], images=first.images[:1], scores=first.scores[:1]
+    )
+    with pytest.raises(InvalidDataset, match=r"^train: 1 judged image\(s\)"):
+        train_quality(tiny("sensitivity"), source_of([single]), learn, tmp_path)

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = commands.add_parser("protocol", help="judge predictions by opinions, as NTIRE does")
     judge.add_argument("--predictions", required=True, type=Path, metavar="CSV")
-    judge.add_argument("--mos", required=True, type=Path, metavar="CSV", help="or PIPAL's labels")
+    judge.add_argument(
+        "--mos", required=True, type=Path, metavar="CSV", help="or PIPAL's labels, or TID2013's"
+    )
     judge.add_argument("--column", metavar="NAME", help="of the predictions, if there are several")
     judge.add_argument("--mos-column", metavar="NAME", help="of the opinions, likewise")
     judge.add_argument(
@@ -119,8 +121,8 @@ def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
         "--reference",
         type=Path,
         metavar="PATH",
-        help="the original: one file for all images, or a folder with the same names (suffixes "
-        "may differ)",
+        help="the original: one file for all images, or a folder where it has the image's name or "
+        "what that begins with before a _ (suffixes may differ)",
     )
     parser.add_argument(
         "--metric",

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.metrics.correlation import krocc, pair_accuracy, plcc, srocc
-from ranksrgan.metrics.score_table import read_column, read_scores
+from ranksrgan.metrics.score_table import in_lower_case, read_column, read_scores
 
 # A0001_04_12: the distortion 12 of the category 4 of the reference A0001.
 _PIPAL = re.compile(r"[A-Z]\d+_(\d+_\d+)")
@@ -156,7 +156,7 @@ def evaluate_files(
     Args:
         predictions: a CSV file (``ranksrgan-metrics score --format csv`` writes such), a file of
             NTIRE's submission form, or a folder of them.
-        mos: likewise, or PIPAL's folder of labels.
+        mos: likewise, or PIPAL's folder of labels, or TID2013's ``mos_with_names.txt``.
         column, mos_column: which column holds the scores; None if only one holds numbers.
         algorithm_column: of the file of opinions, names the algorithm of each image; None reads it
             from PIPAL's names.
@@ -166,7 +166,17 @@ def evaluate_files(
         InvalidInput, UndefinedScore: as in `evaluate`.
     """
     algorithm_of = None if algorithm_column is None else read_column(mos, algorithm_column)
-    return evaluate(read_scores(predictions, column), read_scores(mos, mos_column), algorithm_of)
+    predicted = read_scores(predictions, column)
+    if in_lower_case(mos):
+        lower = {name.lower(): score for name, score in predicted.items()}
+        if len(lower) < len(predicted):
+            raise InvalidDataset(
+                f"{predictions}: two images of one name that differ in upper and lower case only, "
+                f"which {mos} does not tell apart",
+                field=str(predictions),
+            )
+        predicted = lower
+    return evaluate(predicted, read_scores(mos, mos_column), algorithm_of)
 
 
 def pipal_algorithm(name: str) -> str | None:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -70,9 +71,12 @@ class Report:
 class References:
     """Finds the original of an image.
 
+    In a folder it has the name of the image, suffix aside, or else the longest name that the
+    image's begins with before a ``_``, upper and lower case alike: ``A0001`` is the original of
+    PIPAL's ``A0001_00_03``, and ``I01`` that of TID2013's ``i01_01_1``.
+
     Args:
-        path: one file, the original of every image, or a folder where an original has the name of
-            its image, suffix aside.
+        path: one file, the original of every image, or a folder of originals.
 
     Raises:
         InvalidInput: a folder without images, or two files in it of one name.
@@ -81,6 +85,8 @@ class References:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._by_stem: dict[str, Path] | None = None
+        # The same in lower case, where two may come to have one name.
+        self._alike: dict[str, list[Path]] = defaultdict(list)
         if path.is_dir():
             files = list_images(path)
             self._by_stem = {file.stem: file for file in files}
@@ -89,22 +95,39 @@ class References:
                     f"{path} holds two images of one name that differ in the suffix only",
                     field="reference",
                 )
+            for file in files:
+                self._alike[file.stem.lower()].append(file)
         self._read = lru_cache(maxsize=1)(read_tensor)
 
     def of(self, image: Path) -> Tensor:
         """``(1, 3|1, H, W)`` of the original of ``image``.
 
         Raises:
-            InvalidInput: the folder has none of that name.
+            InvalidInput: the folder has none of such a name, or several.
             InvalidImage, ImageTooLarge: it cannot be read.
         """
-        if self._by_stem is None:
-            return self._read(self._path)
-        if image.stem not in self._by_stem:
-            raise InvalidInput(
-                f"{self._path} holds no reference named {image.stem}", field="reference"
-            )
-        return self._read(self._by_stem[image.stem])
+        return self._read(self._path if self._by_stem is None else self._find(image, self._by_stem))
+
+    def _find(self, image: Path, by_stem: Mapping[str, Path]) -> Path:
+        parts = image.stem.split("_")
+        for length in range(len(parts), 0, -1):
+            name = "_".join(parts[:length])
+            if name in by_stem:
+                return by_stem[name]
+            alike = self._alike.get(name.lower(), [])
+            if len(alike) == 1:
+                return alike[0]
+            if alike:
+                raise InvalidInput(
+                    f"{self._path} holds several references for {image.stem}: "
+                    f"{', '.join(file.name for file in alike)}",
+                    field="reference",
+                )
+        raise InvalidInput(
+            f"{self._path} holds no reference named {image.stem}"
+            + (f", nor as what is before one of its _: {parts[0]}" if len(parts) > 1 else ""),
+            field="reference",
+        )
 
 
 def score_files(

@@ -5,9 +5,12 @@
 
     A0001_00_00.bmp,1485.16   or none: PIPAL's labels and NTIRE's submissions
 
+    5.51429 I01_01_1.bmp      or the other way round: TID2013's mos_with_names.txt
+
 A folder stands for all its ``.txt`` and ``.csv`` files (PIPAL's ``Train_Label``). Images are known
 by their file name without folder and image suffix, so that ``sr/A0001_00_00.png`` is
-``A0001_00_00``.
+``A0001_00_00``. Those of TID2013's form are known in lower case, as their files are not written as
+the list writes them.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import csv
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from ranksrgan.contracts.errors import InvalidDataset
@@ -96,6 +100,17 @@ def read_table(path: Path) -> dict[str, Row]:
     return table
 
 
+def in_lower_case(path: Path) -> bool:
+    """Whether a file has TID2013's form, whose images are known in lower case; a folder never has,
+    and of a pipe, which is read once, it is not known.
+
+    Raises:
+        InvalidDataset: see `read_rows`.
+    """
+    first = next(read_rows(path), None) if path.is_file() else None
+    return first is not None and _is_turned(first[1])
+
+
 def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     """The lines of a CSV file that are not blank, each with its place (``file:line``).
 
@@ -123,7 +138,12 @@ def image_name(text: str) -> str:
 def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
     """The first cell of each line, and the others by column."""
     columns: list[str] | None = None
-    for place, cells in read_rows(file):
+    lines = read_rows(file)
+    first = list(islice(lines, 1))
+    lines = chain(first, lines)
+    if first and _is_turned(first[0][1]):
+        lines = ((place, _turned(place, cells)) for place, cells in lines)
+    for place, cells in lines:
         if columns is None:
             if _number(cells[-1]) is None and not _is_image_file(cells[0]):
                 columns = cells
@@ -138,6 +158,21 @@ def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
         if not cells[0]:
             raise InvalidDataset(f"{place}: the image has no name", field=place)
         yield cells[0], Row(place, dict(zip(columns[1:], cells[1:], strict=True)))
+
+
+def _is_turned(cells: list[str]) -> bool:
+    """Whether a line is as TID2013 has them: the score, a space and the image."""
+    words = cells[0].split() if len(cells) == 1 else []
+    return len(words) == 2 and _number(words[0]) is not None and _is_image_file(words[1])
+
+
+def _turned(place: str, cells: list[str]) -> list[str]:
+    if not _is_turned(cells):
+        raise InvalidDataset(
+            f"{place}: {','.join(cells)!r:.60} is not a score and the name of an image", field=place
+        )
+    score, image = cells[0].split()
+    return [image.lower(), score]
 
 
 def _is_image_file(text: str) -> bool:

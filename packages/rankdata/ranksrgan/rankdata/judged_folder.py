@@ -223,8 +223,14 @@ def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
     references = {path.stem.lower(): path for path in list_images(folder / _TID[0])}
     versions = {path.stem.lower(): path for path in list_images(folder / _TID[1])}
     labels = folder / _TID[2]
+    try:
+        lines = labels.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidDataset(
+            f"{labels} cannot be read as text in UTF-8: {error}", field=str(labels)
+        ) from error
     judged = []
-    for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{labels}:{number}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ranksrgan.contracts import console
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.metrics.report import FORMATS, Report, score_files
+from ranksrgan.metrics.report import FORMATS, References, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
 from ranksrgan.ranker.quality.boosted_training import BOOSTED
@@ -112,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
         "(unix:///run/ranker.sock/NAME, grpc://HOST:PORT/NAME); several of these flags are an "
         f"ensemble, whose spread is printed too (default: {', '.join(SHIPPED.names)})",
     )
+    score.add_argument(
+        "--reference",
+        type=Path,
+        metavar="PATH",
+        help="for a quality model, the original: one file for all images, or a folder where it "
+        "has the image's name or what that begins with before a _ (suffixes may differ)",
+    )
     score.add_argument("--format", choices=("table", "json", "csv"), default="table")
     score.set_defaults(command=_score)
 
@@ -179,6 +186,12 @@ def _train_quality(arguments: argparse.Namespace) -> int:
 
     if arguments.at:
         raise InvalidInput("a quality model is trained here: leave --at out", field="at")
+    if arguments.begin_from is not None:
+        raise InvalidInput(
+            "--begin-from is for a Ranker; a quality model that is a network starts from another "
+            f"one with start={arguments.begin_from}",
+            field="begin_from",
+        )
     model, recipe, overrides = arguments.model, arguments.recipe, list(arguments.overrides)
     if arguments.backbone_weights:
         overrides.append(f"backbone={arguments.backbone_weights}")
@@ -186,12 +199,12 @@ def _train_quality(arguments: argparse.Namespace) -> int:
     validate = None
     if arguments.val_split != "none":
         validate = open_pair_source(arguments.data, split=arguments.val_split)
+    resume = not arguments.restart
     if model in BOOSTED:
         boosted = load_boosted_recipe(model, recipe, overrides)
-        result = train_boosted(boosted, learn, validate, arguments.output)
+        result = train_boosted(boosted, learn, validate, arguments.output, resume=resume)
     else:
         config = load_quality_recipe(model, recipe, overrides)
-        resume = not arguments.restart
         result = train_quality(config, learn, validate, arguments.output, resume=resume)
     print(f"{result.weights}: step {result.best_step} of {result.step}")
     if result.evaluation:
@@ -207,15 +220,31 @@ def _score(arguments: argparse.Namespace) -> int:
         raise InvalidInput("one Ranker given twice is no ensemble", field="ranker")
     if len(rankers) > 1:
         ensemble = RankerEnsemble(list(rankers.values()))
+        _references(arguments.reference, rankers)  # refused: its members look at none
         scorer: Scorer = ensemble
         report = _with_spread(score_files(arguments.images, rankers), ensemble)
     else:
         (scorer,) = rankers.values()
-        report = score_files(arguments.images, {"ranker": scorer})
+        references = _references(arguments.reference, rankers)
+        report = score_files(arguments.images, {"ranker": scorer}, references)
     print(FORMATS[arguments.format](report), end="")
     if arguments.format == "table":
         print(f"{'higher' if scorer.info.higher_is_better else 'lower'} is better")
     return 1 if report.failed else 0
+
+
+def _references(path: Path | None, rankers: Mapping[str, Scorer]) -> References | None:
+    wanting = [spec for spec, ranker in rankers.items() if ranker.info.needs_reference]
+    if wanting and path is None:
+        raise InvalidInput(
+            f"{', '.join(wanting)} compares an image with its original: --reference is needed",
+            field="reference",
+        )
+    if not wanting and path is not None:
+        raise InvalidInput(
+            f"--reference: {', '.join(rankers)} looks at no original", field="reference"
+        )
+    return None if path is None else References(path)
 
 
 def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:

@@ -126,7 +126,7 @@ def evaluate(
         min_gap: see `RankEvaluation.of`.
 
     Raises:
-        UnknownName, NotSupported, InvalidDataset, InvalidInput: as `predict` and
+        UnknownName, InvalidDataset, InvalidInput: as `predict` and
             `RankEvaluation.of`.
         UndefinedScore: a prediction is not finite, or all true scores are equal.
     """

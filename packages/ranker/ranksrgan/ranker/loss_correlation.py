@@ -3,7 +3,9 @@
 Both losses take ``scores``, ``values`` and ``group`` as those in ``loss`` do, and look at all
 images of the batch alike, whichever content they show. They are Huawei Noah's Ark's in the NTIRE
 2021 challenge report on perceptual image quality assessment; the differentiable rank, which the
-report does not describe, is the common one of pairwise sigmoids. They want batches of 8 or more.
+report does not describe, is our choice: the common one of pairwise sigmoids, with a temperature of
+0.05 deviations. So is what keeps both finite where scores or values are equal. They want batches of
+8 or more.
 
 Neither minds an offset or a unit of the scores, so they leave the unit free as well. Scores whose
 deviation is far below 0.001 count as constant: the loss then goes to 1 instead of to 0/0, its

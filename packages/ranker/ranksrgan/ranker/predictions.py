@@ -11,7 +11,7 @@ from torch import Size, Tensor
 from tqdm import tqdm
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.errors import InvalidDataset, NotSupported, UndefinedScore, UnknownName
+from ranksrgan.contracts.errors import InvalidDataset, UndefinedScore, UnknownName
 from ranksrgan.contracts.pairs import PairSource, RankedContent, RankedInfo
 from ranksrgan.contracts.scorer import Scorer
 
@@ -70,27 +70,20 @@ def predict(
     a terminal.
 
     Args:
-        scorers: by name; none that needs references.
+        scorers: by name; one that needs references is given the contents' originals.
         source: the ranked images.
         metric: what to compare with: the metric that ordered them (None) or one of
             ``source.info.further``.
 
     Raises:
         UnknownName: the source has no values of that metric.
-        NotSupported: a scorer needs references.
-        InvalidDataset: there are no contents, a content contradicts ``source.info``, or a true
-            value is not finite.
+        InvalidDataset: there are no contents, a content contradicts ``source.info`` or lacks the
+            original (of its versions' size) that a scorer needs, or a true value is not finite.
         UndefinedScore: a prediction is not finite.
     """
     info = source.info
     chosen = info.metric if metric is None else metric
     higher_is_better = _direction(info, chosen)
-    for name, scorer in scorers.items():
-        if scorer.info.needs_reference:
-            raise NotSupported(
-                f"{name} compares an image with its original, which ranked contents do not bring",
-                field="scorer",
-            )
     names: dict[int, str] = {}
     truth: dict[int, Tensor] = {}
     scores: dict[str, dict[int, Tensor]] = {name: {} for name in scorers}
@@ -155,17 +148,38 @@ def _of_one_shape(contents: Iterable[RankedContent]) -> Iterator[dict[int, Ranke
 def _score(name: str, scorer: Scorer, contents: Sequence[RankedContent]) -> list[Tensor]:
     """The scores of each content; their images have one shape."""
     images = torch.cat([content.images for content in contents])
+    references = None
+    if scorer.info.needs_reference:
+        references = torch.cat([_originals(name, content) for content in contents])
     several = max(1, BATCH_PIXELS // images.shape[-2:].numel())
     scores = []
     for start in range(0, len(images), several):
         cancellation.check()
         with torch.no_grad():
-            scores.append(scorer.score(images[start : start + several]).double().cpu())
+            part = slice(start, start + several)
+            against = None if references is None else references[part]
+            scores.append(scorer.score(images[part], against).double().cpu())
     found = list(torch.split(torch.cat(scores), [len(content.levels) for content in contents]))
     for content, values in zip(contents, found, strict=True):
         if not bool(values.isfinite().all()):
             raise UndefinedScore(f"{name} gives {content.content} a score that is not finite")
     return found
+
+
+def _originals(name: str, content: RankedContent) -> Tensor:
+    """``(L, 3, H, W)``: the original beside each version."""
+    if content.original is None:
+        raise InvalidDataset(
+            f"{content.content} has no original, and {name} compares an image with its original",
+            field="scorer",
+        )
+    if content.original.shape != content.images.shape[1:]:
+        raise InvalidDataset(
+            f"{content.content}: its versions are {tuple(content.images.shape[1:])} and its "
+            f"original {tuple(content.original.shape)}; {name} compares images of one size",
+            field="scorer",
+        )
+    return content.original.expand_as(content.images)
 
 
 def _truth(content: RankedContent, metric: str, first: str) -> Tensor:

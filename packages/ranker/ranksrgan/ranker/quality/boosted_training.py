@@ -1,16 +1,17 @@
 """Training of the quality models that are boosted trees: ``fusion`` and ``egb``.
 
 They learn from the same judged images as the networks, in one go: what each image looks like to the
-metrics or to the backbone, then the trees. There is nothing to resume.
+metrics or to the backbone, then the trees. There is nothing to resume, and a folder of
+another training is left as it is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from pydantic import Field
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import choose_device
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
@@ -35,6 +37,7 @@ from ranksrgan.ranker.quality.fusion import (
 from ranksrgan.ranker.quality.opinions import Judged, Opinions
 from ranksrgan.ranker.quality.run import WEIGHTS_FILE, agreement
 from ranksrgan.ranker.quality.train import QualityResult
+from ranksrgan.ranker.state import read_state, write_state
 
 Boosted = Literal["egb", "fusion"]
 BOOSTED: tuple[Boosted, ...] = get_args(Boosted)
@@ -72,12 +75,22 @@ class BoostedConfig(Config):
 def load_boosted_recipe(
     model: str, name: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> BoostedConfig:
-    """The configuration of a model's training; see `load_quality_recipe`.
+    """The configuration of a model's training.
+
+    Args:
+        model: ``fusion`` or ``egb``.
+        name: a YAML file that ends in ``.yaml`` or ``.yml``; None for the defaults.
+        overrides: ``key=value`` each.
 
     Raises:
-        UnknownName: no such recipe.
-        InvalidConfig: unknown key, wrong type or impossible combination.
+        InvalidConfig: a recipe by name, unknown key, wrong type or impossible combination.
     """
+    if name is not None and Path(name).suffix not in {".yaml", ".yml"}:
+        raise InvalidConfig(
+            f"recipe {name}: recipes are for the models that are networks; {model} takes its own "
+            f"keys ({', '.join(BoostedConfig.model_fields)}), or a file of them",
+            field="recipe",
+        )
     return config.load_recipe(BoostedConfig, RECIPES, name, [f"model={model}", *overrides])
 
 
@@ -86,25 +99,37 @@ def train_boosted(
     train_source: PairSource,
     val_source: PairSource | None,
     folder: Path,
+    *,
+    resume: bool = True,
 ) -> QualityResult:
-    """Fit a model; ``folder`` receives ``quality.safetensors``, ``config.yaml`` and ``run.json``.
+    """Fit a model; ``folder`` receives ``quality.safetensors``, ``last.state.pt`` (which says what
+    the model has learnt from), ``config.yaml`` and ``run.json``.
 
     Args:
         config: see `BoostedConfig`.
         train_source: judged images with their references.
         val_source: images, of other references, to evaluate it on; it chooses nothing.
         folder: made if need be.
+        resume: False overwrites what is there.
 
     Raises:
         NotSupported: scikit-learn is not installed.
-        InvalidCheckpoint: ``backbone`` does not fit.
+        InvalidCheckpoint: ``folder`` holds a training with another configuration or other data;
+            ``backbone`` does not fit.
         InvalidConfig: no such device, or a setting that cannot be.
         InvalidDataset: no references, too few images, or opinions that are all equal.
         UnknownName, InvalidInput: no such metric, or no such network.
         ImageTooSmall, UndefinedScore: a metric cannot be had of an image.
     """
-    learn = Opinions(train_source)
-    judge = None if val_source is None else Opinions(val_source)
+    learn = Opinions(train_source, "train")
+    judge = None if val_source is None else Opinions(val_source, "val")
+    identity = {
+        **config.model_dump(mode="json", exclude={"device"}),
+        "training data": train_source.info.fingerprint,
+        "validation data": val_source.info.fingerprint if val_source else "none",
+    }
+    if resume:
+        _check_folder(folder, identity)
     write_run_record(folder, config, config.seed)
     model = _fit_fusion(config, learn) if config.model == "fusion" else _fit_egb(config, learn)
     found = None
@@ -112,8 +137,20 @@ def train_boosted(
         scores = torch.cat([_on(judged, model.score) for judged in judge.sets])
         found = agreement(scores, judge.every, rising=judge.higher_is_better)
     about = {"validation": asdict(found) if found else None, "seed": config.seed}
+    write_state(folder, identity, {})
     model.save(folder / WEIGHTS_FILE, about)
     return QualityResult(folder / WEIGHTS_FILE, 1, 1, found)
+
+
+def _check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
+    """That nothing in the folder is of another training."""
+    state, weights = read_state(folder, identity), folder / WEIGHTS_FILE
+    if state is None and weights.exists():
+        raise InvalidCheckpoint(
+            f"{weights} is there, and nothing says what it was trained with. Train into another "
+            "folder, or start anew here without resuming",
+            field=str(weights),
+        )
 
 
 def _fit_fusion(config: BoostedConfig, learn: Opinions) -> Fusion:

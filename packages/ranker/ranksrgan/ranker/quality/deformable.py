@@ -20,7 +20,8 @@ def deformable_convolution(
     """A 3 x 3 convolution, padded by 1, whose taps are shifted by ``offsets``.
 
     Between pixels features are bilinear, outside of the map they are 0. With all offsets 0 it is
-    ``conv2d(features, weight, bias, padding=1)``.
+    ``conv2d(features, weight, bias, padding=1)``. Places are computed in float32 at least, whatever
+    the type of features and offsets.
 
     Args:
         features: ``(N, C, H, W)``.
@@ -32,15 +33,19 @@ def deformable_convolution(
         ``(N, D, H, W)``, with gradients to all four.
     """
     count, channels, height, width = features.shape
-    y = torch.arange(height, device=features.device, dtype=offsets.dtype)[:, None]
-    x = torch.arange(width, device=features.device, dtype=offsets.dtype)[None, :]
+    # A bfloat16 has 8 bits: of a place in a map of 200 pixels it would keep the whole pixel only.
+    exact = torch.promote_types(torch.promote_types(features.dtype, offsets.dtype), torch.float32)
+    offsets, source = offsets.to(exact), features.to(exact)
+    y = torch.arange(height, device=features.device, dtype=exact)[:, None]
+    x = torch.arange(width, device=features.device, dtype=exact)[None, :]
     taps = []
     for tap, (down, right) in enumerate(_TAPS):
         rows = _normalised(y + down + offsets[:, 2 * tap], height)
         columns = _normalised(x + right + offsets[:, 2 * tap + 1], width)
-        places = torch.stack([columns, rows], dim=-1).to(features.dtype)
-        taps.append(F.grid_sample(features, places, padding_mode="zeros", align_corners=False))
+        places = torch.stack([columns, rows], dim=-1)
+        taps.append(F.grid_sample(source, places, padding_mode="zeros", align_corners=False))
     unfolded = torch.stack(taps, dim=2).reshape(count, channels * 9, height * width)
+    unfolded = unfolded.to(features.dtype)
     found = weight.reshape(len(weight), -1) @ unfolded + bias[:, None]
     return found.reshape(count, -1, height, width)
 

@@ -5,8 +5,9 @@ al., CVPRW 2021): twelve full-reference metrics of an image are the features of 
 mean of five such regressors, each fitted to four fifths of the data, is the score.
 
 Published: trees of depth 3, a rate of 0.01, 0.7 of the samples and of the features for each tree,
-up to 10,000 trees and no more than the held-out fifth wants. Here the folds hold out whole
-references, the rate is five times as large and the trees a tenth as many. Of the twelve metrics
+up to 10,000 trees and no more than the held-out fifth wants. Our choice: the folds hold out whole
+references, the rate is five times as large and the trees a tenth as many, and scikit-learn grows
+them where the authors used XGBoost. Of the twelve metrics
 this project has seven (SSIM, MS-SSIM, GMSD, FSIM, VIF, LPIPS and DISTS); which are used is an
 option, and any metric by name can be one of them, those without reference as well.
 

@@ -39,7 +39,8 @@ class QualityModel(nn.Module, ABC):
         higher_is_better: whether its score rises with quality. Training turns the opinions to fit.
         full_reference: whether it looks at the references.
         losses: weight of each loss that it is trained with unless the configuration says
-            otherwise, by the names of `quality.objective`.
+            otherwise, by the names of `quality.objective`. Our choice for the models that do not
+            say otherwise: the mean squared error and Pearson's correlation together.
         min_side: both sides of an image have to have at least so many pixels.
         options: the constructor's arguments, JSON values; a subclass passes them to ``__init__``.
     """

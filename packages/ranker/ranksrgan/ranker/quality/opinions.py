@@ -59,13 +59,15 @@ class Opinions:
 
     Args:
         source: is read whole.
+        split: what messages call it, ``train`` or ``val``.
 
     Raises:
         InvalidDataset: a content without its reference, or of another size than it; a single image;
             opinions that are all equal, or not finite.
     """
 
-    def __init__(self, source: PairSource) -> None:
+    def __init__(self, source: PairSource, split: str = "") -> None:
+        where = f"{split}: " if split else ""
         kinds = sorted({level.partition("_")[0] for level in source.info.levels})
         self.kinds = tuple(kinds)
         self.sets: list[Judged] = []
@@ -100,11 +102,13 @@ class Opinions:
         every = self.every
         if len(every) < 2:
             raise InvalidDataset(
-                f"{len(every)} judged image(s): to learn what is better takes two", field="images"
+                f"{where}{len(every)} judged image(s): to tell what is better takes two",
+                field="images",
             )
         if bool((every == every[0]).all()):
             raise InvalidDataset(
-                f"all {len(every)} opinions are {float(every[0]):g}: there is nothing to learn",
+                f"{where}all {len(every)} opinions are {float(every[0]):g}: they say nothing of "
+                "what is better",
                 field="opinions",
             )
         self.higher_is_better = source.info.higher_is_better

@@ -2,8 +2,9 @@
 
 S. Shi, Q. Bai, M. Cao, W. Xia, J. Wang, Y. Chen, Y. Yang, "Region-adaptive deformable network for
 image quality assessment", CVPR Workshops 2021. The authors warn that its training is unstable and
-start it from a trained WResNet: that is ``start`` of `QualityConfig`. Our choice: the layers that a
-WResNet has not pass on what they are given at first, or that start would be of little use.
+start it from a trained WResNet: that is ``start`` of `QualityConfig`. Published too: that the
+attention changes nothing at first. Our choice: neither do the other layers that a WResNet has not,
+or that start would be of little use; and all that `wresnet` names as ours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.ranker.quality.deformable import ReferenceOriented, pass_on
-from ranksrgan.ranker.quality.wresnet import Block, WResNet, scaled
+from ranksrgan.ranker.quality.wresnet import Block, WResNet
+
+# Patches that look at all others at a time: the regard of all 16,384 of a large image would take a
+# gigabyte.
+_AT_ONCE = 1024
 
 
 class RADN(WResNet):
@@ -28,17 +33,16 @@ class RADN(WResNet):
     def features(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
         """``(N, P, 8 width)`` of each patch and of each reference, those of one image in mutual
         regard."""
-        both = torch.cat([patches.flatten(0, 1), references.flatten(0, 1)])
-        deformed = self.deformable(*self.blocks[:-1](scaled(both)).chunk(2))
-        found = self.blocks[-1](F.relu(torch.cat(deformed)))
+        image, reference = super().features(patches, references)
+        return self.image_attention(image), self.reference_attention(reference)
+
+    def deepest(self, both: Tensor) -> Tensor:
+        """See `WResNet.deepest`; the reference says where both are looked at."""
+        deformed = self.deformable(*self.blocks[:-1](both).chunk(2))
+        found: Tensor = self.blocks[-1](F.relu(torch.cat(deformed)))
         for layer in self.further:
             found = F.relu(layer(found))
-        image, reference = self.pool(found).flatten(1).chunk(2)
-        shape = (*patches.shape[:2], -1)
-        return (
-            self.image_attention(image.reshape(shape)),
-            self.reference_attention(reference.reshape(shape)),
-        )
+        return found
 
     def _build(self, width: int) -> None:
         deepest = 8 * width
@@ -79,6 +83,10 @@ class PatchAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(N, P, C)``; likewise after it."""
-        regard = torch.softmax(self.theta(features) @ self.phi(features).transpose(1, 2), dim=-1)
-        found: Tensor = features + self.out(regard @ self.g(features))
+        phi, g = self.phi(features).transpose(1, 2), self.g(features)
+        seen = [
+            torch.softmax(theta @ phi, dim=-1) @ g
+            for theta in self.theta(features).split(_AT_ONCE, dim=1)
+        ]
+        found: Tensor = features + self.out(torch.cat(seen, dim=1))
         return found

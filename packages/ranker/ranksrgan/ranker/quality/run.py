@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.device import mixed, place
-from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged, UndefinedScore
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    TrainingDiverged,
+    UndefinedScore,
+)
 from ranksrgan.metrics import plcc, srocc
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
 from ranksrgan.ranker.networks import KIND
@@ -89,6 +94,12 @@ class QualityRun:
             torch.manual_seed(config.seed)
             model = make_model(config.model, config.options)
             self._preference = Preference().to(device)
+        if 0 < config.crop < model.min_side:
+            raise InvalidConfig(
+                f"crop={config.crop}: {config.model} with these options takes windows of "
+                f"{model.min_side} pixels or more",
+                field="crop",
+            )
         learn.check_crop(config.crop, model.min_side)
         if judge is not None:
             judge.check_crop(crop=model.min_side, least=model.min_side)

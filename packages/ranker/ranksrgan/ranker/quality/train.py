@@ -69,7 +69,7 @@ def train_quality(
     Raises:
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data;
             ``start`` or ``backbone`` does not fit.
-        InvalidConfig: no such device.
+        InvalidConfig: no such device, or a ``crop`` smaller than the model takes.
         InvalidInput: an option that the model does not have.
         InvalidDataset: no references, an image that is too small, a single image, or opinions that
             are all equal.
@@ -78,8 +78,8 @@ def train_quality(
     device = choose_device(config.device)
     precision = "bfloat16" if computes_in_bfloat16(config.precision, device) else "float32"
     config = config.model_copy(update={"device": str(device), "precision": precision})
-    learn = Opinions(train_source)
-    judge = None if val_source is None else Opinions(val_source)
+    learn = Opinions(train_source, "train")
+    judge = None if val_source is None else Opinions(val_source, "val")
     prints = (train_source.info.fingerprint, val_source.info.fingerprint if val_source else "none")
     run = QualityRun(config, learn, judge, prints, folder, device)
     if resume:
