@@ -25,7 +25,7 @@ NAMES = [
         "vif",
         "vifp",
     ),
-    *("lpips", "dists"),
+    *("lpips", "dists", "pieapp"),
 ]
 
 
@@ -109,7 +109,7 @@ def test_catalog_for_a_service() -> None:
     assert [info.name for info in infos] == NAMES
     assert [info.name for info in infos if not info.needs_reference] == ["niqe", "ma", "pi"]
     lower = {info.name for info in infos if not info.higher_is_better}
-    assert lower == {"niqe", "pi", "rmse", "gmsd", "lpips", "dists"}
+    assert lower == {"niqe", "pi", "rmse", "gmsd", "lpips", "dists", "pieapp"}
     assert catalog.open("niqe?border=4") is catalog.open("niqe?border=4")
     assert catalog.open("niqe?border=4").info.name == "niqe?border=4"
     for border in range(200):

@@ -122,6 +122,14 @@ ASSETS: dict[str, Asset] = {
             "MIT",
         ),
         Asset(
+            "pieapp",
+            "PieAPPv0.1.pth",
+            "https://github.com/photosynthesis-team/piq/releases/download/v0.5.4/PieAPPv0.1.pth",
+            "PieAPP",
+            "terms of its authors, see github.com/prashnani/PerceptualImageError",
+            sha256="0937b01480c7a637ae3018af755faa8ecde4788b52bb246b7ae62cf96fb6baf0",
+        ),
+        Asset(
             "ma",
             "ma_model.mat",
             "https://github.com/chaoma99/sr-metric/raw/master/model.mat",

@@ -45,7 +45,7 @@ SUMS = "ranksrgan.scorer_sums"
 
 _METRICS = (
     *("niqe", "ma", "pi", "psnr", "ssim", "rmse", "ms_ssim"),
-    *("gmsd", "fsim", "fsimc", "vif", "vifp", "lpips", "dists"),
+    *("gmsd", "fsim", "fsimc", "vif", "vifp", "lpips", "dists", "pieapp"),
 )
 
 # Which distribution brings an entry that is not there, for the error message.

@@ -31,6 +31,7 @@ from ranksrgan.metrics.niqe_model import NiqeModel
 from ranksrgan.metrics.nss_features import nss_features
 from ranksrgan.metrics.patch_crops import PatchCrops, patch_crops
 from ranksrgan.metrics.pi import Pi, pi
+from ranksrgan.metrics.pieapp import Pieapp, pieapp
 from ranksrgan.metrics.protocol import Evaluation, evaluate, evaluate_files
 from ranksrgan.metrics.psnr import Psnr, psnr
 from ranksrgan.metrics.rmse import Rmse, dataset_rmse, pirm_region, rmse
@@ -65,6 +66,7 @@ __all__ = [
     "NiqeModel",
     "PatchCrops",
     "Pi",
+    "Pieapp",
     "Psnr",
     "Rmse",
     "Ssim",
@@ -99,6 +101,7 @@ __all__ = [
     "pair_accuracy",
     "patch_crops",
     "pi",
+    "pieapp",
     "pirm_region",
     "plcc",
     "psnr",

@@ -21,6 +21,7 @@ from ranksrgan.metrics.ma import Ma
 from ranksrgan.metrics.ms_ssim import MsSsim
 from ranksrgan.metrics.niqe import Niqe
 from ranksrgan.metrics.pi import Pi
+from ranksrgan.metrics.pieapp import Pieapp
 from ranksrgan.metrics.psnr import Psnr
 from ranksrgan.metrics.rmse import Rmse
 from ranksrgan.metrics.ssim import Ssim
@@ -48,6 +49,7 @@ METRICS: dict[str, Callable[..., Scorer]] = {
     "vifp": Vifp,
     "lpips": Lpips,
     "dists": Dists,
+    "pieapp": Pieapp,
 }
 
 
@@ -59,6 +61,7 @@ _ASSETS = {
     "pi": ("ma",),
     "lpips": ("alexnet", "lpips-alex"),
     "dists": ("vgg16", "dists"),
+    "pieapp": ("pieapp",),
 }
 
 
