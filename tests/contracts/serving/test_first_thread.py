@@ -85,7 +85,10 @@ class Served:
 
 
 @pytest.fixture(params=[PATIENCE])
-def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Served]:
+def served(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Served]:
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])  # where the process finds this module
     server = Served(f"unix:{tmp_path}/s", grace=request.param)
     yield server
     server.process.kill()
