@@ -116,3 +116,9 @@ def test_numbers_that_fit_into_no_answer(tmp_path: Path, monkeypatch: pytest.Mon
         operations.CancelOperation(
             operations_pb2.CancelOperationRequest(name=begun.name), timeout=PATIENCE
         )
+        while not found.done and time.monotonic() < end:  # or its process would outlive the server
+            found = operations.GetOperation(
+                operations_pb2.GetOperationRequest(name=begun.name), timeout=PATIENCE
+            )
+            time.sleep(0.1)
+        assert found.done
