@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.assets import find_asset
-from ranksrgan.contracts.checkpoint import Weights, check_fit, load_into, load_weights
+from ranksrgan.contracts.checkpoint import check_fit, load_into, load_weights
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.metrics.perceptual import PerceptualNetwork, PerceptualScorer, distances
@@ -35,6 +35,8 @@ PATCH = 64
 #: the work.
 STRIDE = 27
 
+# Layers whose maps are compared; sides are halved before each.
+_TAPS = (3, 5, 7, 9, 11)
 _SLOPE = 0.01
 _LEAST_WEIGHT = 1e-6
 # Patches that go through the network at a time.
@@ -117,8 +119,7 @@ class PieappNetwork(PerceptualNetwork):
         channels = [3, *(width * times for times in (1, 1, 1, 2, 2, 2, 4, 4, 4, 8, 8))]
         for number, (before, after) in enumerate(itertools.pairwise(channels), 1):
             self.add_module(f"conv{number}", nn.Conv2d(before, after, 3, padding=1))
-        # Of the maps after layers 3, 5, 7, 9 and 11, before each of which sides are halved.
-        sizes = [channels[layer] * (PATCH >> depth) ** 2 for depth, layer in _taps()]
+        sizes = [channels[tap] * (PATCH >> depth) ** 2 for depth, tap in enumerate(_TAPS, 1)]
         self.fc1_score = nn.Linear(sum(sizes), 8 * width)
         self.fc2_score = nn.Linear(8 * width, 1)
         self.fc1_weight = nn.Linear(sizes[-1], 8 * width)
@@ -145,10 +146,10 @@ class PieappNetwork(PerceptualNetwork):
         """The maps of all depths in one row for each patch, and those of the deepest."""
         maps, found = 255 * patches, []
         for number in range(1, 12):
-            if number in (3, 5, 7, 9, 11):
+            if number in _TAPS:
                 maps = F.max_pool2d(maps, 2)
             maps = self.get_submodule(f"conv{number}")(maps).relu()
-            if number in (3, 5, 7, 9, 11):
+            if number in _TAPS:
                 found.append(maps.flatten(1))
         return torch.cat(found, 1), found[-1]
 
@@ -172,24 +173,11 @@ def _load(path: Path, stride: int) -> PerceptualNetwork:
         weights = replace(weights, tensors=tensors)
     with torch.device("meta"):
         check_fit(PieappNetwork(), weights)
-    return load_network(PieappNetwork(stride=stride), weights)
-
-
-def load_network(network: PieappNetwork, weights: Weights) -> PieappNetwork:
-    """The network with these weights, frozen.
-
-    Raises:
-        InvalidCheckpoint: they are another network's.
-    """
     with torch.inference_mode(False):
+        network = PieappNetwork(stride=stride)
         load_into(network, weights)
         network.requires_grad_(False)
         return place(network, torch.device("cpu"))
-
-
-def _taps() -> Iterator[tuple[int, int]]:
-    """How often sides are halved before a map that counts, and the layer that makes it."""
-    return enumerate((3, 5, 7, 9, 11), 1)
 
 
 def _places(height: int, width: int, stride: int) -> Iterator[tuple[int, int]]:

@@ -54,7 +54,7 @@ def read_scores(path: Path, column: str | None = None) -> dict[str, float]:
     column = column or _only_column(path, table)
     scores = {}
     for name, (place, text) in _cells(table, column).items():
-        score = _number(text)
+        score = finite_number(text)
         if score is None:
             raise InvalidDataset(
                 f"{place}: the {column} of {name} is {text!r}, not a finite number", field=place
@@ -145,7 +145,7 @@ def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
         lines = ((place, _turned(place, cells)) for place, cells in lines)
     for place, cells in lines:
         if columns is None:
-            if _number(cells[-1]) is None and not _is_image_file(cells[0]):
+            if finite_number(cells[-1]) is None and not _is_image_file(cells[0]):
                 columns = cells
                 if len(set(columns)) != len(columns):
                     raise InvalidDataset(f"{place}: two columns of one name", field=place)
@@ -163,7 +163,7 @@ def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
 def _is_turned(cells: list[str]) -> bool:
     """Whether a line is as TID2013 has them: the score, a space and the image."""
     words = cells[0].split() if len(cells) == 1 else []
-    return len(words) == 2 and _number(words[0]) is not None and _is_image_file(words[1])
+    return len(words) == 2 and finite_number(words[0]) is not None and _is_image_file(words[1])
 
 
 def _turned(place: str, cells: list[str]) -> list[str]:
@@ -194,7 +194,7 @@ def _only_column(path: Path, table: Mapping[str, Row]) -> str:
     first = next(iter(table.values()))
     if len(first.cells) == 1:
         return next(iter(first.cells))
-    numbers = [column for column, text in first.cells.items() if _number(text) is not None]
+    numbers = [column for column, text in first.cells.items() if finite_number(text) is not None]
     if len(numbers) != 1:
         raise InvalidDataset(
             f"{path} has {len(numbers)} columns of numbers ({', '.join(numbers) or 'none'}): say "
@@ -204,7 +204,8 @@ def _only_column(path: Path, table: Mapping[str, Row]) -> str:
     return numbers[0]
 
 
-def _number(text: str) -> float | None:
+def finite_number(text: str) -> float | None:
+    """The number that a cell is; None if it is none, or not finite."""
     try:
         number = float(text)
     except ValueError:

@@ -26,7 +26,7 @@ from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.metrics import Vote, bradley_terry, elo
 from ranksrgan.metrics.bradley_terry import Strength
-from ranksrgan.metrics.score_table import image_name, read_rows
+from ranksrgan.metrics.score_table import finite_number, image_name, read_rows
 
 #: Of a dataset of votes, in its folder.
 RATINGS = "ratings.csv"
@@ -132,7 +132,7 @@ def read_ratings(path: Path, rating: Rating) -> dict[str, StudyRating]:
                 f"{place}: {len(cells)} cells where {','.join(_COLUMNS)} are wanted", field=place
             )
         item, method, scale, *numbers = cells
-        if method != rating.method or _number(scale) != rating.scale:
+        if method != rating.method or finite_number(scale) != rating.scale:
             raise InvalidDataset(
                 f"{place}: a rating by {method} of scale {scale} does not go on as one by "
                 f"{rating.method} of scale {rating.scale}",
@@ -163,7 +163,7 @@ def write_ratings(path: Path, ratings: Mapping[str, StudyRating], rating: Rating
 
 
 def _rating(place: str, cells: Sequence[str], *, intervals: bool) -> StudyRating:
-    score, low, high = (_number(cell) for cell in cells)
+    score, low, high = (finite_number(cell) for cell in cells)
     if intervals:
         if score is not None and low is not None and high is not None and low < score < high:
             return StudyRating(score, low, high)
@@ -173,11 +173,3 @@ def _rating(place: str, cells: Sequence[str], *, intervals: bool) -> StudyRating
     raise InvalidDataset(
         f"{place}: {','.join(cells)} is no rating: finite numbers are wanted, {wanted}", field=place
     )
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
