@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.client import connect_scorer
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16
 from ranksrgan.contracts.processes import Processes
@@ -52,6 +53,7 @@ def main() -> None:
         "--no-graph", dest="graph", action="store_false", help="record no step as a CUDA graph"
     )
     given = parser.parse_args()
+    heaps.keep_for_a_command()  # as the command that trains does
     device = choose_device(given.device)
     with tempfile.TemporaryDirectory() as scratch:
         features = open_feature_network(str(_vgg19(Path(scratch))), device)
@@ -149,6 +151,7 @@ def _ranker(given: argparse.Namespace) -> Ranker:
 def _serve(address: str, given: argparse.Namespace, threads: int, done: Connection) -> None:
     torch.set_num_threads(threads)
     servicer = ScoringServicer(RankerCatalog({"ranker": _ranker(given)}))
+    heaps.keep_for_a_server()
     server = start_server(address, [servicer])
     done.send("ready")
     done.recv()

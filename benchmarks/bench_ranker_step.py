@@ -18,6 +18,7 @@ import skimage.data
 import torch
 from torch import nn
 
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed, place
 from ranksrgan.contracts.discovery import open_pair_source
 from ranksrgan.contracts.images import Picture, write_image
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="after two to warm up")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
+    heaps.keep_for_a_command()  # as the command that trains does
     with tempfile.TemporaryDirectory() as scratch:
         source = open_pair_source(str(_dataset(Path(scratch))), split="train")
         config = TrainConfig.model_validate(

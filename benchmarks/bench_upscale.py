@@ -24,6 +24,7 @@ import skimage.data
 import torch
 from torch import Tensor, nn
 
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet, load_generator
 from ranksrgan.srgan.generators.generator import Generator
@@ -113,10 +114,12 @@ def _plain(network: Generator, model: Path, threads: int) -> Enlarge:
 
 
 def _ours(network: Generator, model: Path, threads: int) -> Enlarge:
+    heaps.keep_for_a_command()  # as the command that upscales does
     return GeneratorUpscaler(network, precision="auto").upscale
 
 
 def _ours_in_float32(network: Generator, model: Path, threads: int) -> Enlarge:
+    heaps.keep_for_a_command()
     return GeneratorUpscaler(network).upscale
 
 

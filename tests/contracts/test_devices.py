@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation
+from ranksrgan.contracts import cancellation, heaps
 from ranksrgan.contracts.errors import DeadlineExceeded, InvalidInput, RequestCancelled
 from ranksrgan.contracts.joining import Joining
+from ranksrgan.contracts.serving import devices
 from ranksrgan.contracts.serving.batching import Batch, Job
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.observer import Observers
@@ -244,3 +245,19 @@ def test_who_computes_leaves_others_the_way(bench: Bench) -> None:
     bench.result(bench.submit(1, work))
     assert found == [min(ours + 5, 19)] * 2
     assert os.getpriority(os.PRIO_PROCESS, 0) == ours
+
+
+def test_free_memory_goes_back_when_nothing_comes_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back = threading.Semaphore(0)
+    monkeypatch.setattr(heaps, "give_back", given_back.release)
+    bench = Bench()
+    try:
+        bench.submit(1.0).result.result(PATIENCE)
+        assert given_back.acquire(timeout=PATIENCE)
+        assert not given_back.acquire(timeout=2 * devices._REST), "once is enough"
+        bench.submit(2.0).result.result(PATIENCE)
+        assert given_back.acquire(timeout=PATIENCE)
+    finally:
+        bench.devices.close()

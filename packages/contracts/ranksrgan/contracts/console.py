@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import RankSRGANError
 from ranksrgan.contracts.serving.settings import ServerSettings, load_settings
@@ -27,6 +28,7 @@ def run(main: Callable[[], int]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    heaps.keep_for_a_command()
     try:
         return main()
     except RankSRGANError as error:

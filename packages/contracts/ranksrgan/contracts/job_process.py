@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ranksrgan.contracts import cancellation
+from ranksrgan.contracts import cancellation, heaps
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InternalError, RankSRGANError
 from ranksrgan.contracts.interruption import stop_requested
@@ -94,6 +94,7 @@ def run_job(folder: Path, work: Work) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    heaps.keep_for_a_command()
     job = JobFolder(folder.resolve())
     lock = _lock(job)
     if lock is None:

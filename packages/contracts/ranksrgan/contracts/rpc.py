@@ -18,11 +18,10 @@ from dataclasses import dataclass, fields, replace
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, heaps
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
 from ranksrgan.contracts.serving.first_thread import FirstThread
-from ranksrgan.contracts.serving.memory import bound_heaps
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import share_interpreter
 from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
@@ -153,7 +152,7 @@ def serve(
         AddressInUse: somebody listens there already.
     """
     settings.check()
-    bound_heaps()
+    heaps.keep_for_a_server()
     share_interpreter()
     failures: list[BaseException] = []
     with stop_signals() as stopping:

@@ -14,13 +14,16 @@ from typing import Any
 
 import torch
 
-from ranksrgan.contracts import cancellation
+from ranksrgan.contracts import cancellation, heaps
 from ranksrgan.contracts.errors import DeadlineExceeded, RequestCancelled
 from ranksrgan.contracts.serving.batching import Job, is_full, partners, run_joined
 from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.pace import LeastTimes
 from ranksrgan.contracts.serving.precedence import compute_behind
+
+# Seconds without work after which free memory goes back to the system.
+_REST = 1.0
 
 
 class Devices:
@@ -159,6 +162,14 @@ class DeviceWorker:
             self._tell_queue(jobs[0])
             self._do(jobs)
             del jobs  # nothing is held while the next job is waited for
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the next job a moment; if none comes give memory back."""
+        with self._changed:
+            goes_on = self._changed.wait_for(lambda: bool(self._waiting) or self._closed, _REST)
+        if not goes_on:
+            heaps.give_back()
 
     def _next(self) -> list[Job]:
         """The jobs of the next batch, out of the queue; empty at the end of all work."""

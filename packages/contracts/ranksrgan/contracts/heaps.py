@@ -1,0 +1,70 @@
+"""What a process's heaps keep of the memory that it frees.
+
+A network's intermediate results are allocated and freed in every step and every call. glibc gives
+what is larger than 32 MiB back to the system each time, and the system hands it out again page by
+page, emptied: a tenth of the time of a Ranker's training, a sixth of a Ranker's score.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+# Parameters of mallopt, from <malloc.h>: free bytes at the end of a heap that stay in it; the size
+# from which memory is the system's as soon as it is free; and how many heaps there are.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+
+_OF_A_COMMAND = {_TRIM_THRESHOLD: 2**30, _MMAP_THRESHOLD: 2**30}
+_OF_A_SERVER = {
+    _TRIM_THRESHOLD: 512 * 2**20,
+    _MMAP_THRESHOLD: 256 * 2**20,
+    # Each thread would take a heap of its own, of which a server has dozens, and each keeps the
+    # most that its thread has ever needed: hundreds of megabytes in time, none of it in use.
+    _ARENA_MAX: 2,
+}
+
+
+def keep_for_a_command() -> None:
+    """Keep what is freed, for a process that computes the same again and again and then ends.
+
+    Call it before the work; the settings are for good. C libraries other than glibc have none.
+    """
+    _set(_OF_A_COMMAND)
+
+
+def keep_for_a_server() -> None:
+    """Likewise, for a process that lives on: less of it, and in few heaps. See `give_back`.
+
+    Call it before threads are started.
+    """
+    _set(_OF_A_SERVER)
+
+
+def give_back() -> None:
+    """Let the system have what is free in all heaps: some milliseconds, for when nobody waits."""
+    trim = _of_libc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _set(limits: dict[int, int]) -> None:
+    mallopt = _of_libc("mallopt")
+    if mallopt is None:
+        return
+    for parameter, value in limits.items():
+        if not mallopt(parameter, value):
+            log.warning("malloc's parameter %d stays as it is; memory may grow", parameter)
+
+
+@functools.cache
+def _of_libc(name: str) -> Callable[..., int] | None:
+    """A function that glibc has, and others may not have."""
+    try:
+        found: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError):
+        return None
+    return found

@@ -1,0 +1,52 @@
+"""What heaps keep and give back, in a process of its own: the settings are for good."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+
+TRIAL = """
+import json, resource
+from pathlib import Path
+
+import torch
+
+from ranksrgan.contracts.heaps import give_back, keep_for_a_server
+
+
+def resident():
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize()
+
+
+def fill():
+    for _ in range(5):
+        torch.ones(100 * 2**20, dtype=torch.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+torch.ones(100 * 2**20, dtype=torch.uint8)  # whatever is needed once
+faults = -fill() + fill()
+keep_for_a_server()
+fill()
+faults_kept = -fill() + fill()
+kept = resident()
+give_back()
+print(json.dumps([faults, faults_kept, kept - resident()]))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there are no such heaps")
+def test_heaps_keep_what_is_freed_and_give_it_back_when_told() -> None:
+    trial = subprocess.run(
+        [sys.executable, "-c", TRIAL], capture_output=True, text=True, check=True
+    )
+    faults, faults_kept, given_back = json.loads(trial.stdout)
+    pages = 5 * 100 * 2**20 // 4096
+    assert faults > pages / 2, "what is measured against: every use comes page by page"
+    assert faults_kept < pages / 100
+    assert given_back > 90 * 2**20
