@@ -32,7 +32,7 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
-from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, codec, open_scorer, rpc
+from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, codec, heaps, open_scorer, rpc
 from ranksrgan.contracts.client import connect_scorer, connect_upscaler
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
@@ -413,6 +413,7 @@ def main() -> int:
     parser.add_argument("--generator", type=Path, help="weights; without them SRResNet, untrained")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
     options = parser.parse_args()
+    heaps.keep_for_a_command()  # what a server has, so that in process costs no more for lack of it
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds)
         return 0 if bench.run() else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -13,7 +14,7 @@ import torch
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
-from ranksrgan.contracts import open_scorer
+from ranksrgan.contracts import codec, open_scorer
 from ranksrgan.contracts.client import Connection, connect_scorer
 from ranksrgan.contracts.errors import (
     AddressInUse,
@@ -232,3 +233,43 @@ def test_a_call_that_a_stopping_server_cancels_is_tried_again() -> None:
     assert calls == 2
     with pytest.raises(ServiceUnavailable, match="the service at host:1 ended the call"):
         Connection("host:1", timeout=1, retry_for=0).attempt(work)
+
+
+class Peers(ScoringServicer):
+    """Notes from which connections it is called."""
+
+    def __init__(self) -> None:
+        super().__init__(Catalog(contrast=Contrast()))
+        self.seen: set[str] = set()
+
+    def Score(
+        self, request: scoring_pb2.ScoreRequest, context: grpc.ServicerContext
+    ) -> scoring_pb2.ScoreResponse:
+        self.seen.add(context.peer())
+        return super().Score(request, context)
+
+
+def call_until(channel: grpc.Channel, done: Callable[[], bool]) -> None:
+    """Score an image again and again."""
+    end = time.monotonic() + 60
+    image = codec.image_to_proto(torch.arange(12.0).reshape(3, 2, 2) / 12)
+    request = scoring_pb2.ScoreRequest(scorer="contrast", images=[image])
+    score = scoring_pb2_grpc.ScoringServiceStub(channel).Score
+    while not done():
+        assert time.monotonic() < end
+        score(request, timeout=60)
+        time.sleep(0.01)
+
+
+def test_calls_take_turns_among_the_servers_of_a_name(start: StartServer) -> None:
+    servicers = [Peers(), Peers()]
+    target = "ipv4:" + ",".join(start(servicer).address for servicer in servicers)
+    with open_channel(target) as channel:
+        call_until(channel, lambda: all(servicer.seen for servicer in servicers))
+
+
+def test_an_old_connection_is_replaced_without_a_failed_call(start: StartServer) -> None:
+    servicer = Peers()
+    server = start(servicer, limits=ServerLimits(connection_age=0.5))
+    with open_channel(server.address) as channel:
+        call_until(channel, lambda: len(servicer.seen) > 2)

@@ -127,6 +127,42 @@ def test_an_image_does_not_see_its_neighbours(ranker: Ranker, images: Tensor) ->
     )
 
 
+def test_large_batches_are_worked_on_in_parts(
+    ranker: Ranker, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    forward = ranker._network.forward
+
+    def counted(batch: Tensor) -> Tensor:
+        sizes.append(len(batch))
+        return forward(batch)
+
+    monkeypatch.setattr(ranker._network, "forward", counted)
+    pairs, (first, one) = [images[:2], images[2:]], (images[:1], images[1:2])
+    expected = torch.cat([ranker.score(part) for part in pairs])
+    expected_gradient = torch.cat([ranker.gradient(part)[1] for part in (first, one, images[2:])])
+    pixels = images.shape[2:].numel()
+    monkeypatch.setattr(scorer_module, "_TOGETHER", 2 * pixels)
+    monkeypatch.setattr(scorer_module, "_GRADIENTS_TOGETHER", 2 * pixels - 1)
+    sizes.clear()
+    assert torch.equal(ranker.score(images), expected)
+    assert torch.equal(ranker.gradient(images)[1], expected_gradient)
+    assert sizes == [2, 1, 1, 1, 1]
+    # What carries a gradient itself is one graph.
+    sizes.clear()
+    ranker.score(images.clone().requires_grad_()).sum().backward()
+    assert sizes == [3]
+
+
+def test_a_gradient_takes_smaller_images_than_a_score(
+    ranker: Ranker, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer_module, "MAX_GRADIENT_PIXELS", images.shape[2:].numel() - 1)
+    assert ranker.score(images).isfinite().all()
+    with pytest.raises(ImageTooLarge, match="a Ranker has the gradient of at most"):
+        ranker.gradient(images)
+
+
 def test_a_loss_leaves_it_as_it_was(ranker: Ranker, images: Tensor) -> None:
     frozen = ranker._network
     before = hash_tensors(frozen.state_dict())

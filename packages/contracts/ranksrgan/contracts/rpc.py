@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 # Seconds that a model gets for the operation at hand when all calls have ended.
 _LAST_OPERATION = 2.0
 
+# Where a name stands for several servers, calls take turns among them.
+_TAKE_TURNS = '{"loadBalancingConfig": [{"round_robin": {}}]}'
+
 # What a client accepts in one answer: an upscaled image is many times the request.
 _MAX_ANSWER_BYTES = 2**30
 
@@ -72,6 +75,8 @@ class ServerLimits:
         max_message_bytes: of a request, or of one request of a stream.
         grace: seconds that requests in flight get to finish after SIGTERM. A stream that waits for
             its client is in flight.
+        connection_age: seconds after which a client is asked to connect anew, calls under way
+            excepted; None: never.
     """
 
     workers: int = 2
@@ -82,6 +87,7 @@ class ServerLimits:
     waiters: int = 32
     max_message_bytes: int = 64 * 2**20
     grace: float = 30.0
+    connection_age: float | None = None
 
     @property
     def calls(self) -> int:
@@ -204,7 +210,7 @@ def serve(
 
 def open_channel(address: str, credentials: ClientCredentials | None = None) -> grpc.Channel:
     """A channel to ``HOST:PORT``, ``grpcs://HOST:PORT`` or ``unix:PATH``; connects when it is first
-    used.
+    used. A name that stands for several servers is all of them: calls take turns.
 
     Args:
         address: of the server.
@@ -220,6 +226,7 @@ def open_channel(address: str, credentials: ClientCredentials | None = None) -> 
             ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.enable_http_proxy", 0),
+            ("grpc.service_config", _TAKE_TURNS),
             # What one attempt to connect may take, whatever its name says: a busy server needs it.
             ("grpc.min_reconnect_backoff_ms", 20_000),
             # A service that restarts should be found again within a second, not within two minutes.

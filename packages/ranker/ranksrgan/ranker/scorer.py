@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
@@ -39,9 +39,16 @@ VERSION = "1"
 
 _OPTIONS = ("device", "head", "higher_is_better", "precision", "statistics")
 
-#: Pixels of one image: at width 64 each takes 256 bytes in the first layer alone, and the mean
-#: over all positions forbids tiling.
+#: Pixels of one image: at width 64 each takes about 330 bytes, and the mean over all positions
+#: forbids tiling.
 MAX_PIXELS = 2**24
+#: Likewise with a gradient, which keeps all layers: 1040 bytes.
+MAX_GRADIENT_PIXELS = 2**22
+
+# Pixels of all images that are worked on together, without a gradient and with one: 1.3 GB and
+# 1.1 GB at width 64. More would gain nothing.
+_TOGETHER = 2**22
+_GRADIENTS_TOGETHER = 2**20
 
 # A generator in training overshoots [0, 1], and the loss has to see it; pixels that count to 255
 # are a mistake. Beyond this limit it is the mistake.
@@ -153,6 +160,13 @@ class Ranker:
             RequestCancelled: nobody waits for the result any more.
         """
         _check(images, references)
+        wants_gradient = images.requires_grad and torch.is_grad_enabled()
+        parts = _parts(images, _TOGETHER)
+        if self._batch_statistics or wants_gradient or len(parts) == 1:
+            return self._score(images)
+        return torch.cat([self._score(part) for part in parts])
+
+    def _score(self, images: Tensor) -> Tensor:
         # Who asks for less than float32 by an autocast around the call gets that as well.
         with mixed(True, self._device) if self._bfloat16 else nullcontext():
             scores: Tensor = self._network(self._prepare(images))
@@ -163,6 +177,7 @@ class Ranker:
 
         Raises:
             InvalidInput: uint8, whatever `score` refuses, and any image with batch statistics.
+            ImageTooLarge: more than `MAX_GRADIENT_PIXELS`.
         """
         if self._batch_statistics:
             raise InvalidInput(
@@ -170,7 +185,18 @@ class Ranker:
                 "gradient by image, only that of score()",
                 field="statistics",
             )
-        return image_gradient(self.score, images, references)
+        if images.ndim == 4 and images.shape[2:].numel() > MAX_GRADIENT_PIXELS:
+            raise ImageTooLarge(
+                f"an image is {images.shape[3]} x {images.shape[2]} pixels; a Ranker has the "
+                f"gradient of at most {MAX_GRADIENT_PIXELS}",
+                field="images",
+            )
+        parts = _parts(images, _GRADIENTS_TOGETHER)
+        if len(parts) == 1:
+            return image_gradient(self.score, images, references)
+        found = [image_gradient(self.score, part, references) for part in parts]
+        scores, gradients = zip(*found, strict=True)
+        return torch.cat(scores), torch.cat(gradients)
 
     def feature_maps(self, images: Tensor) -> dict[str, Tensor]:
         """The feature maps of the five stages, for a perceptual loss; see `FeatureMaps`.
@@ -345,6 +371,13 @@ def ranker_of(weights: Weights, options: Mapping[str, str]) -> Opened:
         batch_statistics=statistics == "batch",
         precision=find_precision(options.get("precision", "float32"), PRECISIONS),
     )
+
+
+def _parts(images: Tensor, pixels: int) -> Sequence[Tensor]:
+    """The images, as many at a time as have so many pixels together; one at least."""
+    if images.ndim != 4 or 0 in images.shape:
+        return [images]  # it will be refused
+    return images.split(max(1, pixels // images.shape[2:].numel()))
 
 
 def _hash(weights: Weights, network: Network, head: int) -> str:

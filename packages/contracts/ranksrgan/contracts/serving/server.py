@@ -230,6 +230,7 @@ def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor
         ThreadPoolExecutor(limits.calls + _SPARE_THREADS, "rpc", initializer=answer_alone),
         interceptors=interceptors,
         options=[
+            *_connection_age(limits.connection_age),
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", -1),
@@ -240,6 +241,11 @@ def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor
             ("grpc.keepalive_time_ms", 60_000),
         ],
     )
+
+
+def _connection_age(seconds: float | None) -> list[tuple[str, int]]:
+    """For calls that outlast it gRPC's own limit holds, which is none."""
+    return [] if seconds is None else [("grpc.max_connection_age_ms", int(1000 * seconds))]
 
 
 def _listen(server: grpc.Server, settings: ServerSettings) -> str:

@@ -87,6 +87,9 @@ class ServerSettings(Config):
         waiters: calls that may be waiting for the end of a long job beside those.
         max_message_mib: of one request, in MiB.
         grace: seconds that requests in flight get to finish after SIGTERM.
+        connection_age: seconds after which a client is asked to connect anew, when its calls under
+            way have ended: behind a name that stands for several servers it then finds those that
+            are new. None: never.
         tls: encryption; without it there is none.
         tokens: file of those who may call, see `tokens`; without it everybody may.
         tokens_in_clear: take tokens without encryption from other machines too. Whoever sees the
@@ -107,6 +110,7 @@ class ServerSettings(Config):
     waiters: int = Field(32, ge=0)
     max_message_mib: int = Field(64, ge=1)
     grace: float = Field(30.0, ge=0)
+    connection_age: float | None = Field(None, ge=1)
     tls: TlsSettings | None = None
     tokens: Path | None = None
     tokens_in_clear: bool = False
