@@ -6,14 +6,21 @@ from __future__ import annotations
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer
+from ranksrgan.contracts.serving.model_checks import warm_up
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics.catalog import MetricCatalog
 
+# NIQE wants two blocks of 96 x 96 at least.
+_WARM_UP = (192, 192)
+
 
 def serve(settings: ImageServerSettings) -> int:
-    """Serve every metric until SIGTERM. A metric is opened when it is first asked for.
+    """Serve every metric until SIGTERM.
+
+    It is ready when the native operators are there, compiled if need be, and NIQE has run. Other
+    metrics are opened when they are first asked for.
 
     Raises:
         InvalidConfig: see `ServerSettings.check`.
@@ -24,6 +31,7 @@ def serve(settings: ImageServerSettings) -> int:
 
     def load(observers: Observers) -> rpc.Services:
         catalog = MetricCatalog()
+        warm_up(catalog.open("niqe"), _WARM_UP, "niqe")
         scoring = ScoringServicer(
             catalog,
             max_pixels=settings.max_pixels,

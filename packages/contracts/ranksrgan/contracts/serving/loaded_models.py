@@ -32,7 +32,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.contracts.serving.model_checks import require_alike, warm_up
+from ranksrgan.contracts.serving.model_checks import USUAL_SHAPE, require_alike, warm_up
 from ranksrgan.contracts.serving.model_repository import (
     SETTINGS,
     ModelRepository,
@@ -345,17 +345,21 @@ class LoadedModels(Generic[M]):
 def open_named(
     specs: Mapping[str, Path], open_model: Callable[[str], M], observers: Observers
 ) -> dict[str, M]:
-    """Open models that an operator names one by one, and tell of each.
+    """Open models that an operator names one by one, run each once, and tell of it.
 
     Args:
         specs: by name, as ``open_model`` takes them.
         open_model: what it raises is raised.
         observers: are told what was loaded.
+
+    Raises:
+        InvalidCheckpoint: see `warm_up`.
     """
     models = {}
     for name, spec in specs.items():
         began = time.monotonic()
         models[name] = open_model(str(spec))
+        warm_up(models[name], USUAL_SHAPE, str(spec))
         observers.loaded(name, time.monotonic() - began)
     return models
 

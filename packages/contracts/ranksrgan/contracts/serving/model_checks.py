@@ -8,26 +8,32 @@ from ranksrgan.contracts.errors import InvalidCheckpoint
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
+#: Height and width of the image that a model runs on before it takes requests.
+USUAL_SHAPE = (64, 64)
+
 
 def warm_up(model: Upscaler | Scorer, shape: tuple[int, int], label: str) -> None:
     """Run a model once, and backwards if it can: what is slow the first time is so here.
 
     Args:
-        model: an upscaler, or a scorer that needs no references.
-        shape: height and width of the image that it runs on.
+        model: what runs; a scorer that compares has the image's mirror image as its reference.
+        shape: height and width of the image that it runs on, unless the model takes none so small.
         label: of the model, for messages.
 
     Raises:
         InvalidCheckpoint: NaN or infinity comes out.
-        InvalidInput, ImageTooSmall...: what the model raises at an image of that shape.
+        InvalidInput...: what the model raises at such an image.
     """
-    height, width = shape
+    least = 1 if isinstance(model, Upscaler) else model.info.min_side
+    height, width = (max(side, least) for side in shape)
     probe = torch.linspace(0, 1, 3 * height * width).reshape(1, 3, height, width)
     if isinstance(model, Upscaler):
         results = model.upscale(probe)
     else:
+        # Not the image itself: where two are equal a distance need not have a slope.
+        references = probe.flip(3) if model.info.needs_reference else None
         probe.requires_grad_(model.info.differentiable)
-        results = model.score(probe)
+        results = model.score(probe, references)
         if model.info.differentiable:
             (results,) = torch.autograd.grad(results.sum(), probe)
     if not bool(results.isfinite().all()):

@@ -35,6 +35,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
     UnknownName,
 )
+from ranksrgan.contracts.serving.model_checks import USUAL_SHAPE
 
 WEIGHTS = "model.safetensors"
 SETTINGS = "model.yaml"
@@ -70,12 +71,13 @@ class ModelSettings(Config):
     Attributes:
         options: as in a spec: ``head: ma``, ``device: cuda``, ``precision: auto``.
         versions: those that are served; all that are there if it is left out.
-        warm_up: height and width of the image that a model runs on before it takes requests.
+        warm_up: height and width of the image that a model runs on before it takes requests, unless
+            it takes none so small.
     """
 
     options: dict[str, str | bool | int | float] = Field(default_factory=dict)
     versions: tuple[PositiveInt, ...] | None = None
-    warm_up: tuple[PositiveInt, PositiveInt] = (64, 64)
+    warm_up: tuple[PositiveInt, PositiveInt] = USUAL_SHAPE
 
     def option_texts(self) -> dict[str, str]:
         """The options as a spec would give them."""
