@@ -25,13 +25,16 @@ from ranksrgan.contracts.serving.admission import Admission
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.first_thread import FirstThread
+from ranksrgan.contracts.serving.health_checks import HealthChecks
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import answer_alone
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.request_log import logged
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.shared_tensors import SharedTensors
+from ranksrgan.contracts.serving.standard_services import REFLECTIONS, StandardServices
 from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.waits import Waits
 from ranksrgan.contracts.serving.well_formed import WellFormed
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Threads beyond those that work or wait, so that health and reflection always find one.
+# Threads beyond those that work or wait, so that a refusal always finds one.
 _SPARE_THREADS = 4
 # Seconds that answers of calls that have ended may take to leave the process.
 _FLUSH = 2.0
@@ -104,7 +107,9 @@ class RunningServer:
         self._lock = threading.Lock()
         self._stopped = False
         self._background: Background | None = None
-        self._readiness = Readiness(names)
+        self._waits = Waits()
+        self._checks = HealthChecks(self._waits)
+        self._readiness = Readiness(names, self._checks)
         self._closing = ExitStack()
         #: Of the page for Prometheus, if there is one.
         self.metrics_address: str | None = None
@@ -126,10 +131,11 @@ class RunningServer:
                 settings.administrators,
             )
             shared = SharedTensors(set(names), limits.max_message_bytes)
-            self._server = _grpc_server(limits, [calls, WellFormed(), self._admission, shared])
+            around = [calls, StandardServices(self._waits), WellFormed(), self._admission, shared]
+            self._server = _grpc_server(limits, around)
             self._late = _LateHandlers(set(names))
             self._server.add_generic_rpc_handlers((self._late,))
-            health_pb2_grpc.add_HealthServicer_to_server(self._readiness.checks, self._server)
+            health_pb2_grpc.add_HealthServicer_to_server(self._checks, self._server)
             if settings.reflection:
                 shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
                 reflection.enable_server_reflection(shown, self._server)
@@ -158,6 +164,7 @@ class RunningServer:
         end = time.monotonic() + grace
         self._readiness.drain()
         self._admission.stopping.set()
+        self._waits.stop()
         with self._lock:
             self._stopped = True
         with ExitStack() as closing:  # to its end, whatever goes wrong on the way
@@ -165,6 +172,7 @@ class RunningServer:
             if self.address.startswith("unix:"):
                 socket_file = Path(self.address.removeprefix("unix:"))
                 closing.callback(socket_file.unlink, missing_ok=True)
+            closing.callback(self._waits.close)
             closing.callback(self._admission.close)
             closing.callback(self._stop_calls, end, grace)
             if self._background is not None:
@@ -174,6 +182,7 @@ class RunningServer:
         idle = self._readiness.wait_idle(max(0.0, end - time.monotonic()))
         if not idle and grace > 0:
             log.warning("calls that are still open after %g s are broken off", grace)
+        self._checks.close()
         self._server.stop(_FLUSH if idle else 0.0).wait()
 
     def _tracing(self, settings: ServerSettings) -> list[Watcher]:
@@ -227,7 +236,9 @@ def _not_yet(requests: object, context: grpc.ServicerContext) -> Any:
 
 def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor]) -> grpc.Server:
     return grpc.server(
-        ThreadPoolExecutor(limits.calls + _SPARE_THREADS, "rpc", initializer=answer_alone),
+        ThreadPoolExecutor(
+            limits.calls + REFLECTIONS + _SPARE_THREADS, "rpc", initializer=answer_alone
+        ),
         interceptors=interceptors,
         options=[
             ("grpc.so_reuseport", 0),
