@@ -30,12 +30,11 @@ from ranksrgan.contracts.serving.methods import ADMINISTRATIVE
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.turn import end_of
 
 REQUEST_ID = "x-request-id"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# Seconds that a request may have been on its way.
-_TRANSIT = 0.1
 # Fields of our requests, and of the open inference protocol's, that name what is asked.
 _MODEL_FIELDS = ("model", "scorer", "model_name")
 
@@ -226,12 +225,10 @@ def _client(context: grpc.ServicerContext) -> str:
 
 
 def _code(context: grpc.ServicerContext, failed: bool) -> str:
-    if not context.is_active():
-        # The client has gone; a moment early where its deadline was the reason, as it began to
-        # count before we did.
-        left = context.time_remaining()
-        return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
     code = context.code()  # type: ignore[attr-defined]
+    known = code is not None and code is not grpc.StatusCode.CANCELLED
+    if not context.is_active() and not known:  # else it was ended from here
+        return end_of(context)
     if code is not None:
         return str(code.name)
     return "UNKNOWN" if failed else "OK"

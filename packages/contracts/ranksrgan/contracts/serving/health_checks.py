@@ -39,7 +39,7 @@ class HealthChecks(health_pb2_grpc.HealthServicer):
     def __init__(self, waits: Waits) -> None:
         self._waits = waits
         self._lock = threading.Lock()
-        self._statuses: dict[str, Response.ServingStatus.ValueType] = {"": Response.SERVING}
+        self._statuses: dict[str, int] = {"": Response.SERVING}
         self._watches: dict[str, set[_Watch]] = {}
         self._number = 0
         self._closed = False
@@ -85,7 +85,7 @@ class HealthChecks(health_pb2_grpc.HealthServicer):
             status = self._statuses.get(request.service, Response.SERVICE_UNKNOWN)
             self._tell(watch, status)
 
-    def set(self, service: str, status: Response.ServingStatus.ValueType) -> None:
+    def set(self, service: str, status: int) -> None:
         """From now on a service has that status."""
         with self._lock:
             if self._closed or self._statuses.get(service) == status:
@@ -103,7 +103,7 @@ class HealthChecks(health_pb2_grpc.HealthServicer):
             end_call(watch.context, ServiceUnavailable("the server has stopped"))
         self._senders.shutdown(wait=False, cancel_futures=True)
 
-    def _tell(self, watch: _Watch, status: Response.ServingStatus.ValueType) -> None:
+    def _tell(self, watch: _Watch, status: int) -> None:
         if watch.hears(status):
             self._senders.submit(watch.send_all)
 
@@ -129,10 +129,10 @@ class _Watch:
         self._send = send
         self._waits = waits
         self._lock = threading.Lock()
-        self._news: Response.ServingStatus.ValueType | None = None
+        self._news: int | None = None
         self._hearing = False
 
-    def hears(self, status: Response.ServingStatus.ValueType) -> bool:
+    def hears(self, status: int) -> bool:
         """There is news; whether somebody has to be sent with it."""
         with self._lock:
             self._news = status

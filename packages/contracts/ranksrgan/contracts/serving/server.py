@@ -120,7 +120,7 @@ class RunningServer:
             told = [*observers, *self._metrics(settings)]
             #: All that are told what happens; for what loads models.
             self.observers = Observers(told)
-            self._admission = Admission(limits, set(names), told, first_thread)
+            self._admission = Admission(limits, set(names), self._waits, told, first_thread)
             calls = Calls(
                 set(names),
                 self._readiness,
@@ -158,12 +158,12 @@ class RunningServer:
     def stop(self, grace: float = 0.0) -> None:
         """Report NOT_SERVING, refuse new calls, give those in flight ``grace`` seconds.
 
-        Health answers meanwhile. A stream of responses to one request, which may be endless, ends
-        after the one at hand.
+        Health answers meanwhile. A call whose request is not there yet was not accepted, and ends.
+        A stream, which may be endless, ends after what it has begun; an idle one at once.
         """
         end = time.monotonic() + grace
         self._readiness.drain()
-        self._admission.stopping.set()
+        self._admission.stop()
         self._waits.stop()
         with self._lock:
             self._stopped = True
@@ -236,9 +236,7 @@ def _not_yet(requests: object, context: grpc.ServicerContext) -> Any:
 
 def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor]) -> grpc.Server:
     return grpc.server(
-        ThreadPoolExecutor(
-            limits.calls + REFLECTIONS + _SPARE_THREADS, "rpc", initializer=answer_alone
-        ),
+        ThreadPoolExecutor(_threads(limits), "rpc", initializer=answer_alone),
         interceptors=interceptors,
         options=[
             ("grpc.so_reuseport", 0),
@@ -251,6 +249,12 @@ def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor
             ("grpc.keepalive_time_ms", 60_000),
         ],
     )
+
+
+def _threads(limits: ServerLimits) -> int:
+    """Those that answer, at most: one for each call that may be open, since a wait is one too."""
+    slow = limits.workers + limits.queue  # requests on their way, see `Tickets`
+    return limits.calls + slow + REFLECTIONS + _SPARE_THREADS
 
 
 def _listen(server: grpc.Server, settings: ServerSettings) -> str:

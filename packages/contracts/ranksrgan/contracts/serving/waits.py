@@ -99,6 +99,13 @@ class Waits:
         with self._wait(context, within, late, leaves=False):
             yield
 
+    def end(self, context: grpc.ServicerContext, error: RankSRGANError) -> None:
+        """End a call if it waits; the wait raises ``error``."""
+        with self._lock:
+            for wait in tuple(self._waiting):
+                if wait.context is context:
+                    self._end(wait, error)
+
     def stop(self) -> None:
         """End what owes nothing."""
         with self._lock:
@@ -166,9 +173,12 @@ class Waits:
     def _end_late(self, now: float) -> None:
         for wait in tuple(self._waiting):
             if wait.due is not None and wait.due <= now:
-                self._waiting.discard(wait)
-                wait.ended = wait.late
-                end_call(wait.context, wait.late)
+                self._end(wait, wait.late)
+
+    def _end(self, wait: _Wait, error: RankSRGANError) -> None:
+        self._waiting.discard(wait)
+        wait.ended = error
+        end_call(wait.context, error)
 
 
 def end_call(context: grpc.ServicerContext, error: RankSRGANError) -> None:
