@@ -27,7 +27,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.first_thread import FirstThread
-from ranksrgan.contracts.serving.methods import WITHOUT_A_PLACE
+from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
 from ranksrgan.contracts.serving.tickets import Ticket, Tickets
@@ -40,6 +40,14 @@ if TYPE_CHECKING:
     from ranksrgan.contracts.rpc import ServerLimits
 
     Handler = grpc.RpcMethodHandler[Any, Any]
+
+# Calls that load models, and calls that answer from memory: each kind at a time.
+_LOADS = 16
+_LOOKS = 16
+# Seconds that the request of one of the latter may take: it is small.
+_LOOK_REQUEST = 5.0
+#: Calls that may be open beside `ServerLimits.calls`, with nothing to wait for.
+BESIDE = _LOADS + _LOOKS
 
 # Methods that take an image in many requests, and give another in many responses.
 _FILES = frozenset({"/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream"})
@@ -70,8 +78,14 @@ class Admission(grpc.ServerInterceptor):
     ) -> None:
         self._places = threading.Semaphore(limits.workers)
         self._tickets = Tickets(limits.workers + limits.queue)
-        self._streams = threading.Semaphore(limits.streams)
-        self._waiters = threading.Semaphore(limits.waiters)
+        streams = f"{limits.streams} streams are open; try again in a moment"
+        self._streams = _Bound(limits.streams, streams)
+        bounds = {
+            WAITING: _Bound(limits.waiters, f"{limits.waiters} clients wait already; ask later"),
+            LOADING: _Bound(_LOADS, f"{_LOADS} loads are under way; try again in a moment"),
+            FROM_MEMORY: _Bound(_LOOKS, f"{_LOOKS} such calls are open; try again in a moment"),
+        }
+        self._beside = {method: bound for kind, bound in bounds.items() for method in kind}
         self._limits = limits
         self._services = services
         self._waits = waits
@@ -99,7 +113,7 @@ class Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
-            if not self._tickets.left and method not in WITHOUT_A_PLACE:
+            if method not in self._beside and not self._tickets.left:
                 return grpc.stream_unary_rpc_method_handler(self._refusal(method))
             return grpc.stream_unary_rpc_method_handler(
                 self._one_answer(handler.unary_unary, method),
@@ -122,13 +136,18 @@ class Admission(grpc.ServerInterceptor):
         return handler
 
     def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        beside = self._beside.get(method)
+        within = self._limits.arrival
+        if method in FROM_MEMORY:
+            within = min(within, _LOOK_REQUEST)
+
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
             with self._call(method, context) as call:
-                if method in WITHOUT_A_PLACE:
-                    with self._waiter():
-                        return behaviour(self._only(requests, context), context)
+                if beside is not None:
+                    with beside.held():
+                        return behaviour(self._only(requests, context, within), context)
                 with self._ticket(context) as ticket:
-                    request = self._only(requests, context)
+                    request = self._only(requests, context, within)
                     with self._inside(ticket), self._turn(call):
                         return behaviour(request, context)
 
@@ -156,8 +175,9 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call, self._stream():
-                responses = behaviour(self._only(requests, context), context)
+            with self._call(method, context) as call, self._streams.held():
+                request = self._only(requests, context, self._limits.arrival)
+                responses = behaviour(request, context)
                 while not self._stopping.is_set():
                     with self._turn(call):
                         response = next(responses, None)
@@ -177,7 +197,7 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call, self._stream(), ExitStack() as working:
+            with self._call(method, context) as call, self._streams.held(), ExitStack() as working:
                 begun = owing = False
 
                 def following() -> Any:
@@ -220,7 +240,7 @@ class Admission(grpc.ServerInterceptor):
 
             with (
                 self._call(method, context) as call,
-                self._stream(),
+                self._streams.held(),
                 closing(behaviour(waited_for(arriving()), context)) as responses,
             ):
                 while True:
@@ -248,9 +268,9 @@ class Admission(grpc.ServerInterceptor):
         finally:
             self._observers.request(method, call.code, time.monotonic() - began)
 
-    def _only(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-        """The request of a call that has one."""
-        request = self._waits.first(requests, context, self._limits.arrival)
+    def _only(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
+        """The request of a call that has one, which comes in so many seconds."""
+        request = self._waits.first(requests, context, within)
         if request is None:
             raise InvalidInput("the request is missing, or it is no message of this method")
         return request
@@ -274,24 +294,6 @@ class Admission(grpc.ServerInterceptor):
         began = time.monotonic()
         yield
         self._time_inside.measured(time.monotonic() - began)
-
-    @contextmanager
-    def _waiter(self) -> Iterator[None]:
-        if not self._waiters.acquire(blocking=False):
-            raise Overloaded(f"{self._limits.waiters} clients wait already; ask now and then")
-        try:
-            yield
-        finally:
-            self._waiters.release()
-
-    @contextmanager
-    def _stream(self) -> Iterator[None]:
-        if not self._streams.acquire(blocking=False):
-            raise Overloaded(f"{self._limits.streams} streams are open; try again in a moment")
-        try:
-            yield
-        finally:
-            self._streams.release()
 
     @contextmanager
     def _turn(self, call: _Call) -> Iterator[None]:
@@ -325,6 +327,33 @@ class Admission(grpc.ServerInterceptor):
     def _leave(self, call: _Call) -> None:
         call.has_place = False
         self._places.release()
+
+
+class _Bound:
+    """So many calls of a kind may be open.
+
+    Args:
+        number: of them.
+        refusal: what one more is told.
+    """
+
+    def __init__(self, number: int, refusal: str) -> None:
+        self._left = threading.Semaphore(number)
+        self._refusal = refusal
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The time of one call.
+
+        Raises:
+            Overloaded: there are as many already.
+        """
+        if not self._left.acquire(blocking=False):
+            raise Overloaded(self._refusal)
+        try:
+            yield
+        finally:
+            self._left.release()
 
 
 class _Call:

@@ -2,9 +2,9 @@
 
 Health is for everybody and is not watched. All else wants a token where there are tokens, before a
 byte of the request is read; our services have limits for each client, and refuse while they are not
-ready or the server drains. Every call has a request id: the client's ``x-request-id`` if that is
-sane, else a new one. It comes back in the trailing metadata and stands in every line of the log
-that the call's own thread writes.
+ready or the server drains, but for what tells just that. Every call has a request id: the client's
+``x-request-id`` if that is sane, else a new one. It comes back in the trailing metadata and stands
+in every line of the log that the call's own thread writes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from grpc_status import rpc_status
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import Forbidden, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
-from ranksrgan.contracts.serving.methods import ADMINISTRATIVE
+from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.tokens import TokenFile
@@ -139,7 +139,8 @@ class Calls(grpc.ServerInterceptor):
             if service in self._services:
                 try:
                     self._require_administrator(call)
-                    admitted.enter_context(self._readiness.serving(service))
+                    if call.method not in LIVENESS:
+                        admitted.enter_context(self._readiness.serving(service))
                     admitted.enter_context(self._limiter.admitted(call.client))
                 except RankSRGANError as error:
                     self._refuse(call, error, context)

@@ -60,6 +60,11 @@ class Readiness:
             self._draining = True
             self._tell(serving=False)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the services serve."""
+        return self._ready and not self._draining
+
     @contextmanager
     def serving(self, service: str) -> Iterator[None]:
         """The time of one call.

@@ -21,11 +21,12 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, ServiceUnavailable
-from ranksrgan.contracts.serving.admission import Admission
+from ranksrgan.contracts.serving.admission import BESIDE, Admission
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.health_checks import HealthChecks
+from ranksrgan.contracts.serving.inference_protocol import InferenceServicer, Liveness
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import answer_alone
 from ranksrgan.contracts.serving.readiness import Readiness
@@ -134,7 +135,10 @@ class RunningServer:
             around = [calls, StandardServices(self._waits), WellFormed(), self._admission, shared]
             self._server = _grpc_server(limits, around)
             self._late = _LateHandlers(set(names))
-            self._server.add_generic_rpc_handlers((self._late,))
+            handlers: list[grpc.GenericRpcHandler] = [self._late]
+            if InferenceServicer.full_name in names:
+                handlers.insert(0, Liveness(lambda: self._readiness.is_ready))
+            self._server.add_generic_rpc_handlers(handlers)
             health_pb2_grpc.add_HealthServicer_to_server(self._checks, self._server)
             if settings.reflection:
                 shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -254,7 +258,7 @@ def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor
 def _threads(limits: ServerLimits) -> int:
     """Those that answer, at most: one for each call that may be open, since a wait is one too."""
     slow = limits.workers + limits.queue  # requests on their way, see `Tickets`
-    return limits.calls + slow + REFLECTIONS + _SPARE_THREADS
+    return limits.calls + slow + BESIDE + REFLECTIONS + _SPARE_THREADS
 
 
 def _listen(server: grpc.Server, settings: ServerSettings) -> str:
