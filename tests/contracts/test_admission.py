@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import grpc
 import pytest
@@ -29,10 +32,13 @@ from ranksrgan.contracts.rpc import (
     open_channel,
     wait_until_healthy,
 )
+from ranksrgan.contracts.serving import waits
 from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.tickets import SOON
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from tests.contracts.conftest import Catalog, Contrast, Slow, StartServer, in_background
+from tests.contracts.trials import until
 from tests.contracts.watcher import PATIENCE, Watcher
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
@@ -101,6 +107,94 @@ def test_a_full_server_does_not_wait_for_the_request(start: StartServer) -> None
         never.set()
     slow.release.set()
     thread.join(PATIENCE)
+
+
+def half_open(channel: grpc.Channel, method: str, end: threading.Event) -> grpc.Future:
+    """A call that sends nothing before ``end``."""
+
+    def requests() -> Iterator[bytes]:
+        end.wait(PATIENCE)
+        yield b""
+
+    future: grpc.Future = channel.stream_unary(f"/ranksrgan.contracts.v1.{method}").future(
+        requests(), timeout=4 * PATIENCE
+    )
+    return future
+
+
+@pytest.mark.parametrize("method", ["ScoringService/Score", "ScoringService/ListScorers"])
+def test_calls_that_send_nothing_leave_the_room_to_others(start: StartServer, method: str) -> None:
+    server = start(
+        ScoringServicer(Catalog(contrast=Contrast())), limits=ServerLimits(workers=1, queue=1)
+    )
+    scorer, never = connect_scorer(server.address, "contrast", timeout=PATIENCE), threading.Event()
+    with open_channel(server.address) as channel:
+        calls = [half_open(channel, method, never) for _ in range(2)]
+        until(lambda: server._readiness._open == 2)
+        time.sleep(SOON)
+        calls += [half_open(channel, method, never) for _ in range(2)]
+        until(lambda: server._readiness._open == 4)
+        end = time.monotonic() + PATIENCE
+        while True:  # for a second they might still send something
+            try:
+                scores = scorer.score(IMAGES)
+            except Overloaded:
+                assert time.monotonic() < end
+            else:
+                break
+        assert torch.equal(scores, Contrast().score(IMAGES))
+        assert [call.done() for call in calls[:2]] == [False, False]
+        # More are not waited for if others come.
+        until(lambda: any(call.done() for call in calls[2:]))
+        codes = {call.code() for call in calls[2:] if call.done()}
+        assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        never.set()
+        assert {call.code() for call in calls[:2]} <= {  # late, they are read as any other
+            grpc.StatusCode.NOT_FOUND,
+            grpc.StatusCode.OK,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        }
+
+
+@pytest.mark.parametrize("method", ["ScoringService/Score", "ScoringService/ScoreStream"])
+def test_a_request_has_to_come_in_time(
+    start: StartServer, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "_LOOK", 0.05)
+    watcher = Watcher()
+    limits = ServerLimits(workers=1, queue=0, streams=1, arrival=0.2)
+    server = start(
+        ScoringServicer(Catalog(contrast=Contrast())), limits=limits, observers=[watcher]
+    )
+    never = threading.Event()
+    with open_channel(server.address) as channel:
+        call = half_open(channel, method, never)
+        assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert call.details() == "the request did not come within 0.2 s"
+        never.set()
+    name = method.partition("/")[2]
+    watcher.until(lambda: (name, "DEADLINE_EXCEEDED") in watcher.requests)
+    scorer = connect_scorer(server.address, "contrast", timeout=PATIENCE)
+    assert list(scorer.score_many([IMAGES[0]])) == Contrast().score(IMAGES).tolist()[:1]
+
+
+@pytest.mark.parametrize("method", ["ScoringService/Score", "ScoringService/ScoreStream"])
+def test_a_server_that_stops_does_not_wait_for_requests_that_have_not_come(
+    start: StartServer, method: str
+) -> None:
+    watcher, never = Watcher(), threading.Event()
+    server = start(ScoringServicer(Catalog(contrast=Contrast())), observers=[watcher])
+    with open_channel(server.address) as channel:
+        call = half_open(channel, method, never)
+        until(lambda: server._readiness._open == 1)
+        stopping = threading.Thread(target=server.stop, args=(10 * PATIENCE,))
+        stopping.start()
+        assert call.code() == grpc.StatusCode.UNAVAILABLE
+        assert call.details() == "the server is stopping"
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()
+        never.set()
+    assert watcher.requests == [(method.partition("/")[2], "UNAVAILABLE")]
 
 
 def test_a_call_without_a_request_is_a_mistake(start: StartServer) -> None:
@@ -203,6 +297,77 @@ def test_features_and_streams_share_the_device(start: StartServer) -> None:
     ]
 
 
+class Streamed:
+    """A ``ScoreStream``; ``answers`` has its scores and, at last, its status."""
+
+    def __init__(self, address: str) -> None:
+        self.answers: SimpleQueue[float | grpc.StatusCode] = SimpleQueue()
+        self._images: SimpleQueue[scoring_pb2.ScoreStreamRequest] = SimpleQueue()
+        self._channel = open_channel(address)
+        stub = scoring_pb2_grpc.ScoringServiceStub(self._channel)
+        self._call = stub.ScoreStream(iter(self._images.get, None))
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def send(self, scorer: str, index: int = 0) -> None:
+        image = codec.image_to_proto(IMAGES[index])
+        self._images.put(scoring_pb2.ScoreStreamRequest(id="0", scorer=scorer, image=image))
+
+    def _read(self) -> None:
+        try:
+            for answer in self._call:
+                self.answers.put(answer.score)
+        except grpc.RpcError as error:
+            self.answers.put(error.code())
+        self._channel.close()
+
+
+def test_a_stream_ends_after_what_it_has_begun(start: StartServer) -> None:
+    slow, watcher = Slow(), Watcher()
+    server = start(ScoringServicer(Catalog(slow=slow)), observers=[watcher])
+    stream = Streamed(server.address)
+    stream.send("slow")
+    assert slow.working.acquire(timeout=PATIENCE)
+    stream.send("slow")
+    stopping = threading.Thread(target=server.stop, args=(10 * PATIENCE,))
+    stopping.start()
+    until(lambda: not check_health(server.address))
+    slow.release.set()
+    assert stream.answers.get(timeout=PATIENCE) == 0.0
+    assert stream.answers.get(timeout=PATIENCE) == grpc.StatusCode.UNAVAILABLE
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    assert slow.ended == ["done"]
+    assert watcher.requests == [("ScoreStream", "UNAVAILABLE")]
+
+
+def test_streams_that_their_clients_end_are_counted_as_cancelled(start: StartServer) -> None:
+    """While the next request is waited for, or a response is on its way."""
+    watcher, scores = Watcher(), 0
+    server = start(ScoringServicer(Catalog(contrast=Contrast())), observers=[watcher])
+    image = codec.image_to_proto(torch.rand(3, 2, 2))
+    request = scoring_pb2.ScoreStreamRequest(id="x" * 10**6, scorer="contrast", image=image)
+    with open_channel(server.address) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        idle = stub.ScoreStream(iter(SimpleQueue().get, None))
+        unread = stub.ScoreStream(itertools.repeat(request))
+        next(unread)
+        # Its responses are as large as its requests; soon no more of them fit on the way.
+        while watcher.batches[scores:]:
+            scores = len(watcher.batches)
+            time.sleep(0.2)
+        idle.cancel()
+        unread.cancel()
+        watcher.until(lambda: len(watcher.requests) == 2)
+        late = stub.ScoreStream(iter(SimpleQueue().get, None), timeout=0.5)
+        assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        watcher.until(lambda: len(watcher.requests) == 3)
+    assert [code for _, code in watcher.requests] == [
+        "CANCELLED",
+        "CANCELLED",
+        "DEADLINE_EXCEEDED",
+    ]
+
+
 SERVER = """
 import sys
 from ranksrgan.contracts import rpc
@@ -217,7 +382,7 @@ class Held(Contrast):
         return super().score(images, references)
 
 settings = ServerSettings(listen=sys.argv[1], workers=2, queue=6, grace=600)
-services = rpc.Services([ScoringServicer(Catalog(held=Held()))])
+services = rpc.Services([ScoringServicer(Catalog(held=Held(), contrast=Contrast()))])
 rpc.serve(settings, [ScoringServicer.full_name], lambda observers: services)
 """
 
@@ -238,8 +403,14 @@ def _drain(process: subprocess.Popen[str], address: str) -> None:
     assert process.stdout is not None
     assert wait_until_healthy(address, timeout=PATIENCE)
     scorer = connect_scorer(address, "held", timeout=4 * PATIENCE)
-    calls = [in_background(lambda: scorer.score(IMAGES)) for _ in range(8)]
+    idle = Streamed(address)
+    idle.send("contrast")
+    assert idle.answers.get(timeout=PATIENCE) == Contrast().score(IMAGES)[0]
+    busy = Streamed(address)
+    busy.send("held")
     assert process.stdout.readline() == "working\n"
+    busy.send("held")
+    calls = [in_background(lambda: scorer.score(IMAGES)) for _ in range(8)]
     # There is room for eight. Once another is refused, they are in.
     while not any(isinstance(one, Overloaded) for _, found in calls for one in found):
         calls.append(in_background(lambda: scorer.score(IMAGES)))
@@ -247,6 +418,9 @@ def _drain(process: subprocess.Popen[str], address: str) -> None:
     process.send_signal(signal.SIGTERM)
     while check_health(address):
         pass
+    # An idle stream ends at once.
+    assert idle.answers.get(timeout=PATIENCE) == grpc.StatusCode.UNAVAILABLE
+    assert busy.answers.empty()
     # They are worked off one by one after the signal.
     process.stdin.write("\n" * 100)
     process.stdin.flush()
@@ -256,6 +430,9 @@ def _drain(process: subprocess.Popen[str], address: str) -> None:
     assert len(accepted) == 8
     scores = Contrast().score(IMAGES)
     assert all(isinstance(one, Tensor) and torch.equal(one, scores) for one in accepted)
+    # A stream ends after the image that it was at.
+    assert busy.answers.get(timeout=PATIENCE) == scores[0]
+    assert busy.answers.get(timeout=PATIENCE) == grpc.StatusCode.UNAVAILABLE
     assert process.wait(PATIENCE) == 0
     with pytest.raises(ServiceUnavailable):
         scorer.score(IMAGES)

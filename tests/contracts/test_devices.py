@@ -52,11 +52,12 @@ class Bench:
         work: Callable[[Tensor], tuple[Tensor]] = lambda images: (images + 1,),
         *,
         model: str = "model",
+        service: str = "service",
         deadline: float | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Job:
         images = torch.full((1, 1, 2, 2), float(value))
-        batch = Batch("service", model, "do", Joining("exactly"), work, (images,), self.owner)
+        batch = Batch(service, model, "do", Joining("exactly"), work, (images,), self.owner)
         job = Job(batch, deadline, wanted, time.monotonic())
         self.worker.submit(job)
         return job
@@ -90,6 +91,22 @@ def test_what_waits_is_joined_and_told(bench: Bench) -> None:
     bench.watcher.until(lambda: len(bench.watcher.batches) == 3)
     assert bench.watcher.batches == [("gate", 1), ("model", 8), ("model", 2)]
     assert bench.watcher.waiting("model") == 0
+
+
+def test_queues_are_by_service_and_model_though_batches_are_joined(bench: Bench) -> None:
+    bench.hold()
+    jobs = [bench.submit(1, service=name) for name in ("one", "two", "two")]
+    jobs.append(bench.submit(1, service="two", model="model?option=1"))
+    assert bench.devices.lengths() == {
+        ("one", "model"): 1,
+        ("two", "model"): 2,
+        ("two", "model?option=1"): 1,
+    }
+    bench.gate.go.set()
+    assert [bench.result(job) for job in jobs] == [2] * 4
+    assert bench.watcher.batches[-1] == ("model", 4)
+    assert sum(bench.devices.lengths().values()) == 0
+    assert ("one", "model") in bench.devices.lengths()
 
 
 def test_a_call_that_is_at_fault_fails_alone(bench: Bench) -> None:
@@ -155,6 +172,7 @@ def test_a_deadline_that_has_passed_is_not_worked_for(bench: Bench) -> None:
     bench.gate.go.set()
     with pytest.raises(DeadlineExceeded, match="0 s are left"):
         bench.result(late)
+    assert bench.watcher.waiting("model") == 0
     bench.worker.give_up(late)  # the call ends; the first answer stays
     assert isinstance(late.result.exception(0), DeadlineExceeded)
 

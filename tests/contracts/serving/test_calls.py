@@ -8,10 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 import torch
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
@@ -37,6 +39,7 @@ from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from ranksrgan.contracts.v1.inference import open_inference_pb2, open_inference_pb2_grpc
 from tests.contracts.authority import Authority
 from tests.contracts.conftest import Broken, Catalog, Contrast, Slow, in_background
+from tests.contracts.trials import until
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
 SCORE = "/ranksrgan.contracts.v1.ScoringService/Score"
@@ -369,6 +372,81 @@ def test_health_answers_and_calls_are_refused_while_models_load() -> None:
         assert connect_scorer(server.address, "contrast").score(IMAGES).shape == (2,)
     finally:
         server.stop()
+
+
+class Liveness:
+    """What the open inference protocol tells of a server."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def tells(self) -> tuple[bool, bool]:
+        """Whether it lives, and whether it is ready."""
+        with open_channel(self._address) as channel:
+            stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+            live = stub.ServerLive(open_inference_pb2.ServerLiveRequest(), timeout=60).live
+            ready = stub.ServerReady(open_inference_pb2.ServerReadyRequest(), timeout=60).ready
+        return live, ready
+
+
+def test_liveness_and_readiness_are_told_while_models_load_and_a_server_drains() -> None:
+    names = [InferenceServicer.full_name, ScoringServicer.full_name]
+    server = RunningServer(ServerSettings(listen="127.0.0.1:0"), ServerLimits(), names)
+    liveness, slow = Liveness(server.address), Slow()
+    try:
+        assert liveness.tells() == (True, False)
+        catalog = Catalog(slow=slow)
+        server.offer(rpc.Services([InferenceServicer(catalog), ScoringServicer(catalog)]))
+        assert liveness.tells() == (True, True)
+        scorer = connect_scorer(server.address, "slow")
+        thread, outcome = in_background(lambda: scorer.score(IMAGES))
+        assert slow.working.acquire(timeout=60)
+        stopping = threading.Thread(target=server.stop, args=(600.0,))
+        stopping.start()
+        until(lambda: not check_health(server.address))
+        assert liveness.tells() == (True, False)
+        slow.release.set()
+        thread.join(60)
+        assert isinstance(outcome[0], Tensor)
+        stopping.join(60)
+        assert not stopping.is_alive()
+    finally:
+        slow.release.set()
+        server.stop()
+
+
+def test_who_waits_for_a_job_leaves_readiness_to_others(request: pytest.FixtureRequest) -> None:
+    waiting, over = threading.Semaphore(0), threading.Event()
+
+    class Operations(operations_pb2_grpc.OperationsServicer):
+        full_name = "google.longrunning.Operations"
+
+        def add_to(self, server: grpc.Server) -> None:
+            operations_pb2_grpc.add_OperationsServicer_to_server(self, server)
+
+        def WaitOperation(self, request: object, context: grpc.ServicerContext) -> Any:
+            waiting.release()
+            assert over.wait(60)
+            return operations_pb2.Operation()
+
+    services = [Operations(), InferenceServicer(Catalog(contrast=Contrast()))]
+    server = rpc.start_server("127.0.0.1:0", services, ServerLimits(waiters=2))
+    request.addfinalizer(server.stop)
+    with open_channel(server.address) as channel:
+        stub = operations_pb2_grpc.OperationsStub(channel)
+        wanted = operations_pb2.WaitOperationRequest(name="a")
+        calls = [stub.WaitOperation.future(wanted, timeout=120) for _ in range(2)]
+        assert waiting.acquire(timeout=60)
+        assert waiting.acquire(timeout=60)
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.WaitOperation(wanted, timeout=60)
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert Liveness(server.address).tells() == (True, True)
+        inference = open_inference_pb2_grpc.GRPCInferenceServiceStub(channel)
+        asked = open_inference_pb2.ModelReadyRequest(name="contrast")
+        assert inference.ModelReady(asked, timeout=60).ready
+        over.set()
+        assert [call.result() for call in calls] == [operations_pb2.Operation()] * 2
 
 
 def test_a_client_with_patience_waits_until_models_are_loaded() -> None:

@@ -55,8 +55,7 @@ def test_what_is_told_is_shown(observer: PrometheusObserver, address: str) -> No
     observer.request(SCORE, "OK", 0.2)
     observer.request(SCORE, "OK", 0.002)
     observer.request(SCORE, "RESOURCE_EXHAUSTED", 0.001)
-    observer.queued("S", "niqe", 3)
-    observer.queued("S", "niqe", 2)
+    observer.queues(lambda: {("S", "niqe"): 2})
     observer.batch("niqe", 4, 0.5)
     observer.batch("niqe?border=4", 1, 0.5)
     observer.loaded("niqe", 2.0)
@@ -89,11 +88,30 @@ def test_clients_do_not_fill_it_with_names(observer: PrometheusObserver, address
 def test_sums_have_one_line_together(observer: PrometheusObserver, address: str) -> None:
     for number in range(1000):
         observer.batch(f"niqe?border=4+0.{number}*rmse", 1, 0.1)
-    observer.queued("S", "2*niqe", 3)
+    observer.queues(lambda: {("S", "2*niqe"): 3, ("S", "niqe+ma"): 1})
     seen = scrape(address)
     counts = {key: value for key, value in seen.items() if key[0] == "ranksrgan_batch_size_count"}
     assert counts == {sample("batch_size_count", model="sum"): 1000}
-    assert seen[sample("queue_length", service="S", model="sum")] == 3
+    assert seen[sample("queue_length", service="S", model="sum")] == 4
+
+
+def test_queues_are_asked_and_names_with_one_label_summed(
+    observer: PrometheusObserver, address: str
+) -> None:
+    assert not any(name == "ranksrgan_queue_length" for name, _ in scrape(address))
+    lengths = {("S", "niqe"): 1, ("S", "niqe?border=4"): 2, ("T", "niqe"): 4, ("S", "ma"): 0}
+    observer.queues(lambda: lengths)
+
+    def seen() -> list[float]:
+        found = scrape(address)
+        pairs = [("S", "niqe"), ("T", "niqe"), ("S", "ma")]
+        return [found[sample("queue_length", service=s, model=m)] for s, m in pairs]
+
+    assert seen() == [3, 4, 0]
+    del lengths["S", "niqe"], lengths["T", "niqe"]
+    assert seen() == [2, 0, 0]  # nothing is missing that was there
+    lengths.clear()
+    assert seen() == [0, 0, 0]
 
 
 def test_a_taken_port(address: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.errors import AddressInUse, InvalidCheckpoint, InvalidConfig
 from ranksrgan.contracts.rpc import check_health, start_server
-from ranksrgan.contracts.serving.observer import Observers
+from ranksrgan.contracts.serving.observer import Lengths, Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
 from tests.contracts.authority import Authority
@@ -45,7 +45,7 @@ class Recorder:
     def __init__(self) -> None:
         self.models: list[str] = []
 
-    def queued(self, service: str, model: str, length: int) -> None: ...
+    def queues(self, lengths: Lengths) -> None: ...
 
     def batch(self, model: str, size: int, seconds: float) -> None: ...
 

@@ -73,8 +73,8 @@ class ServerLimits:
             responses waits for a worker, and the client meanwhile.
         waiters: calls that may be waiting for the end of a long job beside those; likewise.
         max_message_bytes: of a request, or of one request of a stream.
-        grace: seconds that requests in flight get to finish after SIGTERM. A stream that waits for
-            its client is in flight.
+        arrival: seconds that a request, or the next part of an image, may take to come.
+        grace: seconds that requests in flight get to finish after SIGTERM.
         connection_age: seconds after which a client is asked to connect anew, calls under way
             excepted; None: never.
     """
@@ -86,6 +86,7 @@ class ServerLimits:
     streams: int = 16
     waiters: int = 32
     max_message_bytes: int = 64 * 2**20
+    arrival: float = 60.0
     grace: float = 30.0
     connection_age: float | None = None
 

@@ -27,10 +27,12 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.first_thread import FirstThread
-from ranksrgan.contracts.serving.methods import WITHOUT_A_PLACE
+from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
-from ranksrgan.contracts.serving.turn import CallEnd, Turn, taking, waited_for
+from ranksrgan.contracts.serving.tickets import Ticket, Tickets
+from ranksrgan.contracts.serving.turn import CallEnd, Turn, end_of, taking, waited_for
+from ranksrgan.contracts.serving.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,14 @@ if TYPE_CHECKING:
     from ranksrgan.contracts.rpc import ServerLimits
 
     Handler = grpc.RpcMethodHandler[Any, Any]
+
+# Calls that load models, and calls that answer from memory: each kind at a time.
+_LOADS = 16
+_LOOKS = 16
+# Seconds that the request of one of the latter may take: it is small.
+_LOOK_REQUEST = 5.0
+#: Calls that may be open beside `ServerLimits.calls`, with nothing to wait for.
+BESIDE = _LOADS + _LOOKS
 
 # Methods that take an image in many requests, and give another in many responses.
 _FILES = frozenset({"/ranksrgan.contracts.v1.SuperResolutionService/UpscaleStream"})
@@ -49,26 +59,44 @@ class Admission(grpc.ServerInterceptor):
     Whether there is room is decided before the request is read. Handlers of one request therefore
     become handlers of a stream of requests, which is the same on the wire: gRPC calls those when a
     call begins, the others when its request is there and has cost memory, time and a thread.
+
+    Args:
+        limits: what to take on.
+        services: full names of ours.
+        waits: of the server: a request has to come in time.
+        observers: are told what happens.
+        first_thread: see `Devices`.
     """
 
     def __init__(
         self,
         limits: ServerLimits,
         services: set[str],
+        waits: Waits,
         observers: Sequence[Observer] = (),
         first_thread: FirstThread | None = None,
     ) -> None:
-        #: Set when streams of responses to one request are to end after the one at hand.
-        self.stopping = threading.Event()
         self._places = threading.Semaphore(limits.workers)
-        self._tickets = _Tickets(limits.workers + limits.queue)
-        self._streams = threading.Semaphore(limits.streams)
-        self._waiters = threading.Semaphore(limits.waiters)
+        self._tickets = Tickets(limits.workers + limits.queue)
+        streams = f"{limits.streams} streams are open; try again in a moment"
+        self._streams = _Bound(limits.streams, streams)
+        bounds = {
+            WAITING: _Bound(limits.waiters, f"{limits.waiters} clients wait already; ask later"),
+            LOADING: _Bound(_LOADS, f"{_LOADS} loads are under way; try again in a moment"),
+            FROM_MEMORY: _Bound(_LOOKS, f"{_LOOKS} such calls are open; try again in a moment"),
+        }
+        self._beside = {method: bound for kind, bound in bounds.items() for method in kind}
         self._limits = limits
         self._services = services
+        self._waits = waits
         self._observers = Observers(observers)
         self._devices = Devices(limits.batch_size, limits.batch_wait, self._observers, first_thread)
         self._time_inside = TimeInside()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Streams end after what they are at; all other calls that have begun go on."""
+        self._stopping.set()
 
     def close(self) -> None:
         """End the threads of the devices, when what they have begun is done."""
@@ -85,7 +113,7 @@ class Admission(grpc.ServerInterceptor):
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
-            if not self._tickets.left and method not in WITHOUT_A_PLACE:
+            if method not in self._beside and not self._tickets.left:
                 return grpc.stream_unary_rpc_method_handler(self._refusal(method))
             return grpc.stream_unary_rpc_method_handler(
                 self._one_answer(handler.unary_unary, method),
@@ -108,14 +136,19 @@ class Admission(grpc.ServerInterceptor):
         return handler
 
     def _one_answer(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        beside = self._beside.get(method)
+        within = self._limits.arrival
+        if method in FROM_MEMORY:
+            within = min(within, _LOOK_REQUEST)
+
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
             with self._call(method, context) as call:
-                if method in WITHOUT_A_PLACE:
-                    with self._waiter():
-                        return behaviour(_only(requests), context)
-                with self._ticket():
-                    request = _only(requests)
-                    with self._turn(call):
+                if beside is not None:
+                    with beside.held():
+                        return behaviour(self._only(requests, context, within), context)
+                with self._ticket(context) as ticket:
+                    request = self._only(requests, context, within)
+                    with self._inside(ticket), self._turn(call):
                         return behaviour(request, context)
 
         return answer
@@ -142,9 +175,10 @@ class Admission(grpc.ServerInterceptor):
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call, self._stream():
-                responses = behaviour(_only(requests), context)
-                while not self.stopping.is_set():
+            with self._call(method, context) as call, self._streams.held():
+                request = self._only(requests, context, self._limits.arrival)
+                responses = behaviour(request, context)
+                while not self._stopping.is_set():
                     with self._turn(call):
                         response = next(responses, None)
                     if response is None:
@@ -158,20 +192,32 @@ class Admission(grpc.ServerInterceptor):
         """A stream holds a place from each request that it takes to the response, and none between.
 
         Our streams answer each request before they take the next one, or take it for a part of what
-        they will answer.
+        they will answer. Where a server stops, that is answered, and the client goes on with the
+        rest.
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._call(method, context) as call, self._stream(), ExitStack() as working:
+            with self._call(method, context) as call, self._streams.held(), ExitStack() as working:
+                begun = owing = False
+
+                def following() -> Any:
+                    if owing:
+                        return self._waits.part(requests, context, self._limits.arrival)
+                    if begun:
+                        return self._waits.another(requests, context)
+                    return self._waits.first(requests, context, self._limits.arrival)
 
                 def taken() -> Iterator[Any]:
-                    for request in requests:
+                    nonlocal begun, owing
+                    while (request := following()) is not None:
+                        begun = owing = True
                         working.enter_context(self._turn(call))
                         yield request
                         working.close()
 
                 for response in behaviour(taken(), context):
                     working.close()
+                    owing = False
                     yield response
 
         return answer
@@ -179,14 +225,23 @@ class Admission(grpc.ServerInterceptor):
     def _file_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         """A place is held while a response is made, but not while a request is waited for.
 
-        gRPC asks for the next when the one before is on its way, as in `_many_answers`.
+        gRPC asks for the next when the one before is on its way, as in `_many_answers`. A server
+        that stops finishes the image.
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            within = self._limits.arrival
+
+            def arriving() -> Iterator[Any]:
+                request = self._waits.first(requests, context, within)
+                while request is not None:
+                    yield request
+                    request = self._waits.part(requests, context, within)
+
             with (
                 self._call(method, context) as call,
-                self._stream(),
-                closing(behaviour(waited_for(requests), context)) as responses,
+                self._streams.held(),
+                closing(behaviour(waited_for(arriving()), context)) as responses,
             ):
                 while True:
                     with self._turn(call):
@@ -204,42 +259,41 @@ class Admission(grpc.ServerInterceptor):
         began = time.monotonic()
         try:
             yield call
-        except grpc.RpcError:
-            call.code = RequestCancelled.status
-            raise  # the client has gone; gRPC knows it as its own
+        except (grpc.RpcError, GeneratorExit):
+            # The client has gone while a request or the next response was waited for.
+            call.code = end_of(context)
+            raise  # gRPC knows it as its own
         except Exception as error:
             call.fail(error)
         finally:
             self._observers.request(method, call.code, time.monotonic() - began)
 
+    def _only(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
+        """The request of a call that has one, which comes in so many seconds."""
+        request = self._waits.first(requests, context, within)
+        if request is None:
+            raise InvalidInput("the request is missing, or it is no message of this method")
+        return request
+
     @contextmanager
-    def _ticket(self) -> Iterator[None]:
-        if not self._tickets.take():
+    def _ticket(self, context: grpc.ServicerContext) -> Iterator[Ticket]:
+        slow = Overloaded("too many requests are long on their way; try again in a moment")
+        ticket = self._tickets.take(lambda: self._waits.end(context, slow))
+        if ticket is None:
+            raise _overloaded(self._tickets.number, self._time_inside.retry_after)
+        try:
+            yield ticket
+        finally:
+            self._tickets.give(ticket)
+
+    @contextmanager
+    def _inside(self, ticket: Ticket) -> Iterator[None]:
+        """The time from the request to the answer."""
+        if not self._tickets.arrived(ticket):
             raise _overloaded(self._tickets.number, self._time_inside.retry_after)
         began = time.monotonic()
-        try:
-            yield
-            self._time_inside.measured(time.monotonic() - began)
-        finally:
-            self._tickets.give()
-
-    @contextmanager
-    def _waiter(self) -> Iterator[None]:
-        if not self._waiters.acquire(blocking=False):
-            raise Overloaded(f"{self._limits.waiters} clients wait already; ask now and then")
-        try:
-            yield
-        finally:
-            self._waiters.release()
-
-    @contextmanager
-    def _stream(self) -> Iterator[None]:
-        if not self._streams.acquire(blocking=False):
-            raise Overloaded(f"{self._limits.streams} streams are open; try again in a moment")
-        try:
-            yield
-        finally:
-            self._streams.release()
+        yield
+        self._time_inside.measured(time.monotonic() - began)
 
     @contextmanager
     def _turn(self, call: _Call) -> Iterator[None]:
@@ -275,29 +329,31 @@ class Admission(grpc.ServerInterceptor):
         self._places.release()
 
 
-class _Tickets:
-    """So many calls with one answer may be in a server.
+class _Bound:
+    """So many calls of a kind may be open.
 
-    Attributes:
-        number: of all tickets.
-        left: those that nobody has, now.
+    Args:
+        number: of them.
+        refusal: what one more is told.
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = self.left = number
-        self._lock = threading.Lock()
+    def __init__(self, number: int, refusal: str) -> None:
+        self._left = threading.Semaphore(number)
+        self._refusal = refusal
 
-    def take(self) -> bool:
-        """Whether there was one."""
-        with self._lock:
-            if not self.left:
-                return False
-            self.left -= 1
-            return True
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The time of one call.
 
-    def give(self) -> None:
-        with self._lock:
-            self.left += 1
+        Raises:
+            Overloaded: there are as many already.
+        """
+        if not self._left.acquire(blocking=False):
+            raise Overloaded(self._refusal)
+        try:
+            yield
+        finally:
+            self._left.release()
 
 
 class _Call:
@@ -346,11 +402,3 @@ def _overloaded(requests: int, retry_after: float) -> Overloaded:
 def _full(requests: int, retry_after: float) -> grpc.Status:
     """`_overloaded` as gRPC has it; to make it takes as long as the rest of a refusal."""
     return rpc_status.to_status(codec.error_to_proto(_overloaded(requests, retry_after)))
-
-
-def _only(requests: Iterator[Any]) -> Any:
-    """The request of a call that has one."""
-    request = next(requests, None)
-    if request is None:
-        raise InvalidInput("the request is missing, or it is no message of this method")
-    return request

@@ -2,9 +2,9 @@
 
 Health is for everybody and is not watched. All else wants a token where there are tokens, before a
 byte of the request is read; our services have limits for each client, and refuse while they are not
-ready or the server drains. Every call has a request id: the client's ``x-request-id`` if that is
-sane, else a new one. It comes back in the trailing metadata and stands in every line of the log
-that the call's own thread writes.
+ready or the server drains, but for what tells just that. Every call has a request id: the client's
+``x-request-id`` if that is sane, else a new one. It comes back in the trailing metadata and stands
+in every line of the log that the call's own thread writes.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ from grpc_status import rpc_status
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import Forbidden, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
-from ranksrgan.contracts.serving.methods import ADMINISTRATIVE
+from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.turn import end_of
 
 REQUEST_ID = "x-request-id"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# Seconds that a request may have been on its way.
-_TRANSIT = 0.1
 # Fields of our requests, and of the open inference protocol's, that name what is asked.
 _MODEL_FIELDS = ("model", "scorer", "model_name")
 
@@ -140,7 +139,8 @@ class Calls(grpc.ServerInterceptor):
             if service in self._services:
                 try:
                     self._require_administrator(call)
-                    admitted.enter_context(self._readiness.serving(service))
+                    if call.method not in LIVENESS:
+                        admitted.enter_context(self._readiness.serving(service))
                     admitted.enter_context(self._limiter.admitted(call.client))
                 except RankSRGANError as error:
                     self._refuse(call, error, context)
@@ -226,12 +226,10 @@ def _client(context: grpc.ServicerContext) -> str:
 
 
 def _code(context: grpc.ServicerContext, failed: bool) -> str:
-    if not context.is_active():
-        # The client has gone; a moment early where its deadline was the reason, as it began to
-        # count before we did.
-        left = context.time_remaining()
-        return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
     code = context.code()  # type: ignore[attr-defined]
+    known = code is not None and code is not grpc.StatusCode.CANCELLED
+    if not context.is_active() and not known:  # else it was ended from here
+        return end_of(context)
     if code is not None:
         return str(code.name)
     return "UNKNOWN" if failed else "OK"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class Devices:
     Args:
         batch_size: images that a joined batch has at most.
         batch_wait: seconds that work waits for more to join it, while calls are on their way.
-        observers: are told of queues and batches.
+        observers: are told of batches, and how to ask for the queues.
         first_thread: works for the CPU, where it is given; else that has a thread of its own too.
     """
 
@@ -51,6 +52,7 @@ class Devices:
         self._workers: dict[tuple[str, int], DeviceWorker] = {}
         self._coming = 0
         self._closed = False
+        observers.queues(self.lengths)
 
     def expect(self, calls: int) -> None:
         """So many more calls may bring work soon; fewer, if negative."""
@@ -73,6 +75,15 @@ class Devices:
             if key not in self._workers:
                 self._workers[key] = self._begin(device)
             return self._workers[key]
+
+    def lengths(self) -> Mapping[tuple[str, str], int]:
+        """See `observer.Lengths`."""
+        with self._lock:
+            workers = list(self._workers.values())
+        together: Counter[tuple[str, str]] = Counter()
+        for worker in workers:
+            together.update(worker.lengths())
+        return together
 
     def _begin(self, device: torch.device) -> DeviceWorker:
         worker = DeviceWorker(
@@ -118,8 +129,8 @@ class DeviceWorker:
         self._batch_wait = batch_wait
         self._more_come = more_come
         self._observers = observers
-        self._times = LeastTimes()
         self._changed = threading.Condition()  # guards what follows, and the results of jobs
+        self._times: LeastTimes[tuple[str, str, str]] = LeastTimes()
         self._waiting: list[Job] = []
         self._closed = False
 
@@ -128,7 +139,6 @@ class DeviceWorker:
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
-        self._tell_queue(job)
 
     def give_up(self, job: Job) -> None:
         """The call has ended: its job leaves the queue, or is not waited for any more.
@@ -141,7 +151,14 @@ class DeviceWorker:
             late = job.deadline is not None and time.monotonic() >= job.deadline
             why = DeadlineExceeded("its deadline has passed") if late else None
             _answer(job, why or RequestCancelled("the client has gone"))
-        self._tell_queue(job)
+
+    def lengths(self) -> Mapping[tuple[str, str], int]:
+        """Of the jobs in this queue; see `observer.Lengths`."""
+        with self._changed:
+            lengths = Counter((job.work.service, job.work.model) for job in self._waiting)
+            for service, model, _ in self._times.kinds:
+                lengths[service, model] += 0
+            return lengths
 
     def nudge(self) -> None:
         """Look again whether it is worth waiting."""
@@ -159,7 +176,6 @@ class DeviceWorker:
         if self._device.type == "cpu":  # others wait for what this thread sends them
             compute_behind()
         while jobs := self._next():
-            self._tell_queue(jobs[0])
             self._do(jobs)
             del jobs  # nothing is held while the next job is waited for
             self._rest()
@@ -229,21 +245,14 @@ class DeviceWorker:
                     self._do([job])
                 return
         seconds = time.monotonic() - began
-        if not isinstance(results[0], BaseException):
-            pixels = sum(job.work.pixels for job in jobs)
-            self._times.measured(_kind(jobs[0]), pixels, seconds)
         images = sum(job.work.images for job in jobs)
         self._observers.batch(jobs[0].work.model, images, seconds)
         with self._changed:
+            if not isinstance(results[0], BaseException):
+                pixels = sum(job.work.pixels for job in jobs)
+                self._times.measured(_kind(jobs[0]), pixels, seconds)
             for job, result in zip(jobs, results, strict=True):
                 _answer(job, result)
-
-    def _tell_queue(self, job: Job) -> None:
-        if self._observers:
-            name = (job.work.service, job.work.model)
-            with self._changed:
-                length = sum((one.work.service, one.work.model) == name for one in self._waiting)
-            self._observers.queued(*name, length)
 
 
 def _kind(job: Job) -> tuple[str, str, str]:

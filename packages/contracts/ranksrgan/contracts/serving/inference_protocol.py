@@ -8,9 +8,9 @@ as the question came: raw, or in typed contents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import grpc
 from torch import Tensor
@@ -56,8 +56,35 @@ class ModelCatalog(Protocol):
         ...
 
 
+class Liveness(grpc.GenericRpcHandler):
+    """``ServerLive`` and ``ServerReady``, which are answered while models load and a server drains.
+
+    Args:
+        is_ready: whether the services serve now.
+    """
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        def live(request: object, context: object) -> pb.ServerLiveResponse:
+            return pb.ServerLiveResponse(live=True)
+
+        def ready(request: object, context: object) -> pb.ServerReadyResponse:
+            return pb.ServerReadyResponse(ready=is_ready())
+
+        self._handlers = {
+            f"/{InferenceServicer.full_name}/ServerLive": grpc.unary_unary_rpc_method_handler(
+                live, pb.ServerLiveRequest.FromString, pb.ServerLiveResponse.SerializeToString
+            ),
+            f"/{InferenceServicer.full_name}/ServerReady": grpc.unary_unary_rpc_method_handler(
+                ready, pb.ServerReadyRequest.FromString, pb.ServerReadyResponse.SerializeToString
+            ),
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._handlers.get(handler_call_details.method)
+
+
 class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
-    """``inference.GRPCInferenceService`` over a catalog.
+    """``inference.GRPCInferenceService`` over a catalog, but for `Liveness`.
 
     Args:
         catalog: the models; ``NAME`` with a version is opened as ``NAME:VERSION``.
@@ -80,17 +107,6 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     def add_to(self, server: grpc.Server) -> None:
         open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, server)
-
-    def ServerLive(
-        self, request: pb.ServerLiveRequest, context: grpc.ServicerContext
-    ) -> pb.ServerLiveResponse:
-        return pb.ServerLiveResponse(live=True)
-
-    def ServerReady(
-        self, request: pb.ServerReadyRequest, context: grpc.ServicerContext
-    ) -> pb.ServerReadyResponse:
-        # Models are loaded before the first request, and health tells when the server stops.
-        return pb.ServerReadyResponse(ready=True)
 
     def ModelReady(
         self, request: pb.ModelReadyRequest, context: grpc.ServicerContext

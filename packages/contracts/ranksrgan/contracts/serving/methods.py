@@ -14,10 +14,28 @@ ADMINISTRATIVE = frozenset(
     }
 )
 
-#: They wait for something, or answer from memory: no place to work in is for them. Models are
-#: loaded without one, since with a single place nothing else would be answered meanwhile.
-WITHOUT_A_PLACE = ADMINISTRATIVE | {
-    "/google.longrunning.Operations/WaitOperation",
-    *(f"{_INFERENCE}/Server{method}" for method in ("Live", "Ready", "Metadata")),
+#: They tell whether a server lives and is ready, and are answered while it is not.
+LIVENESS = frozenset(f"{_INFERENCE}/Server{method}" for method in ("Live", "Ready"))
+
+#: They wait for the end of a long job.
+WAITING = frozenset({"/google.longrunning.Operations/WaitOperation"})
+
+#: They load models, without a place to work in: with a single place nothing else would be answered
+#: meanwhile.
+LOADING = frozenset(
+    {
+        *(f"{_MODELS}/{method}" for method in ("LoadModel", "UnloadModel", "ReloadModel")),
+        *(f"{_INFERENCE}/RepositoryModel{method}" for method in ("Load", "Unload")),
+    }
+)
+
+#: They answer from memory, and need no place to work in.
+FROM_MEMORY = LIVENESS | {
+    f"{_MODELS}/ListModels",
+    f"{_INFERENCE}/ServerMetadata",
+    f"{_INFERENCE}/RepositoryIndex",
     *(f"{_INFERENCE}/Model{method}" for method in ("Ready", "Metadata")),
 }
+
+#: All that need no place.
+WITHOUT_A_PLACE = WAITING | LOADING | FROM_MEMORY

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 log = logging.getLogger(__name__)
+
+#: Calls that wait for a device now, those in work not among them, by the full name of a service and
+#: a model as clients name it; 0 for what was worked on lately. For any thread, at any time.
+Lengths = Callable[[], Mapping[tuple[str, str], int]]
 
 
 class Observer(Protocol):
@@ -20,13 +24,11 @@ class Observer(Protocol):
     request goes on.
     """
 
-    def queued(self, service: str, model: str, length: int) -> None:
-        """The queue of a model has grown or shrunk.
+    def queues(self, lengths: Lengths) -> None:
+        """A server begins, and may be asked from now on.
 
         Args:
-            service: full name, ``ranksrgan.contracts.v1.ScoringService``.
-            model: as clients name it.
-            length: calls that wait for the device now; those in work are not among them.
+            lengths: of its queues.
         """
         ...
 
@@ -66,11 +68,8 @@ class Observers:
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = tuple(observers)
 
-    def __bool__(self) -> bool:
-        return bool(self._observers)
-
-    def queued(self, service: str, model: str, length: int) -> None:
-        self._tell(lambda observer: observer.queued(service, model, length))
+    def queues(self, lengths: Lengths) -> None:
+        self._tell(lambda observer: observer.queues(lengths))
 
     def batch(self, model: str, size: int, seconds: float) -> None:
         self._tell(lambda observer: observer.batch(model, size, seconds))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
+from typing import Generic, TypeVar
+
+Kind = TypeVar("Kind", bound=Hashable)
 
 # Kinds of work that are remembered: clients choose options, and so how many there are.
 _KINDS = 1000
@@ -16,20 +19,25 @@ _WEIGHT = 0.1
 _DOUBT = 0.9
 
 
-class LeastTimes:
+class LeastTimes(Generic[Kind]):
     """What work takes at the very least: the fastest pixel of its kind so far, times its pixels."""
 
     def __init__(self) -> None:
-        self._least: OrderedDict[Hashable, float] = OrderedDict()
+        self._least: OrderedDict[Kind, float] = OrderedDict()
 
-    def measured(self, kind: Hashable, pixels: int, seconds: float) -> None:
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """Those that were measured, but for the oldest where they are too many."""
+        return self._least.keys()
+
+    def measured(self, kind: Kind, pixels: int, seconds: float) -> None:
         pace = seconds / max(pixels, 1)
         self._least[kind] = min(pace, self._least.get(kind, pace))
         self._least.move_to_end(kind)
         if len(self._least) > _KINDS:
             self._least.popitem(last=False)
 
-    def allow(self, kind: Hashable, pixels: int, seconds: float) -> bool:
+    def allow(self, kind: Kind, pixels: int, seconds: float) -> bool:
         """Whether work of this kind can be done in that time; unknown kinds can."""
         least = self._least.get(kind)
         if least is None or least * pixels <= seconds:

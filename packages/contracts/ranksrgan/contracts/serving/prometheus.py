@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     ProcessCollector,
     Summary,
@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from ranksrgan.contracts.discovery import is_sum
 from ranksrgan.contracts.errors import AddressInUse
+from ranksrgan.contracts.serving.observer import Lengths
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -60,12 +61,6 @@ class PrometheusObserver:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._queue = Gauge(
-            "ranksrgan_queue_length",
-            "Calls that wait for a device.",
-            ["service", "model"],
-            registry=self.registry,
-        )
         self._sizes = Histogram(
             "ranksrgan_batch_size",
             "Images in one piece of a device's work.",
@@ -86,12 +81,14 @@ class PrometheusObserver:
             ["model"],
             registry=self.registry,
         )
+        self._queues = _Queues(self._name)
+        self.registry.register(self._queues)
         ProcessCollector(registry=self.registry)
         self.registry.register(_DeviceMemory())
 
-    def queued(self, service: str, model: str, length: int) -> None:
-        """See `Observer.queued`."""
-        self._queue.labels(service, self._name(model)).set(length)
+    def queues(self, lengths: Lengths) -> None:
+        """See `Observer.queues`."""
+        self._queues.lengths = lengths
 
     def batch(self, model: str, size: int, seconds: float) -> None:
         """See `Observer.batch`."""
@@ -146,6 +143,40 @@ class MetricsPage:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Queues(Collector):
+    """Asked at each scrape, so that no call counts and none can be forgotten.
+
+    Args:
+        label: of a model's name; several names have one, and are summed.
+
+    Attributes:
+        lengths: of the server; None before it begins.
+    """
+
+    def __init__(self, label: Callable[[str], str]) -> None:
+        self.lengths: Lengths | None = None
+        self._label = label
+        self._lock = threading.Lock()
+        self._shown: set[tuple[str, str]] = set()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "ranksrgan_queue_length",
+            "Calls that wait for a device.",
+            labels=["service", "model"],
+        )
+        lengths = {} if self.lengths is None else self.lengths()
+        together: collections.Counter[tuple[str, str]] = collections.Counter()
+        for (service, model), length in lengths.items():
+            together[service, self._label(model)] += length
+        with self._lock:  # what was there once stays there: a gauge that is missing is not 0
+            self._shown.update(together)
+            shown = sorted(self._shown)
+        for labels in shown:
+            family.add_metric(labels, together[labels])
+        yield family
 
 
 class _DeviceMemory(Collector):

@@ -15,9 +15,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 
 from ranksrgan.contracts.errors import ServiceUnavailable
+from ranksrgan.contracts.serving.health_checks import HealthChecks
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ class Readiness:
 
     Args:
         names: full names of the services.
+        checks: answers for them.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.checks = health.HealthServicer()
+    def __init__(self, names: Sequence[str], checks: HealthChecks) -> None:
+        self._checks = checks
         self._names = (READY, *names)
         self._changed = threading.Condition()
         self._ready = False
@@ -57,6 +59,11 @@ class Readiness:
         with self._changed:
             self._draining = True
             self._tell(serving=False)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the services serve."""
+        return self._ready and not self._draining
 
     @contextmanager
     def serving(self, service: str) -> Iterator[None]:
@@ -86,7 +93,7 @@ class Readiness:
     def _tell(self, *, serving: bool) -> None:
         status = _SERVING if serving else _NOT_SERVING
         for name in self._names:
-            self.checks.set(name, status)
+            self._checks.set(name, status)
 
 
 def notify(state: str) -> None:

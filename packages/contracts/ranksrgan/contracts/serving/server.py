@@ -21,17 +21,21 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, ServiceUnavailable
-from ranksrgan.contracts.serving.admission import Admission
+from ranksrgan.contracts.serving.admission import BESIDE, Admission
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.first_thread import FirstThread
+from ranksrgan.contracts.serving.health_checks import HealthChecks
+from ranksrgan.contracts.serving.inference_protocol import InferenceServicer, Liveness
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import answer_alone
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.request_log import logged
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.shared_tensors import SharedTensors
+from ranksrgan.contracts.serving.standard_services import REFLECTIONS, StandardServices
 from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.waits import Waits
 from ranksrgan.contracts.serving.well_formed import WellFormed
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Threads beyond those that work or wait, so that health and reflection always find one.
+# Threads beyond those that work or wait, so that a refusal always finds one.
 _SPARE_THREADS = 4
 # Seconds that answers of calls that have ended may take to leave the process.
 _FLUSH = 2.0
@@ -104,7 +108,9 @@ class RunningServer:
         self._lock = threading.Lock()
         self._stopped = False
         self._background: Background | None = None
-        self._readiness = Readiness(names)
+        self._waits = Waits()
+        self._checks = HealthChecks(self._waits)
+        self._readiness = Readiness(names, self._checks)
         self._closing = ExitStack()
         #: Of the page for Prometheus, if there is one.
         self.metrics_address: str | None = None
@@ -115,7 +121,7 @@ class RunningServer:
             told = [*observers, *self._metrics(settings)]
             #: All that are told what happens; for what loads models.
             self.observers = Observers(told)
-            self._admission = Admission(limits, set(names), told, first_thread)
+            self._admission = Admission(limits, set(names), self._waits, told, first_thread)
             calls = Calls(
                 set(names),
                 self._readiness,
@@ -126,10 +132,14 @@ class RunningServer:
                 settings.administrators,
             )
             shared = SharedTensors(set(names), limits.max_message_bytes)
-            self._server = _grpc_server(limits, [calls, WellFormed(), self._admission, shared])
+            around = [calls, StandardServices(self._waits), WellFormed(), self._admission, shared]
+            self._server = _grpc_server(limits, around)
             self._late = _LateHandlers(set(names))
-            self._server.add_generic_rpc_handlers((self._late,))
-            health_pb2_grpc.add_HealthServicer_to_server(self._readiness.checks, self._server)
+            handlers: list[grpc.GenericRpcHandler] = [self._late]
+            if InferenceServicer.full_name in names:
+                handlers.insert(0, Liveness(lambda: self._readiness.is_ready))
+            self._server.add_generic_rpc_handlers(handlers)
+            health_pb2_grpc.add_HealthServicer_to_server(self._checks, self._server)
             if settings.reflection:
                 shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
                 reflection.enable_server_reflection(shown, self._server)
@@ -152,12 +162,13 @@ class RunningServer:
     def stop(self, grace: float = 0.0) -> None:
         """Report NOT_SERVING, refuse new calls, give those in flight ``grace`` seconds.
 
-        Health answers meanwhile. A stream of responses to one request, which may be endless, ends
-        after the one at hand.
+        Health answers meanwhile. A call whose request is not there yet was not accepted, and ends.
+        A stream, which may be endless, ends after what it has begun; an idle one at once.
         """
         end = time.monotonic() + grace
         self._readiness.drain()
-        self._admission.stopping.set()
+        self._admission.stop()
+        self._waits.stop()
         with self._lock:
             self._stopped = True
         with ExitStack() as closing:  # to its end, whatever goes wrong on the way
@@ -165,6 +176,7 @@ class RunningServer:
             if self.address.startswith("unix:"):
                 socket_file = Path(self.address.removeprefix("unix:"))
                 closing.callback(socket_file.unlink, missing_ok=True)
+            closing.callback(self._waits.close)
             closing.callback(self._admission.close)
             closing.callback(self._stop_calls, end, grace)
             if self._background is not None:
@@ -174,6 +186,7 @@ class RunningServer:
         idle = self._readiness.wait_idle(max(0.0, end - time.monotonic()))
         if not idle and grace > 0:
             log.warning("calls that are still open after %g s are broken off", grace)
+        self._checks.close()
         self._server.stop(_FLUSH if idle else 0.0).wait()
 
     def _tracing(self, settings: ServerSettings) -> list[Watcher]:
@@ -227,7 +240,7 @@ def _not_yet(requests: object, context: grpc.ServicerContext) -> Any:
 
 def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor]) -> grpc.Server:
     return grpc.server(
-        ThreadPoolExecutor(limits.calls + _SPARE_THREADS, "rpc", initializer=answer_alone),
+        ThreadPoolExecutor(_threads(limits), "rpc", initializer=answer_alone),
         interceptors=interceptors,
         options=[
             *_connection_age(limits.connection_age),
@@ -246,6 +259,12 @@ def _grpc_server(limits: ServerLimits, interceptors: list[grpc.ServerInterceptor
 def _connection_age(seconds: float | None) -> list[tuple[str, int]]:
     """For calls that outlast it gRPC's own limit holds, which is none."""
     return [] if seconds is None else [("grpc.max_connection_age_ms", int(1000 * seconds))]
+
+
+def _threads(limits: ServerLimits) -> int:
+    """Those that answer, at most: one for each call that may be open, since a wait is one too."""
+    slow = limits.workers + limits.queue  # requests on their way, see `Tickets`
+    return limits.calls + slow + BESIDE + REFLECTIONS + _SPARE_THREADS
 
 
 def _listen(server: grpc.Server, settings: ServerSettings) -> str:

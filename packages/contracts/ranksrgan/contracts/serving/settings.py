@@ -86,6 +86,7 @@ class ServerSettings(Config):
         streams: streams that may be open beside those.
         waiters: calls that may be waiting for the end of a long job beside those.
         max_message_mib: of one request, in MiB.
+        arrival: seconds that a request, or the next part of an image, may take to come.
         grace: seconds that requests in flight get to finish after SIGTERM.
         connection_age: seconds after which a client is asked to connect anew, when its calls under
             way have ended: behind a name that stands for several servers it then finds those that
@@ -109,6 +110,7 @@ class ServerSettings(Config):
     streams: int = Field(16, ge=0)
     waiters: int = Field(32, ge=0)
     max_message_mib: int = Field(64, ge=1)
+    arrival: float = Field(60.0, gt=0)
     grace: float = Field(30.0, ge=0)
     connection_age: float | None = Field(None, ge=1)
     tls: TlsSettings | None = None

@@ -24,8 +24,18 @@ from ranksrgan.contracts.joining import joining_of
 from ranksrgan.contracts.serving.batching import Alone, Batch, Job, Work
 from ranksrgan.contracts.serving.devices import Devices
 
+# Seconds that a request may have been on its way.
+_TRANSIT = 0.1
+
 Result = TypeVar("Result")
 Request = TypeVar("Request")
+
+
+def end_of(context: grpc.ServicerContext) -> str:
+    """Name of the status of a call that its client has ended: the deadline, or its will."""
+    left = context.time_remaining()
+    # A client begins to count before we do.
+    return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
 
 
 class CallEnd:

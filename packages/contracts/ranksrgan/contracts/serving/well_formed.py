@@ -63,12 +63,12 @@ def _reading(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 def _one(behaviour: Callable[..., Any]) -> Callable[..., Any]:
-    """Of a method with one request."""
+    """Of a method with one request; see `StandardServices` for those that get a way to send."""
 
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+    def answer(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
         if isinstance(request, _Unreadable):
             _refuse(_damaged(), context)
-        return behaviour(request, context)
+        return behaviour(request, context, *send)
 
     return answer
 

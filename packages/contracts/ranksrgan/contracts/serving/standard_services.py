@@ -1,0 +1,124 @@
+"""Health and reflection, which every server has and whoever reaches it may ask.
+
+Without a limit each of their calls could hold a thread of the server for ever, by sending nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.errors import InvalidInput, Overloaded, RankSRGANError
+from ranksrgan.contracts.serving.waits import Waits
+
+#: Streams of reflection that may be open at a time: each holds a thread.
+REFLECTIONS = 4
+
+# Threads for health alone, so that whatever else happens it finds one.
+_HEALTH_THREADS = 16
+# Seconds that a request of health, or the next one of reflection, may take.
+_HEALTH_REQUEST = 5.0
+_REFLECTION_REQUEST = 30.0
+
+
+class StandardServices(grpc.ServerInterceptor):
+    """Around the calls of health and reflection: threads, bounds and limits of time.
+
+    Args:
+        waits: ends calls whose requests do not come.
+    """
+
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
+        self._pool = ThreadPoolExecutor(_HEALTH_THREADS, "health")
+        self._reflections = threading.Semaphore(REFLECTIONS)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = continuation(handler_call_details)
+        service = handler_call_details.method.strip("/").partition("/")[0]
+        if handler is None or service not in (health.SERVICE_NAME, reflection.SERVICE_NAME):
+            return handler
+        read, write = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary is not None:
+            check = _OwnThreads(self._health(handler.unary_unary), self._pool)
+            return grpc.stream_unary_rpc_method_handler(check, read, write)
+        if handler.unary_stream is not None:
+            watch = _OwnThreads(self._health(handler.unary_stream), self._pool, tells=True)
+            return grpc.stream_stream_rpc_method_handler(watch, read, write)
+        asked = self._reflection(handler.stream_stream)
+        return grpc.stream_stream_rpc_method_handler(asked, read, write)
+
+    def _health(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext, *send: Any) -> Any:
+            try:
+                request = self._waits.first(requests, context, _HEALTH_REQUEST)
+                if request is None:
+                    raise InvalidInput("the request is missing")
+                return behaviour(request, context, *send)
+            except RankSRGANError as error:
+                return _refuse(error, context)
+
+        return answer
+
+    def _reflection(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            while True:
+                request = self._waits.first(requests, context, _REFLECTION_REQUEST)
+                if request is None:
+                    return
+                yield request
+
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                if not self._reflections.acquire(blocking=False):
+                    raise Overloaded(
+                        f"{REFLECTIONS} clients ask for the methods; try again in a moment"
+                    )
+                try:
+                    yield from behaviour(asked(requests, context), context)
+                finally:
+                    self._reflections.release()
+            except RankSRGANError as error:
+                _refuse(error, context)
+
+        return answer
+
+
+class _OwnThreads:
+    """A behaviour that gRPC calls in a thread of ours.
+
+    Args:
+        behaviour: what is called.
+        experimental_thread_pool: of those threads; gRPC reads this attribute, and the other one.
+        tells: whether it returns at once, and what it answers goes through a third argument.
+    """
+
+    def __init__(
+        self,
+        behaviour: Callable[..., Any],
+        experimental_thread_pool: ThreadPoolExecutor,
+        *,
+        tells: bool = False,
+    ) -> None:
+        self._behaviour = behaviour
+        self.experimental_thread_pool = experimental_thread_pool
+        self.experimental_non_blocking = tells
+
+    def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, *send: Any) -> Any:
+        return self._behaviour(requests, context, *send)
+
+
+def _refuse(error: RankSRGANError, context: grpc.ServicerContext) -> Any:
+    return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(error)))

@@ -1,0 +1,195 @@
+"""What a call waits for that its client alone can bring, and the end of such a wait.
+
+gRPC waits for a request without a limit and in the thread of the call, which wakes up only for the
+request or for the end of the call. So calls that wait too long are ended from here, by one thread
+for all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from ranksrgan.contracts import codec
+from ranksrgan.contracts.errors import DeadlineExceeded, RankSRGANError, ServiceUnavailable
+
+# Seconds between two looks at what waits.
+_LOOK = 1.0
+_LOOK_WHILE_STOPPING = 0.1
+# Seconds that a request which has begun to come when the server stops may still take.
+_LAST_REQUEST = 1.0
+
+
+@dataclass(eq=False)
+class _Wait:
+    """One call that waits.
+
+    Attributes:
+        context: of the call.
+        due: when it has to have an end, on the monotonic clock; None: it need not.
+        late: what the call is told then.
+        leaves: whether it ends when the server stops.
+        ended: what it was told; None: nothing.
+    """
+
+    context: grpc.ServicerContext
+    due: float | None
+    late: RankSRGANError
+    leaves: bool
+    ended: RankSRGANError | None = None
+
+
+class Waits:
+    """The calls of a server that wait for their clients."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards what follows, and what waits for its end
+        self._waiting: set[_Wait] = set()
+        self._watching: threading.Thread | None = None
+        self._stopping = False
+        self._look = threading.Event()
+        self._closed = False
+
+    def first(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
+        """The first request of a call; None if there is none.
+
+        Until it is there, nothing was accepted: a server that stops gives it a second.
+
+        Raises:
+            DeadlineExceeded: it did not come in time.
+            ServiceUnavailable: the server stops.
+            grpc.RpcError: the client has gone.
+        """
+        late = DeadlineExceeded(f"the request did not come within {within:g} s")
+        with self._wait(context, within, late, leaves=True):
+            return next(requests, None)
+
+    def part(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
+        """A further request of what was begun; None if there is none. A server that stops waits
+        for it.
+
+        Raises:
+            DeadlineExceeded, grpc.RpcError: as `first`.
+        """
+        late = DeadlineExceeded(f"nothing came for {within:g} s, and there is a part missing")
+        with self._wait(context, within, late, leaves=False):
+            return next(requests, None)
+
+    def another(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        """The next request of a stream that owes nothing and may wait for ever; None at its end.
+
+        Raises:
+            ServiceUnavailable: the server stops, now or before.
+            grpc.RpcError: the client has gone.
+        """
+        with self._wait(context, None, _going(), leaves=True):
+            return next(requests, None)
+
+    @contextmanager
+    def sending(self, context: grpc.ServicerContext, within: float) -> Iterator[None]:
+        """The time in which a client takes a message; raises DeadlineExceeded if that is long."""
+        late = DeadlineExceeded(f"nothing was read for {within:g} s")
+        with self._wait(context, within, late, leaves=False):
+            yield
+
+    def end(self, context: grpc.ServicerContext, error: RankSRGANError) -> None:
+        """End a call if it waits; the wait raises ``error``."""
+        with self._lock:
+            for wait in tuple(self._waiting):
+                if wait.context is context:
+                    self._end(wait, error)
+
+    def stop(self) -> None:
+        """End what owes nothing."""
+        with self._lock:
+            self._stopping = True
+            now = time.monotonic()
+            for wait in tuple(self._waiting):
+                self._hasten(wait, now)
+            self._end_late(now)
+        self._look.set()
+
+    def close(self) -> None:
+        """Look after nothing any more."""
+        with self._lock:
+            self._closed = True
+        self._look.set()
+
+    @contextmanager
+    def _wait(
+        self,
+        context: grpc.ServicerContext,
+        within: float | None,
+        late: RankSRGANError,
+        *,
+        leaves: bool,
+    ) -> Iterator[None]:
+        now = time.monotonic()
+        wait = _Wait(context, None if within is None else now + within, late, leaves)
+        with self._lock:
+            if self._watching is None:
+                self._watching = threading.Thread(target=self._watch, name="waits", daemon=True)
+                self._watching.start()
+            if self._stopping:
+                self._hasten(wait, now)
+                if wait.due is not None and wait.due <= now:
+                    raise wait.late
+            self._waiting.add(wait)
+        try:
+            yield
+        except grpc.RpcError:
+            if wait.ended is None:  # the client has gone by itself
+                raise
+        finally:
+            with self._lock:
+                self._waiting.discard(wait)
+        if wait.ended is not None:
+            raise wait.ended
+
+    def _hasten(self, wait: _Wait, now: float) -> None:
+        """The server stops: let a wait end soon, at once if nothing was begun."""
+        if not wait.leaves:
+            return
+        due = now if wait.due is None else now + _LAST_REQUEST
+        if wait.due is None or due < wait.due:
+            wait.due, wait.late = due, _going()
+
+    def _watch(self) -> None:
+        while True:
+            self._look.wait(_LOOK_WHILE_STOPPING if self._stopping else _LOOK)
+            with self._lock:
+                if self._closed:
+                    return
+                self._look.clear()
+                self._end_late(time.monotonic())
+
+    def _end_late(self, now: float) -> None:
+        for wait in tuple(self._waiting):
+            if wait.due is not None and wait.due <= now:
+                self._end(wait, wait.late)
+
+    def _end(self, wait: _Wait, error: RankSRGANError) -> None:
+        self._waiting.discard(wait)
+        wait.ended = error
+        end_call(wait.context, error)
+
+
+def end_call(context: grpc.ServicerContext, error: RankSRGANError) -> None:
+    """End a call from another thread than its own, with the status of an error."""
+    status = rpc_status.to_status(codec.error_to_proto(error))
+    event = getattr(context, "_rpc_event", None)
+    if event is None:
+        context.cancel()
+    else:  # what `cancel` does, which has no word for the reason
+        event.call.cancel(status.code.value[0], status.details)
+
+
+def _going() -> ServiceUnavailable:
+    return ServiceUnavailable("the server is stopping")

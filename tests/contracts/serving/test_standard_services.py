@@ -1,0 +1,155 @@
+"""Clients without a token, or with bad manners, against health and reflection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import pytest
+import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from ranksrgan.contracts.client import connect_scorer
+from ranksrgan.contracts.rpc import RunningServer, ServerLimits, Services, check_health
+from ranksrgan.contracts.serving import standard_services, waits
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
+from tests.contracts.conftest import Catalog, Contrast, StartServer
+from tests.contracts.watcher import PATIENCE
+
+IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+CHECK = "/grpc.health.v1.Health/Check"
+
+
+@contextmanager
+def health_of(address: str) -> Iterator[Any]:
+    with grpc.insecure_channel(address) as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+
+
+def watching(stub: Any, service: str = "") -> Any:
+    return stub.Watch(health_pb2.HealthCheckRequest(service=service))
+
+
+def start_empty() -> RunningServer:
+    names = [ScoringServicer.full_name]
+    return RunningServer(ServerSettings(listen="127.0.0.1:0"), ServerLimits(), names)
+
+
+def is_answered(address: str) -> None:
+    assert check_health(address, timeout=PATIENCE)
+    scorer = connect_scorer(address, "contrast", timeout=PATIENCE)
+    assert torch.equal(scorer.score(IMAGES), Contrast().score(IMAGES))
+
+
+def test_more_watches_than_threads_disturb_nobody(start: StartServer) -> None:
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    with health_of(server.address) as stub:
+        watches = [watching(stub) for _ in range(ServerLimits().calls + 30)]
+        assert [next(watch).status for watch in watches] == [SERVING] * len(watches)
+        is_answered(server.address)
+
+
+def test_a_watch_hears_what_becomes_of_the_server() -> None:
+    server = start_empty()
+    try:
+        with health_of(server.address) as stub:
+            watches = [watching(stub, name) for name in ("", "ready", "nobody")]
+            heard = [next(watch).status for watch in watches]
+            assert heard == [SERVING, NOT_SERVING, UNKNOWN]
+            server.offer(Services([ScoringServicer(Catalog(contrast=Contrast()))]))
+            assert next(watches[1]).status == SERVING
+            server.stop(PATIENCE)
+            last: list[int] = []
+            with pytest.raises(grpc.RpcError) as ended:
+                last.extend(answer.status for answer in watches[1])
+            assert set(last) <= {NOT_SERVING}  # a server that had nothing to do is gone at once
+            assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+    finally:
+        server.stop()
+
+
+def test_watches_come_and_go_at_once(start: StartServer) -> None:
+    """The health service of grpc_health stops its server for ever here."""
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+
+    def come_and_go() -> None:
+        with health_of(server.address) as stub:
+            for _ in range(30):
+                watch = watching(stub)
+                next(watch)
+                watch.cancel()
+
+    threads = [threading.Thread(target=come_and_go, daemon=True) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    is_answered(server.address)
+    end = threading.Event()
+    while server._checks.watches:  # gRPC tells a moment after the client's end
+        assert not end.wait(0.01)
+
+
+@pytest.mark.parametrize("method", [CHECK, "/grpc.health.v1.Health/Watch"])
+def test_a_request_of_health_that_does_not_come(
+    start: StartServer, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standard_services, "_HEALTH_REQUEST", 0.2)
+    monkeypatch.setattr(waits, "_LOOK", 0.05)
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    never = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        never.wait(PATIENCE)
+        yield b""
+
+    with grpc.insecure_channel(server.address) as channel:
+        calls = [channel.stream_unary(method).future(requests()) for _ in range(100)]
+        is_answered(server.address)
+        codes = {call.code() for call in calls}
+        never.set()
+    assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert calls[0].details() == "the request did not come within 0.2 s"
+
+
+def end_of(call: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as ended:
+        list(call)
+    code: grpc.StatusCode = ended.value.code()
+    return code
+
+
+def test_streams_of_reflection_are_few_and_end(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standard_services, "_REFLECTION_REQUEST", 0.5)
+    monkeypatch.setattr(waits, "_LOOK", 0.05)
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    never = threading.Event()
+
+    def requests() -> Iterator[Any]:
+        yield request
+        never.wait(PATIENCE)
+
+    with grpc.insecure_channel(server.address) as channel:
+        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        asked = [ask(requests()) for _ in range(100)]
+        is_answered(server.address)
+        codes = [end_of(call) for call in asked]
+        late, full = grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert set(codes) == {late, full}
+        assert codes.count(late) >= standard_services.REFLECTIONS
+        never.set()
+        (answer,) = ask(iter([request]))  # there is room again
+    services = [service.name for service in answer.list_services_response.service]
+    assert ScoringServicer.full_name in services
