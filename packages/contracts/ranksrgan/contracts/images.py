@@ -53,6 +53,10 @@ _MODES = {
 # The same for a picture in which one colour, or some of a palette, stand for transparency.
 _MODES_WITH_TRANSPARENCY = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
 
+# A TIFF's word about its fourth channel: something else, or alpha of two kinds (TIFF 6.0, p. 31).
+_EXTRA_SAMPLES = 338
+_NO_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
+
 # Tag of the orientation in EXIF, and what makes each of its values upright.
 _ORIENTATION = 274
 _UPRIGHT: dict[int, Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]] = {
@@ -105,7 +109,8 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode PNG, JPEG, WebP, TIFF or BMP bytes, 8 or 16 bits, with the EXIF orientation applied.
 
-    EXIF block and ICC profile come along as they are (see `Metadata`).
+    EXIF block and ICC profile come along as they are (see `Metadata`). Premultiplied alpha, which
+    TIFF knows, is made straight.
 
     Args:
         data: the file's content.
@@ -283,8 +288,31 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     if deep.shape[2] == 4 and image.format == "PNG" and data[25] == 4:  # grey, which OpenCV repeats
         return Picture(np.ascontiguousarray(deep[..., :1]), np.ascontiguousarray(deep[..., 3]))
     if deep.shape[2] == 4:
-        return Picture(np.ascontiguousarray(deep[..., 2::-1]), np.ascontiguousarray(deep[..., 3]))
+        colour = np.ascontiguousarray(deep[..., 2::-1])
+        fourth = _kind_of_the_fourth(image)
+        if fourth == _NO_ALPHA:
+            return Picture(colour)
+        alpha = np.ascontiguousarray(deep[..., 3])
+        if fourth == _PREMULTIPLIED:
+            _divide(colour, alpha)
+        return Picture(colour, alpha)
     raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+
+
+def _kind_of_the_fourth(image: PillowImage.Image) -> int:
+    """What a TIFF's fourth channel is; without a word about it, and in PNG, straight alpha."""
+    if image.format != "TIFF":
+        return _STRAIGHT
+    kinds = image.tag_v2.get(_EXTRA_SAMPLES) or (_STRAIGHT,)  # type: ignore[attr-defined]
+    return int(kinds[0])
+
+
+def _divide(colour: npt.NDArray[np.uint16], alpha: npt.NDArray[np.uint16]) -> None:
+    """Make premultiplied colour straight, in place; black where nothing is visible."""
+    for row, opacity in zip(colour, alpha.astype(np.uint32)[..., None], strict=True):
+        most = np.minimum(row, opacity)  # more than its alpha is a damaged pixel
+        half = opacity // 2
+        row[:] = (most * np.uint32(65535) + half) // np.maximum(opacity, 1)
 
 
 def _split_alpha(pixels: npt.NDArray[np.uint8]) -> Picture:
