@@ -47,6 +47,21 @@ def test_the_same_file_named_twice_is_done_once(photos: Path, tmp_path: Path) ->
     assert sorted(job.output.name for job in jobs) == ["a.png", "b.png", "Überblick 1.png"]
 
 
+def test_links_to_one_image_are_files_of_their_own(photos: Path, tmp_path: Path) -> None:
+    """Each name gets its result; the same name by way of a linked folder is one name."""
+    (photos / "c.png").symlink_to("a.png")
+    (photos / "again").mkdir()
+    (photos / "again" / "a.png").symlink_to(photos / "a.png")
+    link = tmp_path / "link"
+    link.symlink_to(photos, target_is_directory=True)
+    plan = plan_files([photos, link, link / "c.png"], tmp_path / "out")
+    assert plan.failed == []
+    names = ["a.png", "b.png", "c.png", "Überblick 1.png", "again/a.png"]
+    assert [str(job.output.relative_to(tmp_path / "out")) for job in plan.jobs] == names
+    with pytest.raises(InvalidInput, match="is an input and would be replaced"):
+        plan_files([photos / "c.png"], photos / "a.png")  # its content is there
+
+
 def test_no_input_is_ever_replaced(photos: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(photos, target_is_directory=True)

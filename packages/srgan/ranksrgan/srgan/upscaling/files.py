@@ -118,6 +118,11 @@ def _is_same(path: Path, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
+def _entry(path: Path) -> Path:
+    """The one name of a file in its folder. A link to a file is a file of its own."""
+    return path.parent.resolve() / path.name
+
+
 def _names_a_file(output: Path) -> bool:
     return output.suffix.lower() in SUFFIXES and not output.is_dir()
 
@@ -136,9 +141,9 @@ def _plan_folder(inputs: list[Path], output: Path, suffix: str, format: str) -> 
             known = ", ".join(sorted(SUFFIXES))
             plan.failed.append(Unplanned(given, f"{given} holds no image ({known})"))
         for file in files:
-            if file.resolve() in seen:  # named twice, or named and in a folder that is named
+            if _entry(file) in seen:  # named twice, or named and in a folder that is named
                 continue
-            seen.add(file.resolve())
+            seen.add(_entry(file))
             ending = file.suffix if format == "keep" else f".{format}"
             if ending.lower() not in SUFFIXES:
                 message = f"{file}: cannot keep the format of {ending or 'a name without ending'}"
@@ -153,13 +158,13 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     sources = {job.input.resolve() for job in jobs}
     made_from: dict[Path, Path] = {}
     for job in jobs:
-        target = job.output.resolve()
-        if target in sources:
+        if job.output.resolve() in sources:
             raise InvalidInput(
                 f"{job.output} is an input and would be replaced: choose another folder, or a "
                 "suffix",
                 field="output",
             )
+        target = _entry(job.output)
         if target in made_from:
             raise InvalidInput(
                 f"{made_from[target]} and {job.input} would both become {job.output}: enlarge them "
