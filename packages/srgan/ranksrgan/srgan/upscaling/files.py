@@ -48,7 +48,12 @@ class Plan:
 
 
 def plan_files(
-    inputs: Sequence[Path], output: Path, *, suffix: str = "", format: str = "keep"
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    suffix: str = "",
+    format: str = "keep",
+    skip_existing: bool = False,
 ) -> Plan:
     """Decide which file becomes which, without touching one.
 
@@ -60,6 +65,9 @@ def plan_files(
             then decides the format.
         suffix: goes between an input's name and its ending: ``"_x4"``.
         format: one of `FORMATS`.
+        skip_existing: results that are there already stay as they are. An input by whose name
+            another one's result would go is such a result, and so none of the inputs: a run that
+            writes beside its inputs, with a suffix, goes on where it was stopped.
 
     Returns:
         The jobs, in the order of ``inputs`` and within a folder by name.
@@ -87,6 +95,9 @@ def plan_files(
         if output.exists() and not output.is_dir():
             raise InvalidInput(f"{output} is a file; give a folder", field="output")
         plan = _plan_folder(inputs, output, suffix, format)
+        if skip_existing and suffix:
+            results = {_entry(job.output) for job in plan.jobs}
+            plan = Plan([job for job in plan.jobs if _entry(job.input) not in results], plan.failed)
     _refuse_collisions(plan.jobs)
     return plan
 
@@ -161,7 +172,7 @@ def _refuse_collisions(jobs: list[Job]) -> None:
         if job.output.resolve() in sources:
             raise InvalidInput(
                 f"{job.output} is an input and would be replaced: choose another folder, or a "
-                "suffix",
+                "suffix; if it is the result of an earlier run, skip existing ones",
                 field="output",
             )
         target = _entry(job.output)
