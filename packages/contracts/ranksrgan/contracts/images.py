@@ -28,6 +28,7 @@ from ranksrgan.contracts.image_costs import check_costs, check_exif
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
+from ranksrgan.contracts.several_pictures import check_single
 
 #: Pixels (height times width) that a process decodes unless it is told otherwise.
 MAX_PIXELS = 2**26
@@ -118,8 +119,9 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         max_pixels: the largest height times width to decode.
 
     Raises:
-        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band; or
-            far more costly to read than its pixels are (see `image_costs`).
+        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band; several
+            pictures in one file, as frames or pages (see `several_pictures`); or far more costly
+            to read than its pixels are (see `image_costs`).
         ImageTooLarge: the header claims more than ``max_pixels``.
     """
     if not data:
@@ -139,6 +141,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     "profile; convert it to RGB first, with the ICC profile that it was made for",
                     field=name,
                 )
+            check_single(image, data, name)
             image.load()
             _check_blocks(image, name)
             metadata = _metadata(image, data)
