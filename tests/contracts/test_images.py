@@ -8,7 +8,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -237,10 +236,36 @@ def test_pictures_stand_upright(orientation: int) -> None:
     assert equal(decode_image(tiff16(DEEP, orientation)), turn(DEEP))
 
 
-def tiff16(pixels: npt.NDArray[np.uint16], orientation: int) -> bytes:
-    """A little-endian TIFF of one strip."""
+def test_premultiplied_colour_of_sixteen_bits_is_divided_by_its_alpha() -> None:
+    """As Pillow does at 8 bits; a file of pure red at half opacity is red, not dark red."""
+    stored = np.array([[[32767, 0, 0, 32767], [65535, 9, 0, 65535], [500, 9, 0, 0]]], np.uint16)
+    picture = decode_image(tiff16(stored, 1, extra=1))
+    assert picture.colour.tolist() == [[[65535, 0, 0], [65535, 9, 0], [0, 0, 0]]]
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[32767, 65535, 0]]
+    again = decode_image(encode_image(picture, suffix=".tif"))  # written as straight alpha
+    assert equal(again, picture.colour, picture.alpha)
+    alpha = RNG.integers(1, 65536, (40, 30), dtype=np.uint16)
+    straight = RNG.integers(0, 65536, (40, 30, 3), dtype=np.uint16)
+    product = np.round(straight * (alpha / 65535)[..., None]).astype(np.uint16)
+    picture = decode_image(tiff16(np.dstack([product, alpha]), 1, extra=1))
+    expected = np.floor(product / (alpha / 65535)[..., None] + 0.5).clip(0, 65535)
+    assert np.abs(picture.colour - expected).max() <= 1
+    # Colour beyond its alpha, which nothing can have made, is white at most.
+    beyond = decode_image(tiff16(np.full((1, 1, 4), [65535, 9, 0, 9], np.uint16), 1, extra=1))
+    assert beyond.colour.tolist() == [[[65535, 65535, 0]]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_fourth_channel_that_is_no_alpha_hides_nothing(dtype: type) -> None:
+    stored = np.dstack([DEEP, DEEP_ALPHA]).astype(dtype)
+    assert equal(decode_image(tiff16(stored, 1, extra=0)), stored[..., :3])
+
+
+def tiff16(pixels: Pixels, orientation: int, *, extra: int | None = None) -> bytes:
+    """A little-endian TIFF of one strip, whose word about a fourth channel is ``extra``."""
     height, width, channels = pixels.shape
-    data = pixels.astype("<u2").tobytes()
+    data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
     short, long = 3, 4
     bits_at = 8 + len(data)
     folder_at = bits_at + 2 * channels
@@ -256,9 +281,11 @@ def tiff16(pixels: npt.NDArray[np.uint16], orientation: int) -> bytes:
         (278, short, 1, height),
         (279, long, 1, len(data)),
     ]
+    if extra is not None:
+        entries.append((338, short, 1, extra))
     folder = struct.pack("<H", len(entries))
     folder += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
-    bits = struct.pack("<H", 16) * channels
+    bits = struct.pack("<H", 8 * pixels.itemsize) * channels
     return struct.pack("<2sHI", b"II", 42, folder_at) + data + bits + folder
 
 

@@ -24,6 +24,7 @@ from ranksrgan.srgan.generators.edsr import EDSR
 from ranksrgan.srgan.generators.fsrcnn import FSRCNN
 from ranksrgan.srgan.generators.generator import Generator, Views, WholeImageGenerator
 from ranksrgan.srgan.generators.msrresnet import MSRResNet
+from ranksrgan.srgan.generators.parts import fold
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
@@ -141,9 +142,10 @@ def test_a_pixel_reaches_as_far_as_it_says(name: str) -> None:
     reach, side = network.receptive_field, 2 * network.receptive_field + 5
     channels = 3
     if isinstance(network, WholeImageGenerator):
-        channels = network.trunk(torch.rand(1, 3, 4, 4, dtype=torch.float64)).shape[1]
+        folded = fold(torch.rand(1, 3, 4, 4, dtype=torch.float64), network.parts().fold)
+        channels = network.trunk(folded).shape[1]
     x = torch.rand(1, channels, side, side, dtype=torch.float64, requires_grad=True)
-    middle, scale = reach + 2, network.scale
+    middle, scale = reach + 2, network.parts().enlarge.scale
     corner = slice(middle * scale, (middle + 1) * scale)
     (gradient,) = torch.autograd.grad(part(x)[:, :, corner, corner].sum(), x)
     touched = (gradient != 0).any(dim=1)[0].nonzero() - middle

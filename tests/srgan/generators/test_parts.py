@@ -13,6 +13,7 @@ from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, RequestCance
 from ranksrgan.srgan.generators.architectures import ARCHITECTURES
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.parts import Part, Parts, Residual, Run
+from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.layout import Layout
 from ranksrgan.srgan.upscaling.tiling import Box, crop
@@ -25,12 +26,17 @@ SMALL: Mapping[str, Mapping[str, int]] = {
     "rrdbnet": {"features": 4, "blocks": 1, "growth": 2},
     "two_view_rrdbnet": {"features": 4, "blocks": 1, "growth": 2},
 }
-EVERY = pytest.mark.parametrize("architecture", ARCHITECTURES)
+FOLDED = {"rrdbnet x2": 2, "rrdbnet x1": 1}
+EVERY = pytest.mark.parametrize("architecture", [*ARCHITECTURES, *FOLDED])
 
 
 def lively(architecture: str) -> Generator:
     """Small, with random weights of a size that keeps signals alive."""
-    network = ARCHITECTURES[architecture](**SMALL.get(architecture, {"features": 4, "blocks": 2}))
+    name = architecture.split()[0]
+    sizes = dict(SMALL.get(name, {"features": 4, "blocks": 2}))
+    if architecture in FOLDED:
+        sizes["scale"] = FOLDED[architecture]
+    network = ARCHITECTURES[name](**sizes)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for key, value in network.named_parameters():
@@ -46,7 +52,7 @@ def lively(architecture: str) -> Generator:
 def through(parts: Parts, image: Tensor, *, tile: int | None, memory: int = 2**30) -> Tensor:
     """The parts' enlargement of an image, put together."""
     area = Box(0, 0, *image.shape[2:])
-    scale = parts.enlarge.scale
+    scale = parts.scale
     result = image.new_full((1, 3, scale * area.height, scale * area.width), torch.nan)
     with torch.no_grad():
         for box, piece in Run(parts, area, memory, tile).pieces(image, area, area):
@@ -142,9 +148,9 @@ def test_an_error_in_a_chunk_is_raised() -> None:
         through(Parts((), Part(failing, 0, 3, 1)), torch.rand(1, 3, 5, 2), tile=3)
 
 
-def test_no_chunk_is_larger_than_memory_allows() -> None:
-    network = SRResNet(8, 2)
-    parts = network.parts()
+@pytest.mark.parametrize("architecture", ["srresnet", *FOLDED])
+def test_no_chunk_is_larger_than_memory_allows(architecture: str) -> None:
+    parts = lively(architecture).parts()
     layout = Layout(parts, memory=2**20, tile=None, name="small", on_cpu=True)
     seen: list[int] = []
 
@@ -157,12 +163,57 @@ def test_no_chunk_is_larger_than_memory_allows() -> None:
 
     watched = _replaced(parts, watch)
     for read, keep in layout.tiles(200, 300):
-        assert (read.height * read.width) * parts.map_bytes <= 2**19
+        box = read.folded(parts.fold)
+        assert (box.height * box.width) * parts.map_bytes <= 2**19
         run = layout.run(watched, Box(0, 0, 200, 300))
         with torch.no_grad():
             for _ in run.pieces(torch.rand(1, 3, read.height, read.width), read, keep):
                 pass
     assert max(seen) <= 2**19
+
+
+@pytest.mark.parametrize("architecture", FOLDED)
+@pytest.mark.parametrize("shape", [(191, 150), (1, 400), (400, 1), (5, 3)])
+def test_little_memory_cuts_a_folded_image_between_its_squares(
+    architecture: str, shape: tuple[int, int]
+) -> None:
+    network = lively(architecture)
+    parts, area = network.parts(), Box(0, 0, *shape)
+    memory = {2: 300_000, 4: 650_000}[parts.fold]
+    layout = Layout(parts, memory=memory, tile=None, name=architecture, on_cpu=True)
+    tiles = layout.tiles(*shape, strips=True)
+    assert len(tiles) > 3 or min(shape) < 4
+    covered = torch.zeros(shape)
+    for tile in tiles:
+        crop(covered[None, None], area, tile.keep).add_(1)
+        for box in tile:
+            assert box.top % parts.fold == box.left % parts.fold == 0
+            assert box.bottom % parts.fold == 0 or box.bottom == area.bottom
+            assert box.right % parts.fold == 0 or box.right == area.right
+    assert (covered == 1).all()
+    image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = network(image).clamp(0, 1)
+    upscaler = GeneratorUpscaler(network, memory=memory)
+    read: list[tuple[int, int]] = []
+
+    def rows(top: int, bottom: int) -> Tensor:
+        read.append((top, bottom))
+        return image[:, :, top:bottom]
+
+    strips = list(upscaler.upscale_strips(rows, *shape))
+    assert len(strips) == len(upscaler.rows_needed(*shape)) == len({t.keep.top for t in tiles})
+    torch.testing.assert_close(torch.cat(strips, 2), expected, rtol=0, atol=1e-6)
+    # Every row once, in order.
+    assert [top for top, _ in read] == [0, *(bottom for _, bottom in read[:-1])]
+    assert read[-1][1] == shape[0]
+
+
+def test_full_hd_in_real_esrgan_s_form_of_scale_2_is_cut() -> None:
+    parts = RRDBNet(64, 1, 32, 2).parts()
+    for memory, count in ((2**26, 28), (2**30, 1)):
+        layout = Layout(parts, memory=memory, tile=None, name="rrdbnet", on_cpu=True)
+        assert len(layout.tiles(1080, 1920)) == count
 
 
 def test_too_little_memory_names_what_would_do() -> None:
@@ -203,4 +254,4 @@ def _replaced(parts: Parts, change: Callable[[Part], Part]) -> Parts:
             return change(step)
         return Residual(tuple(map(replace, step.parts)), step.factor)
 
-    return Parts(tuple(map(replace, parts.trunk)), change(parts.enlarge))
+    return Parts(tuple(map(replace, parts.trunk)), change(parts.enlarge), parts.fold)

@@ -125,6 +125,25 @@ def test_the_forward_pass_is_the_published_graph(lively_rrdbnet: RRDBNet) -> Non
     torch.testing.assert_close(network(x), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("scale", "side"), [(2, 2), (1, 4)])
+def test_folded_forms_see_squares_as_channels_and_enlarge_four_times(scale: int, side: int) -> None:
+    torch.manual_seed(0)
+    folding, plain = RRDBNet(4, 1, 2, scale), RRDBNet(4, 1, 2, 4)
+    plain.conv_first = folding.conv_first
+    plain.load_state_dict(folding.state_dict())
+    x = torch.rand(2, 3, 7, 9)
+    rows = [*range(7), *[6] * (-7 % side)]
+    columns = [*range(9), *[8] * (-9 % side)]
+    squares = x[:, :, rows][:, :, :, columns].reshape(
+        2, 3, len(rows) // side, side, len(columns) // side, side
+    )
+    folded = squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+    with torch.no_grad():
+        expected = plain(folded)[:, :, : 7 * scale, : 9 * scale]
+        assert torch.equal(folding(x), expected)
+    assert expected.std() > 0
+
+
 def test_the_size_is_inferred_from_the_weights() -> None:
     state = RRDBNet(features=5, blocks=3, growth=2).state_dict()
     fitting = RRDBNet.fitting(state)

@@ -47,6 +47,21 @@ def test_the_same_file_named_twice_is_done_once(photos: Path, tmp_path: Path) ->
     assert sorted(job.output.name for job in jobs) == ["a.png", "b.png", "Überblick 1.png"]
 
 
+def test_links_to_one_image_are_files_of_their_own(photos: Path, tmp_path: Path) -> None:
+    """Each name gets its result; the same name by way of a linked folder is one name."""
+    (photos / "c.png").symlink_to("a.png")
+    (photos / "again").mkdir()
+    (photos / "again" / "a.png").symlink_to(photos / "a.png")
+    link = tmp_path / "link"
+    link.symlink_to(photos, target_is_directory=True)
+    plan = plan_files([photos, link, link / "c.png"], tmp_path / "out")
+    assert plan.failed == []
+    names = ["a.png", "b.png", "c.png", "Überblick 1.png", "again/a.png"]
+    assert [str(job.output.relative_to(tmp_path / "out")) for job in plan.jobs] == names
+    with pytest.raises(InvalidInput, match="is an input and would be replaced"):
+        plan_files([photos / "c.png"], photos / "a.png")  # its content is there
+
+
 def test_no_input_is_ever_replaced(photos: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(photos, target_is_directory=True)
@@ -60,6 +75,27 @@ def test_no_input_is_ever_replaced(photos: Path, tmp_path: Path) -> None:
             plan_files(inputs, output)
     jobs = plan_files([photos / "a.png"], photos, suffix="_x2").jobs
     assert jobs == [Job(photos / "a.png", photos / "a_x2.png")]
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_run_beside_its_inputs_goes_on_where_it_was_stopped(
+    tmp_path: Path, png: MakePng, by_name: bool
+) -> None:
+    tree(tmp_path, png, "a.jpg", "a_x4.png", "b.png", "sub/c.png", "sub/c_x4.png", "d_x4.png")
+    given = sorted(tmp_path.glob("*.*")) if by_name else [tmp_path]
+    options = {"suffix": "_x4", "format": "png"}
+    with pytest.raises(InvalidInput, match=r"a_x4\.png is an input .*skip existing"):
+        plan_files(given, tmp_path, **options)  # who knows where it is from
+    plan = plan_files(given, tmp_path, **options, skip_existing=True)
+    made = {str(job.input.relative_to(tmp_path)): job.output.name for job in plan.jobs}
+    expected = {"a.jpg": "a_x4.png", "b.png": "b_x4.png", "d_x4.png": "d_x4_x4.png"}
+    if not by_name:
+        expected["sub/c.png"] = "c_x4.png"
+    assert made == expected
+    assert plan.failed == []
+    # Without a suffix nothing tells a result from an input.
+    with pytest.raises(InvalidInput, match="would be replaced"):
+        plan_files([tmp_path / "b.png"], tmp_path, skip_existing=True)
 
 
 def test_inputs_that_cannot_be_planned_are_entries(photos: Path, tmp_path: Path) -> None:

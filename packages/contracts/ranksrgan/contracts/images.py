@@ -28,6 +28,7 @@ from ranksrgan.contracts.image_costs import check_costs, check_exif
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
+from ranksrgan.contracts.several_pictures import check_single
 
 #: Pixels (height times width) that a process decodes unless it is told otherwise.
 MAX_PIXELS = 2**26
@@ -52,6 +53,10 @@ _MODES = {
 
 # The same for a picture in which one colour, or some of a palette, stand for transparency.
 _MODES_WITH_TRANSPARENCY = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
+
+# A TIFF's word about its fourth channel: something else, or alpha of two kinds (TIFF 6.0, p. 31).
+_EXTRA_SAMPLES = 338
+_NO_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
 
 # Tag of the orientation in EXIF, and what makes each of its values upright.
 _ORIENTATION = 274
@@ -105,7 +110,8 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode PNG, JPEG, WebP, TIFF or BMP bytes, 8 or 16 bits, with the EXIF orientation applied.
 
-    EXIF block and ICC profile come along as they are (see `Metadata`).
+    EXIF block and ICC profile come along as they are (see `Metadata`). Premultiplied alpha, which
+    TIFF knows, is made straight.
 
     Args:
         data: the file's content.
@@ -113,8 +119,9 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         max_pixels: the largest height times width to decode.
 
     Raises:
-        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band; or
-            far more costly to read than its pixels are (see `image_costs`).
+        InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band; several
+            pictures in one file, as frames or pages (see `several_pictures`); or far more costly
+            to read than its pixels are (see `image_costs`).
         ImageTooLarge: the header claims more than ``max_pixels``.
     """
     if not data:
@@ -134,6 +141,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     "profile; convert it to RGB first, with the ICC profile that it was made for",
                     field=name,
                 )
+            check_single(image, data, name)
             image.load()
             _check_blocks(image, name)
             metadata = _metadata(image, data)
@@ -283,8 +291,31 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     if deep.shape[2] == 4 and image.format == "PNG" and data[25] == 4:  # grey, which OpenCV repeats
         return Picture(np.ascontiguousarray(deep[..., :1]), np.ascontiguousarray(deep[..., 3]))
     if deep.shape[2] == 4:
-        return Picture(np.ascontiguousarray(deep[..., 2::-1]), np.ascontiguousarray(deep[..., 3]))
+        colour = np.ascontiguousarray(deep[..., 2::-1])
+        fourth = _kind_of_the_fourth(image)
+        if fourth == _NO_ALPHA:
+            return Picture(colour)
+        alpha = np.ascontiguousarray(deep[..., 3])
+        if fourth == _PREMULTIPLIED:
+            _divide(colour, alpha)
+        return Picture(colour, alpha)
     raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+
+
+def _kind_of_the_fourth(image: PillowImage.Image) -> int:
+    """What a TIFF's fourth channel is; without a word about it, and in PNG, straight alpha."""
+    if image.format != "TIFF":
+        return _STRAIGHT
+    kinds = image.tag_v2.get(_EXTRA_SAMPLES) or (_STRAIGHT,)  # type: ignore[attr-defined]
+    return int(kinds[0])
+
+
+def _divide(colour: npt.NDArray[np.uint16], alpha: npt.NDArray[np.uint16]) -> None:
+    """Make premultiplied colour straight, in place; black where nothing is visible."""
+    for row, opacity in zip(colour, alpha.astype(np.uint32)[..., None], strict=True):
+        most = np.minimum(row, opacity)  # more than its alpha is a damaged pixel
+        half = opacity // 2
+        row[:] = (most * np.uint32(65535) + half) // np.maximum(opacity, 1)
 
 
 def _split_alpha(pixels: npt.NDArray[np.uint8]) -> Picture:

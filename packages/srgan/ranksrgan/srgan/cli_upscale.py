@@ -156,7 +156,13 @@ def run(args: argparse.Namespace) -> int:
     from ranksrgan.srgan.upscaling.files import plan_files
 
     started = time.perf_counter()
-    plan = plan_files(args.inputs, args.output, suffix=args.suffix, format=args.format)
+    plan = plan_files(
+        args.inputs,
+        args.output,
+        suffix=args.suffix,
+        format=args.format,
+        skip_existing=args.skip_existing,
+    )
     report = Report([entry_of(failed) for failed in plan.failed])
     stopped = _enlarge(args, plan, _open(args), report)
     content = report.to_json()

@@ -6,6 +6,9 @@ parts the feature maps of a whole tile are kept, and each part goes over them in
 the cache and in memory which the allocator already has: a halo of a few pixels is all that is
 computed twice, and the large maps behind the last shuffle never exist as a whole.
 
+A generator may fold its image first: squares of pixels become the channels of one. All of the above
+happens to the folded image then, and areas consist of whole squares.
+
 At the border of the image a chunk ends with the image, like any tile (see
 `ranksrgan.srgan.upscaling.tiling`). What comes out equals the whole image's result but for the
 order of floating-point sums.
@@ -20,6 +23,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
@@ -66,21 +70,37 @@ Step: TypeAlias = "Part | Residual"
 
 @dataclass(frozen=True)
 class Parts:
-    """A whole generator: what happens at the LR resolution, and the part that leaves it."""
+    """A whole generator: what happens at the LR resolution, and the part that leaves it.
+
+    Attributes:
+        trunk: what happens at the LR resolution.
+        enlarge: the part that leaves it.
+        fold: side of the squares that are folded before all (see `fold`); the parts, their reach
+            and their bytes know the folded image alone.
+    """
 
     trunk: tuple[Step, ...]
     enlarge: Part
+    fold: int = 1
+
+    @property
+    def scale(self) -> int:
+        """Output side divided by that of the image, before it is folded."""
+        return self.enlarge.scale // self.fold
 
     @property
     def reach(self) -> int | None:
-        """How many LR pixels to each side of a pixel the result depends on; None: on all."""
+        """How many (folded) pixels to each side of one the result depends on; None: on all."""
         return _total(_reach(self.trunk), self.enlarge.reach)
 
     @property
     def map_bytes(self) -> int:
         """What is kept per pixel between parts in float32: maps read, written, and of residuals."""
         channels = max((part.channels for part in _flat(self.trunk)), default=0)
-        return 4 * channels * (2 + _depth(self.trunk)) if channels else 0
+        if not channels:
+            return 0
+        # The folded image is there until the first map is.
+        return 4 * max(channels * (2 + _depth(self.trunk)), channels + 3 * self.fold**2)
 
     def flat(self) -> list[Part]:
         """Every part, in the order of computation."""
@@ -93,9 +113,9 @@ class Run:
 
     Attributes:
         parts: of the generator.
-        image: the whole image, in whose coordinates all boxes are.
+        image: the whole image, in whose coordinates boxes are given.
         memory: bytes that one part may hold at a time.
-        tile: longest side of a chunk, if there is such a limit.
+        tile: longest side of a chunk, if there is such a limit; one square is always allowed.
         cached: keep chunks small enough for a CPU's cache, whatever ``memory`` would hold.
         workers: compute several chunks at a time; None: one after the other.
     """
@@ -107,6 +127,10 @@ class Run:
     cached: bool = True
     workers: Workers | None = None
     _free: list[Tensor] = field(default_factory=list, init=False)
+    _image: Box = field(init=False)  # folded, as all boxes are in here
+
+    def __post_init__(self) -> None:
+        self._image = self.image.folded(self.parts.fold)
 
     def pieces(self, x: Tensor, have: Box, keep: Box) -> Iterator[tuple[Box, Tensor]]:
         """The enlargement of an area, one piece at a time.
@@ -114,7 +138,7 @@ class Run:
         Args:
             x: ``(1, 3, H, W)``, the area ``have`` of the image.
             have: goes `Parts.reach` beyond ``keep``, or to the border of the image.
-            keep: what is wanted.
+            keep: what is wanted; both begin and end with a square, or with the image.
 
         Yields:
             Boxes that cover ``keep`` once, and the enlargement of each.
@@ -123,23 +147,29 @@ class Run:
             InvalidInput: ``memory`` does not hold a pixel with its halo.
             RequestCancelled: between two chunks, if nobody waits for the result any more.
         """
-        x, have = self._through(self.parts.trunk, x, have, keep, self.parts.enlarge.reach)
-        yield from self._chunks(self.parts.enlarge, x, have, keep)
+        side, scale = self.parts.fold, self.parts.scale
+        have, keep = have.folded(side), keep.folded(side)
+        # Nothing here keeps the folded image: it goes when the first map is there.
+        x, have = self._through(
+            self.parts.trunk, fold(x, side), have, keep, self.parts.enlarge.reach
+        )
+        for folded, piece in self._chunks(self.parts.enlarge, x, have, keep):
+            box = folded.unfolded(side, self.image)
+            yield box, piece[:, :, : scale * box.height, : scale * box.width]
 
     def _through(
         self, steps: Sequence[Step], x: Tensor, have: Box, keep: Box, after: int | None
     ) -> tuple[Tensor, Box]:
         """What the steps make of x, as far around ``keep`` as the reach of what comes after."""
-        given = x
         for number, step in enumerate(steps, start=1):
             reach = _total(_reach(steps[number:]), after)
-            wanted = around(keep, reach, self.image)
+            wanted = around(keep, reach, self._image)
             if isinstance(step, Part):
                 y = self._map(step, x, have, wanted)
             else:
                 y, wanted = self._through(step.parts, x, have, keep, reach)
                 y = torch.add(crop(x, have, wanted), y, alpha=step.factor, out=y)
-            if x is not given:
+            if number > 1:
                 self._free.append(x)
             x, have = y, wanted
         return x, have
@@ -164,10 +194,11 @@ class Run:
         if part.reach is None:
             yield wanted, crop(part.compute(x), have, wanted, part.scale)
             return
-        rows, columns = shape_of_tiles(wanted, self.image, self._pixels(part), part.reach)
+        rows, columns = shape_of_tiles(wanted, self._image, self._pixels(part), part.reach)
         if self.tile is not None:
-            rows, columns = min(rows, self.tile), min(columns, self.tile)
-        tiles = plan(wanted, self.image, rows, columns, part.reach)
+            longest = max(self.tile // self.parts.fold, 1)
+            rows, columns = min(rows, longest), min(columns, longest)
+        tiles = plan(wanted, self._image, rows, columns, part.reach)
 
         def compute(tile: Tile) -> tuple[Box, Tensor]:
             y = part.compute(crop(x, have, tile.read))
@@ -195,6 +226,25 @@ class Run:
         if not self.cached:
             return allowed
         return min(allowed, max(_CHUNK_BYTES // part.bytes_per_pixel, comfortable))
+
+
+def fold(x: Tensor, side: int) -> Tensor:
+    """Make each square of ``side`` x ``side`` pixels the channels of one.
+
+    Args:
+        x: ``(N, C, H, W)``; where ``side`` does not divide it, its last pixels are repeated at the
+            right and at the bottom.
+        side: 1 changes nothing.
+
+    Returns:
+        ``(N, side ** 2 * C, ceil(H / side), ceil(W / side))``, in the memory format of ``x``.
+    """
+    if side == 1:
+        return x
+    height, width = x.shape[2:]
+    layout = torch.channels_last if x.stride(1) == 1 else torch.contiguous_format
+    whole = F.pad(x, (0, -width % side, 0, -height % side), mode="replicate")
+    return F.pixel_unshuffle(whole, side).contiguous(memory_format=layout)
 
 
 def _flat(steps: Sequence[Step]) -> Iterator[Part]:

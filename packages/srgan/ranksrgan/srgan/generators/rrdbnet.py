@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.srgan.generators.convolutions import convolution_add, convolution_relu
 from ranksrgan.srgan.generators.generator import STEPS, WholeImageGenerator, picture
-from ranksrgan.srgan.generators.parts import Part, Parts, Residual
+from ranksrgan.srgan.generators.parts import Part, Parts, Residual, fold
 from ranksrgan.srgan.generators.srresnet import tail_numbers
 from ranksrgan.srgan.generators.winograd import WinogradConvolution
 from ranksrgan.srgan.network import (
@@ -111,7 +111,8 @@ class RRDBNet(WholeImageGenerator):
         scale: 1, 2, 3 or 4.
         unshuffle: side of the squares of pixels that become channels, 1, 2 or 4; by default as
             Real-ESRGAN has it: 2 for scale 2, 4 for scale 1, else 1. A side of the image that it
-            does not divide is continued by its last pixels.
+            does not divide is continued by its last pixels, and so are its results, which are cut
+            off in the end.
 
     Raises:
         InvalidInput: a size below 1, or a scale and ``unshuffle`` that nobody published.
@@ -169,23 +170,21 @@ class RRDBNet(WholeImageGenerator):
 
     @property
     def receptive_field(self) -> int:
-        """Of `enlarge`: what reaches some pixels at the enlarged sizes reaches less here."""
+        """Of `enlarge`, in pixels of the trunk, which may be squares of the image's: what reaches
+        some pixels at the enlarged sizes reaches less there.
+        """
         return 1 if self._scale == 3 else 2
 
     @property
     def bytes_per_pixel(self) -> int:
-        return bytes_per_pixel(self._features, self.scale)
+        return bytes_per_pixel(self._features, self._scale * self._unshuffle)
 
     @property
     def trunk_bytes_per_pixel(self) -> int:
         # Measured on the CPU: 3.4 kB at 64 features and a growth of 32, 3.1 kB at one of 16.
-        blocks = 4 * (9 * self._features + 12 * self._growth) // self._unshuffle**2
-        return max(blocks, 4 * 5 * self._features if self._unshuffle > 1 else 0)
+        return 4 * (9 * self._features + 12 * self._growth)
 
     def parts(self) -> Parts:
-        if self._unshuffle > 1:  # a halo would have to keep to its squares
-            return super().parts()
-
         def part(module: nn.Module, reach: int) -> Part:
             return Part(module, reach, self._features, self.trunk_bytes_per_pixel)
 
@@ -194,8 +193,9 @@ class RRDBNet(WholeImageGenerator):
             for block in self.RRDB_trunk
         ]
         trunk = (part(self.conv_first, 1), Residual((*blocks, part(self.trunk_conv, 1))))
-        reach = self.receptive_field
-        return Parts(trunk, Part(self.enlarge, reach, 3, self.bytes_per_pixel, self._scale))
+        scale = self._scale * self._unshuffle
+        enlarge = Part(self.enlarge, self.receptive_field, 3, self.bytes_per_pixel, scale)
+        return Parts(trunk, enlarge, self._unshuffle)
 
     @classmethod
     def fitting(
@@ -236,27 +236,21 @@ class RRDBNet(WholeImageGenerator):
             names["basicsr"] = _BASICSR
         return names
 
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = (self._scale * side for side in x.shape[2:])
+        return self.enlarge(self.trunk(fold(x, self._unshuffle)))[:, :, :height, :width]
+
     def trunk(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        side = self._unshuffle
-        if side > 1:
-            x = F.pad(x, (0, -width % side, 0, -height % side), mode="replicate")
-            x = F.pixel_unshuffle(x, side)
+        """The folded image, ``(N, 3 * unshuffle ** 2, H, W)``, to feature maps ``(N, C, H, W)``."""
         shallow: Tensor = self.conv_first(x)
         features: Tensor = shallow + self.trunk_conv(self.RRDB_trunk(shallow))
-        for step in range(self._steps_in_trunk):
-            features = self._step(step, features)
-        return features[:, :, :height, :width]
+        return features
 
     def enlarge(self, features: Tensor) -> Tensor:
-        for step in range(self._steps_in_trunk, len(self._steps)):
+        """The trunk's feature maps to a picture of ``scale * unshuffle`` times their side."""
+        for step in range(len(self._steps)):
             features = self._step(step, features)
         return picture(self.conv_last, convolution_relu(self.HRconv, features, SLOPE))
-
-    @property
-    def _steps_in_trunk(self) -> int:
-        """Those that lead back to the size of the image."""
-        return {1: 0, 2: 1, 4: 2}[self._unshuffle]
 
     def _step(self, number: int, features: Tensor) -> Tensor:
         factor = self._steps[number]

@@ -132,8 +132,10 @@ def upscale_files(
     storage: Storage | None = None,
 ) -> Report:
     """Enlarge files and folders of files: `plan_files`, then `run_jobs`."""
-    plan = plan_files(inputs, output, suffix=suffix, format=format)
-    done = run_jobs(plan.jobs, upscaler, storage or Storage())
+    storage = storage or Storage()
+    skip = storage.skip_existing
+    plan = plan_files(inputs, output, suffix=suffix, format=format, skip_existing=skip)
+    done = run_jobs(plan.jobs, upscaler, storage)
     return Report([*map(entry_of, plan.failed), *done])
 
 

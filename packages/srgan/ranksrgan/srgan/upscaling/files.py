@@ -48,7 +48,12 @@ class Plan:
 
 
 def plan_files(
-    inputs: Sequence[Path], output: Path, *, suffix: str = "", format: str = "keep"
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    suffix: str = "",
+    format: str = "keep",
+    skip_existing: bool = False,
 ) -> Plan:
     """Decide which file becomes which, without touching one.
 
@@ -60,6 +65,9 @@ def plan_files(
             then decides the format.
         suffix: goes between an input's name and its ending: ``"_x4"``.
         format: one of `FORMATS`.
+        skip_existing: results that are there already stay as they are. An input by whose name
+            another one's result would go is such a result, and so none of the inputs: a run that
+            writes beside its inputs, with a suffix, goes on where it was stopped.
 
     Returns:
         The jobs, in the order of ``inputs`` and within a folder by name.
@@ -87,6 +95,9 @@ def plan_files(
         if output.exists() and not output.is_dir():
             raise InvalidInput(f"{output} is a file; give a folder", field="output")
         plan = _plan_folder(inputs, output, suffix, format)
+        if skip_existing and suffix:
+            results = {_entry(job.output) for job in plan.jobs}
+            plan = Plan([job for job in plan.jobs if _entry(job.input) not in results], plan.failed)
     _refuse_collisions(plan.jobs)
     return plan
 
@@ -118,6 +129,11 @@ def _is_same(path: Path, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
+def _entry(path: Path) -> Path:
+    """The one name of a file in its folder. A link to a file is a file of its own."""
+    return path.parent.resolve() / path.name
+
+
 def _names_a_file(output: Path) -> bool:
     return output.suffix.lower() in SUFFIXES and not output.is_dir()
 
@@ -136,9 +152,9 @@ def _plan_folder(inputs: list[Path], output: Path, suffix: str, format: str) -> 
             known = ", ".join(sorted(SUFFIXES))
             plan.failed.append(Unplanned(given, f"{given} holds no image ({known})"))
         for file in files:
-            if file.resolve() in seen:  # named twice, or named and in a folder that is named
+            if _entry(file) in seen:  # named twice, or named and in a folder that is named
                 continue
-            seen.add(file.resolve())
+            seen.add(_entry(file))
             ending = file.suffix if format == "keep" else f".{format}"
             if ending.lower() not in SUFFIXES:
                 message = f"{file}: cannot keep the format of {ending or 'a name without ending'}"
@@ -153,13 +169,13 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     sources = {job.input.resolve() for job in jobs}
     made_from: dict[Path, Path] = {}
     for job in jobs:
-        target = job.output.resolve()
-        if target in sources:
+        if job.output.resolve() in sources:
             raise InvalidInput(
                 f"{job.output} is an input and would be replaced: choose another folder, or a "
-                "suffix",
+                "suffix; if it is the result of an earlier run, skip existing ones",
                 field="output",
             )
+        target = _entry(job.output)
         if target in made_from:
             raise InvalidInput(
                 f"{made_from[target]} and {job.input} would both become {job.output}: enlarge them "

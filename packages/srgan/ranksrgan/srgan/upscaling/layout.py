@@ -80,7 +80,8 @@ class Layout:
         Raises:
             ImageTooLarge: the generator must see the image as a whole, and it does not fit.
         """
-        image = Box(0, 0, height, width)
+        whole, side = Box(0, 0, height, width), self._parts.fold
+        image = whole.folded(side)  # what the parts see
         reach = self._parts.reach
         if reach is None:
             self._check_whole(image)
@@ -88,14 +89,18 @@ class Layout:
         pixels = self._at_a_time // (self._parts.map_bytes or self._parts.enlarge.bytes_per_pixel)
         rows, columns = shape_of_tiles(image, image, pixels, reach)
         if strips:
-            row_bytes = 3 * 4 * width * self._parts.enlarge.scale**2
+            row_bytes = 3 * 4 * image.width * self._parts.enlarge.scale**2
             allowed = max(self._memory // _STRIP // row_bytes, 1)
             if rows > allowed:
                 rows = allowed
                 columns = max(columns, pixels // (rows + 2 * reach) - 2 * reach)
         if self._tile is not None:
-            rows, columns = min(rows, self._tile), min(columns, self._tile)
-        return plan(image, image, rows, columns, reach)
+            longest = max(self._tile // side, 1)
+            rows, columns = min(rows, longest), min(columns, longest)
+        return [
+            Tile(tile.read.unfolded(side, whole), tile.keep.unfolded(side, whole))
+            for tile in plan(image, image, rows, columns, reach)
+        ]
 
     @property
     def _at_a_time(self) -> int:

@@ -6,9 +6,9 @@ that tints greys cannot show it.
 
 *Transparency.* Alpha is enlarged bicubically. The colour of wholly transparent pixels is arbitrary,
 often black, and a network would drag it into the edge of what is visible as a dark fringe; so it is
-first replaced by a continuation of the visible colour. Premultiplying instead would show the
-network an outline on black, and dividing by a small alpha afterwards would amplify what it made of
-that.
+first replaced by a continuation of the visible colour (see `transparency`). Premultiplying instead
+would show the network an outline on black, and dividing by a small alpha afterwards would amplify
+what it made of that.
 
 *Size.* The result is made from the top down and never held as a whole here: memory is that of the
 input and of some strips, if the upscaler is a `StripUpscaler` too.
@@ -24,7 +24,6 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ranksrgan.contracts.encoders import DEEP, TRANSPARENT, Layout, check_format
@@ -32,6 +31,7 @@ from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture, Pixels, as_float, from_tensor, to_tensor
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.srgan.upscaling.strips import regrouped, resized
+from ranksrgan.srgan.upscaling.transparency import Continuation
 from ranksrgan.srgan.upscaling.upscaler import ReadRows, StripUpscaler
 
 # ITU-R BT.601: what converting the enlarged picture to grey would give.
@@ -123,11 +123,10 @@ class Enlargement:
         if self._scale <= 0:
             raise InvalidInput(f"a scale of {self._scale} is not above 0", field="out_scale")
         self._picture, self._upscaler = picture, upscaler
-        self._continued: Tensor | None = None  # the colour, if some of it is hidden
+        self._grey = _is_grey(picture)
+        self._continuation: Continuation | None = None  # of the colour, if some of it is hidden
         if picture.alpha is not None and not bool(picture.alpha.all()):
-            visible = torch.from_numpy(picture.alpha > 0)
-            self._continued = _continue_under(as_float(to_tensor(picture)), visible)
-        self._grey = _is_grey(picture.colour if self._continued is None else self._continued[0])
+            self._continuation = Continuation(picture)
         self.layout = Layout(
             height=math.ceil(self._scale * picture.height),
             width=math.ceil(self._scale * picture.width),
@@ -179,8 +178,8 @@ class Enlargement:
             yield Picture(self._pixels(band), self._pixels(alpha)[..., 0])
 
     def _rows(self, top: int, bottom: int) -> Tensor:
-        if self._continued is not None:
-            return self._continued[:, :, top:bottom]
+        if self._continuation is not None:
+            return self._continuation.rows(top, bottom)
         return as_float(to_tensor(self._picture.rows(top, bottom)))
 
     def _alpha(self, alpha: Pixels) -> Iterator[Tensor]:
@@ -198,12 +197,17 @@ def _is_opaque(picture: Picture) -> bool:
     return picture.alpha is not None and bool((picture.alpha == picture.depth).all())
 
 
-def _is_grey(colour: Pixels | Tensor) -> bool:
-    """Whether ``(H, W, C)`` integers, or ``(C, H, W)`` floating point, are the same in each C."""
-    if isinstance(colour, Tensor):
-        return bool((colour == colour[:1]).all())
-    bands = (colour[top : top + _ROWS] for top in range(0, len(colour), _ROWS))
-    return all(bool((band == band[..., :1]).all()) for band in bands)
+def _is_grey(picture: Picture) -> bool:
+    """Whether the channels are equal wherever one sees them; anywhere, if all is transparent."""
+    alpha = picture.alpha if picture.alpha is not None and picture.alpha.any() else None
+    for top in range(0, picture.height, _ROWS):
+        band = picture.colour[top : top + _ROWS]
+        grey = (band == band[..., :1]).all(axis=-1)
+        if alpha is not None:
+            grey |= alpha[top : top + _ROWS] == 0
+        if not grey.all():
+            return False
+    return True
 
 
 def luma(strip: Tensor, channels: int) -> Tensor:
@@ -211,29 +215,3 @@ def luma(strip: Tensor, channels: int) -> Tensor:
     red, green, blue = strip.unbind(0)
     weighted = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
     return weighted[None].expand(channels, -1, -1)
-
-
-def _continue_under(colour: Tensor, visible: Tensor) -> Tensor:
-    """Give the pixels that are not visible the mean colour of the visible ones around them.
-
-    Each level of a pyramid halves the image to the means of what is visible; on the way back, what
-    has no colour of its own takes that of the level above. Visible pixels are not touched.
-
-    Args:
-        colour: ``(1, 3, H, W)``.
-        visible: ``(H, W)``; where nothing is visible, nothing is known and nothing changes.
-    """
-    if bool(visible.all()) or not bool(visible.any()):
-        return colour
-    known = visible[None, None].to(colour.dtype)
-    return torch.where(visible, colour, _fill(colour * known, known))
-
-
-def _fill(total: Tensor, weight: Tensor) -> Tensor:
-    own = total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
-    if bool((weight > 0).all()):
-        return own
-    height, width = weight.shape[2:]
-    halved = [F.avg_pool2d(plane, 2, ceil_mode=True) for plane in (total, weight)]
-    around = F.interpolate(_fill(*halved), scale_factor=2)[..., :height, :width]
-    return torch.where(weight > 0, own, around)

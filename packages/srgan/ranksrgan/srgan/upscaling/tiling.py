@@ -46,6 +46,19 @@ class Box(NamedTuple):
             slice(scale * (self.left - outer.left), scale * (self.right - outer.left)),
         )
 
+    def folded(self, side: int) -> Box:
+        """The box, if squares of ``side`` x ``side`` pixels from the origin on become one each.
+
+        Squares of which it has a part belong to it.
+        """
+        ends = -(-self.bottom // side), -(-self.right // side)
+        return Box(self.top // side, self.left // side, *ends)
+
+    def unfolded(self, side: int, image: Box) -> Box:
+        """The pixels of a box of such squares, as far as the image has them."""
+        bottom, right = min(side * self.bottom, image.bottom), min(side * self.right, image.right)
+        return Box(side * self.top, side * self.left, bottom, right)
+
 
 class Tile(NamedTuple):
     """One piece of the work, in input pixels.
