@@ -96,7 +96,7 @@ def compare(one: Path, two: Path, config: TrainConfig) -> None:
     starts["average"] = start.average
     states = [load_state(folder / "last.state.pt") for folder in (one, two)]
     assert states[0]["networks"].keys() == states[1]["networks"].keys()
-    for name, network in states[0]["networks"].items():
+    for name in states[0]["networks"]:
         begun = starts[name]
         assert begun is not None
         learnt = [

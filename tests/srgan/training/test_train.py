@@ -200,6 +200,20 @@ def test_ten_steps_a_kill_and_ten_more_are_twenty(
     assert result.step == 20
 
 
+def test_further_metrics_of_the_validation_may_come_and_go(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """No step depends on them: a machine that a run goes on may have other files."""
+    drift = {"optimised": ["psnr"], "held_out": ["ssim"], "over": 3}
+    validation = {"hr": str(hr_folder), "every": 1, "drift": drift}
+    chosen = config(validation={**validation, "if_available": ["gmsd"]}, run={"steps": 1})
+    train(chosen, tmp_path)
+    more = {**validation, "if_available": ["rmse"], "drift": drift}
+    assert train(config(validation=more, run={"steps": 3}), tmp_path).finished
+    found = rows(tmp_path / "validation.csv")
+    assert [bool(row["rmse"]) for row in found] == [False, False, True, True]
+
+
 def test_steps_may_grow_and_a_finished_run_is_left_alone(
     config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -512,9 +526,7 @@ def test_a_signal_stops_in_a_validation_that_is_made_up_for(
     assert (state["step"], state["validated"]) == (step, step - 2 if step else -1)
 
     for name in ("run", "whole"):
-        assert train(
-            chosen, tmp_path / name, validation_scorers={"watched": StoppedAt()}
-        ).finished
+        assert train(chosen, tmp_path / name, validation_scorers={"watched": StoppedAt()}).finished
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     found, wanted = (rows(tmp_path / name / "validation.csv") for name in ("run", "whole"))
     assert [row["step"] for row in found] == ["0", "2", "4"]

@@ -170,10 +170,12 @@ class Run:
             yield
             return
         scores = self._validation.columns if self._validation else []
+        if self._validation and self._validation.drift:
+            scores = [*scores, "drift"]
         with Curves(
             self._folder,
             losses=["generator_lr", *self._objective.names, "seconds"],
-            scores=[*scores, "drift"] if self.config.validation.drift else scores,
+            scores=scores,
             step=self.training.step,
             validated=self.training.validated,
             tensorboard=self.config.run.tensorboard,

@@ -125,7 +125,7 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
                     bar.update()
                     bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
                     if run.save_is_due and run.validation_is_due:
-                        run.save()  # a kill in the validation, which may be long, then loses no step
+                        run.save()  # a kill in a validation, which may be long, loses no step
                     run.validate(stopping)
                     if on_step is not None:
                         on_step(training.step, values)
