@@ -2,8 +2,8 @@
 
 Where LR is made by MATLAB's bicubic it is what a crop of the whole reduced image would be, to the
 bit: the HR crop is reduced with two LR pixels around it, as far as the kernel reaches, and these
-are cut off. 8-bit pixels, as a deployed generator will be given, unless ``data.round`` is false: the
-published training used an LR that was never rounded, the published tests one that was.
+are cut off. It has 8 bits, as a deployed generator will be given, unless ``data.round`` is false:
+the published training used an LR that was never rounded, the published tests one that was.
 
 Sample k of a run is a function of the seed and k alone, so a resumed run needs no state of a
 random number generator, may use another number of threads, and several processes may share the
