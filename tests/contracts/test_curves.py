@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ranksrgan.contracts.curves import Curve, Curves, read_curve
 
 
 def test_a_curve_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
-    curve = Curve(path, ["loss"], 0)
+    curve = Curve(path, ["loss"], -1)
     for step in (10, 20, 30):
         curve.add(step, {"loss": step / 7})
     curve.close()
@@ -24,8 +26,23 @@ def test_a_curve_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
         "20,2.857142857142857",
         "30,",
     ]
-    Curve(path, ["loss"], 0).close()
+    Curve(path, ["loss"], -1).close()
     assert read_curve(path) == []
+
+
+@pytest.mark.parametrize(
+    ("validated", "kept"), [(None, ["0", "2", "4"]), (2, ["0", "2"]), (0, ["0"]), (-1, [])]
+)
+def test_a_validation_that_is_repeated_has_one_row(
+    tmp_path: Path, validated: int | None, kept: list[str]
+) -> None:
+    with Curves(tmp_path, losses=[], scores=["psnr"], step=0, tensorboard=False) as curves:
+        for step in (0, 2, 4):
+            curves.scores(step, {"psnr": 30.0})
+    Curves(
+        tmp_path, losses=[], scores=["psnr"], step=4, validated=validated, tensorboard=False
+    ).__exit__(None, None, None)
+    assert [row["step"] for row in read_curve(tmp_path / "validation.csv")] == kept
 
 
 def test_tensorboard_gets_what_the_files_get(tmp_path: Path) -> None:

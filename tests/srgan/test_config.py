@@ -73,6 +73,14 @@ def test_overrides_reach_every_level() -> None:
             r"losses\.rank\.jitter is 128; crops of 128 pixels leave nothing",
         ),
         ("optimiser.ema=1", "optimiser.ema"),
+        ("optimiser.betas=[0.9, 1.0]", r"optimiser\.betas\.1"),
+        ("optimiser.betas=[-0.1, 0.9]", r"optimiser\.betas\.0"),
+        ("optimiser.generator_lr=.inf", r"optimiser\.generator_lr"),
+        ("losses.pixel.weight=.nan", r"losses\.pixel\.weight"),
+        ("losses.rank.bias=.nan", r"losses\.rank\.bias"),
+        ("run.seed=4294967296", r"run\.seed"),
+        ("data={round: false, lr: lr}", r"data\.round=false is for LR images that bicubic makes"),
+        ("data={round: false, degradation: {kind: second_order}}", r"data\.round=false is for"),
         ("generator.scale=8", "generator.scale"),
         ("run.precision=half", "run.precision"),
         ("optimiser.schedule.kind=step", "optimiser.schedule"),
@@ -81,6 +89,29 @@ def test_overrides_reach_every_level() -> None:
 def test_what_is_wrong_is_named(override: str, message: str) -> None:
     with pytest.raises(InvalidConfig, match=message):
         load_recipe("srgan", [override])
+
+
+def test_what_is_written_says_nothing_of_younger_keys_that_change_nothing() -> None:
+    """Experiments and states of trainings are addressed by it."""
+    written = load_recipe("ranksrgan").model_dump(mode="json")
+    assert written["validation"]["border"] == 4
+    assert written["validation"]["drift"] is None
+    assert not {"lr", "degradation"} & written["validation"].keys()
+    assert "round" not in written["data"]
+    assert "statistics" not in written["losses"]["rank"]
+    assert list(written["validation"])[:3] == ["hr", "every", "border"]
+    published = load_recipe("ranksrgan_as_published").model_dump(mode="json")
+    assert published["data"]["round"] is False
+    assert published["losses"]["rank"]["statistics"] == "batch"
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_border_that_is_not_given_is_the_scale(scale: int) -> None:
+    crop = ["data.crop=96", f"generator.scale={scale}"]
+    config = load_recipe("srresnet", crop)
+    assert config.border == config.validation.border == scale
+    assert load_recipe("srresnet", [*crop, "validation.border=4"]).border == 4
+    assert load_recipe("srresnet", [*crop, "validation.border=0"]).border == 0
 
 
 def test_batch_normalisation_over_one_value_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
+from ranksrgan.contracts.errors import DiskFull, InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.srgan.conversion import convert
 from ranksrgan.srgan.discriminators import (
     PatchDiscriminator,
@@ -27,6 +28,30 @@ from ranksrgan.srgan.generators.msrresnet import MSRResNet
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.network import Network
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_same_file_makes_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    save_generator(tmp_path / "g.safetensors", SRResNet(4, 1), {})
+    made = []
+    for folder in ("a", "b"):
+        target = tmp_path / folder / f"g{suffix}"
+        convert(tmp_path / "g.safetensors", target)
+        made.append(target.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    save_generator(tmp_path / "g.safetensors", SRResNet(16, 1), {})
+    made = tmp_path / "made" / "g.pth"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # Python ignores its signal
+    try:
+        with pytest.raises(DiskFull, match=r"g\.pth cannot be written: File too large"):
+            convert(tmp_path / "g.safetensors", made)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(made.parent.iterdir())
 
 
 def convs(*names: str) -> set[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidImage, InvalidInput
 from ranksrgan.contracts.images import Picture, from_tensor, write_image
-from ranksrgan.metrics import imresize_uint8
+from ranksrgan.metrics import imresize, imresize_uint8
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.crops import Batch, CropSource, Orientation, open_crops, read_photograph
 from ranksrgan.srgan.data.degradation import Bicubic, SecondOrder
@@ -157,6 +157,27 @@ def places(image: torch.Tensor, crop: torch.Tensor) -> list[tuple[int, int]]:
     windows = image.unfold(1, 8, 1).unfold(2, 8, 1)  # (3, y, x, 8, 8)
     same = (windows == crop[:, None, None]).all(-1).all(-1).all(0)
     return [(int(top), int(left)) for top, left in same.nonzero()]
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_lr_that_is_not_rounded_is_what_bicubic_makes_of_the_whole_image(
+    hr_folder: Path, source: MakeSource, scale: int
+) -> None:
+    options = {"scale": scale, "batch": 12}
+    loose, rounded = source(rounded=False, **options).batch(1), source(**options).batch(1)
+    assert loose.lr.dtype == torch.float32
+    assert torch.equal(loose.hr, rounded.hr)
+    crops = source(rounded=False, **options)
+    photographs = [read_photograph(hr_folder / f"{i}.png", scale).hr for i in range(4)]
+    for k, lr in enumerate(loose.lr):
+        place = crops._place(k)
+        whole = imresize(photographs[place.image].float(), 1 / scale)
+        side = 32 // scale
+        cut = whole[:, place.top : place.top + side, place.left : place.left + side]
+        torch.testing.assert_close(lr, place.orientation.apply(cut), rtol=0, atol=1e-4)
+    # MATLAB rounds after each of two passes.
+    assert 0.1 < (loose.lr - rounded.lr).abs().max() < 2
+    assert (loose.lr % 1 > 0).float().mean() > 0.9
 
 
 def test_samples_depend_on_seed_and_number_alone(source: MakeSource) -> None:
@@ -348,6 +369,7 @@ def test_a_configuration_opens_its_crops(
         "bicubic": {},
         "given": {"lr": lr_folder},
         "second": {"degradation": {"kind": "second_order", "first": {"quality": [10, 20]}}},
+        "loose": {"round": False},
     }
     options = {"batch": 4, "shard": (1, 2)}
     expected = {
@@ -356,6 +378,7 @@ def test_a_configuration_opens_its_crops(
         "second": source(
             lr=SecondOrder.model_validate({"first": {"quality": (10, 20)}}), **options
         ),
+        "loose": source(rounded=False, **options),
     }
     batches = {name: opened(**data).batch(3) for name, data in made.items()}
     for name, batch in batches.items():

@@ -17,6 +17,7 @@ from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.training.state import Training
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -36,8 +37,13 @@ config, folder, seeds, trouble = pickle.loads(Path(sys.argv[2]).read_bytes())
 last = os.environ["RANK"] == "1"
 
 class Failing(ToyRanker):
+    validated = 0
+
     def score(self, images, references=None):
         scores = super().score(images)
+        self.validated += images.dtype == torch.uint8
+        if trouble == "signal in a validation" and self.validated == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
         if len(self.seen) == 3 and last:
             if trouble == "gone":
                 raise ServiceUnavailable("nobody answers at unix:/gone.sock")
@@ -79,13 +85,35 @@ def train_in_two(
     return [pickle.loads(Path(f"{folder}.{rank}").read_bytes()) for rank in range(2)]
 
 
-def compare(one: Path, two: Path) -> None:
-    """Networks, optimisers' means of the gradients, and curves."""
+def compare(one: Path, two: Path, config: TrainConfig) -> None:
+    """What the networks have learnt, the optimisers' means of the gradients, and curves.
+
+    Weights are compared by the way that they have gone from where ``config`` starts: a few steps of
+    Adam change them less than any tolerance in units of the weights themselves would notice.
+    """
+    start = Training.start(config, torch.device("cpu"))
+    starts = {"generator": start.generator, "discriminator": start.discriminator}
+    starts["average"] = start.average
     states = [load_state(folder / "last.state.pt") for folder in (one, two)]
-    for name, network in states[0]["networks"].items():
-        for key, value in network.items():
-            found = states[1]["networks"][name][key]
-            torch.testing.assert_close(found, value, rtol=1e-3, atol=2e-4, msg=f"{name} {key}")
+    assert states[0]["networks"].keys() == states[1]["networks"].keys()
+    for name in states[0]["networks"]:
+        begun = starts[name]
+        assert begun is not None
+        learnt = [
+            torch.cat(
+                [
+                    (state["networks"][name][key] - value).flatten().double()
+                    for key, value in begun.named_parameters()
+                ]
+            )
+            for state in states
+        ]
+        assert learnt[0].norm() > 0
+        assert (learnt[1] - learnt[0]).norm() < 0.01 * learnt[0].norm(), name
+        for key, value in begun.named_buffers():
+            wanted, found = (state["networks"][name][key] for state in states)
+            assert name == "average" or not torch.equal(wanted, value)
+            torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5, msg=f"{name} {key}")
     for name, optimiser in states[0]["optimisers"].items():
         for index, moments in optimiser["state"].items():
             wanted = moments["exp_avg"]
@@ -127,7 +155,7 @@ def test_srgan_in_two_processes_is_srgan_in_one(
     result = train(config, tmp_path / "one")
     outcomes = train_in_two(config, tmp_path / "two")
     assert [outcome[:2] for outcome in outcomes] == [(4, True)] * 2
-    compare(tmp_path / "one", tmp_path / "two")
+    compare(tmp_path / "one", tmp_path / "two", config)
     # The first process validates and both know what it found.
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][2]["psnr"] == pytest.approx(result.scores["psnr"], rel=1e-4)
@@ -143,7 +171,7 @@ def test_ranksrgan_with_two_rankers_in_two_processes(
     rankers = [(toy_ranker(seed, higher_is_better=seed == 1), 1.0 + seed) for seed in (0, 1)]
     train(config, tmp_path / "one", rankers=rankers)
     train_in_two(config, tmp_path / "two", [0, 1])
-    compare(tmp_path / "one", tmp_path / "two")
+    compare(tmp_path / "one", tmp_path / "two", config)
 
 
 def test_two_processes_that_accumulate(config: MakeConfig, tmp_path: Path, toy_ranker) -> None:
@@ -159,7 +187,7 @@ def test_two_processes_that_accumulate(config: MakeConfig, tmp_path: Path, toy_r
         update={"optimiser": chosen.optimiser.model_copy(update={"accumulate": 2})}
     )
     train_in_two(divided, tmp_path / "two", [0])
-    compare(tmp_path / "one", tmp_path / "two")
+    compare(tmp_path / "one", tmp_path / "two", chosen)
 
 
 def test_a_signal_to_one_stops_both_after_the_same_step(joint: MakeConfig, tmp_path: Path) -> None:
@@ -171,6 +199,16 @@ def test_a_signal_to_one_stops_both_after_the_same_step(joint: MakeConfig, tmp_p
     for name in ("generator", "discriminator"):
         files = [tmp_path / run / f"{name}.safetensors" for run in ("parts", "whole")]
         assert load_weights(files[0]).sha256 == load_weights(files[1]).sha256
+
+
+def test_a_signal_in_the_validation_of_the_first_stops_both(
+    joint: MakeConfig, tmp_path: Path
+) -> None:
+    """There are four images, and the signal arrives in the second one of step 2."""
+    outcomes = train_in_two(joint(), tmp_path / "run", [0], "signal in a validation")
+    assert [outcome[:2] for outcome in outcomes] == [(2, False)] * 2
+    state = load_state(tmp_path / "run" / "last.state.pt")
+    assert (state["step"], state["validated"]) == (2, 0)
 
 
 def test_a_ranker_that_leaves_one_stops_both(joint: MakeConfig, tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.checkpoint import hash_tensors, save_weights
+from ranksrgan.contracts.checkpoint import hash_tensors, load_weights, save_weights
 from ranksrgan.contracts.config import recipe_names
+from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import Picture, read_image, write_image
+from ranksrgan.ranker.networks import load_network
 from ranksrgan.ranker.scorer import Ranker
 from ranksrgan.ranker.vgg import VGG8
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import RECIPES, TrainConfig, load_recipe
+from ranksrgan.srgan.training.objective import open_rankers
 
 NAMES = recipe_names(RECIPES)
 ABLATIONS = [name for name in NAMES if name.startswith("ranksrgan_")]
@@ -56,6 +59,8 @@ def test_an_ablation_differs_in_what_it_is_about_alone(name: str) -> None:
             "discriminator.architecture": "vgg_296",
             "losses.rank.weight": 0.03,
             "losses.rank.reduction": "sum",
+            "losses.rank.statistics": "batch",
+            "data.round": False,
             "run.precision": "float32",
         }
         return
@@ -208,6 +213,41 @@ def small(name: str, folder: Path, shared_data: Path) -> TrainConfig:
     if full.losses.rank.weight and not full.losses.rank.rankers:
         overrides.append("losses.rank.rankers=[{spec: runs/ranker_niqe/ranker.safetensors}]")
     return load_recipe(name, overrides)
+
+
+def test_as_published_the_rankers_normalise_by_the_batch_at_hand(tmp_path: Path) -> None:
+    """As a network does that was never put into evaluation, and which of the two a spec may say."""
+    path = tmp_path / "ranker" / "ranker.safetensors"
+    write_tiny_ranker(path, 0, higher_is_better=False)
+    images = torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    network = load_network(load_weights(path))
+    with torch.no_grad():
+        running = network.eval()(images).flatten()
+        batch = torch.nn.Module.train(network)(images).flatten()
+    assert (running - batch).abs().min() > 1e-4
+
+    def scores(recipe: str, *settings: str, options: str = "") -> torch.Tensor:
+        ranker = f"losses.rank.rankers=[{{spec: '{path}?device=cpu{options}'}}]"
+        ((opened, weight),) = open_rankers(load_recipe(recipe, [ranker, *settings]))
+        assert weight == 1
+        with torch.no_grad():
+            return opened.score(images).float()
+
+    for recipe, options, wanted in (
+        ("ranksrgan", "", running),
+        ("ranksrgan", "&statistics=batch", batch),
+        ("ranksrgan_as_published", "", batch),
+        ("ranksrgan_as_published", "&statistics=running", running),
+    ):
+        torch.testing.assert_close(scores(recipe, options=options), wanted, rtol=0, atol=1e-5)
+    found = scores("ranksrgan_as_published", "losses.rank.statistics=null")
+    torch.testing.assert_close(found, running, rtol=0, atol=1e-5)
+
+
+def test_what_a_served_ranker_normalises_by_is_not_for_the_training_to_say() -> None:
+    rankers = "losses.rank.rankers=[{spec: 'unix:///run/ranker.sock/ranker'}]"
+    with pytest.raises(InvalidConfig, match=r"is said where it is served \(FILE\?statistics=batch"):
+        open_rankers(load_recipe("ranksrgan_as_published", [rankers]))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -200,6 +200,20 @@ def test_ten_steps_a_kill_and_ten_more_are_twenty(
     assert result.step == 20
 
 
+def test_further_metrics_of_the_validation_may_come_and_go(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """No step depends on them: a machine that a run goes on may have other files."""
+    drift = {"optimised": ["psnr"], "held_out": ["ssim"], "over": 3}
+    validation = {"hr": str(hr_folder), "every": 1, "drift": drift}
+    chosen = config(validation={**validation, "if_available": ["gmsd"]}, run={"steps": 1})
+    train(chosen, tmp_path)
+    more = {**validation, "if_available": ["rmse"], "drift": drift}
+    assert train(config(validation=more, run={"steps": 3}), tmp_path).finished
+    found = rows(tmp_path / "validation.csv")
+    assert [bool(row["rmse"]) for row in found] == [False, False, True, True]
+
+
 def test_steps_may_grow_and_a_finished_run_is_left_alone(
     config: MakeConfig, tmp_path: Path
 ) -> None:
@@ -479,6 +493,72 @@ def test_a_signal_stops_after_the_step_with_everything_saved(
     assert train(gan(run={"steps": 6}), tmp_path / "run").finished
     train(gan(run={"steps": 6}), tmp_path / "straight")
     assert weights(tmp_path / "run") == weights(tmp_path / "straight")
+
+
+class StoppedAt:
+    """A scorer during whose ``call``th work a signal arrives, or something goes wrong."""
+
+    info = ScorerInfo("watched", "1", False, False, False, 8)
+
+    def __init__(self, call: int = -1, error: Exception | None = None) -> None:
+        self.calls = 0
+        self._call, self._error = call, error
+
+    def score(self, images: torch.Tensor, references: torch.Tensor | None = None) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == self._call:
+            if self._error is not None:
+                raise self._error
+            os.kill(os.getpid(), signal.SIGTERM)
+        return torch.zeros(len(images), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_a_signal_stops_in_a_validation_that_is_made_up_for(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path, step: int
+) -> None:
+    chosen = config(validation={"hr": str(hr_folder), "every": 2})
+    stopped = StoppedAt(4 * (step // 2) + 2)  # in the second of four images
+    result = train(chosen, tmp_path / "run", validation_scorers={"watched": stopped})
+    assert stopped.calls == 4 * (step // 2) + 2
+    assert (result.step, result.finished) == (step, False)
+    state = load_state(tmp_path / "run" / STATE_FILE)
+    assert (state["step"], state["validated"]) == (step, step - 2 if step else -1)
+
+    for name in ("run", "whole"):
+        assert train(chosen, tmp_path / name, validation_scorers={"watched": StoppedAt()}).finished
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    found, wanted = (rows(tmp_path / name / "validation.csv") for name in ("run", "whole"))
+    assert [row["step"] for row in found] == ["0", "2", "4"]
+    assert found == wanted
+    for name in (BEST_FILE, "generator.safetensors"):
+        files = [load_weights(tmp_path / run / name) for run in ("run", "whole")]
+        assert files[0].about == files[1].about
+    # Nothing is left to do, the validation included.
+    again = StoppedAt()
+    assert train(chosen, tmp_path / "run", validation_scorers={"watched": again}).finished
+    assert again.calls == 0
+
+
+def test_a_due_save_does_not_wait_for_the_validation(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    chosen = config(validation={"hr": str(hr_folder), "every": 2}, run={"save_every": 2})
+    killed = StoppedAt(6, KeyError("as if the process had been killed"))
+    with pytest.raises(KeyError):
+        train(chosen, tmp_path, validation_scorers={"watched": killed})
+    state = load_state(tmp_path / STATE_FILE)
+    assert (state["step"], state["validated"]) == (2, 0)
+
+    def kill(step: int, values: Mapping[str, float]) -> None:
+        raise KeyError("between the validation and what is saved after it")
+
+    seen = {"watched": StoppedAt()}
+    with pytest.raises(KeyError):
+        train(chosen, tmp_path, validation_scorers=seen, on_step=kill)
+    train(chosen, tmp_path, validation_scorers=seen)
+    found = rows(tmp_path / "validation.csv")
+    assert [row["step"] for row in found] == ["0", "2", "4"]
 
 
 def test_a_training_runs_outside_of_the_main_thread(config: MakeConfig, tmp_path: Path) -> None:

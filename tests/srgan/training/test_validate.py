@@ -62,6 +62,46 @@ def test_nothing_can_hang_on_a_metric_that_is_left_out(config: MakeConfig, hr_fo
         Validation(config(validation={**base, "drift": drift}), [], {})
 
 
+@pytest.mark.usefixtures("assets")
+def test_rankers_are_watched_against_what_is_not_trained_for(
+    config: MakeConfig, hr_folder: Path, toy_ranker
+) -> None:
+    rankers = [(toy_ranker(seed, higher_is_better=seed == 1), 1.0) for seed in (0, 1)]
+    fell, rose, still = [5.0, 4, 3, 2, 1], [1.0, 2, 3, 4, 5], [2.0] * 5
+
+    def opened(
+        weight: float = 1.0, available: tuple[str, ...] = ("lpips", "dists"), **losses: object
+    ) -> Validation:
+        chosen = config(
+            validation={"hr": str(hr_folder), "if_available": available},
+            losses={"rank": {"weight": weight}, "pixel": {"weight": 1.0}, **losses},
+        )
+        return Validation(chosen, rankers, {})
+
+    def said(validation: Validation, **columns: list[float]) -> str | None:
+        assert validation.drift is not None
+        rows = zip(*(columns.get(name, still) for name in validation.columns), strict=True)
+        recent = [
+            (step, dict(zip(validation.columns, row, strict=True))) for step, row in enumerate(rows)
+        ]
+        return validation.drift.check(recent)
+
+    usual = opened()
+    assert said(usual, ranker1=fell, lpips=fell) is None
+    assert said(usual, ranker2=fell, lpips=rose) is None
+    for name, better in (("ranker1", fell), ("ranker2", rose)):
+        for worse in ("lpips", "dists"):
+            message = said(usual, **{name: better, worse: rose})
+            assert message is not None
+            assert f"{name} (" in message
+            assert f"{worse} (1 to 5) got worse" in message
+    assert opened(weight=0).drift is None  # they judge alone
+    assert opened(available=("pi",)).drift is None  # no file of it is here
+    lpips_too = opened(scorers=[{"spec": "lpips?border=0", "weight": 0.1}])
+    assert said(lpips_too, ranker1=fell, lpips=rose) is None
+    assert said(lpips_too, ranker1=fell, dists=rose) is not None
+
+
 def test_no_such_metric(config: MakeConfig, hr_folder: Path) -> None:
     with pytest.raises(UnknownName, match="there is no metric 'lpipz'"):
         Validation(config(validation={"hr": str(hr_folder), "if_available": ["lpipz"]}), [], {})

@@ -12,6 +12,7 @@ from ranksrgan.srgan.cli import main
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling import onnx_export
 from ranksrgan.srgan.upscaling.onnx_export import export_onnx
+from tests.srgan.generators.test_every_generator import NETWORKS
 
 # Those that torch's exporter causes in torch.
 pytestmark = [
@@ -19,6 +20,19 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
+
+
+#: Of what others than slow tests export, which takes seconds each: every scale is among them.
+QUICK = {
+    "srresnet x3",
+    "msrresnet x2",
+    "edsr x4",
+    "fsrcnn x3",
+    "rrdbnet x1",
+    "imdn x2",
+    "srgan_leftthomas x2",
+    "fast_srgan x4",
+}
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +59,29 @@ def test_the_model_makes_torch_s_pictures_of_any_size(
 
     network = load_generator(weights_file)
     for shape in ((1, 3, 1, 1), (2, 3, 31, 8)):
+        images = torch.rand(shape)
+        (made,) = session.run(["enlarged"], {"images": images.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(made), network(images), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS],
+)
+def test_every_generator_is_exported(name: str, tmp_path: Path) -> None:
+    """Of other sizes than those at which the export compares, and than that of the export."""
+    for needed in ("onnx", "onnxscript"):
+        pytest.importorskip(needed)
+    runtime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    path = tmp_path / "model.onnx"
+    difference = export_onnx(network, path)
+    assert difference is not None
+    assert difference < 1e-5
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for shape in ((2, 3, 7, 13), (1, 3, 20, 6)):
         images = torch.rand(shape)
         (made,) = session.run(["enlarged"], {"images": images.numpy()})
         with torch.no_grad():

@@ -17,8 +17,12 @@ _wanted: ContextVar[Callable[[], bool] | None] = ContextVar("wanted", default=No
 
 @contextmanager
 def scope(wanted: Callable[[], bool]) -> Iterator[None]:
-    """Until the block ends, `check` asks ``wanted`` whether the result is still wanted."""
-    token = _wanted.set(wanted)
+    """Until the block ends, `check` asks ``wanted`` whether the result is still wanted.
+
+    Within another scope the result has to be wanted by both.
+    """
+    outer = _wanted.get()
+    token = _wanted.set(wanted if outer is None else lambda: outer() and wanted())
     try:
         yield
     finally:

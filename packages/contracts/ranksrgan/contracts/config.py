@@ -18,9 +18,9 @@ from ranksrgan.contracts.errors import InvalidConfig, UnknownName
 
 
 class Config(BaseModel):
-    """Base of every configuration: frozen, and strict about unknown keys."""
+    """Base of every configuration: frozen, and strict about unknown keys; numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 C = TypeVar("C", bound=Config)

@@ -23,14 +23,14 @@ class Curve:
     """One CSV file with a row a step.
 
     Args:
-        path: of the file; rows beyond ``step`` are those of a run that was killed after its last
+        path: of the file; rows beyond ``last`` are those of a run that was killed after its last
             checkpoint, and are dropped, since their steps are about to be repeated.
         columns: without ``step``, which comes first.
-        step: the last step that counts; 0 starts anew.
+        last: the last step whose row counts; below 0 none does.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
-        kept = [row for row in read_curve(path) if int(row["step"]) <= step] if step else []
+    def __init__(self, path: Path, columns: Sequence[str], last: int) -> None:
+        kept = [row for row in read_curve(path) if int(row["step"]) <= last] if last >= 0 else []
         content = io.StringIO()
         fields = ("step", *columns)
         writer = csv.DictWriter(content, fields, restval="", extrasaction="ignore")
@@ -71,7 +71,9 @@ class Curves:
         folder: of the run.
         losses: columns of ``curves.csv``.
         scores: columns of ``validation.csv``; without any there is no such file.
-        step: the step from which the run goes on.
+        step: the step from which the run goes on; 0 starts anew.
+        validated: the last step whose scores count, if it is not ``step``: a run that was killed
+            in a validation repeats it.
         tensorboard: also write event files into ``folder/tensorboard``.
     """
 
@@ -82,11 +84,16 @@ class Curves:
         losses: Sequence[str],
         scores: Sequence[str],
         step: int,
+        validated: int | None = None,
         tensorboard: bool = True,
     ) -> None:
-        self._losses = Curve(folder / "curves.csv", losses, step)
+        last = step if step else -1
+        self._losses = Curve(folder / "curves.csv", losses, last)
         # The scores before the first step are part of a run that goes on.
-        self._scores = Curve(folder / "validation.csv", scores, step) if scores else None
+        self._scores: Curve | None = None
+        if scores:
+            last = last if validated is None else validated
+            self._scores = Curve(folder / "validation.csv", scores, last)
         self._board: SummaryWriter | None = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import

@@ -114,7 +114,7 @@ class TrainConfig(Config):
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     steps: int = Field(default=300_000, ge=1)
     halve_at: tuple[Annotated[int, Field(ge=1)], ...] = (100_000, 200_000)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     validate_every: int = Field(default=5_000, ge=1)
     patience: int = Field(default=0, ge=0)
     save_every: int = Field(default=5_000, ge=1)

@@ -31,6 +31,11 @@ from ranksrgan.srgan.losses import AdversarialCriterion, ContrastTerm, Criterion
 
 RECIPES = Path(__file__).parent / "recipes"
 
+#: Of Adam: at 1 a mean would never forget, and its correction would divide by zero.
+Beta = Annotated[float, Field(ge=0, lt=1)]
+#: Further seeds are made of it that have to fit 64 bits, too.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
 
 # What each generator is made of, with its published size.
 _SIZES: dict[str, dict[str, int]] = {
@@ -41,6 +46,20 @@ _SIZES: dict[str, dict[str, int]] = {
     "edsr": {"features": 64, "blocks": 16},
     "fsrcnn": {"features": 56, "blocks": 4, "bottleneck": 12},
 }
+
+
+def _without_younger_defaults(
+    config: Config, written: dict[str, Any], *younger: str
+) -> dict[str, Any]:
+    """What is written of a configuration, less what was not there when trainings were addressed.
+
+    Experiments address theirs by all that is written: a ``younger`` key is left out where it says
+    what was so without it.
+    """
+    for key in younger:
+        if getattr(config, key) == type(config).model_fields[key].default:
+            written.pop(key, None)
+    return written
 
 
 class GeneratorConfig(Config):
@@ -113,14 +132,24 @@ class DataConfig(Config):
     batch: PositiveInt = 16
     flip: bool = True
     rotate: bool = True
+    round: bool = True
     memory_mib: NonNegativeInt = 4096
     workers: Annotated[int, Field(ge=1, le=64)] = 2
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_younger_defaults(self, write(self), "round")
 
     @model_validator(mode="after")
     def _one_origin_of_lr(self) -> DataConfig:
         if self.lr is not None and self.makes_lr:
             raise ValueError(
                 "data.lr gives the LR images and data.degradation makes them: leave one of them out"
+            )
+        if not self.round and (self.lr is not None or self.degradation != Bicubic()):
+            raise ValueError(
+                "data.round=false is for LR images that bicubic makes: leave data.lr and "
+                "data.degradation out, or round"
             )
         return self
 
@@ -187,8 +216,13 @@ class RankConfig(Config):
     bias: float = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     jitter: NonNegativeInt = 0
+    statistics: Literal["running", "batch"] | None = None
     timeout: PositiveFloat = 120.0
     retry_for: NonNegativeFloat = 60.0
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_younger_defaults(self, write(self), "statistics")
 
 
 class LossesConfig(Config):
@@ -222,7 +256,7 @@ Schedule = Constant | MultiStep | Cosine
 class OptimiserConfig(Config):
     generator_lr: PositiveFloat = 1e-4
     discriminator_lr: PositiveFloat = 1e-4
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     ema: float = Field(default=0.0, ge=0, lt=1)
     warmup: NonNegativeInt = 0
     accumulate: PositiveInt = 1
@@ -242,26 +276,20 @@ class ValidationConfig(Config):
     lr: Path | None = None
     degradation: Literal["bicubic", "as_training"] = "bicubic"
     every: PositiveInt = 5000
-    border: NonNegativeInt = 4
+    border: NonNegativeInt | None = None
     scorers: tuple[str, ...] = ()
     if_available: tuple[str, ...] = ()
     best: str | Annotated[dict[str, PositiveFloat], Field(min_length=1)] = "psnr"
     drift: DriftConfig | None = None
 
     @model_serializer(mode="wrap")
-    def _without_younger_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Experiments address their trainings by all that is written of the configuration: what
-        was not there when they were made is left out where it says the same."""
-        written: dict[str, Any] = write(self)
-        for key in ("lr", "degradation"):
-            if getattr(self, key) == type(self).model_fields[key].default:
-                written.pop(key, None)
-        return written
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_younger_defaults(self, write(self), "lr", "degradation")
 
 
 class RunConfig(Config):
     steps: PositiveInt = 400_000
-    seed: NonNegativeInt = 10
+    seed: Seed = 10
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
@@ -281,6 +309,19 @@ class TrainConfig(Config):
     optimiser: OptimiserConfig = OptimiserConfig()
     validation: ValidationConfig = ValidationConfig()
     run: RunConfig = RunConfig()
+
+    @property
+    def border(self) -> int:
+        """Pixels that a validation leaves out on each side: the scale, if nothing else is said."""
+        border = self.validation.border
+        return self.generator.scale if border is None else border
+
+    @model_validator(mode="after")
+    def _border_is_a_number(self) -> TrainConfig:
+        """Of a configuration that is written down, the border does not hang on what null means."""
+        validation = self.validation.model_copy(update={"border": self.border})
+        object.__setattr__(self, "validation", validation)  # a frozen one is still being made here
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

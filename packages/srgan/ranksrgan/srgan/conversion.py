@@ -45,6 +45,7 @@ def convert(
         The network that was read.
 
     Raises:
+        DiskFull: there is no room for it.
         InvalidCheckpoint: see `load_network`.
         InvalidInput: ``target`` ends in something else, a form is given for our own or ``half``
             for another, or a weight is too large for it.
@@ -68,8 +69,9 @@ def convert(
     else:
         first = next(iter(network.original_names()), "official")
         state = network.original_state(form or first)
-        with atomic.replacing(target) as temporary:
-            torch.save(state, temporary)
+        # Given a path, torch writes its name into the file, and hides an error of the disk.
+        with atomic.replacing(target) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
     return network
 
 

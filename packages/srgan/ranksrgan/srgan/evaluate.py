@@ -95,6 +95,7 @@ def evaluate_photographs(
 
 
 def _score(scorer: Scorer, image: Tensor, reference: Tensor) -> float | None:
+    cancellation.check()
     try:
         with torch.no_grad():
             return float(scorer.score(image, reference if scorer.info.needs_reference else None))

@@ -243,6 +243,7 @@ class Planner:
             recipe, settings = self._method(plan, spec, seed)
             alone = [
                 _set("data.hr", self._training),
+                "validation.if_available=[lpips, pi]",  # of a validation that there is not
                 f"run.seed={seed}",
                 "run.tensorboard=false",
                 "run.log_every=1",

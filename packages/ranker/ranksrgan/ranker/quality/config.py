@@ -78,7 +78,7 @@ class QualityConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, ge=0)
     steps: int = Field(default=50_000, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     validate_every: int = Field(default=1_000, ge=1)
     save_every: int = Field(default=1_000, ge=1)
     log_every: int = Field(default=50, ge=1)

@@ -2,8 +2,8 @@
 
 Where LR is made by MATLAB's bicubic it is what a crop of the whole reduced image would be, to the
 bit: the HR crop is reduced with two LR pixels around it, as far as the kernel reaches, and these
-are cut off. 8-bit pixels, as a deployed generator will be given. (The published training used an LR
-that was never rounded, the published tests one that was.)
+are cut off. It has 8 bits, as a deployed generator will be given, unless ``data.round`` is false:
+the published training used an LR that was never rounded, the published tests one that was.
 
 Sample k of a run is a function of the seed and k alone, so a resumed run needs no state of a
 random number generator, may use another number of threads, and several processes may share the
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput
-from ranksrgan.metrics import imresize_uint8
+from ranksrgan.metrics import imresize, imresize_uint8
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.ahead import in_order
 from ranksrgan.srgan.data.degradation import Bicubic, RealScene, SecondOrder, degrade, draw
@@ -51,7 +51,7 @@ class Photograph(NamedTuple):
 class Batch(NamedTuple):
     """Aligned crops."""
 
-    lr: Tensor  # (N, 3, crop / scale, crop / scale) uint8
+    lr: Tensor  # (N, 3, crop / scale, crop / scale) uint8, or float32 about [0, 255]
     hr: Tensor  # (N, 3, crop, crop) uint8
 
 
@@ -111,6 +111,8 @@ class CropSource:
         hr: HR images: a folder of files or a pack.
         lr: their LR images, a folder or pack too, the same one if names tell which are which (see
             `divided`); or how they are made from the HR images.
+        rounded: whether the LR that bicubic makes has 8 bits; otherwise it is neither rounded nor
+            clamped.
         noise: what is added to LR images that are given, if anything; without kernels.
         scale: HR side over LR side.
         crop: side of the HR crops, a multiple of ``scale``.
@@ -137,6 +139,7 @@ class CropSource:
         hr: Path,
         *,
         lr: Path | Bicubic | SecondOrder | RealScene = Bicubic(),  # noqa: B008 - frozen
+        rounded: bool = True,
         noise: RealScene | None = None,
         scale: int,
         crop: int,
@@ -154,6 +157,7 @@ class CropSource:
         self._flip = flip
         self._rotate = rotate
         self._seed = seed
+        self._rounded = rounded
         self._workers = workers
         self._rank, count = shard
         if not 0 <= self._rank < count:
@@ -207,6 +211,8 @@ class CropSource:
     def sample(self, k: int) -> tuple[Tensor, Tensor]:
         """LR and HR crop number ``k``, from 0: ``(3, c, c)`` and ``(3, crop, crop)`` uint8.
 
+        An LR that is not rounded is float32 in units of 8 bits.
+
         Raises:
             InvalidImage, InvalidDataset: an image is no longer what it was at the start.
         """
@@ -253,7 +259,11 @@ class CropSource:
 
     def _reduced(self, place: Place) -> tuple[Tensor, Tensor]:
         window, top, left = self._around(place, BICUBIC_HALO, BICUBIC_HALO)
-        return self._middle(imresize_uint8(window, 1 / self._scale), window, top, left)
+        if self._rounded:
+            lr = imresize_uint8(window, 1 / self._scale)
+        else:
+            lr = imresize(window.to(torch.float32), 1 / self._scale)
+        return self._middle(lr, window, top, left)
 
     def _in_scene(self, scene: Scene, place: Place) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng([self._seed, 3, place.number])
@@ -312,6 +322,7 @@ def open_crops(config: TrainConfig, shard: tuple[int, int] = (0, 1)) -> CropSour
     return CropSource(
         data.hr,
         lr=data.degradation if data.lr is None else data.lr,
+        rounded=data.round,
         noise=data.degradation if isinstance(data.degradation, RealScene) else None,
         scale=config.generator.scale,
         crop=data.crop,

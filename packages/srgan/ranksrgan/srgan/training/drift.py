@@ -58,7 +58,8 @@ class DriftAlarm:
     def check(self, recent: Sequence[tuple[int, Scores]]) -> str | None:
         """What is wrong with the last validations (step and scores), oldest first; None if nothing.
 
-        There is nothing to say before ``over`` of them, nor about a metric that had no value.
+        There is nothing to say before ``over`` of them, nor about a metric that had no value in one
+        of them, or was not there.
         """
         config = self._config
         window = recent[-config.over :]
@@ -80,7 +81,7 @@ class DriftAlarm:
 
     def _gain(self, metric: str, window: Sequence[tuple[int, Scores]]) -> float:
         """The trend, positive where it is one to the better."""
-        values = [value for _, scores in window if (value := scores[metric]) is not None]
+        values = [value for _, scores in window if (value := scores.get(metric)) is not None]
         if len(values) < len(window):
             return 0.0
         return trend(values) if self._higher_is_better[metric] else -trend(values)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.device import mixed
+from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
 from ranksrgan.srgan.config import LossesConfig, RankConfig, ScorerConfig, TrainConfig
@@ -217,11 +218,29 @@ def open_rankers(config: TrainConfig) -> Rankers:
     """The configured Rankers, in this process or in services, each with its weight.
 
     Raises:
-        InvalidConfig: a scorer without a gradient.
-        UnknownName, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
+        InvalidConfig: a scorer without a gradient, or ``losses.rank.statistics`` for a service.
+        UnknownName, InvalidInput, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
     """
     rank = config.losses.rank
-    return _open(rank.rankers, rank, "a rank loss", "losses.rank.rankers")
+    rankers = [
+        ranker.model_copy(update={"spec": _normalising_by(rank.statistics, ranker.spec)})
+        for ranker in rank.rankers
+    ]
+    return _open(rankers, rank, "a rank loss", "losses.rank.rankers")
+
+
+def _normalising_by(statistics: str | None, spec: str) -> str:
+    """The Ranker with the option that says so, unless its own ones say something of it already."""
+    place, _, options = spec.partition("?")
+    if statistics is None or any(one.startswith("statistics=") for one in options.split("&")):
+        return spec
+    if is_remote(spec):
+        raise InvalidConfig(
+            f"losses.rank.statistics is {statistics}; what {place} normalises by is said where it "
+            f"is served (FILE?statistics={statistics}): set the key to null here",
+            field="losses.rank.statistics",
+        )
+    return f"{place}?{options}{'&' if options else ''}statistics={statistics}"
 
 
 def _open(

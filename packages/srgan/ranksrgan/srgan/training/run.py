@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.curves import Curves
 from ranksrgan.contracts.device import computes_in_bfloat16
-from ranksrgan.contracts.errors import InvalidConfig, TrainingDiverged
+from ranksrgan.contracts.errors import InvalidConfig, RequestCancelled, TrainingDiverged
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
@@ -118,14 +119,35 @@ class Run:
         alarmed = bool(training.alarms) and training.alarms[-1]["step"] == training.step
         return alarmed and drift is not None and drift.stop
 
-    def validate(self) -> None:
-        """Validate if it is due: at the start, every so many steps, and at the end."""
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether a validation is wanted here that has not been: at the start, every so many steps,
+        and at the end."""
         training, config = self.training, self.config
-        due = training.step % config.validation.every == 0 or training.step == config.run.steps
-        if config.validation.hr is None or training.validated == training.step or not due:
+        if config.validation.hr is None or training.validated == training.step:
+            return False
+        return training.step % config.validation.every == 0 or training.step == config.run.steps
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.training.step >= self.config.run.steps and not self.validation_is_due
+
+    def validate(self, stopping: Callable[[], bool]) -> None:
+        """Validate if it is due.
+
+        As soon as ``stopping`` says so in the first process, the validation is given up and stays
+        due: the run that continues this one makes up for it.
+        """
+        if not self.validation_is_due:
             return
+        training = self.training
         # There is a validation in the first process, and it alone computes.
-        found = self.here.from_first(lambda: self._judge(cast(Validation, self._validation)))
+        found = self.here.from_first(
+            lambda: self._judge_until(stopping, cast(Validation, self._validation))
+        )
+        if found is None:
+            return
         training.scores, training.best, training.recent, training.alarms = found
         training.validated = training.step
 
@@ -148,11 +170,14 @@ class Run:
             yield
             return
         scores = self._validation.columns if self._validation else []
+        if self._validation and self._validation.drift:
+            scores = [*scores, "drift"]
         with Curves(
             self._folder,
             losses=["generator_lr", *self._objective.names, "seconds"],
-            scores=[*scores, "drift"] if self.config.validation.drift else scores,
+            scores=scores,
             step=self.training.step,
+            validated=self.training.validated,
             tensorboard=self.config.run.tensorboard,
         ) as self._curves:
             yield
@@ -165,6 +190,19 @@ class Run:
         write_run_record(self._folder, self.config, self.config.run.seed)
         if self.training.alarms:
             write_alarms(self._folder, self.training.alarms)
+
+    def _judge_until(
+        self, stopping: Callable[[], bool], validation: Validation
+    ) -> _Judgement | None:
+        """What `_judge` finds; None if it was stopped before it had found anything."""
+        try:
+            with cancellation.scope(lambda: not stopping()):
+                return self._judge(validation)
+        except RequestCancelled:
+            if not stopping():
+                raise
+            log.info("stopped in the validation of step %d, which is left out", self.training.step)
+            return None
 
     def _judge(self, validation: Validation) -> _Judgement:
         """Validate, keep the weights if they are the best so far, and look for drift."""

@@ -57,6 +57,7 @@ FREE_KEYS = (
     "losses.rank.timeout",
     "losses.rank.retry_for",
     "losses.scorers",
+    "validation.if_available",
 )
 
 

@@ -31,7 +31,7 @@ class TrainResult:
 
     Attributes:
         step: the last completed step.
-        finished: False if a signal or a drift alarm stopped it early.
+        finished: False if a signal or a drift alarm stopped it early, the last validation included.
         generator: weights of the last step.
         discriminator: likewise; None without one.
         best: weights of the best validation; None without validation.
@@ -94,10 +94,10 @@ def train(
         )
         run.begin(resume)
         _continue(run, on_step)
-        training, steps = run.training, config.run.steps
+        training = run.training
         return TrainResult(
             step=training.step,
-            finished=training.step >= steps,
+            finished=run.complete,
             generator=folder / GENERATOR_FILE,
             discriminator=folder / DISCRIMINATOR_FILE if training.discriminator else None,
             best=folder / BEST_FILE if training.best else None,
@@ -118,12 +118,15 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
         stopping = stack.enter_context(stop_requested())
         try:
             with _saved_if_a_service_fails(run):
-                run.validate()
+                if _begin_with_validation(run, stopping):
+                    return
                 for batch in batches:
                     values = run.update(batch)
                     bar.update()
                     bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()})
-                    run.validate()
+                    if run.save_is_due and run.validation_is_due:
+                        run.save()  # a kill in a validation, which may be long, loses no step
+                    run.validate(stopping)
                     if on_step is not None:
                         on_step(training.step, values)
                     stop = run.here.any(run.drifted or stopping())
@@ -139,6 +142,20 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
                     "continues from there"
                 )
             raise DiskFull(f"step {training.step}: {error}; {kept}", field=error.field) from error
+
+
+def _begin_with_validation(run: Run, stopping: Callable[[], bool]) -> bool:
+    """Validate before the first step, or what an earlier run was stopped in; True if it is to stop.
+
+    What comes of it is saved, as there may be no further step after which it would be.
+    """
+    if not run.validation_is_due:
+        return False
+    run.validate(stopping)
+    stop = run.here.any(run.drifted or stopping())
+    if stop or run.complete:
+        run.save()
+    return stop
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
 from ranksrgan.metrics import create_scorer
-from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.config import DriftConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.data.crops import Photograph
 from ranksrgan.srgan.data.validation_images import validation_photographs
 from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
@@ -20,6 +20,9 @@ from ranksrgan.srgan.training.drift import DriftAlarm
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 log = logging.getLogger(__name__)
+
+# What a drift alarm looks at where none is configured.
+_HELD_OUT = frozenset({"lpips", "dists"})
 
 
 class Validation:
@@ -46,19 +49,20 @@ class Validation:
         self._photographs = validation_photographs(config)
         names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
         self._scorers: dict[str, Scorer] = {
-            **standard_scorers(config.validation.border),
+            **standard_scorers(config.border),
             **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},
             **{spec: open_scorer(spec) for spec in config.validation.scorers},
             **scorers,
         }
         for name in config.validation.if_available:
-            if self._can_score(scorer := create_scorer(name, border=config.validation.border)):
+            if self._can_score(scorer := create_scorer(name, border=config.border)):
                 self._scorers[name] = scorer
         directions = {name: scorer.info.higher_is_better for name, scorer in self._scorers.items()}
         self.best = BestRule(config.validation.best, directions)
-        self.drift: DriftAlarm | None = None
-        if config.validation.drift is not None:
-            self.drift = DriftAlarm(config.validation.drift, directions)
+        watched = config.validation.drift
+        if watched is None and config.losses.rank.weight > 0:
+            watched = _usual_drift(names, self._scorers, config.losses.scorers)
+        self.drift = None if watched is None else DriftAlarm(watched, directions)
 
     @property
     def columns(self) -> list[str]:
@@ -118,6 +122,23 @@ class Validation:
         except InvalidImage:
             pass  # an image that it has no value for says nothing about the others
         return True
+
+
+def _usual_drift(
+    rankers: Sequence[str], scorers: Iterable[str], losses: Sequence[ScorerConfig]
+) -> DriftConfig | None:
+    """Rankers that are trained for against metrics that are not; None if there are none of either.
+
+    Args:
+        rankers: names of those of the rank loss.
+        scorers: names of all that a validation has.
+        losses: further scorers that are trained for.
+    """
+    losses_too = {loss.spec.partition("?")[0] for loss in losses}
+    held_out = [name for name in scorers if name.partition("?")[0] in _HELD_OUT - losses_too]
+    if not rankers or not held_out:
+        return None
+    return DriftConfig(optimised=tuple(rankers), held_out=tuple(held_out))
 
 
 def _score_original(scorer: Scorer, photograph: Photograph) -> None:
