@@ -135,7 +135,7 @@ def explain(address: str, details: str) -> str | None:
             f"without {TLS_SCHEME}"
         )
     # A server that wants more than it was shown says nothing before it goes.
-    if "failed to connect" in details and "Socket closed" in details:
+    if "all backends failing" in details and "Socket closed" in details:
         if address.startswith(TLS_SCHEME):
             wants = f"a client's certificate ({PREFIX}CERTIFICATE and {PREFIX}KEY)"
         else:
