@@ -159,6 +159,34 @@ def test_deep_grey_with_alpha_keeps_its_metadata(suffix: str) -> None:
     assert read_by_pillow(decoded.metadata.exif).get_ifd(EXIF)[PIXEL_WIDTH] == 7
 
 
+@pytest.mark.parametrize(
+    ("suffix", "alpha", "dtype", "kept"),
+    [
+        (".webp", False, np.uint8, False),
+        (".webp", True, np.uint8, False),
+        (".tif", True, np.uint16, False),
+        (".tif", True, np.uint8, True),
+        (".tif", False, np.uint16, True),
+        (".png", True, np.uint16, True),
+        (".jpg", False, np.uint8, True),
+    ],
+)
+def test_a_profile_of_greys_is_not_put_on_three_channels(
+    suffix: str, alpha: bool, dtype: type, kept: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    greys = PROFILE[:16] + b"GRAY" + PROFILE[20:]
+    grey = random_picture(9, 7, 1, alpha=alpha, dtype=dtype)
+    grey = replace(grey, metadata=Metadata(camera_block(orientation=1), greys))
+    made = decode_image(encode_image(grey, suffix=suffix))
+    assert made.colour.shape[2] == (1 if kept else 3)
+    assert made.metadata.icc_profile == (greys if kept else None)
+    assert made.metadata.exif is not None
+    assert ("is one of greys, is left out" in caplog.text) == (not kept)
+    # A grey picture may be described in colours, and then is in three channels too.
+    described = replace(grey, metadata=Metadata(None, PROFILE))
+    assert decode_image(encode_image(described, suffix=suffix)).metadata.icc_profile == PROFILE
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_what_others_wrote_is_read(kind: str) -> None:
     written = Image.Exif()

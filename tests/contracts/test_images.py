@@ -262,7 +262,17 @@ def test_a_fourth_channel_that_is_no_alpha_hides_nothing(dtype: type) -> None:
     assert equal(decode_image(tiff16(stored, 1, extra=0)), stored[..., :3])
 
 
-def tiff16(pixels: Pixels, orientation: int, *, extra: int | None = None) -> bytes:
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_of_which_0_is_white_is_no_negative(dtype: type) -> None:
+    top = np.iinfo(dtype).max
+    stored = np.array([[[0], [10], [top]]], dtype)
+    assert equal(decode_image(tiff16(stored, 1, photometric=1)), stored)
+    assert equal(decode_image(tiff16(stored, 1, photometric=0)), top - stored)
+
+
+def tiff16(
+    pixels: Pixels, orientation: int, *, extra: int | None = None, photometric: int = 2
+) -> bytes:
     """A little-endian TIFF of one strip, whose word about a fourth channel is ``extra``."""
     height, width, channels = pixels.shape
     data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
@@ -272,9 +282,9 @@ def tiff16(pixels: Pixels, orientation: int, *, extra: int | None = None) -> byt
     entries = [
         (256, short, 1, width),
         (257, short, 1, height),
-        (258, short, channels, bits_at),
+        (258, short, channels, bits_at if channels > 1 else 8 * pixels.itemsize),
         (259, short, 1, 1),
-        (262, short, 1, 2),
+        (262, short, 1, photometric),
         (273, long, 1, 8),
         (ORIENTATION, short, 1, orientation),
         (277, short, 1, channels),

@@ -58,6 +58,8 @@ _MODES_WITH_TRANSPARENCY = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
 _EXTRA_SAMPLES = 338
 _NO_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
 
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+
 # Tag of the orientation in EXIF, and what makes each of its values upright.
 _ORIENTATION = 274
 _UPRIGHT: dict[int, Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]] = {
@@ -283,6 +285,8 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
         deep = np.ascontiguousarray(deep if turn is None else turn(deep))
     if deep.ndim == 2:
+        if _is_negative(image):  # which Pillow takes care of at 8 bits, and OpenCV at none
+            deep = ~deep
         hidden = image.info.get("transparency")  # a grey value; OpenCV reads it for RGB alone
         alpha = None if hidden is None else np.where(deep == hidden, 0, 65535).astype(np.uint16)
         return Picture(deep[..., None], alpha)
@@ -300,6 +304,13 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
             _divide(colour, alpha)
         return Picture(colour, alpha)
     raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+
+
+def _is_negative(image: PillowImage.Image) -> bool:
+    """Whether 0 is white, as in some TIFF files of scanners."""
+    if image.format != "TIFF":
+        return False
+    return bool(image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)  # type: ignore[attr-defined]
 
 
 def _kind_of_the_fourth(image: PillowImage.Image) -> int:

@@ -40,8 +40,9 @@ class CollectedWriter:
         if kind in ("L", "LA"):
             image = image.convert("RGB" if kind == "L" else "RGBA")
         options: dict[str, bytes] = {}
-        if self._layout.exif:
-            options["exif"] = self._layout.exif
-        if self._layout.metadata.icc_profile:
-            options["icc_profile"] = self._layout.metadata.icc_profile
+        layout = self._layout.in_colour()
+        if layout.exif:
+            options["exif"] = layout.exif
+        if layout.metadata.icc_profile:
+            options["icc_profile"] = layout.metadata.icc_profile
         image.save(self._file, "WEBP", quality=self._quality, **options)

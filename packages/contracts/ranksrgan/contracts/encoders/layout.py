@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 
 from ranksrgan.contracts import exif
 from ranksrgan.contracts.picture import Metadata, Picture, Pixels
+
+log = logging.getLogger(__name__)
+
+# What an ICC profile is for stands there (ICC.1:2022, 7.2.8).
+_COLOUR_SPACE = slice(16, 20)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,20 @@ class Layout:
             picture.depth,
             picture.metadata,
         )
+
+    def in_colour(self) -> Layout:
+        """The same picture in three channels.
+
+        A grey one loses a profile that is for grey: readers refuse, or misread, RGB with such.
+        """
+        metadata = self.metadata
+        if self.channels == 1 and (metadata.icc_profile or b"")[_COLOUR_SPACE] == b"GRAY":
+            log.warning(
+                "a grey picture is stored in three channels, and its ICC profile, which is one of "
+                "greys, is left out; PNG would keep it"
+            )
+            metadata = replace(metadata, icc_profile=None)
+        return replace(self, channels=3, metadata=metadata)
 
     @property
     def samples(self) -> int:

@@ -42,7 +42,7 @@ class TiffWriter:
     ) -> None:
         if layout.channels == 1 and layout.alpha and layout.depth > 255:
             # OpenCV loses the alpha of such a file, and Pillow does not read it.
-            layout = replace(layout, channels=3)
+            layout = layout.in_colour()
         self._file, self._layout = file, layout
         row_bytes = layout.width * layout.samples * (1 if layout.depth == 255 else 2)
         self._rows = min(max(_STRIP_BYTES // row_bytes, 1), layout.height)
