@@ -370,6 +370,6 @@ def test_a_stream_whose_server_stays_away(start: StartServer) -> None:
     results = scorer.score_many([IMAGE] * 4, in_flight=1)
     next(results)
     server.stop()
-    with pytest.raises(ServiceUnavailable, match="is stopping|does not answer") as caught:
+    with pytest.raises(ServiceUnavailable, match=r"is stopping|does not answer") as caught:
         list(results)
     assert isinstance(caught.value, RankSRGANError)
