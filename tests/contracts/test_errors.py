@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from ranksrgan.contracts import codec, errors
-from ranksrgan.contracts.errors import BY_CODE, BY_STATUS, RankSRGANError
+from ranksrgan.contracts.errors import BY_CODE, BY_STATUS, InvalidCheckpoint, RankSRGANError
 
 
 class FailedCall(grpc.RpcError):
@@ -86,3 +86,16 @@ def test_a_bare_status_falls_back_on_the_second_table(
     error = codec.error_from_proto(FailedCall(status, "text"), "host:1")
     assert type(error) is cls
     assert str(error) == "text"
+
+
+@pytest.mark.parametrize("folder", ["/srv/models", "/srv/my models/a"])
+def test_clients_do_not_hear_where_weights_lie(folder: str) -> None:
+    error = InvalidCheckpoint(f"{folder}/x.pth is damaged: no archive", field=f"{folder}/x.pth")
+    for heard in (
+        codec.error_from_status(codec.error_to_proto(error)),
+        codec.item_error_from_proto(codec.item_error_to_proto(error)),
+    ):
+        assert type(heard) is InvalidCheckpoint
+        assert (heard.message, heard.field) == ("x.pth is damaged: no archive", "x.pth")
+    named = InvalidCheckpoint("x4/1/model.safetensors is damaged", field="x4/1/model.safetensors")
+    assert codec.item_error_to_proto(named).field == "x4/1/model.safetensors"

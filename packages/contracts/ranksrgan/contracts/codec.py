@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from urllib.parse import quote
 
 import grpc
@@ -23,6 +24,7 @@ from ranksrgan.contracts.errors import (
     BY_STATUS,
     ImageTooLarge,
     InternalError,
+    InvalidCheckpoint,
     InvalidInput,
     Overloaded,
     RankSRGANError,
@@ -362,12 +364,8 @@ def feature_set_from_proto(message: features_pb2.FeatureSet) -> dict[str, Tensor
 
 def item_error_to_proto(error: RankSRGANError) -> error_pb2.Error:
     """An error of one item of a stream that goes on."""
-    return error_pb2.Error(
-        code=_status_number(error),
-        reason=error.code,
-        message=error.message,
-        field=error.field or "",
-    )
+    text, field = _public(error)
+    return error_pb2.Error(code=_status_number(error), reason=error.code, message=text, field=field)
 
 
 def item_error_from_proto(message: error_pb2.Error) -> RankSRGANError:
@@ -382,7 +380,8 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     That is BadRequest for a field, and RetryInfo for the time after which an overloaded server has
     room. A text that does not fit, as it repeats what a client has sent, ends with an ellipsis.
     """
-    text, field = _shortened(error.message, _MAX_TEXT), _shortened(error.field or "", _MAX_FIELD)
+    text, field = _public(error)
+    text, field = _shortened(text, _MAX_TEXT), _shortened(field, _MAX_FIELD)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=error.code, domain=DOMAIN, metadata={"field": field} if field else {}
@@ -429,6 +428,15 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
         refused = explain(address, text)
         text = refused or f"the service at {address} does not answer: {text}"
     return kind(text)
+
+
+def _public(error: RankSRGANError) -> tuple[str, str]:
+    """Text and field for a client. In which folder a server has its weights is not its matter."""
+    text, field = error.message, error.field or ""
+    if isinstance(error, InvalidCheckpoint) and PurePath(field).is_absolute():
+        path = PurePath(field)
+        return text.replace(f"{path.parent}/", ""), path.name
+    return text, field
 
 
 def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:

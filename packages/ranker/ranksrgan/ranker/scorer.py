@@ -377,7 +377,7 @@ def _parts(images: Tensor, pixels: int) -> Sequence[Tensor]:
     """The images, as many at a time as have so many pixels together; one at least."""
     if images.ndim != 4 or 0 in images.shape:
         return [images]  # it will be refused
-    return images.split(max(1, pixels // images.shape[2:].numel()))
+    return torch.split(images, max(1, pixels // images.shape[2:].numel()))
 
 
 def _hash(weights: Weights, network: Network, head: int) -> str:
