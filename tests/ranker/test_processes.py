@@ -20,7 +20,8 @@ from ranksrgan.ranker import TrainConfig, train
 from tests.ranker.conftest import MemorySource, blurred
 
 WORKER = """
-import pickle, sys
+import os, pickle, signal, sys
+from contextlib import suppress
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
@@ -28,16 +29,28 @@ from tests.ranker.conftest import MemorySource
 from ranksrgan.ranker import TrainConfig, train
 
 torch.set_num_threads(1)
-contents, config, folder = pickle.loads(Path(sys.argv[2]).read_bytes())
+contents, config, folder, stopped = pickle.loads(Path(sys.argv[2]).read_bytes())
 half = len(contents) // 2
-train(TrainConfig(**config), MemorySource(contents[half:]), MemorySource(contents[:half]),
-      Path(folder))
+
+class Validation(MemorySource):
+    def contents(self):
+        if stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().contents()
+
+with suppress(KeyboardInterrupt) if stopped else suppress():
+    train(TrainConfig(**config), MemorySource(contents[half:]), Validation(contents[:half]),
+          Path(folder))
+    assert not stopped
 """
 
 
-def train_in_two(config: TrainConfig, contents: list[RankedContent], folder: Path) -> None:
+def train_in_two(
+    config: TrainConfig, contents: list[RankedContent], folder: Path, *, stopped: bool = False
+) -> None:
+    """Train, or be ``stopped`` in the first validation by a signal that one process gets."""
     given = folder.with_suffix(".pickle")
-    given.write_bytes(pickle.dumps((contents, config.model_dump(), str(folder))))
+    given.write_bytes(pickle.dumps((contents, config.model_dump(), str(folder), stopped)))
     script = folder.with_suffix(".py")
     script.write_text(WORKER)
     run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -96,12 +109,15 @@ def test_two_processes_resume(
     config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
 ) -> None:
     contents = training_contents[:8] + training_contents[20:28]
-    half = config.model_copy(update={"steps": 3})
-    train_in_two(half, contents, tmp_path / "parts")
+    train_in_two(config, contents, tmp_path / "parts", stopped=True)
+    state = load_state(tmp_path / "parts" / "last.state.pt")
+    assert (state["step"], state["validated"]) == (3, 0)
     train_in_two(config, contents, tmp_path / "parts")
     train_in_two(config, contents, tmp_path / "whole")
     weights = [load_weights(tmp_path / n / "ranker.safetensors") for n in ("parts", "whole")]
     assert weights[0].sha256 == weights[1].sha256
+    parts, whole = (tmp_path / name / "validation.csv" for name in ("parts", "whole"))
+    assert parts.read_text() == whole.read_text()
 
 
 def test_a_batch_that_does_not_divide(

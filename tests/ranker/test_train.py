@@ -18,7 +18,7 @@ import yaml
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.checkpoint import load_state, load_weights
+from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import (
@@ -30,7 +30,8 @@ from ranksrgan.contracts.errors import (
     TrainingDiverged,
 )
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
-from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, train
+from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, predictions, train
+from ranksrgan.ranker.evaluate import RankEvaluation
 
 Source = Callable[..., PairSource]
 
@@ -339,6 +340,142 @@ def test_cancellation_saves_too(small: TrainConfig, blur_set: PairSource, tmp_pa
     ):
         train(config, blur_set, None, tmp_path, on_step=on_step)
     assert load_state(tmp_path / "last.state.pt")["step"] == 4
+
+
+class Watched:
+    """A source that does something when it gives its ``at``-th content to a validation."""
+
+    def __init__(self, source: PairSource, at: int = -1, act: Callable[[], None] = int) -> None:
+        self.source, self.at, self.act = source, at, act
+        self.info = source.info
+        self.given = 0
+
+    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
+        return self.source.pairs(seed, start, step)
+
+    def shuffled_contents(
+        self, seed: int, start: int = 0, step: int = 1
+    ) -> Iterator[RankedContent]:
+        return self.source.shuffled_contents(seed, start, step)
+
+    def contents(self) -> Iterator[RankedContent]:
+        for content in self.source.contents():
+            self.given += 1
+            if self.given == self.at:
+                self.act()
+            yield content
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def facts_of(folder: Path) -> dict[str, object]:
+    """What a training state has beside its tensors."""
+    state = load_state(folder / "last.state.pt")
+    return {key: state[key] for key in sorted(state.keys() - {"network", "optimiser"})}
+
+
+@pytest.fixture
+def four(
+    training_contents: list[RankedContent], source_of: Source, monkeypatch: pytest.MonkeyPatch
+) -> PairSource:
+    """Four contents, each of which is a batch of a validation."""
+    contents = training_contents[:60:15]
+    monkeypatch.setattr(predictions, "BATCH_PIXELS", contents[0].images[:, 0].numel())
+    return source_of(contents)
+
+
+@pytest.mark.parametrize(("step", "save_every"), [(3, 1000), (6, 1), (8, 1000)])
+def test_a_signal_stops_in_a_validation_that_is_made_up_for(
+    step: int,
+    save_every: int,
+    small: TrainConfig,
+    blur_set: PairSource,
+    four: PairSource,
+    tmp_path: Path,
+) -> None:
+    given = {"steps": 8, "patience": 2, "save_every": save_every}
+    config = small.model_copy(update=given)
+    before = 4 * ((step - 1) // 3)
+    stopped = Watched(four, before + 2, terminate)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, blur_set, stopped, tmp_path / "broken")
+    assert stopped.given == before + 2
+    facts = facts_of(tmp_path / "broken")
+    assert (facts["step"], facts["validated"]) == (step, (step - 1) // 3 * 3)
+    assert (facts["best"] is None) == (step == 3)
+
+    results = [train(config, blur_set, four, tmp_path / name) for name in ("broken", "whole")]
+    assert results[0].evaluation == results[1].evaluation
+    assert results[0].best_step == results[1].best_step
+    assert_same_run(tmp_path / "broken", tmp_path / "whole")
+    assert facts_of(tmp_path / "broken") == facts_of(tmp_path / "whole")
+    broken, whole = (read_curve(tmp_path / name / "validation.csv") for name in ("broken", "whole"))
+    assert [row["step"] for row in whole] == ["3", "6", "8"]
+    assert broken == whole
+    # Nothing is left to do, the validation included.
+    again = Watched(four)
+    train(config, blur_set, again, tmp_path / "broken")
+    assert again.given == 0
+
+
+def test_cancellation_in_a_validation_saves_too(
+    small: TrainConfig, blur_set: PairSource, four: PairSource, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"save_every": 1000})
+    watched = Watched(four)
+    with cancellation.scope(lambda: watched.given < 2), pytest.raises(RequestCancelled):
+        train(config, blur_set, watched, tmp_path)
+    facts = facts_of(tmp_path)
+    assert (watched.given, facts["step"], facts["validated"]) == (2, 3, 0)
+
+
+def test_a_due_save_does_not_wait_for_the_validation(
+    small: TrainConfig, blur_set: PairSource, four: PairSource, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"save_every": 3})
+
+    def kill(*_: object) -> None:
+        raise KeyError("as if the process had been killed")
+
+    def validated() -> tuple[object, object, list[str]]:
+        facts = facts_of(tmp_path / "broken")
+        rows = read_curve(tmp_path / "broken" / "validation.csv")
+        return facts["step"], facts["validated"], [row["step"] for row in rows]
+
+    with pytest.raises(KeyError):
+        train(config, blur_set, Watched(four, 2, kill), tmp_path / "broken")
+    assert validated() == (3, 0, [])
+    # Between the validation and what is saved after it: the row is there, and is repeated.
+    with pytest.raises(KeyError):
+        train(config, blur_set, four, tmp_path / "broken", on_best=kill)
+    assert validated() == (3, 0, ["3"])
+    best: list[tuple[int, RankEvaluation]] = []
+    for name in ("broken", "whole"):
+        train(config, blur_set, four, tmp_path / name, on_best=lambda *found: best.append(found))
+    assert validated() == (6, 6, ["3", "6"])
+    assert best[: len(best) // 2] == best[len(best) // 2 :]
+    assert_same_run(tmp_path / "broken", tmp_path / "whole")
+    assert facts_of(tmp_path / "broken") == facts_of(tmp_path / "whole")
+
+
+def test_a_state_that_does_not_say_what_is_validated_is(
+    small: TrainConfig, blur_set: PairSource, four: PairSource, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"validate_every": 2})
+    train(config.model_copy(update={"steps": 4}), blur_set, four, tmp_path / "old")
+    path = tmp_path / "old" / "last.state.pt"
+    state = load_state(path)
+    del state["validated"]
+    save_state(path, state)
+    watched = Watched(four)
+    train(config, blur_set, watched, tmp_path / "old")
+    assert watched.given == 4
+    train(config, blur_set, four, tmp_path / "whole")
+    assert_same_run(tmp_path / "old", tmp_path / "whole")
+    old, whole = (tmp_path / name / "validation.csv" for name in ("old", "whole"))
+    assert old.read_text() == whole.read_text()
 
 
 def test_in_another_thread(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -47,6 +48,12 @@ class Run:
         folder: of the run.
         here: this process among those that train together.
         begin_from: see `train`.
+
+    Attributes:
+        step: how many updates were made.
+        best: the best evaluation so far; None before the first.
+        best_step: the step that it belongs to.
+        validated: the step of the last validation; 0 before the first.
     """
 
     def __init__(
@@ -61,12 +68,13 @@ class Run:
         self.step = 0
         self.best: RankEvaluation | None = None
         self.best_step = 0
+        self.validated = 0
         self._without_better = 0
         self._config = config
         self._folder = folder
         self._here = here
         self._info = train_source.info
-        self._validated = val_source is not None
+        self._val_source = val_source
         self._identity = identity(config, train_source, val_source, here.count)
         network = make_network(
             config.architecture,
@@ -99,6 +107,23 @@ class Run:
     def patience_ended(self) -> bool:
         """Whether as many validations as wanted brought nothing better."""
         return 0 < self._config.patience <= self._without_better
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._ended and not self.validation_is_due
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether a validation is wanted after this step that has not been."""
+        if self._val_source is None or self.validated == self.step:
+            return False
+        return self.step % self._config.validate_every == 0 or self.step == self._config.steps
+
+    @property
+    def save_is_due(self) -> bool:
+        """Whether the step is one after which the state is saved."""
+        return self._ended or self.step % self._config.save_every == 0
 
     def update(self, batch: Batch) -> float:
         """One step of Adam; the loss before it."""
@@ -137,15 +162,20 @@ class Run:
         row = {"lr": self._config.lr_at(self.step - 1), "loss": sum(losses) / len(losses)}
         return row | ({"accuracy": sum(right) / sum(decided)} if sum(decided) else {})
 
-    def validate(self, source: PairSource) -> dict[str, float | None]:
-        """Evaluate, and keep the weights if none were better. The first process does it."""
+    def validate(self) -> dict[str, float | None]:
+        """Evaluate, and keep the weights if none were better. The first process does it.
+
+        Raises:
+            RequestCancelled: in all processes, nobody waits for it any more; it stays due.
+        """
         self._check_finite()
-        found, scales = self._here.from_first(lambda: self._evaluate(source))
+        found, scales = self._here.from_first(self._evaluate)
         if self.best is None or found.selection > self.best.selection:
             self.best, self.best_step, self._without_better = found, self.step, 0
             self._save_weights(scales)
         else:
             self._without_better += 1
+        self.validated = self.step
         values = {name: getattr(found, name) for name in SCORES}
         shown = ", ".join(
             f"{key} {value:.4f}" for key, value in values.items() if value is not None
@@ -156,7 +186,7 @@ class Run:
     def save(self) -> None:
         """Write the training state, and the weights if no validation chooses them."""
         self._check_finite()
-        if not self._validated:
+        if self._val_source is None:
             self.best_step = self.step
             self._save_weights()
         content = {
@@ -166,6 +196,7 @@ class Run:
             "pending": self._pending,
             "best": asdict(self.best) if self.best else None,
             "best_step": self.best_step,
+            "validated": self.validated,
             "without_better": self._without_better,
         }
         if self._here.first:
@@ -182,7 +213,13 @@ class Run:
         self._pending = [tuple(row) for row in state["pending"]]
         self.best = RankEvaluation(**state["best"]) if state["best"] else None
         self.best_step = state["best_step"]
+        # States of before there was the key were saved after the validation.
+        self.validated = state.get("validated", self.step)
         self._without_better = state["without_better"]
+
+    @property
+    def _ended(self) -> bool:
+        return self.step >= self._config.steps or self.patience_ended
 
     def _scores(self, batch: Batch) -> Tensor:
         """``(N, heads)`` of this process's share, with their graph."""
@@ -210,8 +247,9 @@ class Run:
         """Which content each image of the joint batch shows: no number is in two processes."""
         return self._here.joint(group * self._here.count + self._here.rank)
 
-    def _evaluate(self, source: PairSource) -> tuple[RankEvaluation, list[ScoreScale | None]]:
+    def _evaluate(self) -> tuple[RankEvaluation, list[ScoreScale | None]]:
         """Agreement of the first head, and where the scores of each head lie."""
+        source = cast(PairSource, self._val_source)
         evaluations, scales = [], []
         for index, head in enumerate(self._heads()):
             ranker = Ranker(

@@ -67,9 +67,10 @@ def train(
     ``folder`` receives ``ranker.safetensors`` (the best weights by SROCC per content, or by global
     SROCC where no content has an order; the last weights without ``val_source``),
     ``last.state.pt``, ``curves.csv``, ``validation.csv``, TensorBoard events, ``config.yaml`` and
-    ``run.json``. SIGINT and SIGTERM let the current step finish and save it first; a second one
-    ends at once. Started by ``torchrun``, the processes share each batch, and the first of them
-    writes and validates.
+    ``run.json``. SIGINT and SIGTERM let the current step finish and save it first; a validation is
+    given up within one batch, and made up for by the run that continues. A second signal ends at
+    once. Started by ``torchrun``, the processes share each batch, and the first of them writes and
+    validates.
 
     Args:
         config: see `TrainConfig`.
@@ -126,39 +127,60 @@ def _continue(
         if here.first:
             scores = SCORES if val_source else ()
             curves = stack.enter_context(
-                Curves(folder, losses=LOSSES, scores=scores, step=run.step)
+                Curves(folder, losses=LOSSES, scores=scores, step=run.step, validated=run.validated)
             )
             bar = stack.enter_context(
                 tqdm(total=config.steps, initial=run.step, unit="step", disable=None)
             )
         if on_best and run.best:
             on_best(run.best_step, run.best)
-        while run.step < config.steps and not run.patience_ended:
-            loss = run.update(next(ready))
-            row = run.row_if_due()
-            if row and curves:
-                curves.losses(run.step, row)
-            last = run.step == config.steps
-            if val_source and (last or run.step % config.validate_every == 0):
-                found = run.validate(val_source)
-                if curves:
-                    curves.scores(run.step, found)
-                if on_best and run.best and run.best_step == run.step:
-                    on_best(run.best_step, run.best)
-            if last or run.patience_ended or run.step % config.save_every == 0:
-                run.save()
-            if bar is not None:
-                bar.update()
-                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            stop: BaseException | None = None
-            try:
-                cancellation.check()
-                if on_step:
-                    on_step(run.step, loss)
-                if stopping():
-                    stop = KeyboardInterrupt()
-            except (KeyboardInterrupt, RequestCancelled) as error:
-                stop = error
+        while not run.complete:
+            loss: float | None = None
+            if not run.validation_is_due:  # else an earlier run was stopped in it
+                loss = run.update(next(ready))
+                row = run.row_if_due()
+                if row and curves:
+                    curves.losses(run.step, row)
+                if bar is not None:
+                    bar.update()
+                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                if run.save_is_due and run.validation_is_due:
+                    run.save()  # a kill in a validation, which may be long, loses no step
+            stop = _validate(run, here, stopping, curves, on_best)
+            if stop is None:
+                if run.save_is_due:
+                    run.save()
+                try:
+                    cancellation.check()
+                    if on_step and loss is not None:
+                        on_step(run.step, loss)
+                    if stopping():
+                        stop = KeyboardInterrupt()
+                except (KeyboardInterrupt, RequestCancelled) as error:
+                    stop = error
             if here.any(stop is not None):
                 run.save()
                 raise stop or KeyboardInterrupt
+
+
+def _validate(
+    run: Run,
+    here: Processes,
+    stopping: Callable[[], bool],
+    curves: Curves | None,
+    on_best: Callable[[int, RankEvaluation], None] | None,
+) -> BaseException | None:
+    """Validate if it is due; what it was stopped by, in all processes, where it stays due."""
+    if not run.validation_is_due:
+        return None
+    try:
+        with cancellation.scope(lambda: not stopping()):
+            found = run.validate()
+    except RequestCancelled as error:
+        logger.info("stopped in the validation of step %d, which is left out", run.step)
+        return KeyboardInterrupt() if here.any(stopping()) else error
+    if curves:
+        curves.scores(run.step, found)
+    if on_best and run.best and run.best_step == run.step:
+        on_best(run.best_step, run.best)
+    return None
