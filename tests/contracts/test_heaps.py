@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from ranksrgan.contracts import heaps
+
 TRIAL = """
 import json, resource
 from pathlib import Path
@@ -50,3 +52,27 @@ def test_heaps_keep_what_is_freed_and_give_it_back_when_told() -> None:
     assert faults > pages / 2, "what is measured against: every use comes page by page"
     assert faults_kept < pages / 100
     assert given_back > 90 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("largest", "settings"),
+    [
+        (2**31, [(-3, 2**30, 1), (-1, 2**30, 1)]),
+        (32 * 2**20, [(-3, 2**30, 0), (-3, 32 * 2**20, 1), (-1, 2**30, 1)]),
+        (0, [(-3, 2**30, 0), (-3, 32 * 2**20, 0)]),
+    ],
+)
+def test_no_threshold_is_set_without_the_other(
+    largest: int, settings: list[tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older glibc takes no mmap threshold above 32 MiB; with the trim threshold alone it would
+    stay at 128 KiB for good."""
+    made: list[tuple[int, int, int]] = []
+
+    def mallopt(parameter: int, value: int) -> int:
+        made.append((parameter, value, int(parameter != -3 or value <= largest)))
+        return made[-1][2]
+
+    monkeypatch.setattr(heaps, "_of_libc", lambda name: mallopt)
+    heaps.keep_for_a_command()
+    assert made == settings

@@ -305,7 +305,7 @@ def test_statistics_of_the_batch_as_the_released_code_has_them(
     assert isinstance(ranker, DifferentiableScorer)
     with pytest.raises(InvalidInput, match="changes with all others"):
         ranker.gradient(images)
-    with pytest.raises(InvalidInput, match="a single value"):
+    with pytest.raises(ImageTooSmall, match="a single value"):
         ranker.score(torch.rand(1, 3, 63, 40))
     assert ranker.score(torch.rand(2, 3, 63, 40)).shape == (2,)
     with pytest.raises(InvalidInput, match="statistics is running or batch, not 'own'"):

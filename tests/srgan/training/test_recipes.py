@@ -250,6 +250,21 @@ def test_what_a_served_ranker_normalises_by_is_not_for_the_training_to_say() -> 
         open_rankers(load_recipe("ranksrgan_as_published", [rankers]))
 
 
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("niqe?gradient=true", "niqe has no option statistics"),
+        ("a.safetensors?head=ma+0.4*b.safetensors", "each term says it for itself"),
+    ],
+)
+def test_not_every_scorer_can_be_told_what_to_normalise_by(spec: str, why: str) -> None:
+    rankers = f"losses.rank.rankers=[{{spec: '{spec}'}}]"
+    with pytest.raises(InvalidConfig, match="set the key to null") as caught:
+        open_rankers(load_recipe("ranksrgan_as_published", [rankers]))
+    assert why in caught.value.message
+    assert caught.value.field == "losses.rank.statistics"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_fifty_steps_lower_the_loss_and_leave_the_rankers_as_they_were(
     name: str,

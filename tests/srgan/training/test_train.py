@@ -237,7 +237,7 @@ def test_steps_may_grow_and_a_finished_run_is_left_alone(
         ("data", {"batch": 3}, r"data\.batch: 2 then, 3 now"),
         ("optimiser", {"generator_lr": 1e-3}, r"optimiser\.generator_lr: 0\.0001 then, 0\.001 now"),
         ("run", {"seed": 3}, r"run\.seed: 10 then, 3 now"),
-        ("validation", {"border": 3}, r"validation\.border"),
+        ("validation", {"every": 3}, r"validation\.every"),
     ],
 )
 def test_resuming_with_another_configuration_is_refused(
@@ -249,7 +249,8 @@ def test_resuming_with_another_configuration_is_refused(
         train(config(**{section: change}), tmp_path)
     assert weights(tmp_path) == before
     free = {"save_every": 2, "log_every": 2, "tensorboard": False, "steps": 5}
-    assert train(config(run=free, data={"workers": 1}), tmp_path).step == 5
+    unused = {"border": 3}  # without a validation
+    assert train(config(run=free, data={"workers": 1}, validation=unused), tmp_path).step == 5
 
 
 def test_resuming_with_other_images_or_another_ranker_is_refused(

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 from collections.abc import Callable
-
-log = logging.getLogger(__name__)
 
 # Parameters of mallopt, from <malloc.h>: free bytes at the end of a heap that stay in it; the size
 # from which memory is the system's as soon as it is free; and how many heaps there are.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
-_OF_A_COMMAND = {_TRIM_THRESHOLD: 2**30, _MMAP_THRESHOLD: 2**30}
-_OF_A_SERVER = {
-    _TRIM_THRESHOLD: 512 * 2**20,
-    _MMAP_THRESHOLD: 256 * 2**20,
-    # Each thread would take a heap of its own, of which a server has dozens, and each keeps the
-    # most that its thread has ever needed: hundreds of megabytes in time, none of it in use.
-    _ARENA_MAX: 2,
-}
+# Before 2.35 glibc takes no larger one.
+_OLD_MMAP_THRESHOLD = 32 * 2**20
+
+# Each thread would take a heap of its own, of which a server has dozens, and each keeps the most
+# that its thread has ever needed: hundreds of megabytes in time, none of it in use.
+_ARENAS_OF_A_SERVER = 2
 
 
 def keep_for_a_command() -> None:
@@ -33,7 +28,7 @@ def keep_for_a_command() -> None:
 
     Call it before the work; the settings are for good. C libraries other than glibc have none.
     """
-    _set(_OF_A_COMMAND)
+    _keep(trim=2**30, mmap=2**30)
 
 
 def keep_for_a_server() -> None:
@@ -41,7 +36,8 @@ def keep_for_a_server() -> None:
 
     Call it before threads are started.
     """
-    _set(_OF_A_SERVER)
+    _set(_ARENA_MAX, _ARENAS_OF_A_SERVER)
+    _keep(trim=512 * 2**20, mmap=256 * 2**20)
 
 
 def give_back() -> None:
@@ -51,13 +47,15 @@ def give_back() -> None:
         trim(0)
 
 
-def _set(limits: dict[int, int]) -> None:
+def _keep(trim: int, mmap: int) -> None:
+    """Set both thresholds, or neither: with the first alone, the second would stay at 128 KiB."""
+    if _set(_MMAP_THRESHOLD, mmap) or _set(_MMAP_THRESHOLD, _OLD_MMAP_THRESHOLD):
+        _set(_TRIM_THRESHOLD, trim)
+
+
+def _set(parameter: int, value: int) -> bool:
     mallopt = _of_libc("mallopt")
-    if mallopt is None:
-        return
-    for parameter, value in limits.items():
-        if not mallopt(parameter, value):
-            log.warning("malloc's parameter %d stays as it is; memory may grow", parameter)
+    return mallopt is not None and bool(mallopt(parameter, value))
 
 
 @functools.cache

@@ -169,6 +169,7 @@ def serve(
         def load_and_offer() -> None:
             try:
                 server.offer(load(server.observers))
+                heaps.give_back()  # what loading took
             except BaseException as error:
                 failures.append(error)
                 stopping.set()

@@ -22,7 +22,7 @@ from ranksrgan.contracts.device import (
     place,
     recording,
 )
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, NotSupported
+from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput, NotSupported
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -234,7 +234,7 @@ class Ranker:
         height, width = images.shape[2:]
         deepest = len(images) * (height // MIN_SIDE) * (width // MIN_SIDE)
         if self._batch_statistics and deepest == 1:
-            raise InvalidInput(
+            raise ImageTooSmall(
                 "statistics=batch would normalise a single value: give more or larger images",
                 field="images",
             )

@@ -91,12 +91,20 @@ class Devices:
             batch_size=self._batch_size,
             batch_wait=self._batch_wait,
             more_come=lambda: self._coming > 0,
+            rested=self._give_back,
             observers=self._observers,
         )
         first = self._first_thread if device.type == "cpu" else None
         if first is None or not first.lend(worker.serve):
             threading.Thread(target=worker.serve, name=f"device {device}", daemon=True).start()
         return worker
+
+    def _give_back(self) -> None:
+        """A worker has had nothing to do for a while; memory is that of all of them."""
+        with self._lock:
+            resting = all(worker.resting for worker in self._workers.values())
+        if resting:
+            heaps.give_back()
 
     def close(self) -> None:
         """Let the threads end when their queues are empty."""
@@ -113,6 +121,7 @@ class DeviceWorker:
         device: that it is for.
         batch_size, batch_wait, observers: as in `Devices`.
         more_come: whether it is worth waiting for more jobs.
+        rested: is called when no job has come for a moment after the last one.
     """
 
     def __init__(
@@ -122,12 +131,16 @@ class DeviceWorker:
         batch_size: int,
         batch_wait: float,
         more_come: Callable[[], bool],
+        rested: Callable[[], None],
         observers: Observers,
     ) -> None:
         self._device = device
         self._batch_size = batch_size
         self._batch_wait = batch_wait
         self._more_come = more_come
+        self._rested = rested
+        #: Whether the last job was a moment ago, and none has come since.
+        self.resting = True
         self._observers = observers
         self._changed = threading.Condition()  # guards what follows, and the results of jobs
         self._times: LeastTimes[tuple[str, str, str]] = LeastTimes()
@@ -176,16 +189,18 @@ class DeviceWorker:
         if self._device.type == "cpu":  # others wait for what this thread sends them
             compute_behind()
         while jobs := self._next():
+            self.resting = False
             self._do(jobs)
             del jobs  # nothing is held while the next job is waited for
             self._rest()
 
     def _rest(self) -> None:
-        """Wait for the next job a moment; if none comes give memory back."""
+        """Wait for the next job a moment; if none comes, say so."""
         with self._changed:
             goes_on = self._changed.wait_for(lambda: bool(self._waiting) or self._closed, _REST)
         if not goes_on:
-            heaps.give_back()
+            self.resting = True
+            self._rested()
 
     def _next(self) -> list[Job]:
         """The jobs of the next batch, out of the queue; empty at the end of all work."""

@@ -23,6 +23,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.checkpoint import Weights
 from ranksrgan.contracts.errors import (
     InternalError,
@@ -281,6 +282,7 @@ class LoadedModels(Generic[M]):
             self._fail(name, version, old, source, failure)
             raise failure from error
         self._put(name, new)
+        heaps.give_back()  # what loading took
         self._observers.loaded(f"{name}:{version}", time.monotonic() - began)
         log.info("model %s:%d is ready, sha256 %s", name, version, new.status.file_hash)
 

@@ -112,7 +112,7 @@ class ServerSettings(Config):
     max_message_mib: int = Field(64, ge=1)
     arrival: float = Field(60.0, gt=0)
     grace: float = Field(30.0, ge=0)
-    connection_age: float | None = Field(None, ge=1)
+    connection_age: float | None = Field(None, ge=1, le=1e6)
     tls: TlsSettings | None = None
     tokens: Path | None = None
     tokens_in_clear: bool = False

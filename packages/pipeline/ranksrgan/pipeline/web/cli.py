@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ranksrgan.contracts import atomic, console
+from ranksrgan.contracts import atomic, console, heaps
 from ranksrgan.contracts.errors import NotSupported, UnknownName
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise NotSupported(
             f'the page needs {error.name}: pip install "ranksrgan-pipeline[web]"', field="web"
         ) from error
+    heaps.keep_for_a_server()
     services = {role: getattr(arguments, role) for role in _ROLES if getattr(arguments, role)}
     return serve(
         arguments.listen,

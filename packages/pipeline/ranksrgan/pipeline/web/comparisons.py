@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.errors import ImageTooSmall, Overloaded, UnknownName
 from ranksrgan.contracts.images import Picture, decode_image, from_tensor, to_tensor
 from ranksrgan.pipeline.web.comparison import Comparison, Judge
@@ -93,7 +94,7 @@ class Comparisons:
                 with self._lock:
                     self._make_room()
                     self._there[comparison.id] = comparison
-                    self._pool.submit(comparison.run)
+                    self._pool.submit(_work, comparison)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -121,7 +122,7 @@ class Comparisons:
         """
         self._require_room()
         comparison.restart()
-        self._pool.submit(comparison.run)
+        self._pool.submit(_work, comparison)
 
     def close(self) -> None:
         """Cancel everything."""
@@ -147,6 +148,11 @@ class Comparisons:
         for comparison in ended[: max(0, len(self._there) + 1 - self._limits.kept)]:
             del self._there[comparison.id]
             shutil.rmtree(self._folder / comparison.id, ignore_errors=True)
+
+
+def _work(comparison: Comparison) -> None:
+    comparison.run()
+    heaps.give_back()  # the page may have nothing to do for days
 
 
 def safe_stem(name: str) -> str:

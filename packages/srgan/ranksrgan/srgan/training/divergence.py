@@ -22,8 +22,8 @@ def keep_batch(
     """Write the joint batch of the step to ``diverged-step-N.pt``; the error names the file then.
 
     The file is for ``torch.load(..., weights_only=True)``: a dict with ``step``, ``message``,
-    ``losses`` (as far as the step came) and the uint8 images ``lr`` and ``hr``. Every process calls
-    this, the first one writes.
+    ``losses`` (as far as the step came) and the images ``lr`` and ``hr``, uint8 unless
+    ``data.round`` is off. Every process calls this, the first one writes.
     """
     path = folder / f"diverged-step-{step}.pt"
     lr, hr = (here.joint(images.to(here.device)).cpu() for images in batch)

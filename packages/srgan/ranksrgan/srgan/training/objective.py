@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.device import mixed
-from ranksrgan.contracts.discovery import is_remote
-from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.discovery import is_remote, is_sum
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
 from ranksrgan.srgan.config import LossesConfig, RankConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.generators.generator import View, Views
@@ -218,7 +219,8 @@ def open_rankers(config: TrainConfig) -> Rankers:
     """The configured Rankers, in this process or in services, each with its weight.
 
     Raises:
-        InvalidConfig: a scorer without a gradient, or ``losses.rank.statistics`` for a service.
+        InvalidConfig: a scorer without a gradient, or ``losses.rank.statistics`` for a service or
+            what knows no such choice.
         UnknownName, InvalidInput, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
     """
     rank = config.losses.rank
@@ -226,12 +228,26 @@ def open_rankers(config: TrainConfig) -> Rankers:
         ranker.model_copy(update={"spec": _normalising_by(rank.statistics, ranker.spec)})
         for ranker in rank.rankers
     ]
-    return _open(rankers, rank, "a rank loss", "losses.rank.rankers")
+    try:
+        return _open(rankers, rank, "a rank loss", "losses.rank.rankers")
+    except InvalidInput as error:
+        if rank.statistics is None or error.field != "statistics":
+            raise
+        raise InvalidConfig(
+            f"losses.rank.statistics is {rank.statistics}: {error.message}; set the key to null",
+            field="losses.rank.statistics",
+        ) from error
 
 
 def _normalising_by(statistics: str | None, spec: str) -> str:
     """The Ranker with the option that says so, unless its own ones say something of it already."""
     place, _, options = spec.partition("?")
+    if statistics is not None and is_sum(spec) and not Path(place).is_file():
+        raise InvalidConfig(
+            f"losses.rank.statistics is {statistics}; of a sum, {spec}, each term says it for "
+            f"itself (FILE?statistics={statistics}): set the key to null",
+            field="losses.rank.statistics",
+        )
     if statistics is None or any(one.startswith("statistics=") for one in options.split("&")):
         return spec
     if is_remote(spec):

@@ -266,12 +266,12 @@ class Training:
 def differing_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Keys, with both values, in which two configurations differ and may not.
 
-    How a validation makes its images does not count where there is none: recipes have learnt to say
-    it later than states were written.
+    How a validation makes and compares its images does not count where there is none: recipes have
+    learnt to say it later than states were written.
     """
     old, new = _flat(before), _flat(now)
     validating = old.get("validation.hr") or new.get("validation.hr")
-    free = FREE_KEYS if validating else (*FREE_KEYS, "validation.degradation")
+    free = FREE_KEYS if validating else (*FREE_KEYS, "validation.degradation", "validation.border")
     return [
         f"{key}: {old.get(key)} then, {new.get(key)} now"
         for key in sorted(old.keys() | new.keys())
