@@ -22,11 +22,14 @@ from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
     InvalidCheckpoint,
     InvalidConfig,
     InvalidDataset,
     InvalidInput,
+    RankSRGANError,
     RequestCancelled,
+    ServiceUnavailable,
     TrainingDiverged,
 )
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
@@ -429,6 +432,28 @@ def test_cancellation_in_a_validation_saves_too(
         train(config, blur_set, watched, tmp_path)
     facts = facts_of(tmp_path)
     assert (watched.given, facts["step"], facts["validated"]) == (2, 3, 0)
+
+
+@pytest.mark.parametrize("kind", [ServiceUnavailable, DeadlineExceeded])
+def test_a_remote_source_that_goes_in_a_validation_loses_no_step(
+    kind: type[RankSRGANError],
+    small: TrainConfig,
+    blur_set: PairSource,
+    four: PairSource,
+    tmp_path: Path,
+) -> None:
+    config = small.model_copy(update={"save_every": 1000})
+
+    def go() -> None:
+        raise kind("the source has gone")
+
+    with pytest.raises(kind, match="the source has gone"):
+        train(config, blur_set, Watched(four, 2, go), tmp_path / "broken")
+    facts = facts_of(tmp_path / "broken")
+    assert (facts["step"], facts["validated"]) == (3, 0)
+    for name in ("broken", "whole"):
+        train(config, blur_set, four, tmp_path / name)
+    assert_same_run(tmp_path / "broken", tmp_path / "whole")
 
 
 def test_a_due_save_does_not_wait_for_the_validation(

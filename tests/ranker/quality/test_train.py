@@ -1,25 +1,33 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
+from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.discovery import open_scorer
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
     InvalidDataset,
     InvalidInput,
+    RequestCancelled,
+    TrainingDiverged,
 )
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.metrics import srocc
 from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
 from ranksrgan.ranker.quality.opinions import Opinions
-from ranksrgan.ranker.quality.run import agreement
+from ranksrgan.ranker.quality.run import QualityRun, agreement
+from ranksrgan.ranker.quality.sensitivity import Sensitivity
 from ranksrgan.ranker.quality.train import train_quality
 
 Tiny = Callable[..., QualityConfig]
@@ -45,6 +53,165 @@ def test_a_training_that_was_stopped_goes_on_to_the_bit(
     assert curves[0] == curves[1]
     with (tmp_path / "parts" / "validation.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+
+
+class Batches:
+    """Counts the batches of validations, six each, and does something in the ``at``-th."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.at = -1
+        self.act: Callable[[], object] = int
+
+    def count(self) -> None:
+        self.seen += 1
+        if self.seen == self.at:
+            self.act()
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> Batches:
+    found, forward = Batches(), Sensitivity.forward
+
+    def counted(self: Sensitivity, images: Tensor, references: Tensor) -> Tensor:
+        if not self.training:
+            found.count()
+        return forward(self, images, references)
+
+    monkeypatch.setattr(Sensitivity, "forward", counted)
+    return found
+
+
+def kill() -> None:
+    raise KeyError("as if the process had been killed")
+
+
+def progress(folder: Path) -> tuple[int, int, list[str]]:
+    """The step of a state, that of its last validation, and those with a row."""
+    state = load_state(folder / "last.state.pt")
+    rows = read_curve(folder / "validation.csv")
+    return state["step"], state["validated"], [row["step"] for row in rows]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """The same curves, best weights, and training state with its tensors."""
+    for name in ("curves.csv", "validation.csv"):
+        assert (one / name).read_text() == (other / name).read_text()
+    first, second = (load_weights(folder / "quality.safetensors") for folder in (one, other))
+    assert (first.sha256, first.about) == (second.sha256, second.about)
+    states = [load_state(folder / "last.state.pt") for folder in (one, other)]
+    tensors = [[s["model"], s["preference"], s["optimiser"]["state"]] for s in states]
+    torch.testing.assert_close(*tensors, rtol=0, atol=0)
+    facts = ("step", "pending", "best", "best_step", "validated")
+    assert [states[0][key] for key in facts] == [states[1][key] for key in facts]
+
+
+@pytest.mark.parametrize(("step", "save_every"), [(2, 1000), (2, 1), (4, 1000)])
+def test_a_signal_stops_in_a_validation_that_is_made_up_for(
+    step: int,
+    save_every: int,
+    tmp_path: Path,
+    learn: PairSource,
+    judge: PairSource,
+    tiny: Tiny,
+    batches: Batches,
+) -> None:
+    config = tiny("sensitivity", f"save_every={save_every}")
+    batches.at = 2 if step == 2 else 8
+    batches.act = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train_quality(config, learn, judge, tmp_path / "parts")
+    assert batches.seen == batches.at
+    assert progress(tmp_path / "parts") == (step, step - 2, ["2"] if step == 4 else [])
+
+    parts = train_quality(config, learn, judge, tmp_path / "parts")
+    whole = train_quality(config, learn, judge, tmp_path / "whole")
+    assert (parts.evaluation, parts.best_step) == (whole.evaluation, whole.best_step)
+    assert progress(tmp_path / "parts") == (4, 4, ["2", "4"])
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    # Nothing is left to do, the validation included.
+    batches.seen = 0
+    train_quality(config, learn, judge, tmp_path / "parts")
+    assert batches.seen == 0
+
+
+def test_cancellation_in_a_validation_saves_too(
+    tmp_path: Path, learn: PairSource, judge: PairSource, tiny: Tiny, batches: Batches
+) -> None:
+    config = tiny("sensitivity", "save_every=1000")
+    with cancellation.scope(lambda: batches.seen < 2), pytest.raises(RequestCancelled):
+        train_quality(config, learn, judge, tmp_path)
+    assert batches.seen == 2
+    assert progress(tmp_path) == (2, 0, [])
+
+
+def test_a_due_save_does_not_wait_for_the_validation(
+    tmp_path: Path,
+    learn: PairSource,
+    judge: PairSource,
+    tiny: Tiny,
+    batches: Batches,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, save = tiny("sensitivity"), QualityRun.save
+    batches.at, batches.act = 2, kill
+    with pytest.raises(KeyError):
+        train_quality(config, learn, judge, tmp_path / "parts")
+    assert progress(tmp_path / "parts") == (2, 0, [])
+    # Between the validation and what is saved after it: the row is there, and is repeated.
+    monkeypatch.setattr(QualityRun, "save", lambda run: kill() if run.validated else save(run))
+    with pytest.raises(KeyError):
+        train_quality(config, learn, judge, tmp_path / "parts")
+    assert progress(tmp_path / "parts") == (2, 0, ["2"])
+    monkeypatch.setattr(QualityRun, "save", save)
+    for name in ("parts", "whole"):
+        train_quality(config, learn, judge, tmp_path / name)
+    assert progress(tmp_path / "parts") == (4, 4, ["2", "4"])
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_state_that_does_not_say_what_is_validated_is(
+    tmp_path: Path, learn: PairSource, judge: PairSource, tiny: Tiny, batches: Batches
+) -> None:
+    config = tiny("sensitivity")
+
+    def stop(step: int, loss: float) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_quality(config, learn, judge, tmp_path / "old", on_step=stop)
+    path = tmp_path / "old" / "last.state.pt"
+    state = load_state(path)
+    del state["validated"]
+    save_state(path, state)
+    batches.seen = 0
+    train_quality(config, learn, judge, tmp_path / "old")
+    assert batches.seen == 6
+    train_quality(config, learn, judge, tmp_path / "whole")
+    assert_same_run(tmp_path / "old", tmp_path / "whole")
+
+
+def test_weights_that_are_not_finite_replace_no_state(
+    tmp_path: Path,
+    learn: PairSource,
+    judge: PairSource,
+    tiny: Tiny,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    update = QualityRun.update
+
+    def diverging(run: QualityRun) -> float:
+        loss = update(run)
+        if run.step == 4:
+            for weight in run._model.parameters():
+                weight.data.fill_(torch.nan)
+        return loss
+
+    monkeypatch.setattr(QualityRun, "update", diverging)
+    with pytest.raises(TrainingDiverged, match=r"after step 4; the last good state is kept"):
+        train_quality(tiny("sensitivity"), learn, judge, tmp_path)
+    assert progress(tmp_path) == (2, 2, ["2"])
 
 
 def test_a_trained_model_opens_as_a_scorer(

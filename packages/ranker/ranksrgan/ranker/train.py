@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.curves import Curves
 from ranksrgan.contracts.device import computes_in_bfloat16
-from ranksrgan.contracts.errors import RequestCancelled
+from ranksrgan.contracts.errors import DeadlineExceeded, RequestCancelled, ServiceUnavailable
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes, processes
@@ -92,6 +92,8 @@ def train(
         InvalidConfig: the batch does not divide by the processes; no such device.
         InvalidDataset: a source has nothing to learn from, or contradicts itself.
         TrainingDiverged: NaN or infinity; the last good state is kept.
+        ServiceUnavailable, DeadlineExceeded, RequestCancelled: in a validation a remote source has
+            gone, or nobody waits any more; the step is saved first.
     """
     with processes(config.device) as here:
         precision = "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
@@ -176,7 +178,7 @@ def _validate(
     try:
         with cancellation.scope(lambda: not stopping()):
             found = run.validate()
-    except RequestCancelled as error:
+    except (ServiceUnavailable, DeadlineExceeded, RequestCancelled) as error:
         logger.info("stopped in the validation of step %d, which is left out", run.step)
         return KeyboardInterrupt() if here.any(stopping()) else error
     if curves:

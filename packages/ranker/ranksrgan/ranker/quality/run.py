@@ -6,10 +6,12 @@ import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.device import mixed, place
 from ranksrgan.contracts.errors import (
@@ -68,6 +70,12 @@ class QualityRun:
         fingerprints: of both sources, for the training state.
         folder: of the run.
         device: where it computes.
+
+    Attributes:
+        step: how many updates were made.
+        best: the best evaluation so far; None before the first.
+        best_step: the step that it belongs to.
+        validated: the step of the last validation; 0 before the first.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class QualityRun:
         self.step = 0
         self.best: QualityEvaluation | None = None
         self.best_step = 0
+        self.validated = 0
         self._config, self._learn, self._judge = config, learn, judge
         self._folder, self._device = folder, device
         self._scale = learn.scale
@@ -125,6 +134,23 @@ class QualityRun:
         progress = self.step / self._config.steps
         return self._config.lr * (1 + math.cos(math.pi * progress)) / 2
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._ended and not self.validation_is_due
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether a validation is wanted after this step that has not been."""
+        if self._judge is None or self.validated == self.step:
+            return False
+        return self._ended or self.step % self._config.validate_every == 0
+
+    @property
+    def save_is_due(self) -> bool:
+        """Whether the step is one after which the state is saved."""
+        return self._ended or self.step % self._config.save_every == 0
+
     def update(self) -> float:
         """One step of Adam; the loss before it."""
         config = self._config
@@ -161,8 +187,14 @@ class QualityRun:
         losses, self._pending = self._pending, []
         return {"lr": self._optimiser.param_groups[0]["lr"], "loss": sum(losses) / len(losses)}
 
-    def validate(self, opinions: Opinions) -> QualityEvaluation:
-        """Evaluate, and keep the weights if none were better."""
+    def validate(self) -> QualityEvaluation:
+        """Evaluate, and keep the weights if none were better.
+
+        Raises:
+            RequestCancelled: nobody waits for it any more; it stays due.
+        """
+        self._check_finite()
+        opinions = cast(Opinions, self._judge)
         scores = predict(self._model, opinions, self._device, self._config.precision == "bfloat16")
         found = agreement(scores, opinions.every, rising=self._rising)
         if self.best is None or found.main > self.best.main:
@@ -171,6 +203,7 @@ class QualityRun:
             self._save_weights(
                 ScoreScale(float(scores.mean()), deviation) if deviation > 0 else None
             )
+        self.validated = self.step
         logger.info(
             "step %d: main %.4f, SRCC %.4f, PLCC %.4f (best so far: step %d)",
             *(self.step, found.main, found.srcc, found.plcc, self.best_step),
@@ -179,6 +212,7 @@ class QualityRun:
 
     def save(self) -> None:
         """Write the training state, and the weights if no validation chooses them."""
+        self._check_finite()
         if self._judge is None:
             self.best_step = self.step
             self._save_weights(None)
@@ -190,6 +224,7 @@ class QualityRun:
             "pending": self._pending,
             "best": asdict(self.best) if self.best else None,
             "best_step": self.best_step,
+            "validated": self.validated,
         }
         write_state(self._folder, self._identity, content)
 
@@ -204,6 +239,12 @@ class QualityRun:
         self.step, self._pending = state["step"], list(state["pending"])
         self.best = QualityEvaluation(**state["best"]) if state["best"] else None
         self.best_step = state["best_step"]
+        # States of before there was the key were saved after the validation.
+        self.validated = state.get("validated", self.step)
+
+    @property
+    def _ended(self) -> bool:
+        return self.step >= self._config.steps
 
     @property
     def _rising(self) -> bool:
@@ -230,12 +271,16 @@ class QualityRun:
         loss = objective(losses, scores, wanted, group, scale=config.scale, ranks=self._ranks)
         return loss if cost is None else loss + cost.float()
 
-    def _save_weights(self, scale: ScoreScale | None) -> None:
+    def _check_finite(self) -> None:
         for key, value in self._model.state_dict().items():
             if not bool(torch.isfinite(value).all()):
                 raise TrainingDiverged(
-                    f"{key} is not finite after step {self.step}; try a smaller lr", field="lr"
+                    f"{key} is not finite after step {self.step}; the last good state is kept in "
+                    f"{self._folder / STATE_FILE} if one was saved. Try a smaller lr",
+                    field="lr",
                 )
+
+    def _save_weights(self, scale: ScoreScale | None) -> None:
         mean, deviation, _ = self._scale
         save_weights(
             self._folder / WEIGHTS_FILE,
@@ -261,6 +306,7 @@ def predict(
     with torch.inference_mode(), mixed(bfloat16, device):
         for judged in opinions.sets:
             for images in torch.split(judged.images, _AT_A_TIME):
+                cancellation.check()
                 shown = (images.to(device).float() / 255).contiguous(
                     memory_format=torch.channels_last
                 )

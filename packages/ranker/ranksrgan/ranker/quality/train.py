@@ -56,7 +56,8 @@ def train_quality(
 
     ``folder`` receives ``quality.safetensors``, ``last.state.pt``, ``curves.csv``,
     ``validation.csv``, TensorBoard events, ``config.yaml`` and ``run.json``. SIGINT and SIGTERM let
-    the current step finish and save it first; a second one ends at once.
+    the current step finish and save it first; a validation is given up within one batch, and made
+    up for by the run that continues. A second signal ends at once.
 
     Args:
         config: see `QualityConfig`.
@@ -90,26 +91,33 @@ def train_quality(
         stopping = stack.enter_context(stop_requested())
         scores = SCORES if judge else ()
         curves = stack.enter_context(
-            Curves(folder, losses=("lr", "loss"), scores=scores, step=run.step)
+            Curves(
+                folder,
+                losses=("lr", "loss"),
+                scores=scores,
+                step=run.step,
+                validated=run.validated,
+            )
         )
         bar = stack.enter_context(
             tqdm(total=config.steps, initial=run.step, unit="step", disable=None)
         )
-        while run.step < config.steps:
-            loss = run.update()
-            if row := run.row_if_due():
-                curves.losses(run.step, row)
-            last = run.step == config.steps
-            if judge is not None and (last or run.step % config.validate_every == 0):
-                found = run.validate(judge)
-                curves.scores(run.step, {name: getattr(found, name) for name in SCORES})
-            if last or run.step % config.save_every == 0:
+        while not run.complete:
+            loss: float | None = None
+            if not run.validation_is_due:  # else an earlier run was stopped in it
+                loss = run.update()
+                if row := run.row_if_due():
+                    curves.losses(run.step, row)
+                bar.update()
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                if run.save_is_due and run.validation_is_due:
+                    run.save()  # a kill in a validation, which may be long, loses no step
+            _validate(run, stopping, curves)
+            if run.save_is_due:
                 run.save()
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             try:
                 cancellation.check()
-                if on_step:
+                if on_step and loss is not None:
                     on_step(run.step, loss)
                 if stopping():
                     raise KeyboardInterrupt
@@ -117,3 +125,19 @@ def train_quality(
                 run.save()
                 raise
     return QualityResult(folder / WEIGHTS_FILE, run.step, run.best_step, run.best)
+
+
+def _validate(run: QualityRun, stopping: Callable[[], bool], curves: Curves) -> None:
+    """Validate if it is due; where it is given up, the step is saved and it stays due."""
+    if not run.validation_is_due:
+        return
+    try:
+        with cancellation.scope(lambda: not stopping()):
+            found = run.validate()
+    except RequestCancelled:
+        logger.info("stopped in the validation of step %d, which is left out", run.step)
+        run.save()
+        if stopping():
+            raise KeyboardInterrupt from None
+        raise
+    curves.scores(run.step, {name: getattr(found, name) for name in SCORES})
