@@ -16,6 +16,8 @@ from ranksrgan.srgan.generators.parts import Part, Parts, Residual, Run
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.layout import Layout
+from ranksrgan.srgan.upscaling.precision import by_winograd, in_bfloat16
+from ranksrgan.srgan.upscaling.refine import self_ensemble
 from ranksrgan.srgan.upscaling.tiling import Box, crop
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
@@ -108,6 +110,51 @@ def test_a_part_that_sees_all_makes_the_whole_unlimited() -> None:
     local, everywhere = Part(same, 2, 3, 1), Part(same, None, 3, 1)
     assert Parts((local, Residual((local, local))), local).reach == 8
     assert Parts((local, Residual((everywhere,))), local).reach is None
+
+
+def test_what_must_be_seen_whole_is_one_tile_of_unfolded_pixels() -> None:
+    everywhere = Part(torch.clone, None, 12, 1)
+    parts = Parts((everywhere,), Part(torch.clone, 0, 3, 1, 2), fold=2)
+    layout = Layout(parts, memory=2**20, tile=2, name="whole", on_cpu=True)
+    image = Box(0, 0, 5, 3)
+    assert layout.tiles(5, 3) == [(image, image)]
+    with pytest.raises(ImageTooLarge, match="5001 x 3001 pixels"):
+        layout.tiles(5001, 3001)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("how", [in_bfloat16, by_winograd])
+def test_a_folded_network_in_sixteen_bits_is_cut(
+    scale: int, how: Callable[[Generator], Generator]
+) -> None:
+    """Winograd's convolutions by the native operators where they serve, else by their twins."""
+    torch.manual_seed(0)
+    twin = how(RRDBNet(32, 1, 32, scale).eval())
+    image = torch.rand(1, 3, 13, 11).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = twin(image)
+    for tile in (1, 5, 8):
+        made = through(twin.parts(), image, tile=tile)
+        error = (made - expected).square().mean().sqrt()
+        assert error < 2**-7 * expected.std(), tile  # one of bfloat16's roundings is 2^-8
+
+
+@pytest.mark.parametrize("architecture", FOLDED)
+@pytest.mark.parametrize("tile", [1, 5, 8])
+def test_the_ensemble_of_a_folded_network_with_odd_sides(architecture: str, tile: int) -> None:
+    network = lively(architecture)
+    image = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(4))
+    expected = self_ensemble(GeneratorUpscaler(network), image)
+    by_hand = torch.zeros_like(expected)
+    with torch.no_grad():
+        for turns in range(4):
+            for mirrored in (False, True):
+                given = image.flip(3) if mirrored else image
+                made = network(given.rot90(turns, (2, 3))).clamp(0, 1).rot90(-turns, (2, 3))
+                by_hand += (made.flip(3) if mirrored else made) / 8
+    torch.testing.assert_close(expected, by_hand, rtol=0, atol=1e-6)
+    tiled = self_ensemble(GeneratorUpscaler(network, tile=tile), image)
+    torch.testing.assert_close(tiled, expected, rtol=0, atol=1e-6)
 
 
 def test_residuals_nest() -> None:
