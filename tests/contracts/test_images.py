@@ -256,6 +256,19 @@ def test_premultiplied_colour_of_sixteen_bits_is_divided_by_its_alpha() -> None:
     assert beyond.colour.tolist() == [[[65535, 65535, 0]]]
 
 
+def test_premultiplied_grey_of_eight_bits_is_divided_by_its_alpha() -> None:
+    stored = np.array([[[64, 128], [128, 128], [0, 0], [200, 100], [255, 255]]], np.uint8)
+    picture = decode_image(tiff16(stored, 1, extra=1, photometric=1))
+    assert picture.colour.tolist() == [[[127], [255], [0], [255], [255]]]
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[128, 128, 0, 100, 255]]
+    turned = decode_image(tiff16(stored, 6, extra=1, photometric=1))
+    assert turned.colour.tolist() == [[[127]], [[255]], [[0]], [[255]], [[255]]]
+    assert equal(
+        decode_image(tiff16(stored, 1, extra=2, photometric=1)), stored[..., :1], stored[..., 1]
+    )
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_fourth_channel_that_is_no_alpha_hides_nothing(dtype: type) -> None:
     stored = np.dstack([DEEP, DEEP_ALPHA]).astype(dtype)
@@ -282,7 +295,8 @@ def tiff16(
     entries = [
         (256, short, 1, width),
         (257, short, 1, height),
-        (258, short, channels, bits_at if channels > 1 else 8 * pixels.itemsize),
+        # One or two stand in the place itself.
+        (258, short, channels, bits_at if channels > 2 else 8 * pixels.itemsize * 0x10001),
         (259, short, 1, 1),
         (262, short, 1, photometric),
         (273, long, 1, 8),

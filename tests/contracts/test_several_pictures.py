@@ -66,20 +66,120 @@ def test_reduced_sizes_and_masks_are_no_pictures_of_their_own(
         decode_image(data)
 
 
-def chained(directories: int, *, last: int) -> bytes:
-    """A TIFF with so many directories behind its own, which have no fields, and a last pointer."""
+def linked(following: bytes, *, at: int | None = None) -> bytes:
+    """A TIFF of 7 x 5 pixels whose first directory names a next one: by default ``following``."""
     data = encode_image(Picture(np.asarray(FRAMES[0])), suffix=".tif")
+    assert data[:2] == b"II"
     (own,) = struct.unpack_from("<I", data, 4)
     (fields,) = struct.unpack_from("<H", data, own)
     end = own + 2 + 12 * fields
-    ends = [len(data) + 6 * number for number in range(directories)] + [last]
-    chain = b"".join(struct.pack("<HI", 0, following) for following in ends[1:])
-    return data[:end] + struct.pack("<I", ends[0]) + data[end + 4 :] + chain
+    place = len(data) if at is None else at
+    return data[:end] + struct.pack("<I", place) + data[end + 4 :] + following
+
+
+def directory(*entries: tuple[int, int, int], following: int = 0) -> bytes:
+    """Of fields with one value: tag, type, value."""
+    body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
+
+
+PAGE = ((256, 3, 6), (257, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("following", "pages"),
+    [
+        (directory(*PAGE), 2),
+        (directory((256, 4, 6), (257, 4, 4)), 2),
+        (directory(*PAGE)[:-4], 2),  # the file ends in it
+        (directory(*PAGE)[:-5], 1),  # its fields are cut off
+        (directory(*reversed(PAGE)), 1),  # tags that fall
+        (directory((257, 3, 4)), 1),
+        (directory((256, 2, 6), (257, 3, 4)), 1),  # a width that is a text
+        (directory((256, 3, 0), (257, 3, 4)), 1),
+        (bytes(range(1, 200)), 1),
+        (b"\xff" * 99, 1),
+        (bytes(99), 1),
+    ],
+)
+def test_a_pointer_to_something_else_is_no_page(following: bytes, pages: int) -> None:
+    data = linked(following)
+    if pages == 1:
+        assert np.array_equal(decode_image(data).colour, np.asarray(FRAMES[0]))
+        return
+    with pytest.raises(InvalidImage, match="2 pictures"):
+        decode_image(data)
+
+
+def test_a_pointer_into_the_pixels_is_no_page() -> None:
+    for at in range(8, 8 + 3 * 5 * 7, 2):
+        assert decode_image(linked(b"", at=at)).width == 7
+
+
+@pytest.mark.parametrize(("width", "pages"), [(2, 1), (8, 2)])
+def test_numbers_of_the_other_byte_order(width: int, pages: int) -> None:
+    """Eight by eight grey pixels, and a second directory of two by two, or of eight by two."""
+    own = (
+        (256, 8),
+        (257, 8),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 200),
+        (277, 1),
+        (278, 8),
+        (279, 64),
+    )
+    data = struct.pack(">2sHI", b"MM", 42, 8)
+    for fields, following in ((own, 122), (((256, width), (257, 2)), 0)):
+        data += struct.pack(">H", len(fields))
+        data += b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in fields)
+        data += struct.pack(">I", following)
+    data = data.ljust(200, b"\0") + bytes(range(64))
+    if pages == 1:
+        assert np.array_equal(decode_image(data).colour.ravel(), np.arange(64))
+        return
+    with pytest.raises(InvalidImage, match="2 pictures"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"big_tiff": True}])
+@pytest.mark.parametrize(
+    ("size", "thumbnail"),
+    [
+        ((10, 8), True),
+        ((12, 10), True),
+        ((12, 9), True),
+        ((25, 20), False),
+        ((10, 4), False),
+        ((50, 40), False),
+        ((100, 80), False),
+    ],
+)
+def test_a_small_one_of_the_same_proportions_is_a_thumbnail(
+    size: tuple[int, int], thumbnail: bool, options: dict[str, object]
+) -> None:
+    whole = Image.fromarray(RANDOM.integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    data = saved("TIFF", [whole, whole.resize(size)], **options)
+    if thumbnail:
+        assert np.array_equal(decode_image(data).colour, np.asarray(whole))
+        return
+    with pytest.raises(InvalidImage, match="2 pictures"):
+        decode_image(data)
+
+
+def chained(directories: int, *, last: int) -> bytes:
+    """A TIFF with so many small pages behind its own, and a last pointer."""
+    begin = len(encode_image(Picture(np.asarray(FRAMES[0])), suffix=".tif"))
+    length = len(directory(*PAGE))
+    ends = [begin + length * number for number in range(directories)] + [last]
+    chain = b"".join(directory(*PAGE, following=following) for following in ends[1:])
+    return linked(chain, at=ends[0])
 
 
 def test_no_chain_of_directories_costs_much_or_lasts_for_ever() -> None:
     with pytest.raises(InvalidImage, match="over 1000 pictures"):
-        decode_image(chained(500_000, last=0))
+        decode_image(chained(100_000, last=0))
     own = struct.unpack_from("<I", chained(0, last=0), 4)[0]
     for last in (0, own, 2**32 - 1):  # the end, itself, and nowhere
         assert decode_image(chained(0, last=last)).width == 7

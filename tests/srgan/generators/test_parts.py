@@ -16,6 +16,8 @@ from ranksrgan.srgan.generators.parts import Part, Parts, Residual, Run
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.layout import Layout
+from ranksrgan.srgan.upscaling.precision import by_winograd, in_bfloat16
+from ranksrgan.srgan.upscaling.refine import self_ensemble
 from ranksrgan.srgan.upscaling.tiling import Box, crop
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
@@ -108,6 +110,51 @@ def test_a_part_that_sees_all_makes_the_whole_unlimited() -> None:
     local, everywhere = Part(same, 2, 3, 1), Part(same, None, 3, 1)
     assert Parts((local, Residual((local, local))), local).reach == 8
     assert Parts((local, Residual((everywhere,))), local).reach is None
+
+
+def test_what_must_be_seen_whole_is_one_tile_of_unfolded_pixels() -> None:
+    everywhere = Part(torch.clone, None, 12, 1)
+    parts = Parts((everywhere,), Part(torch.clone, 0, 3, 1, 2), fold=2)
+    layout = Layout(parts, memory=2**20, tile=2, name="whole", on_cpu=True)
+    image = Box(0, 0, 5, 3)
+    assert layout.tiles(5, 3) == [(image, image)]
+    with pytest.raises(ImageTooLarge, match="5001 x 3001 pixels"):
+        layout.tiles(5001, 3001)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("how", [in_bfloat16, by_winograd])
+def test_a_folded_network_in_sixteen_bits_is_cut(
+    scale: int, how: Callable[[Generator], Generator]
+) -> None:
+    """Winograd's convolutions by the native operators where they serve, else by their twins."""
+    torch.manual_seed(0)
+    twin = how(RRDBNet(32, 1, 32, scale).eval())
+    image = torch.rand(1, 3, 13, 11).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = twin(image)
+    for tile in (1, 5, 8):
+        made = through(twin.parts(), image, tile=tile)
+        error = (made - expected).square().mean().sqrt()
+        assert error < 2**-7 * expected.std(), tile  # one of bfloat16's roundings is 2^-8
+
+
+@pytest.mark.parametrize("architecture", FOLDED)
+@pytest.mark.parametrize("tile", [1, 5, 8])
+def test_the_ensemble_of_a_folded_network_with_odd_sides(architecture: str, tile: int) -> None:
+    network = lively(architecture)
+    image = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(4))
+    expected = self_ensemble(GeneratorUpscaler(network), image)
+    by_hand = torch.zeros_like(expected)
+    with torch.no_grad():
+        for turns in range(4):
+            for mirrored in (False, True):
+                given = image.flip(3) if mirrored else image
+                made = network(given.rot90(turns, (2, 3))).clamp(0, 1).rot90(-turns, (2, 3))
+                by_hand += (made.flip(3) if mirrored else made) / 8
+    torch.testing.assert_close(expected, by_hand, rtol=0, atol=1e-6)
+    tiled = self_ensemble(GeneratorUpscaler(network, tile=tile), image)
+    torch.testing.assert_close(tiled, expected, rtol=0, atol=1e-6)
 
 
 def test_residuals_nest() -> None:
@@ -217,13 +264,63 @@ def test_full_hd_in_real_esrgan_s_form_of_scale_2_is_cut() -> None:
 
 
 def test_too_little_memory_names_what_would_do() -> None:
-    parts = SRResNet(64, 16).parts()
+    parts = SRResNet(256, 1).parts()
     with pytest.raises(InvalidInput, match=r"needs (\d+) MiB") as refused:
         Layout(parts, memory=2**20, tile=None, name="srresnet", on_cpu=True)
     least = int(str(refused.value).split("needs ")[1].split()[0])
-    Layout(parts, memory=least * 2**20, tile=None, name="srresnet", on_cpu=True).tiles(40, 40)
+    Layout(parts, memory=least * 2**20, tile=None, name="srresnet", on_cpu=True).tiles(9, 9)
     with pytest.raises(InvalidInput, match="hold one tile"):
         Layout(parts, memory=(least - 1) * 2**20, tile=None, name="srresnet", on_cpu=True)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_a_picture_that_fits_needs_no_memory_for_a_tile_and_its_halo(scale: int) -> None:
+    """Real-ESRGAN's own size depends on 349 (folded) pixels to each side."""
+    with torch.device("meta"):
+        parts = RRDBNet(scale=scale).parts()
+    frugal = Layout(parts, memory=2**28, tile=None, name="rrdbnet", on_cpu=True)
+    image = Box(0, 0, 300, 300)
+    assert [tile.keep for tile in frugal.tiles(300, 300)] == [image]
+    side = 1000 * parts.fold
+    with pytest.raises(ImageTooLarge, match=rf"256 MiB hold neither .* {side} x {side}") as refused:
+        frugal.tiles(side, side)
+    assert refused.value.field == "images"
+    least = int(str(refused.value).split("memory=")[1].split()[0])
+    assert least == 955
+    with pytest.raises(ImageTooLarge):
+        Layout(parts, memory=(least - 1) * 2**20, tile=5, name="rrdbnet", on_cpu=True).tiles(
+            side, side
+        )
+    # What is narrower than the halo is cut the other way, and needs less.
+    for low in ((100 * parts.fold, 3 * side), (3 * side, 100 * parts.fold)):
+        tiles = frugal.tiles(*low, strips=True)
+        assert len(tiles) > 1
+        assert {min(t.keep.height, t.keep.width) for t in tiles} != {0}
+        for read, _ in tiles:
+            box = read.folded(parts.fold)
+            assert box.height * box.width * parts.map_bytes <= 2**27
+
+
+def test_what_fits_without_a_tile_is_the_same_picture() -> None:
+    network = RRDBNet(4, 3, 2, 2).eval()
+    upscaler = GeneratorUpscaler(network, memory=2**18)
+    image = torch.rand(1, 3, 25, 31, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = network(image).clamp(0, 1)
+    torch.testing.assert_close(upscaler.upscale(image), expected, rtol=0, atol=1e-6)
+    low = torch.rand(1, 3, 9, 400, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = network(low).clamp(0, 1)
+    torch.testing.assert_close(upscaler.upscale(low), expected, rtol=0, atol=1e-6)
+    with pytest.raises(ImageTooLarge, match="a pixel depends on 98 to each side in rrdbnet"):
+        upscaler.upscale(torch.rand(1, 3, 400, 400))
+    layout = Layout(network.parts(), memory=2**18, tile=None, name="rrdbnet", on_cpu=True)
+    with pytest.raises(ImageTooLarge) as refused:
+        layout.tiles(210, 220)
+    least = int(str(refused.value).split("memory=")[1].split()[0])
+    Layout(network.parts(), memory=least * 2**20, tile=None, name="rrdbnet", on_cpu=True).tiles(
+        210, 220
+    )
 
 
 def test_an_image_too_large_for_a_whole_part_is_refused() -> None:

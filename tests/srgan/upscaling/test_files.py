@@ -94,8 +94,10 @@ def test_a_run_beside_its_inputs_goes_on_where_it_was_stopped(
     assert made == expected
     assert plan.failed == []
     # Without a suffix nothing tells a result from an input.
-    with pytest.raises(InvalidInput, match="would be replaced"):
+    with pytest.raises(InvalidInput, match=r"or a suffix, without which existing .* skipped$"):
         plan_files([tmp_path / "b.png"], tmp_path, skip_existing=True)
+    with pytest.raises(InvalidInput, match=r"would be replaced: .* or a suffix$"):
+        plan_files([tmp_path / "b.png"], tmp_path)
 
 
 def test_inputs_that_cannot_be_planned_are_entries(photos: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_shape_of_tiles_keeps_to_its_pixels(
     rows, columns = shape_of_tiles(image, image, pixels, overlap)
     if rows == 0:
         assert columns == 0
-        assert pixels < (2 * overlap + 1) ** 2
+        assert pixels < min(2 * overlap + 1, height) * min(2 * overlap + 1, width)
         return
     for read, _ in plan(image, image, rows, columns, overlap):
         assert read.height * read.width <= pixels
@@ -88,3 +88,9 @@ def test_strips_of_a_narrow_image_and_squares_of_a_wide_one() -> None:
     narrow, wide = Box(0, 0, 1000, 20), Box(0, 0, 1000, 1000)
     assert shape_of_tiles(narrow, narrow, 2000, 2) == (96, 20)
     assert shape_of_tiles(wide, wide, 10_000, 2) == (96, 96)
+
+
+def test_an_image_lower_than_its_halo_is_cut_into_columns() -> None:
+    low = Box(0, 0, 20, 1000)
+    assert shape_of_tiles(low, low, 20 * 61, 30) == (20, 1)
+    assert shape_of_tiles(low, low, 20 * 61 - 1, 30) == (0, 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ranksrgan.contracts import Upscaler, UpscalerInfo, cancellation, open_upscaler
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import (
+    ImageTooLarge,
     InvalidCheckpoint,
     InvalidInput,
     NotSupported,
@@ -395,7 +396,9 @@ def test_wrong_options_are_refused(weights_file: Path, options: dict[str, str], 
 
 def test_too_little_memory_names_what_is_needed(lively: MakeGenerator) -> None:
     with pytest.raises(InvalidInput, match=r"it needs \d+ MiB"):
-        GeneratorUpscaler(lively(64, 16), memory=2**20)
+        GeneratorUpscaler(lively(64, 16), memory=2**19)
+    with pytest.raises(ImageTooLarge, match=r"it needs memory=\d+ \(MiB\)"):
+        GeneratorUpscaler(lively(64, 16), memory=2**21).upscale(torch.rand(1, 3, 90, 90))
 
 
 def test_weights_of_a_ranker_are_refused(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ _MODES = {
     "1": "L",
     "L": "L",
     "LA": "LA",
+    "La": "LA",  # premultiplied
     "P": "RGB",
     "PA": "RGBA",
     "RGB": "RGB",

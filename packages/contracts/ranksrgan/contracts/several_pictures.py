@@ -2,7 +2,8 @@
 
 Of such a file one picture would be read, and nobody would learn of the others. A second picture
 that is the first one in another form does not count: reduced sizes and masks of TIFF, as it says
-itself, and what phones put behind a JPEG (MPO: a depth map, a brighter exposure).
+itself or as its sides do (the first one's proportions, and a quarter of them or less), and what
+phones put behind a JPEG (MPO: a depth map, a brighter exposure).
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from itertools import islice
+from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from ranksrgan.contracts.errors import InvalidImage
@@ -21,6 +25,14 @@ _MOST = 1000
 _NEW_SUBFILE, _SUBFILE = 254, 255
 _REDUCED, _MASK = 1, 4  # bits of the new field
 _OLD_REDUCED = 2  # value of the old one
+_WIDTH, _HEIGHT = 256, 257
+_FIELDS = (_NEW_SUBFILE, _SUBFILE, _WIDTH, _HEIGHT)
+_SIZES = {3: 2, 4: 4, 16: 8}  # bytes of the types of whole numbers
+
+# So many times are the sides of a picture longer than those of its thumbnail, or more.
+_THUMBNAIL = 4
+
+_Numbers: TypeAlias = "dict[int, int]"  # by tag
 
 
 def check_single(image: PillowImage.Image, data: bytes, name: str) -> None:
@@ -36,7 +48,7 @@ def check_single(image: PillowImage.Image, data: bytes, name: str) -> None:
     """
     count = 1
     if image.format == "TIFF":
-        count = sum(1 for _ in islice(_pages(data), _MOST + 1))
+        count = _pages(data)
     elif image.format in ("PNG", "WEBP"):  # both know from the header
         count = getattr(image, "n_frames", 1)
     if count > 1:
@@ -49,12 +61,25 @@ def check_single(image: PillowImage.Image, data: bytes, name: str) -> None:
         )
 
 
-def _pages(data: bytes) -> Iterator[None]:
-    """One for each directory of a TIFF that is a picture of its own; the first always is."""
+def _pages(data: bytes) -> int:
+    """How many directories of a TIFF are pictures of their own; the first always is."""
+    directories = list(islice(_directories(data), _MOST + 1))
+    return 1 + sum(not _is_another_form(other, directories[0]) for other in directories[1:])
+
+
+def _directories(data: bytes) -> Iterator[_Numbers]:
+    """What `_FIELDS` say in each directory of a TIFF, up to a pointer that leads to none.
+
+    Some writers leave anything behind the last directory, where the next one's place belongs.
+    """
     order = "<" if data[:2] == b"II" else ">"
     big = 43 in data[2:4]
     place, count = struct.Struct(f"{order}{'Q' if big else 'I'}"), f"{order}{'Q' if big else 'H'}"
-    entry, header = (20, 8) if big else (12, 2)
+    entry = np.dtype(
+        [("tag", f"{order}u2"), ("kind", f"{order}u2")]
+        + [(name, f"{order}u{place.size}") for name in ("count", "value")]
+    )
+    header = 8 if big else 2
     at = 8 if big else 4
     seen: set[int] = set()
     while at + place.size <= len(data):
@@ -62,21 +87,45 @@ def _pages(data: bytes) -> Iterator[None]:
         if directory == 0 or directory in seen or directory + header > len(data):
             return
         (fields,) = struct.unpack_from(count, data, directory)
-        at = directory + header + fields * entry
-        first = data[directory + header : min(at, directory + header + 2 * entry)]
-        if not seen or not _is_another_form(first, order, entry):
-            yield
+        at = directory + header + fields * entry.itemsize
+        if fields == 0 or at > len(data):
+            return
+        entries = np.frombuffer(data, entry, fields, directory + header)
+        if seen and (entries["tag"][1:] < entries["tag"][:-1]).any():
+            return
         seen.add(directory)
+        yield _numbers(entries, shift=order == ">")
 
 
-def _is_another_form(fields: bytes, order: str, entry: int) -> bool:
-    """By the first fields of a directory, which are in the order of their tags."""
-    for start in range(0, len(fields) - entry + 1, entry):
-        tag, kind = struct.unpack_from(f"{order}HH", fields, start)
-        value = start + (12 if entry == 20 else 8)
-        (number,) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", fields, value)
-        if tag == _NEW_SUBFILE and number & (_REDUCED | _MASK):
-            return True
-        if tag == _SUBFILE and number == _OLD_REDUCED:
-            return True
-    return False
+def _numbers(entries: npt.NDArray[np.void], *, shift: bool) -> _Numbers:
+    """The fields of a directory that hold one whole number.
+
+    Args:
+        entries: of the directory.
+        shift: a short number stands in the upper bytes of its place, as in big-endian files.
+    """
+    numbers: _Numbers = {}
+    for found in entries[np.isin(entries["tag"], _FIELDS)]:
+        tag, kind, count, value = (int(part) for part in found)
+        bits, room = 8 * _SIZES.get(kind, 0), 8 * found["value"].itemsize
+        if count == 1 and 0 < bits <= room:
+            numbers[tag] = value >> (room - bits) if shift else value % 2**bits
+    return numbers
+
+
+def _is_another_form(numbers: _Numbers, first: _Numbers) -> bool:
+    """Whether a directory holds no picture, or the first one's as a mask or in small."""
+    width, height = numbers.get(_WIDTH, 0), numbers.get(_HEIGHT, 0)
+    if width == 0 or height == 0:
+        return True
+    if numbers.get(_NEW_SUBFILE, 0) & (_REDUCED | _MASK):
+        return True
+    if numbers.get(_SUBFILE) == _OLD_REDUCED:
+        return True
+    # Cameras do not mark their thumbnail. Pages of one document differ less in size.
+    whole_width, whole_height = first.get(_WIDTH, 0), first.get(_HEIGHT, 0)
+    return (
+        _THUMBNAIL * width <= whole_width
+        and _THUMBNAIL * height <= whole_height
+        and abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height)
+    )

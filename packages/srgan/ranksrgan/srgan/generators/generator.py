@@ -70,7 +70,9 @@ class Generator(Network):
     @property
     @abstractmethod
     def bytes_per_pixel(self) -> int:
-        """What float32 inference holds at its peak for each LR pixel."""
+        """What float32 inference holds at its peak for each LR pixel; where the network folds
+        squares of them into one first, for each square.
+        """
 
     def parts(self) -> Parts:
         """The generator as steps that see a few pixels each, for images of any size.
@@ -93,15 +95,20 @@ class WholeImageGenerator(Generator):
     @property
     @abstractmethod
     def trunk_bytes_per_pixel(self) -> int:
-        """What the trunk holds at its peak for each LR pixel, in float32."""
+        """What the trunk holds at its peak for each pixel that it is given, in float32."""
 
     @abstractmethod
     def trunk(self, x: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` in [0, 1] to feature maps ``(N, C, H, W)``."""
+        """``(N, 3, H, W)`` in [0, 1] to feature maps ``(N, C, H, W)``.
+
+        A network that folds squares of pixels into channels does so before: see `Parts.fold`.
+        """
 
     @abstractmethod
     def enlarge(self, features: Tensor) -> Tensor:
-        """The trunk's feature maps to ``(N, 3, scale * H, scale * W)``."""
+        """The trunk's feature maps to ``(N, 3, s * H, s * W)``, s the scale, times the side of the
+        squares if the network folds them.
+        """
 
     def parts(self) -> Parts:
         # The width of the trunk's maps is not known here; what they cost is in its bytes.

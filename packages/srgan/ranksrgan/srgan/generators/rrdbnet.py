@@ -98,8 +98,11 @@ class RRDBNet(WholeImageGenerator):
     """``(N, 3, H, W)`` RGB in [0, 1] to ``(N, 3, scale * H, scale * W)``, not clamped.
 
     16,697,987 parameters at 64 features, 23 blocks, a growth of 32 and scale 4. A pixel of its
-    trunk depends on 347 pixels to each side then: tiles with such a halo would cost more than the
-    whole image.
+    trunk depends on 347 pixels to each side then, so images are computed whole where their maps fit
+    into memory, and in tiles with such a halo only where they do not.
+
+    Trunk and `enlarge` see the folded image: their pixels are its squares, and so are those of
+    `receptive_field`, `bytes_per_pixel` and `trunk_bytes_per_pixel`.
 
     Convolutions of the dense blocks start from a tenth of He's normal distribution, as published;
     the others from the framework's default.

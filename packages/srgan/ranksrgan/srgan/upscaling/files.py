@@ -98,7 +98,7 @@ def plan_files(
         if skip_existing and suffix:
             results = {_entry(job.output) for job in plan.jobs}
             plan = Plan([job for job in plan.jobs if _entry(job.input) not in results], plan.failed)
-    _refuse_collisions(plan.jobs)
+    _refuse_collisions(plan.jobs, suffix, skip_existing)
     return plan
 
 
@@ -165,15 +165,18 @@ def _plan_folder(inputs: list[Path], output: Path, suffix: str, format: str) -> 
     return plan
 
 
-def _refuse_collisions(jobs: list[Job]) -> None:
+def _refuse_collisions(jobs: list[Job], suffix: str, skip_existing: bool) -> None:
+    advice = "choose another folder, or a suffix"
+    if suffix and not skip_existing:
+        advice += "; if it is the result of an earlier run, skip existing ones"
+    elif skip_existing and not suffix:
+        advice += ", without which existing results cannot be told from inputs and skipped"
     sources = {job.input.resolve() for job in jobs}
     made_from: dict[Path, Path] = {}
     for job in jobs:
         if job.output.resolve() in sources:
             raise InvalidInput(
-                f"{job.output} is an input and would be replaced: choose another folder, or a "
-                "suffix; if it is the result of an earlier run, skip existing ones",
-                field="output",
+                f"{job.output} is an input and would be replaced: {advice}", field="output"
             )
         target = _entry(job.output)
         if target in made_from:

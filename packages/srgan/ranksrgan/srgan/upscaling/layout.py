@@ -27,7 +27,9 @@ class Layout:
             ``memory`` holds that many. A GPU is given as much at a time as ``memory`` holds.
 
     Raises:
-        InvalidInput: ``memory`` does not hold the smallest tile; names the least that works.
+        InvalidInput: ``memory`` does not hold what one part makes of a pixel and those around it;
+            names the least that works. Whether it holds the maps of an image, or of a tile of one,
+            depends on the image: see `tiles`.
     """
 
     def __init__(
@@ -48,8 +50,6 @@ class Layout:
         threads = workers() if on_cpu else None
         enough = threads is not None and threads.count * least <= self._at_a_time
         self._workers = threads if enough else None
-        if parts.reach is not None:
-            least = max(least, (2 * parts.reach + 1) ** 2 * parts.map_bytes)
         needed = least * (2 if parts.trunk else 1)
         if needed > memory:
             raise InvalidInput(
@@ -78,16 +78,19 @@ class Layout:
             strips: whether the result of a row of tiles must fit into memory, too.
 
         Raises:
-            ImageTooLarge: the generator must see the image as a whole, and it does not fit.
+            ImageTooLarge: neither the image fits into memory nor a pixel with all that it depends
+                on, which is the image if the generator must see it as a whole.
         """
         whole, side = Box(0, 0, height, width), self._parts.fold
         image = whole.folded(side)  # what the parts see
         reach = self._parts.reach
         if reach is None:
-            self._check_whole(image)
-            return [Tile(image, image)]
+            self._check_whole(whole, image)
+            return [Tile(whole, whole)]
         pixels = self._at_a_time // (self._parts.map_bytes or self._parts.enlarge.bytes_per_pixel)
         rows, columns = shape_of_tiles(image, image, pixels, reach)
+        if rows == 0:
+            raise self._no_tile(whole, image, reach)
         if strips:
             row_bytes = 3 * 4 * image.width * self._parts.enlarge.scale**2
             allowed = max(self._memory // _STRIP // row_bytes, 1)
@@ -109,13 +112,24 @@ class Layout:
     def _least(self, part: Part) -> int:
         return (2 * (part.reach or 0) + 1) ** 2 * part.bytes_per_pixel
 
-    def _check_whole(self, image: Box) -> None:
-        whole = [part.bytes_per_pixel for part in self._parts.flat() if part.reach is None]
-        needed = image.height * image.width * (max(whole) + self._parts.map_bytes)
+    def _check_whole(self, whole: Box, image: Box) -> None:
+        parts = [part.bytes_per_pixel for part in self._parts.flat() if part.reach is None]
+        needed = image.height * image.width * (max(parts) + self._parts.map_bytes)
         if needed > self._memory:
             raise ImageTooLarge(
-                f"{self._name} must see an image as a whole and cannot be tiled: {image.height} x "
-                f"{image.width} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
+                f"{self._name} must see an image as a whole and cannot be tiled: {whole.height} x "
+                f"{whole.width} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
                 f"{self._memory / 2**20:g} are allowed",
                 field="images",
             )
+
+    def _no_tile(self, whole: Box, image: Box, reach: int) -> ImageTooLarge:
+        longest = 2 * reach + 1
+        pixels = min(image.height, longest) * min(image.width, longest)
+        needed = 2 * pixels * self._parts.map_bytes  # which have half of the memory
+        return ImageTooLarge(
+            f"{self._memory / 2**20:g} MiB hold neither the maps of {whole.height} x {whole.width} "
+            f"pixels nor one tile of them: a pixel depends on {reach * self._parts.fold} to each "
+            f"side in {self._name}; it needs memory={math.ceil(needed / 2**20)} (MiB)",
+            field="images",
+        )

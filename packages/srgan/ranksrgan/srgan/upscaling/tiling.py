@@ -121,7 +121,7 @@ def shape_of_tiles(area: Box, image: Box, pixels: int, overlap: int) -> tuple[in
     """Most rows and columns of a tile that has few pixels and little halo.
 
     Of the whole area, strips as wide as the area, and squares, it is the one of which the halos
-    add least.
+    add least; where none of them fits, strips as high as the area.
 
     Args:
         area: what is cut.
@@ -130,8 +130,8 @@ def shape_of_tiles(area: Box, image: Box, pixels: int, overlap: int) -> tuple[in
         overlap: width of the halo.
 
     Returns:
-        Rows and columns of the kept boxes; 0 and 0 if ``pixels`` do not hold one pixel with its
-        halo.
+        Rows and columns of the kept boxes; 0 and 0 if ``pixels`` do not hold one pixel with as much
+        of its halo as the image has, ``min(2 * overlap + 1, side)`` each way.
     """
     whole = around(area, overlap, image)
     if whole.height * whole.width <= pixels:
@@ -142,7 +142,10 @@ def shape_of_tiles(area: Box, image: Box, pixels: int, overlap: int) -> tuple[in
     of_strips = (rows + 2 * overlap) / rows * whole.width / area.width if rows > 0 else math.inf
     if of_strips <= of_squares and rows > 0:
         return rows, area.width
-    return (side, side) if side > 0 else (0, 0)
+    if side > 0:
+        return side, side
+    columns = pixels // whole.height - 2 * overlap
+    return (area.height, columns) if columns > 0 else (0, 0)
 
 
 def bytes_per_pixel(features: int, scale: int) -> int:

@@ -128,7 +128,7 @@ class GeneratorUpscaler:
         precision: what is computed in, ``float32``, ``bfloat16`` or ``float16``.
 
     Raises:
-        InvalidInput: a device that is not there, or room for less than one tile.
+        InvalidInput: a device that is not there, or no room for one part of the network at a pixel.
         NotSupported: ``precision`` is one of 16 bits, and this network makes another picture in it.
     """
 
@@ -202,8 +202,8 @@ class GeneratorUpscaler:
 
         Raises:
             InvalidInput: another shape, type or range, or a value that is not finite.
-            ImageTooLarge: the network must see the image as a whole, and ``memory`` does not hold
-                what it makes of it.
+            ImageTooLarge: ``memory`` holds neither what the network makes of the image nor a tile
+                with all that it depends on; names what would do.
             InvalidCheckpoint: the network overflowed; there is no picture to be had from it.
             RequestCancelled: nobody waits for the result any more.
         """
