@@ -33,7 +33,7 @@ REFLECTIONS = 4
 _HEALTH_THREADS = 64
 _HEALTH_WAITS = 48
 _USUAL = 0.5
-# Seconds that a request of health, or the next one of reflection, may take.
+# Seconds that a request of health, or the next one of reflection and its answer, may take.
 _HEALTH_REQUEST = 5.0
 _REFLECTION_REQUEST = 30.0
 
@@ -98,7 +98,9 @@ class StandardServices(grpc.ServerInterceptor):
                         f"{REFLECTIONS} clients ask for the methods; try again in a moment"
                     )
                 try:
-                    yield from behaviour(asked(requests, context), context)
+                    for response in behaviour(asked(requests, context), context):
+                        with self._waits.sending(context, _REFLECTION_REQUEST):
+                            yield response
                 finally:
                     self._reflections.release()
             except RankSRGANError as error:

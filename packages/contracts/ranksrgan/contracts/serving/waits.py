@@ -122,10 +122,32 @@ class Waits:
             return next(requests, None)
 
     @contextmanager
-    def sending(self, context: grpc.ServicerContext, within: float) -> Iterator[None]:
-        """The time in which a client takes a message; raises DeadlineExceeded if that is long."""
-        late = DeadlineExceeded(f"nothing was read for {within:g} s")
-        with self._wait(context, within, late, leaves=False):
+    def sending(
+        self,
+        context: grpc.ServicerContext,
+        within: float,
+        *,
+        late: RankSRGANError | None = None,
+        leaves: bool = False,
+    ) -> Iterator[None]:
+        """The time in which a client takes a message.
+
+        Where this is around a generator's ``yield``, gRPC closes the generator at the end of the
+        call; the status of the context then says what the call was told.
+
+        Args:
+            context: of the call.
+            within: seconds that it may take.
+            late: what the call is told after them, DEADLINE_EXCEEDED if nothing else.
+            leaves: whether a server that stops gives it but a second: the client can go on
+                elsewhere.
+
+        Raises:
+            DeadlineExceeded: or what else ``late`` is.
+            ServiceUnavailable: the server stops, if it ``leaves``.
+        """
+        late = late or DeadlineExceeded(f"nothing was read for {within:g} s")
+        with self._wait(context, within, late, leaves=leaves):
             yield
 
     def end(self, context: grpc.ServicerContext, error: RankSRGANError) -> None:
@@ -179,6 +201,10 @@ class Waits:
         except grpc.RpcError:
             if wait.ended is None:  # the client has gone by itself
                 raise
+        except GeneratorExit:
+            if wait.ended is not None:
+                context.set_code(rpc_status.to_status(codec.error_to_proto(wait.ended)).code)
+            raise
         finally:
             with self._lock:
                 self._forget(wait)
