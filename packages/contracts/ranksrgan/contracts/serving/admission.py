@@ -285,7 +285,8 @@ class Admission(grpc.ServerInterceptor):
 
     @contextmanager
     def _ticket(self, context: grpc.ServicerContext) -> Iterator[Ticket]:
-        slow = Overloaded("too many requests are long on their way; try again in a moment")
+        # Only the status reaches the client, and RESOURCE_EXHAUSTED alone is a request too large.
+        slow = ServiceUnavailable("too many requests are long on their way; try again in a moment")
         ticket = self._tickets.take(lambda: self._waits.end(context, slow))
         if ticket is None:
             raise _overloaded(self._tickets.number, self._time_inside.retry_after)
