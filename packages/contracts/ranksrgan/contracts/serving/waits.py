@@ -7,6 +7,7 @@ for all of them.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from grpc_status import rpc_status
 
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import DeadlineExceeded, RankSRGANError, ServiceUnavailable
+
+log = logging.getLogger(__name__)
 
 # Seconds between two looks at what waits, at most.
 _LOOK = 1.0
@@ -264,13 +267,25 @@ class Waits:
 
 
 def end_call(context: grpc.ServicerContext, error: RankSRGANError) -> None:
-    """End a call from another thread than its own, with the status of an error."""
-    status = rpc_status.to_status(codec.error_to_proto(error))
-    event = getattr(context, "_rpc_event", None)
-    if event is None:
-        context.cancel()
-    else:  # what `cancel` does, which has no word for the reason
-        event.call.cancel(status.code.value[0], status.details)
+    """End a call from another thread than its own, with the status of an error.
+
+    What goes wrong is logged and not raised: those who call this look after other calls too.
+    """
+
+    def with_reason() -> None:
+        """What `cancel` does, which has no word for the reason."""
+        status = rpc_status.to_status(codec.error_to_proto(error))
+        context._rpc_event.call.cancel(  # type: ignore[attr-defined]
+            status.code.value[0], status.details
+        )
+
+    for end in (with_reason, context.cancel):
+        try:
+            end()
+        except Exception:
+            log.exception("a call could not be ended with %s", error.status)
+        else:
+            return
 
 
 def _going() -> ServiceUnavailable:
