@@ -130,7 +130,7 @@ def test_calls_that_send_nothing_leave_the_room_to_others(start: StartServer, me
     scorer, never = connect_scorer(server.address, "contrast", timeout=PATIENCE), threading.Event()
     with open_channel(server.address) as channel:
         calls = [half_open(channel, method, never) for _ in range(2)]
-        until(lambda: server._readiness._open == 2)
+        until(lambda: server._admission._tickets.left == 0)
         time.sleep(SOON)
         calls += [half_open(channel, method, never) for _ in range(2)]
         until(lambda: server._readiness._open == 4)

@@ -24,7 +24,8 @@ from ranksrgan.contracts.rpc import (
 from ranksrgan.contracts.serving import standard_services, waits
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
-from tests.contracts.conftest import Catalog, Contrast, StartServer
+from tests.contracts.conftest import Catalog, Contrast, Slow, StartServer, in_background
+from tests.contracts.trials import until
 from tests.contracts.watcher import PATIENCE
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
@@ -64,21 +65,28 @@ def test_more_watches_than_threads_disturb_nobody(start: StartServer) -> None:
 
 
 def test_a_watch_hears_what_becomes_of_the_server() -> None:
-    server = start_empty()
+    server, slow = start_empty(), Slow()
     try:
         with health_of(server.address) as stub:
             watches = [watching(stub, name) for name in ("", "ready", "nobody")]
             heard = [next(watch).status for watch in watches]
             assert heard == [SERVING, NOT_SERVING, UNKNOWN]
-            server.offer(Services([ScoringServicer(Catalog(contrast=Contrast()))]))
+            server.offer(Services([ScoringServicer(Catalog(slow=slow))]))
             assert next(watches[1]).status == SERVING
-            server.stop(PATIENCE)
-            last: list[int] = []
-            with pytest.raises(grpc.RpcError) as ended:
-                last.extend(answer.status for answer in watches[1])
-            assert set(last) <= {NOT_SERVING}  # a server that had nothing to do is gone at once
-            assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+            scorer = connect_scorer(server.address, "slow", timeout=PATIENCE)
+            working, outcome = in_background(lambda: scorer.score(IMAGES))
+            assert slow.working.acquire(timeout=PATIENCE)
+            stopping = threading.Thread(target=server.stop, args=(PATIENCE,))
+            stopping.start()
+            assert next(watches[1]).status == NOT_SERVING
+            slow.release.set()
+            for thread in (stopping, working):
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+            assert isinstance(outcome[0], torch.Tensor)
+            assert end_of(watches[1]) == grpc.StatusCode.UNAVAILABLE
     finally:
+        slow.release.set()
         server.stop()
 
 
@@ -100,9 +108,7 @@ def test_watches_come_and_go_at_once(start: StartServer) -> None:
         thread.join(PATIENCE)
         assert not thread.is_alive()
     is_answered(server.address)
-    end = threading.Event()
-    while server._checks.watches:  # gRPC tells a moment after the client's end
-        assert not end.wait(0.01)
+    until(lambda: server._checks.watches == 0)  # gRPC tells a moment after the client's end
 
 
 @contextmanager
