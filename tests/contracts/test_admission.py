@@ -130,7 +130,7 @@ def test_calls_that_send_nothing_leave_the_room_to_others(start: StartServer, me
     scorer, never = connect_scorer(server.address, "contrast", timeout=PATIENCE), threading.Event()
     with open_channel(server.address) as channel:
         calls = [half_open(channel, method, never) for _ in range(2)]
-        until(lambda: server._readiness._open == 2)
+        until(lambda: server._admission._tickets.left == 0)
         time.sleep(SOON)
         calls += [half_open(channel, method, never) for _ in range(2)]
         until(lambda: server._readiness._open == 4)
@@ -147,7 +147,7 @@ def test_calls_that_send_nothing_leave_the_room_to_others(start: StartServer, me
         # More are not waited for if others come.
         until(lambda: any(call.done() for call in calls[2:]))
         codes = {call.code() for call in calls[2:] if call.done()}
-        assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert codes == {grpc.StatusCode.UNAVAILABLE}
         never.set()
         assert {call.code() for call in calls[:2]} <= {  # late, they are read as any other
             grpc.StatusCode.NOT_FOUND,
@@ -366,6 +366,56 @@ def test_streams_that_their_clients_end_are_counted_as_cancelled(start: StartSer
         "CANCELLED",
         "DEADLINE_EXCEEDED",
     ]
+
+
+def unread_stream(channel: grpc.Channel) -> Iterator[scoring_pb2.ScoreStreamResponse]:
+    """Its responses are as large as its requests, and soon no more of them fit on the way."""
+    image = codec.image_to_proto(torch.rand(3, 2, 2))
+    request = scoring_pb2.ScoreStreamRequest(id="x" * 10**6, scorer="contrast", image=image)
+    stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+    call: Iterator[scoring_pb2.ScoreStreamResponse] = stub.ScoreStream(itertools.repeat(request))
+    return call
+
+
+def end_of(stream: Iterator[scoring_pb2.ScoreStreamResponse]) -> tuple[grpc.StatusCode, str]:
+    """What a client reads behind the responses that were on their way."""
+    with pytest.raises(grpc.RpcError) as ended:
+        for _ in stream:
+            pass
+    return ended.value.code(), ended.value.details()
+
+
+def test_a_stream_that_is_not_read_ends_and_makes_room(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "_LOOK", 0.05)
+    watcher = Watcher()
+    limits = ServerLimits(workers=1, queue=0, streams=1, arrival=0.5)
+    catalog = Catalog(contrast=Contrast())
+    server = start(ScoringServicer(catalog), limits=limits, observers=[watcher])
+    with open_channel(server.address) as channel:
+        unread = unread_stream(channel)
+        watcher.until(lambda: ("ScoreStream", "DEADLINE_EXCEEDED") in watcher.requests)
+        late = grpc.StatusCode.DEADLINE_EXCEEDED
+        assert end_of(unread) == (late, "nothing was read for 0.5 s")
+        scorer = connect_scorer(server.address, "contrast", timeout=PATIENCE)
+        assert list(scorer.score_many([IMAGES[0]])) == Contrast().score(IMAGES).tolist()[:1]
+
+
+def test_a_server_that_stops_does_not_wait_for_clients_that_do_not_read(start: StartServer) -> None:
+    watcher = Watcher()
+    server = start(ScoringServicer(Catalog(contrast=Contrast())), observers=[watcher])
+    with open_channel(server.address) as channel:
+        unread, scores = unread_stream(channel), -1
+        while scores != len(watcher.batches) or not scores:  # until no more fit on the way
+            scores = len(watcher.batches)
+            time.sleep(0.2)
+        stopping = threading.Thread(target=server.stop, args=(10 * PATIENCE,))
+        stopping.start()
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()
+        assert end_of(unread) == (grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+    assert watcher.requests == [("ScoreStream", "UNAVAILABLE")]
 
 
 SERVER = """

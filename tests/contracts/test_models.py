@@ -23,7 +23,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.rpc import ServerLimits
 from ranksrgan.contracts.serving.loaded_models import open_models
-from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, WITHOUT_A_PLACE
+from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, FROM_MEMORY, LOADING
 from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.models import model_servicers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
@@ -197,7 +197,7 @@ def test_every_method_of_management_is_administrative() -> None:
     }
     assert named == ADMINISTRATIVE
     known = {f"/{inference.full_name}/{method.name}" for method in inference.methods}
-    assert known - WITHOUT_A_PLACE == {"/inference.GRPCInferenceService/ModelInfer"}
+    assert known - LOADING - FROM_MEMORY == {"/inference.GRPCInferenceService/ModelInfer"}
 
 
 def test_a_model_is_loaded_while_the_only_worker_works(

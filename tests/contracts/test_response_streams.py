@@ -20,9 +20,11 @@ from ranksrgan.contracts.errors import (
     ServiceUnavailable,
 )
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits
+from ranksrgan.contracts.serving import waits
 from ranksrgan.contracts.v1 import image_pb2, rank_data_pb2, rank_data_pb2_grpc
 from tests.contracts.conftest import StartServer
 from tests.contracts.trials import PATIENCE, until
+from tests.contracts.watcher import Watcher
 
 
 class Pairs(rank_data_pb2_grpc.RankDataServiceServicer):
@@ -132,6 +134,21 @@ def test_a_client_that_does_not_read_holds_no_place_and_makes_nothing_pile_up(
     assert [client.read(stream).cursor for _ in range(100)] == list(range(2, 102))
     stream.cancel()
     until(lambda: pairs.ended == ["ended"])
+
+
+def test_a_stream_that_is_not_read_ends_and_may_go_on_at_its_cursor(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "_LOOK", 0.05)
+    pairs, watcher = Pairs(), Watcher()
+    limits = ServerLimits(workers=1, queue=0, streams=1, arrival=0.2)
+    client = Client(start(pairs, limits=limits, observers=[watcher]))
+    stream = client.stream("endless")
+    watcher.until(lambda: ("StreamPairs", "UNAVAILABLE") in watcher.requests)
+    assert pairs.ended == ["ended"]
+    with pytest.raises(ServiceUnavailable, match=r"read for 0\.2 s; go on at the last cursor"):
+        list(map(client.read, [stream] * pairs.made))
+    assert client.read(client.stream("endless", cursor=7)).cursor == 8
 
 
 def test_a_response_that_is_made_holds_a_place(start: StartServer) -> None:

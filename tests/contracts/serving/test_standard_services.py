@@ -14,18 +14,25 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from ranksrgan.contracts.client import connect_scorer
-from ranksrgan.contracts.rpc import RunningServer, ServerLimits, Services, check_health
+from ranksrgan.contracts.rpc import (
+    RunningServer,
+    ServerLimits,
+    Services,
+    check_health,
+    health_problem,
+)
 from ranksrgan.contracts.serving import standard_services, waits
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
-from tests.contracts.conftest import Catalog, Contrast, StartServer
+from tests.contracts.conftest import Catalog, Contrast, Slow, StartServer, in_background
+from tests.contracts.trials import until
 from tests.contracts.watcher import PATIENCE
 
 IMAGES = torch.linspace(0, 1, 2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-CHECK = "/grpc.health.v1.Health/Check"
+CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 
 
 @contextmanager
@@ -58,21 +65,28 @@ def test_more_watches_than_threads_disturb_nobody(start: StartServer) -> None:
 
 
 def test_a_watch_hears_what_becomes_of_the_server() -> None:
-    server = start_empty()
+    server, slow = start_empty(), Slow()
     try:
         with health_of(server.address) as stub:
             watches = [watching(stub, name) for name in ("", "ready", "nobody")]
             heard = [next(watch).status for watch in watches]
             assert heard == [SERVING, NOT_SERVING, UNKNOWN]
-            server.offer(Services([ScoringServicer(Catalog(contrast=Contrast()))]))
+            server.offer(Services([ScoringServicer(Catalog(slow=slow))]))
             assert next(watches[1]).status == SERVING
-            server.stop(PATIENCE)
-            last: list[int] = []
-            with pytest.raises(grpc.RpcError) as ended:
-                last.extend(answer.status for answer in watches[1])
-            assert set(last) <= {NOT_SERVING}  # a server that had nothing to do is gone at once
-            assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+            scorer = connect_scorer(server.address, "slow", timeout=PATIENCE)
+            working, outcome = in_background(lambda: scorer.score(IMAGES))
+            assert slow.working.acquire(timeout=PATIENCE)
+            stopping = threading.Thread(target=server.stop, args=(PATIENCE,))
+            stopping.start()
+            assert next(watches[1]).status == NOT_SERVING
+            slow.release.set()
+            for thread in (stopping, working):
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+            assert isinstance(outcome[0], torch.Tensor)
+            assert end_of(watches[1]) == grpc.StatusCode.UNAVAILABLE
     finally:
+        slow.release.set()
         server.stop()
 
 
@@ -94,31 +108,48 @@ def test_watches_come_and_go_at_once(start: StartServer) -> None:
         thread.join(PATIENCE)
         assert not thread.is_alive()
     is_answered(server.address)
-    end = threading.Event()
-    while server._checks.watches:  # gRPC tells a moment after the client's end
-        assert not end.wait(0.01)
+    until(lambda: server._checks.watches == 0)  # gRPC tells a moment after the client's end
 
 
-@pytest.mark.parametrize("method", [CHECK, "/grpc.health.v1.Health/Watch"])
-def test_a_request_of_health_that_does_not_come(
-    start: StartServer, method: str, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def half_open(address: str, method: str, number: int) -> Iterator[list[Any]]:
+    """Calls whose requests do not come, on one connection; they end with the block."""
+    never = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        never.wait(4 * PATIENCE)
+        yield b""
+
+    with grpc.insecure_channel(address) as channel:
+        yield [channel.stream_unary(method).future(requests()) for _ in range(number)]
+        never.set()
+
+
+@pytest.mark.parametrize("method", [CHECK, WATCH])
+def test_requests_of_health_that_do_not_come_keep_nobody_waiting(
+    start: StartServer, method: str
+) -> None:
+    """Each of them may take 5 s, and there are many more than threads."""
+    server = start(ScoringServicer(Catalog(contrast=Contrast())))
+    with half_open(server.address, method, 100) as calls:
+        while not any(call.done() for call in calls):
+            assert health_problem(server.address) is None  # within its 2 s
+        first = next(call for call in calls if call.done())
+        assert first.code() == grpc.StatusCode.UNAVAILABLE
+        assert "too many requests of health" in first.details()
+        is_answered(server.address)
+
+
+def test_a_request_of_health_has_to_come_in_time(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standard_services, "_HEALTH_REQUEST", 0.2)
     monkeypatch.setattr(waits, "_LOOK", 0.05)
     server = start(ScoringServicer(Catalog(contrast=Contrast())))
-    never = threading.Event()
-
-    def requests() -> Iterator[bytes]:
-        never.wait(PATIENCE)
-        yield b""
-
-    with grpc.insecure_channel(server.address) as channel:
-        calls = [channel.stream_unary(method).future(requests()) for _ in range(100)]
-        is_answered(server.address)
-        codes = {call.code() for call in calls}
-        never.set()
-    assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
-    assert calls[0].details() == "the request did not come within 0.2 s"
+    for method in (CHECK, WATCH):
+        with half_open(server.address, method, 3) as calls:
+            assert {call.code() for call in calls} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            assert calls[0].details() == "the request did not come within 0.2 s"
 
 
 def end_of(call: Any) -> grpc.StatusCode:

@@ -74,3 +74,17 @@ def test_slow_requests_are_bounded_and_do_not_disturb_quick_ones() -> None:
     for ticket in (*slow, further, quick):
         tickets.give(ticket)
     assert tickets.left == 2
+
+
+def test_a_slow_request_need_not_wait_for_others_that_are_slow_too() -> None:
+    """Nobody has begun a call since, and nobody works."""
+    clock = Clock()
+    tickets = Tickets(2, clock)
+    slow = taken(tickets)
+    clock.now += SOON
+    others = [taken(tickets), taken(tickets)]
+    clock.now += 30
+    assert tickets.arrived(slow)
+    assert tickets.left == 1
+    assert tickets.arrived(others[0])
+    assert not tickets.arrived(others[1])

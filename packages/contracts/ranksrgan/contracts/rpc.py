@@ -92,7 +92,9 @@ class ServerLimits:
 
     @property
     def calls(self) -> int:
-        """How many calls may be open at a time."""
+        """Calls that may be in work or wait for it, be streams, or wait for jobs, at a time. Beside
+        them may be open: as many slow requests as there are workers and places to queue, calls that
+        load models or look at what is there, health and reflection."""
         return self.workers + self.queue + self.streams + self.waiters
 
 

@@ -171,19 +171,24 @@ class Admission(grpc.ServerInterceptor):
 
         gRPC asks for the next when the one before is on its way, so a client that does not read
         holds no place, and what is made for it does not pile up. Our streams have a cursor: where a
-        server stops, the client goes on with the next one.
+        server stops, or the client has paused for long, the client goes on with the next one.
         """
 
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            within = self._limits.arrival
+            paused = ServiceUnavailable(
+                f"nothing was read for {within:g} s; go on at the last cursor"
+            )
             with self._call(method, context) as call, self._streams.held():
-                request = self._only(requests, context, self._limits.arrival)
+                request = self._only(requests, context, within)
                 responses = behaviour(request, context)
                 while not self._stopping.is_set():
                     with self._turn(call):
                         response = next(responses, None)
                     if response is None:
                         return
-                    yield response
+                    with self._waits.sending(context, within, late=paused, leaves=True):
+                        yield response
                 raise ServiceUnavailable("the server is stopping; go on at the last cursor")
 
         return answer
@@ -218,7 +223,8 @@ class Admission(grpc.ServerInterceptor):
                 for response in behaviour(taken(), context):
                     working.close()
                     owing = False
-                    yield response
+                    with self._waits.sending(context, self._limits.arrival, leaves=True):
+                        yield response
 
         return answer
 
@@ -248,7 +254,8 @@ class Admission(grpc.ServerInterceptor):
                         response = next(responses, None)
                     if response is None:
                         return
-                    yield response
+                    with self._waits.sending(context, within):
+                        yield response
 
         return answer
 
@@ -260,7 +267,8 @@ class Admission(grpc.ServerInterceptor):
         try:
             yield call
         except (grpc.RpcError, GeneratorExit):
-            # The client has gone while a request or the next response was waited for.
+            # The client has gone while a request or the next response was waited for, or did not
+            # read what was sent.
             call.code = end_of(context)
             raise  # gRPC knows it as its own
         except Exception as error:
@@ -277,7 +285,8 @@ class Admission(grpc.ServerInterceptor):
 
     @contextmanager
     def _ticket(self, context: grpc.ServicerContext) -> Iterator[Ticket]:
-        slow = Overloaded("too many requests are long on their way; try again in a moment")
+        # Only the status reaches the client, and RESOURCE_EXHAUSTED alone is a request too large.
+        slow = ServiceUnavailable("too many requests are long on their way; try again in a moment")
         ticket = self._tickets.take(lambda: self._waits.end(context, slow))
         if ticket is None:
             raise _overloaded(self._tickets.number, self._time_inside.retry_after)

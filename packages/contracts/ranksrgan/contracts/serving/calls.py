@@ -226,10 +226,9 @@ def _client(context: grpc.ServicerContext) -> str:
 
 
 def _code(context: grpc.ServicerContext, failed: bool) -> str:
-    code = context.code()  # type: ignore[attr-defined]
-    known = code is not None and code is not grpc.StatusCode.CANCELLED
-    if not context.is_active() and not known:  # else it was ended from here
+    if not context.is_active():
         return end_of(context)
+    code = context.code()  # type: ignore[attr-defined]
     if code is not None:
         return str(code.name)
     return "UNKNOWN" if failed else "OK"

@@ -29,13 +29,11 @@ LOADING = frozenset(
     }
 )
 
-#: They answer from memory, and need no place to work in.
+#: They answer from memory, and need no place to work in. Whether a model is ready, and what it is,
+#: may take opening it where that is cheap, as a metric is.
 FROM_MEMORY = LIVENESS | {
     f"{_MODELS}/ListModels",
     f"{_INFERENCE}/ServerMetadata",
     f"{_INFERENCE}/RepositoryIndex",
     *(f"{_INFERENCE}/Model{method}" for method in ("Ready", "Metadata")),
 }
-
-#: All that need no place.
-WITHOUT_A_PLACE = WAITING | LOADING | FROM_MEMORY

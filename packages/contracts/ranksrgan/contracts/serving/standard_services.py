@@ -1,6 +1,8 @@
 """Health and reflection, which every server has and whoever reaches it may ask.
 
 Without a limit each of their calls could hold a thread of the server for ever, by sending nothing.
+The threads of health are fewer than its calls may be, so that most of them may wait for requests,
+and the oldest of those waits ends for a call that comes.
 """
 
 from __future__ import annotations
@@ -16,15 +18,22 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.errors import InvalidInput, Overloaded, RankSRGANError
-from ranksrgan.contracts.serving.waits import Waits
+from ranksrgan.contracts.errors import (
+    InvalidInput,
+    Overloaded,
+    RankSRGANError,
+)
+from ranksrgan.contracts.serving.waits import Crowd, Waits
 
 #: Streams of reflection that may be open at a time: each holds a thread.
 REFLECTIONS = 4
 
-# Threads for health alone, so that whatever else happens it finds one.
-_HEALTH_THREADS = 16
-# Seconds that a request of health, or the next one of reflection, may take.
+# Threads for health alone, so that whatever else happens it finds one, and how many of them may
+# wait for a request that is longer on its way than usual.
+_HEALTH_THREADS = 64
+_HEALTH_WAITS = 48
+_USUAL = 0.5
+# Seconds that a request of health, or the next one of reflection and its answer, may take.
 _HEALTH_REQUEST = 5.0
 _REFLECTION_REQUEST = 30.0
 
@@ -39,6 +48,8 @@ class StandardServices(grpc.ServerInterceptor):
     def __init__(self, waits: Waits) -> None:
         self._waits = waits
         self._pool = ThreadPoolExecutor(_HEALTH_THREADS, "health")
+        pushed = "too many requests of health are on their way; try again in a moment"
+        self._coming = Crowd(_HEALTH_WAITS, _USUAL, pushed)
         self._reflections = threading.Semaphore(REFLECTIONS)
 
     def intercept_service(
@@ -63,7 +74,7 @@ class StandardServices(grpc.ServerInterceptor):
     def _health(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def answer(requests: Iterator[Any], context: grpc.ServicerContext, *send: Any) -> Any:
             try:
-                request = self._waits.first(requests, context, _HEALTH_REQUEST)
+                request = self._waits.first(requests, context, _HEALTH_REQUEST, self._coming)
                 if request is None:
                     raise InvalidInput("the request is missing")
                 return behaviour(request, context, *send)
@@ -87,7 +98,9 @@ class StandardServices(grpc.ServerInterceptor):
                         f"{REFLECTIONS} clients ask for the methods; try again in a moment"
                     )
                 try:
-                    yield from behaviour(asked(requests, context), context)
+                    for response in behaviour(asked(requests, context), context):
+                        with self._waits.sending(context, _REFLECTION_REQUEST):
+                            yield response
                 finally:
                     self._reflections.release()
             except RankSRGANError as error:

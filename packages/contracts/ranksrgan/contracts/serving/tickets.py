@@ -66,8 +66,10 @@ class Tickets:
         with self._lock:
             if ticket in self._coming:
                 del self._coming[ticket]
-            elif ticket in self._slow and self._room() > 0:
-                self._slow.remove(ticket)
+            elif ticket in self._slow:
+                self._slow.remove(ticket)  # first: others may become slow now
+                if self._left() <= 0:
+                    return False
             else:
                 return False
             self._working.add(ticket)

@@ -32,7 +32,11 @@ Request = TypeVar("Request")
 
 
 def end_of(context: grpc.ServicerContext) -> str:
-    """Name of the status of a call that its client has ended: the deadline, or its will."""
+    """Name of the status of a call that has ended before its answer: the one that we gave it, the
+    client's deadline, or its will."""
+    code = context.code()  # type: ignore[attr-defined]
+    if code is not None and code is not grpc.StatusCode.CANCELLED:
+        return str(code.name)
     left = context.time_remaining()
     # A client begins to count before we do.
     return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"

@@ -7,11 +7,12 @@ for all of them.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -20,11 +21,32 @@ from grpc_status import rpc_status
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import DeadlineExceeded, RankSRGANError, ServiceUnavailable
 
-# Seconds between two looks at what waits.
+log = logging.getLogger(__name__)
+
+# Seconds between two looks at what waits, at most.
 _LOOK = 1.0
 _LOOK_WHILE_STOPPING = 0.1
 # Seconds that a request which has begun to come when the server stops may still take.
 _LAST_REQUEST = 1.0
+
+
+@dataclass(eq=False)
+class Crowd:
+    """Waits of one kind, of which there may be so many: for one more the oldest ends.
+
+    So whoever comes soon finds a thread, however many wait before it.
+
+    Attributes:
+        number: of waits at a time, fewer than the threads that they hold.
+        least: seconds that each of them has in any case.
+        pushed: what a call is told that makes room for another, UNAVAILABLE.
+        waits: the oldest first, but for those that are to end; for `Waits` alone.
+    """
+
+    number: int
+    least: float
+    pushed: str
+    waits: dict[_Wait, None] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -33,16 +55,20 @@ class _Wait:
 
     Attributes:
         context: of the call.
+        began: when, on the monotonic clock.
         due: when it has to have an end, on the monotonic clock; None: it need not.
         late: what the call is told then.
         leaves: whether it ends when the server stops.
+        crowd: that it is one of.
         ended: what it was told; None: nothing.
     """
 
     context: grpc.ServicerContext
+    began: float
     due: float | None
     late: RankSRGANError
     leaves: bool
+    crowd: Crowd | None = None
     ended: RankSRGANError | None = None
 
 
@@ -57,18 +83,24 @@ class Waits:
         self._look = threading.Event()
         self._closed = False
 
-    def first(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
+    def first(
+        self,
+        requests: Iterator[Any],
+        context: grpc.ServicerContext,
+        within: float,
+        crowd: Crowd | None = None,
+    ) -> Any:
         """The first request of a call; None if there is none.
 
         Until it is there, nothing was accepted: a server that stops gives it a second.
 
         Raises:
             DeadlineExceeded: it did not come in time.
-            ServiceUnavailable: the server stops.
+            ServiceUnavailable: the server stops, or others of the crowd have come since.
             grpc.RpcError: the client has gone.
         """
         late = DeadlineExceeded(f"the request did not come within {within:g} s")
-        with self._wait(context, within, late, leaves=True):
+        with self._wait(context, within, late, leaves=True, crowd=crowd):
             return next(requests, None)
 
     def part(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
@@ -93,10 +125,32 @@ class Waits:
             return next(requests, None)
 
     @contextmanager
-    def sending(self, context: grpc.ServicerContext, within: float) -> Iterator[None]:
-        """The time in which a client takes a message; raises DeadlineExceeded if that is long."""
-        late = DeadlineExceeded(f"nothing was read for {within:g} s")
-        with self._wait(context, within, late, leaves=False):
+    def sending(
+        self,
+        context: grpc.ServicerContext,
+        within: float,
+        *,
+        late: RankSRGANError | None = None,
+        leaves: bool = False,
+    ) -> Iterator[None]:
+        """The time in which a client takes a message.
+
+        Where this is around a generator's ``yield``, gRPC closes the generator at the end of the
+        call; the status of the context then says what the call was told.
+
+        Args:
+            context: of the call.
+            within: seconds that it may take.
+            late: what the call is told after them, DEADLINE_EXCEEDED if nothing else.
+            leaves: whether a server that stops gives it but a second: the client can go on
+                elsewhere.
+
+        Raises:
+            DeadlineExceeded: or what else ``late`` is.
+            ServiceUnavailable: the server stops, if it ``leaves``.
+        """
+        late = late or DeadlineExceeded(f"nothing was read for {within:g} s")
+        with self._wait(context, within, late, leaves=leaves):
             yield
 
     def end(self, context: grpc.ServicerContext, error: RankSRGANError) -> None:
@@ -130,9 +184,10 @@ class Waits:
         late: RankSRGANError,
         *,
         leaves: bool,
+        crowd: Crowd | None = None,
     ) -> Iterator[None]:
         now = time.monotonic()
-        wait = _Wait(context, None if within is None else now + within, late, leaves)
+        wait = _Wait(context, now, None if within is None else now + within, late, leaves, crowd)
         with self._lock:
             if self._watching is None:
                 self._watching = threading.Thread(target=self._watch, name="waits", daemon=True)
@@ -142,16 +197,40 @@ class Waits:
                 if wait.due is not None and wait.due <= now:
                     raise wait.late
             self._waiting.add(wait)
+            if crowd is not None:
+                self._join(crowd, wait, now)
         try:
             yield
         except grpc.RpcError:
             if wait.ended is None:  # the client has gone by itself
                 raise
+        except GeneratorExit:
+            if wait.ended is not None:
+                context.set_code(rpc_status.to_status(codec.error_to_proto(wait.ended)).code)
+            raise
         finally:
             with self._lock:
-                self._waiting.discard(wait)
+                self._forget(wait)
         if wait.ended is not None:
             raise wait.ended
+
+    def _join(self, crowd: Crowd, wait: _Wait, now: float) -> None:
+        crowd.waits[wait] = None
+        if len(crowd.waits) <= crowd.number:
+            return
+        oldest = next(iter(crowd.waits))
+        del crowd.waits[oldest]
+        due, pushed = oldest.began + crowd.least, ServiceUnavailable(crowd.pushed)
+        if due <= now:
+            self._end(oldest, pushed)
+        elif oldest.due is None or due < oldest.due:
+            oldest.due, oldest.late = due, pushed
+            self._look.set()
+
+    def _forget(self, wait: _Wait) -> None:
+        self._waiting.discard(wait)
+        if wait.crowd is not None:
+            wait.crowd.waits.pop(wait, None)
 
     def _hasten(self, wait: _Wait, now: float) -> None:
         """The server stops: let a wait end soon, at once if nothing was begun."""
@@ -162,13 +241,19 @@ class Waits:
             wait.due, wait.late = due, _going()
 
     def _watch(self) -> None:
+        pause = _LOOK
         while True:
-            self._look.wait(_LOOK_WHILE_STOPPING if self._stopping else _LOOK)
+            self._look.wait(pause)
             with self._lock:
                 if self._closed:
                     return
                 self._look.clear()
-                self._end_late(time.monotonic())
+                now = time.monotonic()
+                self._end_late(now)
+                pause = _LOOK_WHILE_STOPPING if self._stopping else _LOOK
+                for wait in self._waiting:
+                    if wait.due is not None:
+                        pause = min(pause, wait.due - now)
 
     def _end_late(self, now: float) -> None:
         for wait in tuple(self._waiting):
@@ -176,19 +261,31 @@ class Waits:
                 self._end(wait, wait.late)
 
     def _end(self, wait: _Wait, error: RankSRGANError) -> None:
-        self._waiting.discard(wait)
+        self._forget(wait)
         wait.ended = error
         end_call(wait.context, error)
 
 
 def end_call(context: grpc.ServicerContext, error: RankSRGANError) -> None:
-    """End a call from another thread than its own, with the status of an error."""
-    status = rpc_status.to_status(codec.error_to_proto(error))
-    event = getattr(context, "_rpc_event", None)
-    if event is None:
-        context.cancel()
-    else:  # what `cancel` does, which has no word for the reason
-        event.call.cancel(status.code.value[0], status.details)
+    """End a call from another thread than its own, with the status of an error.
+
+    What goes wrong is logged and not raised: those who call this look after other calls too.
+    """
+
+    def with_reason() -> None:
+        """What `cancel` does, which has no word for the reason."""
+        status = rpc_status.to_status(codec.error_to_proto(error))
+        context._rpc_event.call.cancel(  # type: ignore[attr-defined]
+            status.code.value[0], status.details
+        )
+
+    for end in (with_reason, context.cancel):
+        try:
+            end()
+        except Exception:
+            log.exception("a call could not be ended with %s", error.status)
+        else:
+            return
 
 
 def _going() -> ServiceUnavailable:
