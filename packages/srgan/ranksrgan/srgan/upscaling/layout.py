@@ -12,6 +12,10 @@ from ranksrgan.srgan.upscaling.workers import workers
 # A strip of the result takes at most this share of the memory.
 _STRIP = 4
 
+# Tiles with their halos have at most so many times the pixels of the image: beyond, the same memory
+# would be used for hours where a little more of it makes minutes.
+_MOST_READ = 25
+
 
 class Layout:
     """Divides memory between what a tile keeps and what is computed at a time: a half for each.
@@ -78,8 +82,10 @@ class Layout:
             strips: whether the result of a row of tiles must fit into memory, too.
 
         Raises:
-            ImageTooLarge: neither the image fits into memory nor a pixel with all that it depends
-                on, which is the image if the generator must see it as a whole.
+            ImageTooLarge: neither the image fits into memory nor a tile of it with all that it
+                depends on, which is the image if the generator must see it as a whole; or tiles
+                would be so small that nearly all of the work is for what they depend on, unless
+                ``tile`` was given.
         """
         whole, side = Box(0, 0, height, width), self._parts.fold
         image = whole.folded(side)  # what the parts see
@@ -100,9 +106,12 @@ class Layout:
         if self._tile is not None:
             longest = max(self._tile // side, 1)
             rows, columns = min(rows, longest), min(columns, longest)
+        tiles = plan(image, image, rows, columns, reach)
+        read = sum(tile.read.height * tile.read.width for tile in tiles)
+        if self._tile is None and read > _MOST_READ * image.height * image.width:
+            raise self._too_much(whole, image, read)
         return [
-            Tile(tile.read.unfolded(side, whole), tile.keep.unfolded(side, whole))
-            for tile in plan(image, image, rows, columns, reach)
+            Tile(tile.read.unfolded(side, whole), tile.keep.unfolded(side, whole)) for tile in tiles
         ]
 
     @property
@@ -122,6 +131,16 @@ class Layout:
                 f"{self._memory / 2**20:g} are allowed",
                 field="images",
             )
+
+    def _too_much(self, whole: Box, image: Box, read: int) -> ImageTooLarge:
+        pixels = image.height * image.width
+        needed = 2 * pixels * (self._parts.map_bytes or self._parts.enlarge.bytes_per_pixel)
+        return ImageTooLarge(
+            f"in {self._memory / 2**20:g} MiB {self._name} would read each of {whole.height} x "
+            f"{whole.width} pixels {read / pixels:.0f} times, as its tiles are small beside what "
+            f"they depend on; memory={math.ceil(needed / 2**20)} (MiB) hold the image as one tile",
+            field="images",
+        )
 
     def _no_tile(self, whole: Box, image: Box, reach: int) -> ImageTooLarge:
         longest = 2 * reach + 1
