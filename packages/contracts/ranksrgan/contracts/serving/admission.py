@@ -31,7 +31,14 @@ from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
 from ranksrgan.contracts.serving.tickets import Ticket, Tickets
-from ranksrgan.contracts.serving.turn import CallEnd, Turn, end_of, taking, waited_for
+from ranksrgan.contracts.serving.turn import (
+    CallEnd,
+    Turn,
+    end_of,
+    has_ended,
+    taking,
+    waited_for,
+)
 from ranksrgan.contracts.serving.waits import Waits
 
 log = logging.getLogger(__name__)
@@ -219,6 +226,8 @@ class Admission(grpc.ServerInterceptor):
                         working.enter_context(self._turn(call))
                         yield request
                         working.close()
+                    if has_ended(context):
+                        call.code = end_of(context)
 
                 for response in behaviour(taken(), context):
                     working.close()

@@ -42,6 +42,16 @@ def end_of(context: grpc.ServicerContext) -> str:
     return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
 
 
+def has_ended(context: grpc.ServicerContext) -> bool:
+    """Whether a call whose requests have come to an end is over itself.
+
+    gRPC tells of the end of the requests first, and of that of the call a moment later: of a client
+    that leaves between two requests, owed nothing, it may not be known yet.
+    """
+    left = context.time_remaining()
+    return not context.is_active() or (left is not None and left < _TRANSIT)
+
+
 class CallEnd:
     """The end of a call, however it comes, as the one who is at work for it hears of it.
 
