@@ -145,7 +145,7 @@ def test_a_stream_that_is_not_read_ends_and_may_go_on_at_its_cursor(
     client = Client(start(pairs, limits=limits, observers=[watcher]))
     stream = client.stream("endless")
     watcher.until(lambda: ("StreamPairs", "UNAVAILABLE") in watcher.requests)
-    assert pairs.ended == ["ended"]
+    watcher.until(lambda: pairs.ended == ["ended"])
     with pytest.raises(ServiceUnavailable, match=r"read for 0\.2 s; go on at the last cursor"):
         list(map(client.read, [stream] * pairs.made))
     assert client.read(client.stream("endless", cursor=7)).cursor == 8

@@ -188,14 +188,14 @@ class Admission(grpc.ServerInterceptor):
             )
             with self._call(method, context) as call, self._streams.held():
                 request = self._only(requests, context, within)
-                responses = behaviour(request, context)
-                while not self._stopping.is_set():
-                    with self._turn(call):
-                        response = next(responses, None)
-                    if response is None:
-                        return
-                    with self._waits.sending(context, within, late=paused, leaves=True):
-                        yield response
+                with closing(behaviour(request, context)) as responses:
+                    while not self._stopping.is_set():
+                        with self._turn(call):
+                            response = next(responses, None)
+                        if response is None:
+                            return
+                        with self._waits.sending(context, within, late=paused, leaves=True):
+                            yield response
                 raise ServiceUnavailable("the server is stopping; go on at the last cursor")
 
         return answer
@@ -229,11 +229,12 @@ class Admission(grpc.ServerInterceptor):
                     if has_ended(context):
                         call.code = end_of(context)
 
-                for response in behaviour(taken(), context):
-                    working.close()
-                    owing = False
-                    with self._waits.sending(context, self._limits.arrival, leaves=True):
-                        yield response
+                with closing(behaviour(taken(), context)) as responses:
+                    for response in responses:
+                        working.close()
+                        owing = False
+                        with self._waits.sending(context, self._limits.arrival, leaves=True):
+                            yield response
 
         return answer
 
