@@ -27,7 +27,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.first_thread import FirstThread
-from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING
+from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING, service_of
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
 from ranksrgan.contracts.serving.tickets import Ticket, Tickets
@@ -116,7 +116,7 @@ class Admission(grpc.ServerInterceptor):
     ) -> Handler | None:
         handler = continuation(handler_call_details)
         method = handler_call_details.method
-        service = method.strip("/").partition("/")[0]
+        service = service_of(method)
         if handler is None or service not in self._services:
             return handler
         if handler.unary_unary is not None:
@@ -385,7 +385,7 @@ class _Call:
 
     def __init__(self, method: str, context: grpc.ServicerContext) -> None:
         left = context.time_remaining()
-        self.service = method.strip("/").partition("/")[0]
+        self.service = service_of(method)
         self.deadline = None if left is None else time.monotonic() + left
         self.end = CallEnd(context)
         self.code = "OK"

@@ -26,7 +26,7 @@ from grpc_status import rpc_status
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import Forbidden, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
-from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS
+from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS, service_of
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.tokens import TokenFile
@@ -108,7 +108,7 @@ class Calls(grpc.ServerInterceptor):
     ) -> Any:
         handler = continuation(handler_call_details)
         method = handler_call_details.method
-        service = method.strip("/").partition("/")[0]
+        service = service_of(method)
         if handler is None or service == health.SERVICE_NAME:
             return handler
         pairs = handler_call_details.invocation_metadata or ()

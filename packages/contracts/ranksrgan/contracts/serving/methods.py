@@ -1,4 +1,4 @@
-"""Methods that a server treats in a way of their own, by their full names."""
+"""Methods by their full names, and those that a server treats in a way of their own."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ FROM_MEMORY = LIVENESS | {
     f"{_INFERENCE}/RepositoryIndex",
     *(f"{_INFERENCE}/Model{method}" for method in ("Ready", "Metadata")),
 }
+
+
+def service_of(method: str) -> str:
+    """Full name of the service that a method, ``/SERVICE/METHOD``, belongs to."""
+    return method.strip("/").partition("/")[0]

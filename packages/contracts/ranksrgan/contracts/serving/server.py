@@ -27,6 +27,7 @@ from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.health_checks import HealthChecks
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer, Liveness
+from ranksrgan.contracts.serving.methods import service_of
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import answer_alone
 from ranksrgan.contracts.serving.readiness import Readiness
@@ -228,7 +229,7 @@ class _LateHandlers(grpc.GenericRpcHandler):
             found = handler.service(handler_call_details)
             if found is not None:
                 return found
-        name = handler_call_details.method.strip("/").partition("/")[0]
+        name = service_of(handler_call_details.method)
         if name in self._names and not self._handlers:
             return grpc.stream_stream_rpc_method_handler(_not_yet)
         return None

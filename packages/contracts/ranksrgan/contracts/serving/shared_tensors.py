@@ -9,6 +9,7 @@ import grpc
 
 from ranksrgan.contracts import request_segments
 from ranksrgan.contracts.request_segments import RequestSegments, SegmentCache
+from ranksrgan.contracts.serving.methods import service_of
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -35,7 +36,7 @@ class SharedTensors(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         handler = continuation(handler_call_details)
-        service = handler_call_details.method.strip("/").partition("/")[0]
+        service = service_of(handler_call_details.method)
         if handler is None or handler.unary_unary is None or service not in self._services:
             return handler
         behaviour = handler.unary_unary

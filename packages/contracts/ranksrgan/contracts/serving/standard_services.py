@@ -23,6 +23,7 @@ from ranksrgan.contracts.errors import (
     Overloaded,
     RankSRGANError,
 )
+from ranksrgan.contracts.serving.methods import service_of
 from ranksrgan.contracts.serving.waits import Crowd, Waits
 
 #: Streams of reflection that may be open at a time: each holds a thread.
@@ -58,7 +59,7 @@ class StandardServices(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         handler = continuation(handler_call_details)
-        service = handler_call_details.method.strip("/").partition("/")[0]
+        service = service_of(handler_call_details.method)
         if handler is None or service not in (health.SERVICE_NAME, reflection.SERVICE_NAME):
             return handler
         read, write = handler.request_deserializer, handler.response_serializer

@@ -37,9 +37,7 @@ def end_of(context: grpc.ServicerContext) -> str:
     code = context.code()  # type: ignore[attr-defined]
     if code is not None and code is not grpc.StatusCode.CANCELLED:
         return str(code.name)
-    left = context.time_remaining()
-    # A client begins to count before we do.
-    return "DEADLINE_EXCEEDED" if left is not None and left < _TRANSIT else "CANCELLED"
+    return "DEADLINE_EXCEEDED" if _is_late(context) else "CANCELLED"
 
 
 def has_ended(context: grpc.ServicerContext) -> bool:
@@ -48,8 +46,13 @@ def has_ended(context: grpc.ServicerContext) -> bool:
     gRPC tells of the end of the requests first, and of that of the call a moment later: of a client
     that leaves between two requests, owed nothing, it may not be known yet.
     """
+    return not context.is_active() or _is_late(context)
+
+
+def _is_late(context: grpc.ServicerContext) -> bool:
+    """Whether the client's deadline has passed; it began to count before we did."""
     left = context.time_remaining()
-    return not context.is_active() or (left is not None and left < _TRANSIT)
+    return left is not None and left < _TRANSIT
 
 
 class CallEnd:
