@@ -1,12 +1,14 @@
 """A server under load, against the bars of the project: throughput, overload, health.
 
 The server, its clients and the one who asks for its health are processes of their own on this
-machine; clients share its cores with the server, as they would not elsewhere. What is compared is
-measured in turns. Throughput is that of the project's client, which has tensors in shared memory:
-first with batches that it copies there for each call, then with one that was made there
+machine, and share its cores. With ``--apart`` half of the cores are the server's (and are what is
+measured in process) and the clients have the others, as if they were on another machine: what a
+refusal costs whoever sends the call is then no burden of the server. What is compared is measured
+in turns. Throughput is that of the project's client, which has tensors in shared memory: first with
+batches that it copies there for each call, then with one that was made there
 (`RemoteScorer.empty`). The bar is for both. Overload comes as raw requests.
 
-    python benchmarks/bench_load.py [--generator generator.safetensors] [--seconds 2]
+    python benchmarks/bench_load.py [--apart] [--generator generator.safetensors] [--seconds 2]
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -293,10 +296,29 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else math.nan
 
 
+@dataclass(frozen=True)
+class Cores:
+    """Those of the server, and of what is measured in process, and those of the clients."""
+
+    server: frozenset[int]
+    clients: frozenset[int]
+
+    @classmethod
+    def of(cls, apart: bool) -> Cores:
+        every = sorted(os.sched_getaffinity(0))
+        half = len(every) // 2
+        if not apart:
+            return cls(frozenset(every), frozenset(every))
+        if not half:
+            raise SystemExit("--apart: two cores or more are wanted")
+        return cls(frozenset(every[:half]), frozenset(every[half:]))
+
+
 class Bench:
     """The server, and what is done to it."""
 
-    def __init__(self, address: str, generator: Path | None, seconds: float) -> None:
+    def __init__(self, address: str, generator: Path | None, seconds: float, cores: Cores) -> None:
+        self._cores = cores
         self._spawn = multiprocessing.get_context("spawn")
         self._address, self._seconds = address, seconds
         self._scorers, self._model = Catalog(), open_model(generator)
@@ -309,13 +331,20 @@ class Bench:
             target=be_client, args=(self._address, self._tasks, self._answers)
         )
         # As deploy/ starts servers.
-        with mock.patch.dict(os.environ, GOMP_SPINCOUNT="10000"):
+        with mock.patch.dict(os.environ, GOMP_SPINCOUNT="10000"), _on(self._cores.server):
             self._server.start()
-        client.start()
+        with _on(self._cores.clients):
+            client.start()
         try:
             if not rpc.wait_until_healthy(self._address):
                 raise SystemExit("the server did not start")
-            print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads of torch\n")
+            os.sched_setaffinity(0, self._cores.server)
+            torch.set_num_threads(len(self._cores.server))
+            apart = self._cores.server.isdisjoint(self._cores.clients)
+            print(
+                f"server: {len(self._cores.server)} cores, clients: {len(self._cores.clients)} "
+                f"{'others' if apart else 'that are the same'}\n"
+            )
             self._throughput()
             self._overload()
         finally:
@@ -361,7 +390,8 @@ class Bench:
         begun, stop, health = self._spawn.Event(), self._spawn.Event(), self._spawn.Queue()
         task = (self._address, begun, stop, health)
         asking = self._spawn.Process(target=ask_health, args=task)
-        asking.start()
+        with _on(self._cores.clients):
+            asking.start()
         if not begun.wait(120):  # to start a process takes seconds of a core
             raise SystemExit("the server does not answer health checks")
         refusals: dict[str, list[float]] = {}
@@ -404,6 +434,17 @@ class Bench:
         return "pass" if passed else "FAIL"
 
 
+@contextmanager
+def _on(cores: frozenset[int]) -> Iterator[None]:
+    """Processes that begin meanwhile have these cores, and as many threads of torch."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def _headline(what: str, first: str, second: str, *others: str) -> None:
     print(f"{what:<34}{first:>12}{second:>12}" + "".join(f"{name:>8}" for name in (*others, "bar")))
 
@@ -412,10 +453,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--generator", type=Path, help="weights; without them SRResNet, untrained")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
+    parser.add_argument("--apart", action="store_true", help="clients have cores of their own")
     options = parser.parse_args()
     heaps.keep_for_a_command()  # what a server has, so that in process costs no more for lack of it
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds)
+        cores = Cores.of(options.apart)
+        bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds, cores)
         return 0 if bench.run() else 1
 
 

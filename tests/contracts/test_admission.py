@@ -109,6 +109,32 @@ def test_a_full_server_does_not_wait_for_the_request(start: StartServer) -> None
     thread.join(PATIENCE)
 
 
+def test_a_refusal_takes_no_thread_of_the_pool(start: StartServer) -> None:
+    """The way to one and back is half of what a refusal costs."""
+
+    class Threads(Watcher):
+        def request(self, method: str, code: str, seconds: float) -> None:
+            names[code].append(threading.current_thread().name)
+            super().request(method, code, seconds)
+
+    names: dict[str, list[str]] = {"OK": [], "RESOURCE_EXHAUSTED": []}
+    slow, threads = Slow(), Threads()
+    limits = ServerLimits(workers=1, queue=0)
+    server = start(ScoringServicer(Catalog(slow=slow)), limits=limits, observers=[threads])
+    scorer = connect_scorer(server.address, "slow")
+    thread, _ = in_background(lambda: scorer.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    for _ in range(2):
+        with pytest.raises(Overloaded):
+            scorer.score(IMAGES)
+    slow.release.set()
+    thread.join(PATIENCE)
+    threads.until(lambda: len(threads.requests) == 4)
+    assert all(name.startswith("rpc") for name in names["OK"])
+    assert len(names["RESOURCE_EXHAUSTED"]) == 2
+    assert not any(name.startswith("rpc") for name in names["RESOURCE_EXHAUSTED"])
+
+
 def half_open(channel: grpc.Channel, method: str, end: threading.Event) -> grpc.Future:
     """A call that sends nothing before ``end``."""
 

@@ -25,6 +25,7 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     ServiceUnavailable,
 )
+from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING, service_of
@@ -171,7 +172,7 @@ class Admission(grpc.ServerInterceptor):
             self._observers.request(method, Overloaded.status, 0.0)
             context.abort_with_status(_full(self._tickets.number, self._time_inside.retry_after))
 
-        return refuse
+        return InPool(refuse, AT_ONCE)
 
     def _many_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         """A stream of responses to one request: a place is held while one of them is made.

@@ -25,6 +25,7 @@ from grpc_status import rpc_status
 
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import Forbidden, RankSRGANError, Unauthenticated
+from ranksrgan.contracts.serving.call_threads import same_threads
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS, service_of
 from ranksrgan.contracts.serving.observer import Observers
@@ -205,7 +206,7 @@ def _surrounded(
         )
         if found is not None
     )
-    surrounded = many if handler.response_streaming else one
+    surrounded = same_threads(many if handler.response_streaming else one, behaviour)
     return make(surrounded, handler.request_deserializer, handler.response_serializer)
 
 

@@ -23,6 +23,7 @@ from ranksrgan.contracts.errors import (
     Overloaded,
     RankSRGANError,
 )
+from ranksrgan.contracts.serving.call_threads import InPool
 from ranksrgan.contracts.serving.methods import service_of
 from ranksrgan.contracts.serving.waits import Crowd, Waits
 
@@ -64,10 +65,10 @@ class StandardServices(grpc.ServerInterceptor):
             return handler
         read, write = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary is not None:
-            check = _OwnThreads(self._health(handler.unary_unary), self._pool)
+            check = InPool(self._health(handler.unary_unary), self._pool)
             return grpc.stream_unary_rpc_method_handler(check, read, write)
         if handler.unary_stream is not None:
-            watch = _OwnThreads(self._health(handler.unary_stream), self._pool, tells=True)
+            watch = InPool(self._health(handler.unary_stream), self._pool, tells=True)
             return grpc.stream_stream_rpc_method_handler(watch, read, write)
         asked = self._reflection(handler.stream_stream)
         return grpc.stream_stream_rpc_method_handler(asked, read, write)
@@ -108,30 +109,6 @@ class StandardServices(grpc.ServerInterceptor):
                 _refuse(error, context)
 
         return answer
-
-
-class _OwnThreads:
-    """A behaviour that gRPC calls in a thread of ours.
-
-    Args:
-        behaviour: what is called.
-        experimental_thread_pool: of those threads; gRPC reads this attribute, and the other one.
-        tells: whether it returns at once, and what it answers goes through a third argument.
-    """
-
-    def __init__(
-        self,
-        behaviour: Callable[..., Any],
-        experimental_thread_pool: ThreadPoolExecutor,
-        *,
-        tells: bool = False,
-    ) -> None:
-        self._behaviour = behaviour
-        self.experimental_thread_pool = experimental_thread_pool
-        self.experimental_non_blocking = tells
-
-    def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, *send: Any) -> Any:
-        return self._behaviour(requests, context, *send)
 
 
 def _refuse(error: RankSRGANError, context: grpc.ServicerContext) -> Any:
