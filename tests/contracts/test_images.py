@@ -4,6 +4,7 @@ import io
 import random
 import struct
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -370,6 +371,29 @@ def test_the_limit_is_of_pixels() -> None:
     assert decode_image(data, max_pixels=63).width == 9
     with pytest.raises(ImageTooLarge, match="9 x 7 pixels; at most 62"):
         decode_image(data, max_pixels=62)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_limit_above_pillow_s_own_holds(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of a picture, Pillow's is of a process: 178,956,970 pixels and no more."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # refuses over 40, and warns over 20
+    data = encode_image(Picture(RGB), suffix=suffix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert equal(decode_image(data, max_pixels=63), RGB)
+        with pytest.raises(ImageTooLarge, match="9 x 7 pixels; at most 62"):
+            decode_image(data, max_pixels=62)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+        with pytest.raises(ImageTooLarge, match="far more than the 12 pixels"):
+            decode_image(data, max_pixels=12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1_048_577), (1_048_577, 1)])
+def test_longer_sides_than_opencv_reads(height: int, width: int) -> None:
+    deep = np.zeros((height, width, 1), np.uint16)
+    for data in (png16(deep[..., 0]), encode_image(Picture(deep), suffix=".tif")):
+        with pytest.raises(ImageTooLarge, match=f"{width} x {height} pixels; of 16 bits at most"):
+            decode_image(data)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow wonders aloud about what it reads
