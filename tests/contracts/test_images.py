@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
 from ranksrgan.contracts.images import (
@@ -219,6 +219,19 @@ def test_one_colour_that_stands_for_transparency() -> None:
     assert equal(decoded, DEEP, hidden16)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_of_few_bits_that_stands_for_transparency(bits: int) -> None:
+    """It is told in the file's own numbers: 1 of 3, or 5 of 15."""
+    greys, top = 2**bits, 2**bits - 1
+    values = np.arange(greys)
+    raw = np.packbits((values[:, None] >> np.arange(bits)[::-1] & 1).astype(np.uint8)).tobytes()
+    expected = (values * (255 // top)).astype(np.uint8)[None, :, None]
+    for hidden in values:
+        extra = chunk(b"tRNS", struct.pack(">H", hidden))
+        alpha = np.where(values == hidden, 0, 255).astype(np.uint8)[None]
+        assert equal(decode_image(png(greys, 1, bits, 0, b"\0" + raw, extra)), expected, alpha)
+
+
 @pytest.mark.parametrize("orientation", TURNS)
 def test_pictures_stand_upright(orientation: int) -> None:
     exif = Image.Exif()
@@ -235,6 +248,21 @@ def test_pictures_stand_upright(orientation: int) -> None:
     block = exif.tobytes().removeprefix(b"Exif\0\0")
     assert equal(decode_image(png16(DEEP, chunk(b"eXIf", block))), turn(DEEP))
     assert equal(decode_image(tiff16(DEEP, orientation)), turn(DEEP))
+
+
+def test_exif_in_a_text_of_a_png_comes_along() -> None:
+    """ImageMagick and exiftool write it so; its orientation is applied, and then reads 1."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[271] = 6, "camera"
+    block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    info = PngImagePlugin.PngInfo()
+    text = f"\nexif\n{len(block):8d}\n{block[:36].hex()}\n{block[36:].hex()}\n"
+    info.add_text("Raw profile type exif", text, zip=True)
+    picture = decode_image(saved(Image.fromarray(RGB), "PNG", pnginfo=info))
+    assert equal(picture, TURNS[6](RGB))
+    again = Image.Exif()
+    again.load(picture.metadata.exif or b"")
+    assert dict(again) == {ORIENTATION: 1, 271: "camera"}
 
 
 def test_premultiplied_colour_of_sixteen_bits_is_divided_by_its_alpha() -> None:

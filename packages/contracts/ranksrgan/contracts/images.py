@@ -24,6 +24,7 @@ from torch import Tensor
 from ranksrgan.contracts import atomic, exif
 from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.encoders import Layout, open_writer
+from ranksrgan.contracts.encoders.png import LONGEST_PROFILE
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
 from ranksrgan.contracts.image_costs import check_costs, check_exif
 from ranksrgan.contracts.picture import Metadata as Metadata
@@ -39,8 +40,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 
 _LIMIT = threading.Lock()  # of `PillowImage.MAX_IMAGE_PIXELS`
 
-# What the texts of a PNG file may take when they are unpacked; Pillow's own bound is 64 MiB.
+# What the texts of a PNG file may take when they are unpacked, and what each of them and the
+# profile; Pillow's own bounds are 64 MiB and 1 MiB. One byte more, so that zlib sees the end.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
+PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE + 1
 
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.
@@ -160,6 +163,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
             metadata = _metadata(image, data)
             if _bits_per_sample(image, data) > 8:
                 return replace(_decode_deep(data, image, name), metadata=metadata)
+            if image.mode == "L" and _bits_per_sample(image, data) in (2, 4):
+                _widen_transparency(image, data)
             transparent = "transparency" in image.info
             mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
             mode = mode or _MODES.get(image.mode)
@@ -273,14 +278,24 @@ def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
     return 8
 
 
+def _widen_transparency(image: PillowImage.Image, data: bytes) -> None:
+    """Pillow makes 8 bits of a PNG's 2 or 4, but not of the grey that stands for transparency."""
+    hidden = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(hidden, int):
+        image.info["transparency"] = hidden * 255 // (2 ** _bits_per_sample(image, data) - 1)
+
+
 def _check_blocks(image: PillowImage.Image, name: str) -> None:
     """Whether Pillow may be asked for the orientation: it takes the whole block apart for it."""
-    block = image.info.get("exif")
-    if isinstance(block, bytes):
-        check_exif(block, name)
-    text = image.info.get("Raw profile type exif")  # ImageMagick's: three lines, then digits
-    if isinstance(text, str):
-        check_exif(bytes.fromhex("".join(text.split("\n")[3:])), name)
+    for block in (image.info.get("exif"), _raw_profile(image)):
+        if isinstance(block, bytes):
+            check_exif(block, name)
+
+
+def _raw_profile(image: PillowImage.Image) -> bytes | None:
+    """EXIF in a text of a PNG, as ImageMagick writes it: three lines, then digits."""
+    text = image.info.get("Raw profile type exif")
+    return bytes.fromhex("".join(text.split("\n")[3:])) if isinstance(text, str) else None
 
 
 def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
@@ -289,6 +304,8 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
         block = exif.from_tiff(data)
     else:
         block = image.info.get("exif")
+        if block is None:  # as Pillow has it when it asks for the orientation
+            block = _raw_profile(image)
         block = block.removeprefix(b"Exif\0\0") if isinstance(block, bytes) else None
     return Metadata(
         exif=exif.upright(block) if block else None,
