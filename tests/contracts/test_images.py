@@ -76,6 +76,26 @@ def deep_cmyk() -> bytes:
     return head + directory + bytes(4) + struct.pack("<4H", 16, 16, 16, 16) + pixels
 
 
+def signed8() -> bytes:
+    """A grey TIFF of -1, 2, 3 and 4, which are not 255, 2, 3 and 4."""
+    short, pixels_at = 3, 8 + 2 + 12 * 10 + 4
+    entries = (
+        (256, short, 1, 4),
+        (257, short, 1, 1),
+        (258, short, 1, 8),
+        (259, short, 1, 1),
+        (262, short, 1, 1),
+        (273, short, 1, pixels_at),
+        (277, short, 1, 1),
+        (278, short, 1, 1),
+        (279, short, 1, 4),
+        (339, short, 1, 2),
+    )
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    return head + directory + bytes(4) + b"\xff\2\3\4"
+
+
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -354,6 +374,8 @@ def tiff16(
         (saved(Image.fromarray(RGB), "PNG")[:-30], r"photo\.png is damaged"),
         (saved(Image.fromarray(RGB), "JPEG")[:-60], r"photo\.png is damaged"),
         (png16(DEEP)[:200], r"photo\.png is damaged"),
+        (png(9, 7, 16, 2, bytes(1 + 9 * 6)), r"is damaged: its pixels cannot be decoded"),
+        (signed8(), "has signed numbers; convert it to 8 or 16 bits without a sign"),
         (
             saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"),
             r"is CMYK: .* convert it to RGB first",

@@ -68,6 +68,7 @@ _NO_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _SAMPLES = 277
+_SAMPLE_FORMAT, _UNSIGNED, _UNDEFINED = 339, 1, 4
 _PLANAR, _SEPARATE = 284, 2
 
 # What OpenCV, and the libpng in it, read: pixels a side, and in all.
@@ -163,6 +164,11 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
             metadata = _metadata(image, data)
             if _bits_per_sample(image, data) > 8:
                 return replace(_decode_deep(data, image, name), metadata=metadata)
+            if not _is_unsigned(image):
+                raise InvalidImage(
+                    f"{name} has signed numbers; convert it to 8 or 16 bits without a sign first",
+                    field=name,
+                )
             if image.mode == "L" and _bits_per_sample(image, data) in (2, 4):
                 _widen_transparency(image, data)
             transparent = "transparency" in image.info
@@ -358,11 +364,22 @@ def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[
             f"a side and {_MOST_DEEP} in all are read",
             field=name,
         )
+    if pixels is None and _bits_per_sample(image, data) == 16 and _is_unsigned(image):
+        raise InvalidImage(f"{name} is damaged: its pixels cannot be decoded", field=name)
     if pixels is None or pixels.dtype != np.uint16:
         raise InvalidImage(
             f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
         )
     return pixels.astype(np.uint16, copy=False)
+
+
+def _is_unsigned(image: PillowImage.Image) -> bool:
+    """Whether samples are whole numbers from 0, as all are but some of TIFF. Of 8 bits with a sign
+    Pillow makes others without a word."""
+    if image.format != "TIFF":
+        return True
+    kinds = image.tag_v2.get(_SAMPLE_FORMAT, _UNSIGNED)  # type: ignore[attr-defined]
+    return set(kinds if isinstance(kinds, tuple) else (kinds,)) <= {_UNSIGNED, _UNDEFINED}
 
 
 def _separate_samples(image: PillowImage.Image) -> int:
