@@ -272,6 +272,41 @@ def test_a_misfit_names_what_does_not_fit(tmp_path: Path) -> None:
     assert same(dict(network.state_dict()), before)  # not half loaded
 
 
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    """Casting would make nonsense of them: quantised weights come with a scale of their own."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    state = network.state_dict()
+    path = tmp_path / "a.pth"
+    for kind in (torch.int8, torch.uint8, torch.bool):
+        torch.save(state | {"0.weight": state["0.weight"].to(kind)}, path)
+        with pytest.raises(InvalidCheckpoint, match=rf"0\.weight is of {kind}"):
+            load_weights(path)
+    torch.save(state | {"0.weight": state["0.weight"].long()}, path)
+    with pytest.raises(
+        InvalidCheckpoint, match=r"type: 0\.weight is torch\.int64 and should be torch\.float32"
+    ):
+        load_into(network, load_weights(path))
+    torch.save(state | {"1.num_batches_tracked": torch.tensor(7, dtype=torch.int32)}, path)
+    load_into(network, load_weights(path))
+    assert network.state_dict()["1.num_batches_tracked"] == 7
+
+
+def test_wider_weights_are_rounded_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    network = nn.Conv2d(3, 4, 3)
+    state = {key: value.double() for key, value in network.state_dict().items()}
+    path = tmp_path / "a.pth"
+    torch.save(state, path)
+    load_into(network, load_weights(path))
+    assert not caplog.records  # float32 holds them all
+    torch.save(state | {"bias": torch.full((4,), 0.1, dtype=torch.float64)}, path)
+    load_into(network, load_weights(path))
+    assert caplog.messages == [f"{path}: 1 of its tensors are float64 and are rounded to float32"]
+    assert torch.equal(network.bias.detach(), torch.full((4,), 0.1))  # type: ignore[union-attr]
+    torch.save(state | {"bias": torch.full((4,), 1e300, dtype=torch.float64)}, path)
+    with pytest.raises(InvalidCheckpoint, match="too large for its type: bias"):
+        load_into(network, load_weights(path))
+
+
 def test_training_states(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     state = {
         "step": 12,

@@ -260,6 +260,11 @@ def test_markers_inside_of_the_exif_block_do_not_end_the_header() -> None:
             ".jpg",
             "EXIF block of 65528 bytes, at most 65527",
         ),
+        (
+            Layout(1, 1, 3, False, 255, Metadata(icc_profile=bytes(4 * 2**20 + 1))),
+            ".png",
+            r"at most 4194304 bytes, and this one has 4194305: use \.tif",
+        ),
     ],
 )
 def test_refusals(layout: Layout, suffix: str, message: str) -> None:
@@ -274,6 +279,15 @@ def test_the_longest_exif_that_a_jpeg_holds() -> None:
     picture = replace(random_picture(3, 3), metadata=Metadata(block))
     read = decode_image(encode_image(picture, suffix=".jpg")).metadata.exif
     assert read == exif.with_size(block, 3, 3)
+
+
+@pytest.mark.parametrize("compressible", [True, False])
+def test_the_longest_profile_that_a_png_is_written_with(compressible: bool) -> None:
+    """Profiles of printers and of look-up tables are longer than the MiB that Pillow would read."""
+    length = 4 * 2**20
+    profile = bytes(length) if compressible else np.random.default_rng(0).bytes(length)
+    picture = replace(random_picture(3, 3), metadata=Metadata(icc_profile=profile))
+    assert decode_image(encode_image(picture)).metadata.icc_profile == profile
 
 
 class Nowhere(io.RawIOBase):

@@ -4,13 +4,14 @@ import io
 import random
 import struct
 import time
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
 from ranksrgan.contracts.images import (
@@ -73,6 +74,26 @@ def deep_cmyk() -> bytes:
     directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
     return head + directory + bytes(4) + struct.pack("<4H", 16, 16, 16, 16) + pixels
+
+
+def signed8() -> bytes:
+    """A grey TIFF of -1, 2, 3 and 4, which are not 255, 2, 3 and 4."""
+    short, pixels_at = 3, 8 + 2 + 12 * 10 + 4
+    entries = (
+        (256, short, 1, 4),
+        (257, short, 1, 1),
+        (258, short, 1, 8),
+        (259, short, 1, 1),
+        (262, short, 1, 1),
+        (273, short, 1, pixels_at),
+        (277, short, 1, 1),
+        (278, short, 1, 1),
+        (279, short, 1, 4),
+        (339, short, 1, 2),
+    )
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    return head + directory + bytes(4) + b"\xff\2\3\4"
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -218,6 +239,19 @@ def test_one_colour_that_stands_for_transparency() -> None:
     assert equal(decoded, DEEP, hidden16)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_grey_of_few_bits_that_stands_for_transparency(bits: int) -> None:
+    """It is told in the file's own numbers: 1 of 3, or 5 of 15."""
+    greys, top = 2**bits, 2**bits - 1
+    values = np.arange(greys)
+    raw = np.packbits((values[:, None] >> np.arange(bits)[::-1] & 1).astype(np.uint8)).tobytes()
+    expected = (values * (255 // top)).astype(np.uint8)[None, :, None]
+    for hidden in values:
+        extra = chunk(b"tRNS", struct.pack(">H", hidden))
+        alpha = np.where(values == hidden, 0, 255).astype(np.uint8)[None]
+        assert equal(decode_image(png(greys, 1, bits, 0, b"\0" + raw, extra)), expected, alpha)
+
+
 @pytest.mark.parametrize("orientation", TURNS)
 def test_pictures_stand_upright(orientation: int) -> None:
     exif = Image.Exif()
@@ -234,6 +268,21 @@ def test_pictures_stand_upright(orientation: int) -> None:
     block = exif.tobytes().removeprefix(b"Exif\0\0")
     assert equal(decode_image(png16(DEEP, chunk(b"eXIf", block))), turn(DEEP))
     assert equal(decode_image(tiff16(DEEP, orientation)), turn(DEEP))
+
+
+def test_exif_in_a_text_of_a_png_comes_along() -> None:
+    """ImageMagick and exiftool write it so; its orientation is applied, and then reads 1."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[271] = 6, "camera"
+    block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    info = PngImagePlugin.PngInfo()
+    text = f"\nexif\n{len(block):8d}\n{block[:36].hex()}\n{block[36:].hex()}\n"
+    info.add_text("Raw profile type exif", text, zip=True)
+    picture = decode_image(saved(Image.fromarray(RGB), "PNG", pnginfo=info))
+    assert equal(picture, TURNS[6](RGB))
+    again = Image.Exif()
+    again.load(picture.metadata.exif or b"")
+    assert dict(again) == {ORIENTATION: 1, 271: "camera"}
 
 
 def test_premultiplied_colour_of_sixteen_bits_is_divided_by_its_alpha() -> None:
@@ -325,6 +374,8 @@ def tiff16(
         (saved(Image.fromarray(RGB), "PNG")[:-30], r"photo\.png is damaged"),
         (saved(Image.fromarray(RGB), "JPEG")[:-60], r"photo\.png is damaged"),
         (png16(DEEP)[:200], r"photo\.png is damaged"),
+        (png(9, 7, 16, 2, bytes(1 + 9 * 6)), r"is damaged: its pixels cannot be decoded"),
+        (signed8(), "has signed numbers; convert it to 8 or 16 bits without a sign"),
         (
             saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"),
             r"is CMYK: .* convert it to RGB first",
@@ -370,6 +421,29 @@ def test_the_limit_is_of_pixels() -> None:
     assert decode_image(data, max_pixels=63).width == 9
     with pytest.raises(ImageTooLarge, match="9 x 7 pixels; at most 62"):
         decode_image(data, max_pixels=62)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_limit_above_pillow_s_own_holds(suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of a picture, Pillow's is of a process: 178,956,970 pixels and no more."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # refuses over 40, and warns over 20
+    data = encode_image(Picture(RGB), suffix=suffix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert equal(decode_image(data, max_pixels=63), RGB)
+        with pytest.raises(ImageTooLarge, match="9 x 7 pixels; at most 62"):
+            decode_image(data, max_pixels=62)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+        with pytest.raises(ImageTooLarge, match="far more than the 12 pixels"):
+            decode_image(data, max_pixels=12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1_048_577), (1_048_577, 1)])
+def test_longer_sides_than_opencv_reads(height: int, width: int) -> None:
+    deep = np.zeros((height, width, 1), np.uint16)
+    for data in (png16(deep[..., 0]), encode_image(Picture(deep), suffix=".tif")):
+        with pytest.raises(ImageTooLarge, match=f"{width} x {height} pixels; of 16 bits at most"):
+            decode_image(data)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow wonders aloud about what it reads

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -25,16 +26,19 @@ from torch import Tensor
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 
+log = logging.getLogger(__name__)
+
 FORMAT = "ranksrgan-1"
 #: Of files that hold weights, ours first.
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 # Where other projects put the weights inside their files, best first.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
-# What a network's state dict is made of. Others, complex or with 8 bits, no network here takes.
+# What models are made of: weights, and whole numbers that count or point (trees of a forest).
+# Others, complex or with 8 bits, none here takes: the latter mean something by a scale elsewhere.
 _KINDS = frozenset(
     {torch.float64, torch.float32, torch.float16, torch.bfloat16}
-    | {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+    | {torch.int64, torch.int32, torch.int16}
 )
 # Tensors of a pickle can be larger than what is stored of them, to any degree. Those of a file that
 # somebody has made for its weights are not, but for a few small ones.
@@ -186,15 +190,34 @@ def _checked(
 def load_into(network: torch.nn.Module, weights: Weights) -> None:
     """Load weights into a network whose keys and shapes they must match exactly.
 
+    Weights of more bits than the network's are rounded, with a warning.
+
     Raises:
         InvalidCheckpoint: see `check_fit`.
     """
     check_fit(network, weights)
+    own = network.state_dict()
+    rounded = [
+        key
+        for key, value in weights.tensors.items()
+        if _is_wider(value, own[key])
+        and not torch.equal(value.to(own[key].dtype).to(value.dtype), value)
+    ]
+    if rounded:
+        kind, wider = (str(of[rounded[0]].dtype) for of in (own, weights.tensors))
+        log.warning(
+            "%s: %d of its tensors are %s and are rounded to %s",
+            weights.path,
+            len(rounded),
+            wider.removeprefix("torch."),
+            kind.removeprefix("torch."),
+        )
     network.load_state_dict(weights.tensors, strict=False)
 
 
 def check_fit(network: torch.nn.Module, weights: Weights) -> None:
-    """Whether weights have the keys and shapes of a network, which may be on the device ``meta``.
+    """Whether weights have the keys and shapes of a network, which may be on the device ``meta``,
+    and are numbers that it can hold.
 
     A file decides how large a network is built, and a small one can ask for any size: so that is
     found out of a network that takes no memory.
@@ -211,9 +234,27 @@ def check_fit(network: torch.nn.Module, weights: Weights) -> None:
         for key, value in weights.tensors.items()
         if key in own and value.shape != own[key].shape
     ]
+    kinds = [
+        f"{key} is {value.dtype} and should be {own[key].dtype}"
+        for key, value in weights.tensors.items()
+        if key in own and own[key].is_floating_point() and not value.is_floating_point()
+    ]
+    beyond = [
+        key
+        for key, value in weights.tensors.items()
+        if key in own
+        and _is_wider(value, own[key])
+        and not bool(torch.isfinite(value.to(own[key].dtype)).all())
+    ]
     problems = [
         f"{what} {list_keys(names)}"
-        for what, names in (("misses", missing), ("has unknown", unknown), ("size:", wrong))
+        for what, names in (
+            ("misses", missing),
+            ("has unknown", unknown),
+            ("size:", wrong),
+            ("type:", kinds),
+            ("too large for its type:", beyond),
+        )
         if names
     ]
     if problems:
@@ -221,6 +262,12 @@ def check_fit(network: torch.nn.Module, weights: Weights) -> None:
             f"{weights.path} does not fit {type(network).__name__}: {'; '.join(problems)}",
             field=str(weights.path),
         )
+
+
+def _is_wider(value: Tensor, own: Tensor) -> bool:
+    """Whether a tensor has floating point of more bits than the network's."""
+    both = value.is_floating_point() and own.is_floating_point()
+    return both and value.itemsize > own.itemsize
 
 
 def list_keys(keys: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ _DESCRIBING = frozenset(
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_SIZES = {16: 8, 17: 8, 18: 8}
 _SWAPPED = {**_SIZES, **_BIG_SIZES, 5: 4, 10: 4}  # a rational number is two whole ones
-SHORT, LONG, UNDEFINED, _LONG8 = 3, 4, 7, 16
+SHORT, LONG, UNDEFINED, LONG8 = 3, 4, 7, 16
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def to_bytes(fields: Iterable[Field], order: str, at: int, *, big: bool = False)
         kind, values = field.kind, field.values
         if field.fields:
             tail += to_bytes(field.fields, order, here, big=big)
-            kind, values = _LONG8 if big else LONG, pointer
+            kind, values = LONG8 if big else LONG, pointer
         size = (_SIZES | _BIG_SIZES)[kind]
         if len(values) > form.pointer_size:
             tail += values + bytes(-len(values) % 8)

@@ -19,7 +19,8 @@ from ranksrgan.contracts.errors import InvalidImage
 _MAX_SCANS = 100
 _MAX_SEGMENTS = 5000
 _MAX_STRIPS = 2**16
-_MAX_FIELDS = 1000
+_MAX_FIELDS = 1000  # of one directory
+_MAX_FIELDS_IN_ALL = 10_000
 # Bytes of all values of a TIFF structure, beyond twice its own length.
 _MAX_VALUES = 16 * 2**20
 _SMALL_TILE = 2**22  # pixels of a tile that is allowed in a picture of any size
@@ -76,6 +77,7 @@ class _Field(NamedTuple):
 def _check_jpeg(data: bytes, name: str) -> None:
     at, scans, segments = 2, 0, 0
     exif: list[bytes] = []
+    others = b""  # the index of further pictures; of several, the last counts
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
         if marker == _END:
@@ -89,12 +91,13 @@ def _check_jpeg(data: bytes, name: str) -> None:
         if marker == _APP1 and segment.startswith(b"Exif\0\0"):
             exif.append(segment[6:])
         if marker == _APP2 and segment.startswith(b"MPF\0"):
-            _check_values(segment[4:], name)
+            others = segment[4:]
         at += max(length, 2)
         if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
             what = f"{_MAX_SCANS} scans" if scans > _MAX_SCANS else f"{_MAX_SEGMENTS} segments"
             raise _refused(name, f"has over {what}")
     _check_values(b"".join(exif), name)
+    _check_values(others, name)
 
 
 def _check_png(data: bytes, name: str) -> None:
@@ -130,19 +133,26 @@ def _first_directory(block: bytes) -> Iterator[_Field]:
 
 
 def _check_values(block: bytes, name: str) -> None:
-    """Add up what all the fields of a TIFF structure hold, directories below included."""
+    """Add up what all the fields of a TIFF structure hold, directories below included.
+
+    Each directory is visited once, however many fields point to it; but directories may overlap,
+    so their fields are counted together, too.
+    """
     if block[:4] not in _MARKS or len(block) < 16:
         return
     order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
-    room = _MAX_VALUES + 2 * len(block)
+    room, fields = _MAX_VALUES + 2 * len(block), 0
     waiting = [(_pointer(block, order, 8 if big else 4, big), 0)]
+    seen = {waiting[0][0]}
     while waiting:
-        at, depth = waiting.pop()
+        at, depth = waiting.pop(0)  # from the top down: each is met where it lies highest
         for number, field in enumerate(_directory(block, order, at, big)):
             room -= min(field.length, len(block))
-            if room < 0 or number >= _MAX_FIELDS:
+            fields += 1
+            if room < 0 or number >= _MAX_FIELDS or fields > _MAX_FIELDS_IN_ALL:
                 raise _refused(name, "has fields that claim far more than the file holds")
-            if field.tag in _DIRECTORIES and depth < 2:
+            if field.tag in _DIRECTORIES and depth < 2 and field.number not in seen:
+                seen.add(field.number)
                 waiting.append((field.number, depth + 1))
 
 

@@ -7,6 +7,7 @@ before a byte of it is decoded.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +24,13 @@ from torch import Tensor
 from ranksrgan.contracts import atomic, exif
 from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.encoders import Layout, open_writer
+from ranksrgan.contracts.encoders.png import LONGEST_PROFILE
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
 from ranksrgan.contracts.image_costs import check_costs, check_exif
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
+from ranksrgan.contracts.separate_planes import separate_planes
 from ranksrgan.contracts.several_pictures import check_single
 
 #: Pixels (height times width) that a process decodes unless it is told otherwise.
@@ -35,8 +38,12 @@ MAX_PIXELS = 2**26
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 
-# What the texts of a PNG file may take when they are unpacked; Pillow's own bound is 64 MiB.
+_LIMIT = threading.Lock()  # of `PillowImage.MAX_IMAGE_PIXELS`
+
+# What the texts of a PNG file may take when they are unpacked, and what each of them and the
+# profile; Pillow's own bounds are 64 MiB and 1 MiB. One byte more, so that zlib sees the end.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
+PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE + 1
 
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.
@@ -60,6 +67,12 @@ _EXTRA_SAMPLES = 338
 _NO_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_SAMPLES = 277
+_SAMPLE_FORMAT, _UNSIGNED, _UNDEFINED = 339, 1, 4
+_PLANAR, _SEPARATE = 284, 2
+
+# What OpenCV, and the libpng in it, read: pixels a side, and in all.
+_LONGEST_DEEP, _MOST_DEEP = 1_000_000, 2**30
 
 # Tag of the orientation in EXIF, and what makes each of its values upright.
 _ORIENTATION = 274
@@ -130,6 +143,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     if not data:
         raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
     check_costs(data, name)
+    _allow(max_pixels)
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
@@ -150,6 +164,13 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
             metadata = _metadata(image, data)
             if _bits_per_sample(image, data) > 8:
                 return replace(_decode_deep(data, image, name), metadata=metadata)
+            if not _is_unsigned(image):
+                raise InvalidImage(
+                    f"{name} has signed numbers; convert it to 8 or 16 bits without a sign first",
+                    field=name,
+                )
+            if image.mode == "L" and _bits_per_sample(image, data) in (2, 4):
+                _widen_transparency(image, data)
             transparent = "transparency" in image.info
             mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
             mode = mode or _MODES.get(image.mode)
@@ -179,6 +200,17 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         if isinstance(error, InvalidImage):
             raise
         raise InvalidImage(f"{name} is damaged: {error}", field=name) from error
+
+
+def _allow(max_pixels: int) -> None:
+    """Let Pillow read as much as it is asked for: its own limit, a global one, would refuse it.
+
+    It is never lowered, so that no thread takes from another what that has asked for.
+    """
+    with _LIMIT:
+        limit = PillowImage.MAX_IMAGE_PIXELS
+        if limit is not None and limit < max_pixels:
+            PillowImage.MAX_IMAGE_PIXELS = max_pixels
 
 
 def encode_image(picture: Picture, *, suffix: str = ".png", quality: int = 95) -> bytes:
@@ -252,14 +284,24 @@ def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
     return 8
 
 
+def _widen_transparency(image: PillowImage.Image, data: bytes) -> None:
+    """Pillow makes 8 bits of a PNG's 2 or 4, but not of the grey that stands for transparency."""
+    hidden = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(hidden, int):
+        image.info["transparency"] = hidden * 255 // (2 ** _bits_per_sample(image, data) - 1)
+
+
 def _check_blocks(image: PillowImage.Image, name: str) -> None:
     """Whether Pillow may be asked for the orientation: it takes the whole block apart for it."""
-    block = image.info.get("exif")
-    if isinstance(block, bytes):
-        check_exif(block, name)
-    text = image.info.get("Raw profile type exif")  # ImageMagick's: three lines, then digits
-    if isinstance(text, str):
-        check_exif(bytes.fromhex("".join(text.split("\n")[3:])), name)
+    for block in (image.info.get("exif"), _raw_profile(image)):
+        if isinstance(block, bytes):
+            check_exif(block, name)
+
+
+def _raw_profile(image: PillowImage.Image) -> bytes | None:
+    """EXIF in a text of a PNG, as ImageMagick writes it: three lines, then digits."""
+    text = image.info.get("Raw profile type exif")
+    return bytes.fromhex("".join(text.split("\n")[3:])) if isinstance(text, str) else None
 
 
 def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
@@ -268,6 +310,8 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
         block = exif.from_tiff(data)
     else:
         block = image.info.get("exif")
+        if block is None:  # as Pillow has it when it asks for the orientation
+            block = _raw_profile(image)
         block = block.removeprefix(b"Exif\0\0") if isinstance(block, bytes) else None
     return Metadata(
         exif=exif.upright(block) if block else None,
@@ -276,12 +320,12 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
 
 
 def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise InvalidImage(
-            f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
-        )
-    deep: npt.NDArray[np.uint16] = pixels.astype(np.uint16, copy=False)
+    samples = _separate_samples(image)
+    if samples > 1:
+        planes = [_read_deep(plane, image, name) for plane in separate_planes(data, samples, name)]
+        deep = np.dstack(planes[2::-1] + planes[3:])  # as OpenCV has it: blue first
+    else:
+        deep = _read_deep(data, image, name)
     if image.format == "PNG":  # OpenCV turns TIFF upright and leaves PNG as it lies
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
         deep = np.ascontiguousarray(deep if turn is None else turn(deep))
@@ -305,6 +349,44 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
             _divide(colour, alpha)
         return Picture(colour, alpha)
     raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+
+
+def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[np.uint16]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # of a size that it does not read
+        pixels = None
+    if pixels is None and (
+        max(image.size) > _LONGEST_DEEP or image.width * image.height > _MOST_DEEP
+    ):
+        raise ImageTooLarge(
+            f"{name} is {image.width} x {image.height} pixels; of 16 bits at most {_LONGEST_DEEP} "
+            f"a side and {_MOST_DEEP} in all are read",
+            field=name,
+        )
+    if pixels is None and _bits_per_sample(image, data) == 16 and _is_unsigned(image):
+        raise InvalidImage(f"{name} is damaged: its pixels cannot be decoded", field=name)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise InvalidImage(
+            f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
+        )
+    return pixels.astype(np.uint16, copy=False)
+
+
+def _is_unsigned(image: PillowImage.Image) -> bool:
+    """Whether samples are whole numbers from 0, as all are but some of TIFF. Of 8 bits with a sign
+    Pillow makes others without a word."""
+    if image.format != "TIFF":
+        return True
+    kinds = image.tag_v2.get(_SAMPLE_FORMAT, _UNSIGNED)  # type: ignore[attr-defined]
+    return set(kinds if isinstance(kinds, tuple) else (kinds,)) <= {_UNSIGNED, _UNDEFINED}
+
+
+def _separate_samples(image: PillowImage.Image) -> int:
+    """How many channels lie one behind the other; 0 if they do not."""
+    if image.format != "TIFF" or image.tag_v2.get(_PLANAR) != _SEPARATE:  # type: ignore[attr-defined]
+        return 0
+    return int(image.tag_v2.get(_SAMPLES, 1))  # type: ignore[attr-defined]
 
 
 def _is_negative(image: PillowImage.Image) -> bool:

@@ -19,8 +19,10 @@ from PIL import Image as PillowImage
 
 from ranksrgan.contracts.errors import InvalidImage
 
-# More are not counted: a file may claim any number.
+# More are not counted: a file may claim any number. A directory of more fields is none: no picture
+# needs them, and directories that overlap would cost minutes to read.
 _MOST = 1000
+_MOST_FIELDS = 1000
 
 _NEW_SUBFILE, _SUBFILE = 254, 255
 _REDUCED, _MASK = 1, 4  # bits of the new field
@@ -88,7 +90,7 @@ def _directories(data: bytes) -> Iterator[_Numbers]:
             return
         (fields,) = struct.unpack_from(count, data, directory)
         at = directory + header + fields * entry.itemsize
-        if fields == 0 or at > len(data):
+        if not 0 < fields <= _MOST_FIELDS or at > len(data):
             return
         entries = np.frombuffer(data, entry, fields, directory + header)
         if seen and (entries["tag"][1:] < entries["tag"][:-1]).any():
@@ -98,14 +100,16 @@ def _directories(data: bytes) -> Iterator[_Numbers]:
 
 
 def _numbers(entries: npt.NDArray[np.void], *, shift: bool) -> _Numbers:
-    """The fields of a directory that hold one whole number.
+    """The fields of a directory that hold one whole number; of those with one tag, the first.
 
     Args:
         entries: of the directory.
         shift: a short number stands in the upper bytes of its place, as in big-endian files.
     """
     numbers: _Numbers = {}
-    for found in entries[np.isin(entries["tag"], _FIELDS)]:
+    wanted = entries[np.isin(entries["tag"], _FIELDS)]
+    _, first = np.unique(wanted["tag"], return_index=True)  # as decoders do
+    for found in wanted[first]:
         tag, kind, count, value = (int(part) for part in found)
         bits, room = 8 * _SIZES.get(kind, 0), 8 * found["value"].itemsize
         if count == 1 and 0 < bits <= room:

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 from ranksrgan.contracts.encoders.collected import CollectedWriter
 from ranksrgan.contracts.encoders.jpeg import JpegWriter
 from ranksrgan.contracts.encoders.layout import Layout
-from ranksrgan.contracts.encoders.png import PngWriter
+from ranksrgan.contracts.encoders.png import LONGEST_PROFILE, PngWriter
 from ranksrgan.contracts.encoders.tiff import TiffWriter
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.picture import Picture
@@ -101,6 +101,13 @@ def check_format(layout: Layout, suffix: str) -> None:
         raise InvalidInput(
             f"{suffix} cannot hold {layout.width} x {layout.height} pixels, at most "
             f"{_LONGEST[suffix]} a side: use .png or .tif",
+            field="suffix",
+        )
+    profile = layout.metadata.icc_profile
+    if profile and suffix == ".png" and len(profile) > LONGEST_PROFILE:
+        raise InvalidInput(
+            f"{suffix} is written with an ICC profile of at most {LONGEST_PROFILE} bytes, and this "
+            f"one has {len(profile)}: use .tif, .jpg or .webp",
             field="suffix",
         )
     exif = layout.metadata.exif

@@ -11,6 +11,9 @@ import numpy as np
 from ranksrgan.contracts.encoders.layout import Layout, interleaved
 from ranksrgan.contracts.picture import Picture
 
+#: Bytes of an ICC profile; a longer one is not read again (see `images`).
+LONGEST_PROFILE = 4 * 2**20
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey and alpha, RGB, RGBA by samples
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ranksrgan.contracts import exif
 from ranksrgan.contracts.encoders.layout import Layout, Regrouped, interleaved
-from ranksrgan.contracts.exif import LONG, SHORT, UNDEFINED, Field
+from ranksrgan.contracts.exif import LONG, LONG8, SHORT, UNDEFINED, Field
 from ranksrgan.contracts.picture import Picture, Pixels
 
 # Offsets of the classic form have 32 bits; deflate may add a little to what it cannot compress.
@@ -23,7 +23,6 @@ _CLASSIC_LIMIT = 2**32 - 2**26
 
 _STRIP_BYTES = 2**20
 _LEVEL = 1
-_LONG8 = 16
 _DEFLATE, _DIFFERENCES_TO_THE_LEFT, _NOT_PREMULTIPLIED = 8, 2, 2
 _MIN_IS_BLACK, _RGB = 1, 2
 
@@ -87,7 +86,7 @@ class TiffWriter:
     def _fields(self) -> list[Field]:
         layout = self._layout
         bits = 8 if layout.depth == 255 else 16
-        offsets = _LONG8 if self._big else LONG
+        offsets = LONG8 if self._big else LONG
         fields = [
             _field(256, LONG, layout.width),
             _field(257, LONG, layout.height),
@@ -108,5 +107,5 @@ class TiffWriter:
 
 
 def _field(tag: int, kind: int, *numbers: int) -> Field:
-    letter = {SHORT: "H", LONG: "I", _LONG8: "Q"}[kind]
+    letter = {SHORT: "H", LONG: "I", LONG8: "Q"}[kind]
     return Field(tag, kind, struct.pack(f"<{len(numbers)}{letter}", *numbers))
