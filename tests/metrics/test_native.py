@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -226,20 +227,34 @@ def test_ahead_of_time_is_taken_first(
     assert report["records"] == []
 
 
-def test_ahead_of_time_for_another_torch(
-    tmp_path: Path, library: Path, without_compiler: str, expected: float
+@pytest.mark.parametrize(
+    ("fact", "reason"),
+    [
+        (
+            {"torch": "1.0.0"},
+            f"was built for torch 1.0.0, and this is torch {torch.__version__}: build it again "
+            "with `python -m ranksrgan.metrics.native_build`",
+        ),
+        # Without this check the process dies of an instruction that nothing catches.
+        ({"needs": "avx9000"}, "was built for a processor with avx9000, which this one has not"),
+    ],
+)
+def test_ahead_of_time_for_another_place(
+    tmp_path: Path,
+    library: Path,
+    without_compiler: str,
+    expected: float,
+    fact: dict[str, str],
+    reason: str,
 ) -> None:
     folder = tmp_path / "_native"
     shutil.copytree(library, folder)
     record = json.loads((folder / native.RECORD).read_text())
-    (folder / native.RECORD).write_text(json.dumps(record | {"torch": "1.0.0"}))
+    (folder / native.RECORD).write_text(json.dumps(record | fact))
     report = report_of(start(tmp_path / "cache", path=without_compiler, ahead_of_time=folder))
     assert report["in_use"] is False
     assert report["sums"] == pytest.approx([expected] * 2, abs=1e-10)
-    assert (
-        f"{folder / native.LIBRARY} was built for torch 1.0.0, and this is torch "
-        f"{torch.__version__}: build it again with `python -m ranksrgan.metrics.native_build`"
-    ) in str(report["reason"])
+    assert f"{folder / native.LIBRARY} {reason}" in str(report["reason"])
     assert "no C++ compiler" in str(report["reason"])
 
 
@@ -252,6 +267,7 @@ def test_ahead_of_time_for_another_torch(
         ("record no table", "holds no complete library"),
         ("library cut off", r"is not the file that .*built\.json describes"),
         ("other python", "was built for python cpython-27, and this is python"),
+        ("better processor", "for a processor with avx9000, fma9, which this one has not: build"),
         ("no library at all", "does not load"),
     ],
 )
@@ -274,8 +290,26 @@ def test_damaged_library_is_not_loaded(tmp_path: Path, damage: str, message: str
             library.write_bytes(content[:5])
         case "other python":
             record.write_text(json.dumps(facts | {"python": "cpython-27"}))
+        case "better processor":
+            if not native.processor_features():
+                pytest.skip("this system does not say what its processor can do")
+            one = native.processor_features().split()[0]
+            record.write_text(json.dumps(facts | {"needs": f"{one} avx9000 fma9"}))
     with pytest.raises(native.UnusableLibrary, match=message):
         native.load(tmp_path)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86")
+def test_what_code_for_a_processor_needs() -> None:
+    if shutil.which(COMPILER) is None:
+        pytest.skip(f"no {COMPILER}")
+    assert set(native_build.needed_features("x86-64")) == set()
+    third = set(native_build.needed_features("x86-64-v3"))
+    assert third >= {"sse4_2", "avx2", "fma", "bmi2", "abm", "movbe"}
+    assert "avx512f" not in third
+    assert set(native_build.needed_features("x86-64-v4")) - third >= {"avx512f", "avx512vl"}
+    here = native_build.needed_features("native")
+    assert set(here) <= set(native.processor_features().split())
 
 
 def test_key_follows_what_decides_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -285,7 +319,7 @@ def test_key_follows_what_decides_the_code(monkeypatch: pytest.MonkeyPatch, tmp_
         patch.setattr(native_build, "FLAGS", ["-O0"])
         assert native_build.cache_folder().name != before.name
     with monkeypatch.context() as patch:
-        patch.setattr(native_build, "_processor_features", lambda: "flags: none")
+        patch.setattr(native, "processor_features", lambda: "none")
         assert native_build.cache_folder().name != before.name
     with monkeypatch.context() as patch:
         patch.setattr(torch, "__version__", "9.9")

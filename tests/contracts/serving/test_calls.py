@@ -141,6 +141,27 @@ def test_a_token_is_needed_for_all_but_health(
     assert [isinstance(score, float) for score in scores] == [True, False, True]
 
 
+def test_a_client_that_lives_on_sends_the_token_that_its_file_holds_now(
+    start: Start, tokens: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("a\n")
+    server = start(tokens=tokens)
+    request = scoring_pb2.ListScorersRequest()
+    with open_channel(server.address, ClientCredentials(token_file=file)) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        assert len(stub.ListScorers(request, timeout=20).scorers) == 1
+        tokens.write_text(f"alice {hash_token('another')}\n")
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.ListScorers(request, timeout=20)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        file.write_text("another\n")
+        assert len(stub.ListScorers(request, timeout=20).scorers) == 1
+        file.unlink()  # on its way to be another
+        assert len(stub.ListScorers(request, timeout=20).scorers) == 1
+    assert "No such file or directory; the token stays the one from before" in caplog.text
+
+
 def test_what_is_for_operators_is_for_administrators(
     tokens: Path, request: pytest.FixtureRequest
 ) -> None:

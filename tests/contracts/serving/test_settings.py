@@ -75,8 +75,10 @@ def test_a_variable_may_hold_a_section() -> None:
         "RANKSRGAN_LISTEN": "[::1]:50051",
         "RANKSRGAN_TLS": "{certificate: c.pem, key: c.key}",
     }
+    environment["RANKSRGAN_ADMINISTRATORS"] = "[alice, bob]"
     settings = load(None, environment)
     assert settings.listen == "[::1]:50051"
+    assert settings.administrators == ("alice", "bob")
     assert settings.tls == TlsSettings(certificate=Path("c.pem"), key=Path("c.key"))
 
 
@@ -110,6 +112,21 @@ def test_a_variable_may_hold_a_section() -> None:
             "--metrics: metrics: .*'9090' is not of",
         ),
         (None, {}, {"listen": "unix:"}, "listen", "--listen: listen: .*a path is missing"),
+        (
+            None,
+            {"RANKSRGAN_ADMINISTRATORS": "[a"},
+            {},
+            "administrators",
+            "RANKSRGAN_ADMINISTRATORS: ",
+        ),
+        (
+            None,
+            {},
+            {"listen": ":::65536"},
+            "listen",
+            "--listen: .*a port is at most 65535: listen on",
+        ),
+        (None, {}, {"metrics": "a:99999"}, "metrics", "--metrics: .*a port is at most 65535"),
         (None, {}, {"listen": "8080"}, "listen", r"--listen: .*listen on HOST:PORT or unix:PATH"),
     ],
 )
@@ -161,6 +178,20 @@ def test_tokens_do_not_cross_the_network_in_clear(tmp_path: Path) -> None:
     ServerSettings(listen="0.0.0.0:1", tokens=tokens, tls=tls).check()
     with pytest.raises(InvalidConfig, match="a unix socket needs no encryption"):
         ServerSettings(listen="unix:s", tls=tls).check()
+
+
+def test_administrators_need_a_way_to_be_known(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    pair = authority.sign("server", "localhost")
+    tls = TlsSettings(certificate=pair.certificate, key=pair.key)
+    for nobody in (None, tls):
+        with pytest.raises(InvalidConfig, match=r"nobody is one: set tokens or tls\.client_ca"):
+            ServerSettings(listen="a:0", tls=nobody, administrators=("me",)).check()
+    tls = tls.model_copy(update={"client_ca": authority.certificate})
+    ServerSettings(listen="a:0", tls=tls, administrators=("me",)).check()
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"me {'0' * 64}\n")
+    ServerSettings(listen="unix:s", tokens=tokens, administrators=("me",)).check()
 
 
 def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from ranksrgan.contracts import healthcheck, open_scorer
 from ranksrgan.contracts.client import connect_scorer
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, ServiceUnavailable
-from ranksrgan.contracts.rpc import RunningServer, check_health, start_server
+from ranksrgan.contracts.rpc import RunningServer, check_health, open_channel, start_server
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials, explain
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
@@ -172,7 +172,10 @@ def test_it_is_said_when_a_certificate_expires_soon(authority: Authority) -> Non
 
 
 def test_healthcheck_over_tls(
-    authority: Authority, start_tls: Start, capsys: pytest.CaptureFixture[str]
+    authority: Authority,
+    start_tls: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     server = start_tls(authority.sign("server", "ranker.example"))
     command = [f"grpcs://{server.address}", "--timeout", "20", "--verbose"]
@@ -185,6 +188,8 @@ def test_healthcheck_over_tls(
     assert healthcheck.main([*named, ""]) == 0
     assert healthcheck.main([*named, "no.such.Service"]) == 1
     assert "has no service 'no.such.Service'" in capsys.readouterr().err
+    monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN_FILE", "/no/such/token")  # it sends none
+    assert healthcheck.main(named[:-1]) == 0
     assert healthcheck.main([*command, "--ca", "/no/such/file"]) == 1
     assert "RANKSRGAN_CLIENT_CA: /no/such/file" in capsys.readouterr().err
 
@@ -196,22 +201,40 @@ def test_an_address_over_tls_needs_a_port() -> None:
 
 def test_credentials_from_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("abc\n")
     given = {
         "RANKSRGAN_CLIENT_CA": "ca.pem",
         "RANKSRGAN_CLIENT_TOKEN_FILE": str(file),
         "RANKSRGAN_CLIENT_SERVER_NAME": "",
     }
     credentials = ClientCredentials.from_environment(given)
-    assert credentials == ClientCredentials(ca=Path("ca.pem"), token="abc")
-    assert "abc" not in repr(credentials)
+    assert credentials == ClientCredentials(ca=Path("ca.pem"), token_file=file)
     both = {**given, "RANKSRGAN_CLIENT_TOKEN": "abc"}
     with pytest.raises(InvalidConfig, match="are both set; one is enough"):
         ClientCredentials.from_environment(both)
-    file.write_text("two\nlines")
-    with pytest.raises(InvalidConfig, match="characters that no token has") as caught:
-        ClientCredentials.from_environment(given)
+    credentials = ClientCredentials.from_environment({"RANKSRGAN_CLIENT_TOKEN": "abc"})
+    assert credentials == ClientCredentials(token="abc")
+    assert "abc" not in repr(credentials)
+    with pytest.raises(InvalidConfig, match="TOKEN has characters that no token has") as caught:
+        ClientCredentials.from_environment({"RANKSRGAN_CLIENT_TOKEN": "two\nlines"})
     assert "lines" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "TOKEN_FILE: .*token: No such file"),
+        ("two\nlines", "TOKEN_FILE has characters that no token has"),
+        ("\n", "the token in RANKSRGAN_CLIENT_TOKEN_FILE is missing"),
+    ],
+)
+def test_a_file_without_a_token_is_said_where_one_is_to_be_sent(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InvalidConfig, match=message):
+        open_channel("unix:/no.sock", ClientCredentials(token_file=file))
 
 
 def test_other_failures_are_not_explained() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ranksrgan.metrics.native import status
 from ranksrgan.srgan.generators import convolution_reference as reference
 from ranksrgan.srgan.generators.convolutions import (
     convolution_add,
@@ -233,8 +236,19 @@ def test_wrong_arguments_are_refused() -> None:
     for change, error, message in wrong:
         with pytest.raises(error, match=message):
             torch.ops.ranksrgan.winograd(**{**good, **change})
-    for weights in (torch.rand(32, 27), torch.rand(16, 32)):
-        with pytest.raises(ValueError, match=r"weights \(32, 32\)"):
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere there is no kernel")
+def test_wrong_arguments_of_the_way_to_rgb_are_refused_on_any_processor() -> None:
+    if not status().in_use:
+        pytest.skip("no native operators")
+    wrong = [
+        (maps(32, (5, 6)), torch.rand(32, 27), r"weights \(32, 32\)"),
+        (maps(32, (5, 6)), torch.rand(16, 32), r"weights \(32, 32\)"),
+        (maps(24, (5, 6)), torch.rand(24, 32), "a multiple of 16 channels expected, got 24"),
+    ]
+    for x, weights, message in wrong:
+        with pytest.raises(ValueError, match=message):
             torch.ops.ranksrgan.convolve_to_rgb(x, weights, torch.rand(3))
 
 

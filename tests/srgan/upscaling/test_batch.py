@@ -130,6 +130,24 @@ def test_skipping_what_is_there(photos: Path, tmp_path: Path) -> None:
     assert read_image(out / "a.png").width == 16
 
 
+def test_what_stands_in_the_way_of_a_result_fails_by_itself(photos: Path, tmp_path: Path) -> None:
+    """Neither ends the run, nor counts as a result that was there before."""
+    out = tmp_path / "out"
+    (out / "a.png").mkdir(parents=True)
+    jobs = [
+        Job(photos / "a.png", out / "a.png"),
+        Job(photos / "b.png", out / f"{'n' * 300}.png"),
+        Job(photos / "Überblick 1.png", out / "c.png"),
+    ]
+    for skip_existing in (False, True):
+        first, second, third = run_jobs(jobs, Bicubic(2), Storage(skip_existing=skip_existing))
+        assert first.message == f"{photos / 'a.png'}: {out / 'a.png'} is a folder"
+        assert second.message is not None
+        assert second.message.endswith(".png cannot be written: File name too long")
+        assert [first.error, second.error] == ["INVALID_INPUT"] * 2
+        assert (third.error, third.skipped) == (None, skip_existing)
+
+
 def test_a_failure_keeps_the_earlier_result(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

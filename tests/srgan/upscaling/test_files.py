@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.srgan.upscaling.files import Job, plan_files
+from ranksrgan.srgan.upscaling.files import Job, Plan, Unplanned, plan_files
 
 MakePng = Callable[..., bytes]
 
@@ -181,13 +183,32 @@ def test_two_folders_with_the_same_names_collide(tmp_path: Path, png: MakePng) -
     assert len(plan_files([tmp_path / "x", tmp_path / "y" / "1"], tmp_path / "out").jobs) == 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, png: MakePng) -> None:
-    tree(tmp_path, png, "in/a.png", "in/locked/b.png", "other/c.png")
-    (tmp_path / "in" / "locked").chmod(0)
-    try:
-        plan = plan_files([tmp_path / "in", tmp_path / "other"], tmp_path / "out")
-    finally:
-        (tmp_path / "in" / "locked").chmod(0o700)
-    assert [job.input.name for job in plan.jobs] == ["c.png"]
-    assert "locked: Permission denied" in plan.failed[0].message
+def test_a_folder_that_cannot_be_read_fails_by_itself(
+    tmp_path: Path, png: MakePng, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As lost+found does, for all but root, at the head of many a file system."""
+    tree(tmp_path, png, "in/a.png", "in/lost+found/b.png", "in/sub/c.png", "other/d.png")
+    listing = os.scandir
+
+    def refusing(path: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        if path.name == "lost+found":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    locked = tmp_path / "in" / "lost+found"
+    plan = plan_files([tmp_path / "in", tmp_path / "other"], tmp_path / "out")
+    assert [job.input.name for job in plan.jobs] == ["a.png", "c.png", "d.png"]
+    assert plan.failed == [Unplanned(locked, f"{locked}: Permission denied")]
+    assert plan_files([locked], tmp_path / "out") == Plan([], plan.failed)
+
+
+def test_names_that_lead_nowhere_fail_when_their_turn_comes(photos: Path, tmp_path: Path) -> None:
+    (photos / "loop.png").symlink_to("loop.png")
+    (photos / "loop").symlink_to("loop", target_is_directory=True)
+    nowhere = [photos / name for name in ("loop.png", "loop/a.png", f"{'n' * 300}.png")]
+    for path in nowhere:
+        plan = plan_files([path, photos / "b.png"], tmp_path / "out")
+        assert plan.failed == []
+        assert [job.input for job in plan.jobs] == [path, photos / "b.png"]
+    assert [job.input for job in plan_files([nowhere[0]], nowhere[2]).jobs] == [nowhere[0]]

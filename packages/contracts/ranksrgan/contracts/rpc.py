@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -257,7 +257,7 @@ def health_problem(
         credentials: see `open_channel`; no token is sent.
     """
     given = ClientCredentials.from_environment() if credentials is None else credentials
-    with open_channel(address, replace(given, token=None)) as channel:
+    with open_channel(address, given.without_token()) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = stub.Check(  # type: ignore[attr-defined]

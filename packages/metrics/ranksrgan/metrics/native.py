@@ -124,7 +124,8 @@ def load(folder: Path) -> Mapping[str, str]:
     """Load the library in ``folder`` into this process and return the facts of its build.
 
     Raises:
-        UnusableLibrary: there is none, or it is damaged or made for another torch or Python.
+        UnusableLibrary: there is none, or it is damaged or made for another torch or Python, or
+            for a processor that can do more than this one.
     """
     path, record = folder / LIBRARY, folder / RECORD
     try:
@@ -138,6 +139,12 @@ def load(folder: Path) -> Mapping[str, str]:
                 f"{path} was built for {what} {built.get(what)}, and this is {what} {wanted}: "
                 "build it again with `python -m ranksrgan.metrics.native_build`"
             )
+    has = processor_features().split()
+    if has and (lacking := [one for one in str(built.get("needs", "")).split() if one not in has]):
+        raise UnusableLibrary(
+            f"{path} was built for a processor with {', '.join(lacking)}, which this one has not: "
+            "build it again with another --march, or with none for every processor"
+        )
     if built.get("sha256") != digest:
         raise UnusableLibrary(f"{path} is not the file that {record} describes")
     loader = importlib.machinery.ExtensionFileLoader(NAME, str(path))
@@ -158,6 +165,16 @@ def identity() -> dict[str, str]:
         "torch": str(torch.__version__),
         "python": str(sysconfig.get_config_var("SOABI")),
     }
+
+
+def processor_features() -> str:
+    """What this processor can do, as Linux calls it: ``fma avx2 ...``; empty if it is not known."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    found = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return found.partition(":")[2].strip()
 
 
 def _mode() -> str:

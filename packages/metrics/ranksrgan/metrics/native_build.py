@@ -45,6 +45,46 @@ CUDA_FLAGS = ["-O3", "--fmad=false"]
 # Each runs on later minor versions too, the last as PTX on everything newer.
 CUDA_ARCHITECTURES = "7.5;8.0;9.0+PTX"
 
+# What a compiler may use unasked, by the macro that says so, and what Linux calls it. Compilers
+# have a name of their own for each, so that march does not tell.
+FEATURES = {
+    "__SSE3__": "pni",
+    "__SSSE3__": "ssse3",
+    "__SSE4_1__": "sse4_1",
+    "__SSE4_2__": "sse4_2",
+    "__POPCNT__": "popcnt",
+    "__LZCNT__": "abm",
+    "__MOVBE__": "movbe",
+    "__BMI__": "bmi1",
+    "__BMI2__": "bmi2",
+    "__F16C__": "f16c",
+    "__FMA__": "fma",
+    "__FMA4__": "fma4",
+    "__XOP__": "xop",
+    "__AVX__": "avx",
+    "__AVX2__": "avx2",
+    "__AVXVNNI__": "avx_vnni",
+    "__AVX512F__": "avx512f",
+    "__AVX512CD__": "avx512cd",
+    "__AVX512BW__": "avx512bw",
+    "__AVX512DQ__": "avx512dq",
+    "__AVX512VL__": "avx512vl",
+    "__AVX512IFMA__": "avx512ifma",
+    "__AVX512VBMI__": "avx512vbmi",
+    "__AVX512VBMI2__": "avx512_vbmi2",
+    "__AVX512VNNI__": "avx512_vnni",
+    "__AVX512BITALG__": "avx512_bitalg",
+    "__AVX512VPOPCNTDQ__": "avx512_vpopcntdq",
+    "__AVX512BF16__": "avx512_bf16",
+    "__AVX512FP16__": "avx512_fp16",
+    "__GFNI__": "gfni",
+    "__ARM_FEATURE_ATOMICS": "atomics",
+    "__ARM_FEATURE_DOTPROD": "asimddp",
+    "__ARM_FEATURE_FP16_VECTOR_ARITHMETIC": "asimdhp",
+    "__ARM_FEATURE_SVE": "sve",
+    "__ARM_FEATURE_SVE2": "sve2",
+}
+
 _SECONDS = 120
 
 _logger = logging.getLogger(__name__)
@@ -137,12 +177,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def needed_features(march: str | None) -> list[str]:
+    """What a processor must be able to do to run what is compiled for ``march``.
+
+    Returns:
+        Of the values of `FEATURES`, in their order.
+
+    Raises:
+        subprocess.CalledProcessError: the compiler does not know ``march``.
+    """
+    compiler = os.environ.get("CXX", "c++").split()
+    command = [*compiler, *_march(march), "-dM", "-E", "-x", "c++", os.devnull]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    defined = {line.split()[1] for line in output.splitlines() if line.startswith("#define ")}
+    return [feature for macro, feature in FEATURES.items() if macro in defined]
+
+
+def _march(march: str | None) -> list[str]:
+    return [] if march is None else [f"-march={march}"]
+
+
 def _compile(folder: Path, march: str | None) -> None:
     from torch.utils import cpp_extension
 
     folder.mkdir(parents=True, exist_ok=True)
     cuda = _with_cuda()
-    flags = FLAGS + ([] if march is None else [f"-march={march}"])
+    flags = FLAGS + _march(march)
     if cuda:
         architectures = _cuda_architectures()
         os.environ["TORCH_CUDA_ARCH_LIST"] = architectures
@@ -162,6 +222,7 @@ def _compile(folder: Path, march: str | None) -> None:
     record = native.identity() | {
         "machine": platform.machine(),
         "march": march or "",
+        "needs": " ".join(needed_features(march)),
         "sha256": hashlib.sha256(library).hexdigest(),
     }
     # The record goes first and comes back last: without it there is no library.
@@ -200,19 +261,11 @@ def _key() -> str:
         _cuda_architectures() if cuda else "",
         os.environ.get("CXX", ""),
         platform.machine(),
-        _processor_features(),
+        # A home folder may be shared by unlike machines, and the code is made for this one.
+        native.processor_features() or platform.processor(),
     ]
     digest.update("\0".join(facts).encode())
     return digest.hexdigest()[:16]
-
-
-def _processor_features() -> str:
-    # A home folder may be shared by unlike machines, and the code is made for this one.
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _environment() -> dict[str, str]:

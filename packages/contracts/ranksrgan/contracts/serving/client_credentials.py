@@ -8,15 +8,17 @@
     RANKSRGAN_CLIENT_TOKEN_FILE    a file that holds it and nothing else
     RANKSRGAN_CLIENT_TOKEN_IN_CLEAR=1   send it without encryption to other machines too
 
-The first four are for addresses ``grpcs://HOST:PORT``. So a spec that is kept in a file, or handed
-to a process that trains, never holds a secret.
+The first four are for addresses ``grpcs://HOST:PORT``. The token's file is read when a client
+connects, and again when it has changed: a client that lives on sends the new token. So a spec that
+is kept in a file, or handed to a process that trains, never holds a secret.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,9 @@ import grpc
 
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.serving.settings import is_local
+from ranksrgan.contracts.serving.tokens import signature
+
+log = logging.getLogger(__name__)
 
 PREFIX = "RANKSRGAN_CLIENT_"
 TLS_SCHEME = "grpcs://"
@@ -37,6 +42,7 @@ class ClientCredentials:
         ca, certificate, key: PEM files.
         server_name: in the server's certificate.
         token: sent with every call; never shown.
+        token_file: file of the token, in place of ``token``.
         token_in_clear: over any connection.
     """
 
@@ -45,6 +51,7 @@ class ClientCredentials:
     key: Path | None = None
     server_name: str | None = None
     token: str | None = None
+    token_file: Path | None = None
     token_in_clear: bool = False
 
     def __repr__(self) -> str:
@@ -52,10 +59,10 @@ class ClientCredentials:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ClientCredentials:
-        """Those that the process was given.
+        """Those that the process was given; reads no file.
 
         Raises:
-            InvalidConfig: the token's file cannot be read, or both ways to give it were used.
+            InvalidConfig: both ways to give a token were used, or it cannot be one.
         """
         given = os.environ if environment is None else environment
 
@@ -67,27 +74,31 @@ class ClientCredentials:
             return None if text is None else Path(text)
 
         token, file = value("TOKEN"), path("TOKEN_FILE")
-        if file is not None:
-            if token is not None:
-                raise InvalidConfig(
-                    f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set; one is enough",
-                    field=f"{PREFIX}TOKEN",
-                )
-            token = _read(file, f"{PREFIX}TOKEN_FILE").decode(errors="replace").strip()
-        if token is not None and not (token.isascii() and token.isprintable()):
+        if token is not None and file is not None:
             raise InvalidConfig(
-                f"the token in {PREFIX}TOKEN{'' if file is None else '_FILE'} has characters that "
-                "no token has",
+                f"{PREFIX}TOKEN and {PREFIX}TOKEN_FILE are both set; one is enough",
                 field=f"{PREFIX}TOKEN",
             )
+        if token is not None:
+            _check_token(token, f"{PREFIX}TOKEN")
         return cls(
             path("CA"),
             path("CERTIFICATE"),
             path("KEY"),
             value("SERVER_NAME"),
             token,
+            file,
             value("TOKEN_IN_CLEAR") == "1",
         )
+
+    @property
+    def has_token(self) -> bool:
+        """Whether one is sent."""
+        return bool(self.token) or self.token_file is not None
+
+    def without_token(self) -> ClientCredentials:
+        """For calls that need none."""
+        return replace(self, token=None, token_file=None)
 
 
 def connect(
@@ -96,8 +107,8 @@ def connect(
     """A channel to ``HOST:PORT``, ``grpcs://HOST:PORT`` or ``unix:PATH``.
 
     Raises:
-        InvalidConfig: a file cannot be read, a certificate comes without its key, or a token would
-            cross the network in clear.
+        InvalidConfig: a file cannot be read, that of a token holds none, a certificate comes
+            without its key, or a token would cross the network in clear.
     """
     if address.startswith(TLS_SCHEME):
         if credentials.server_name is not None:
@@ -106,16 +117,20 @@ def connect(
             address.removeprefix(TLS_SCHEME), _channel_credentials(credentials), options
         )
     else:
-        if credentials.token and not credentials.token_in_clear and not is_local(address):
+        if credentials.has_token and not credentials.token_in_clear and not is_local(address):
             raise InvalidConfig(
                 f"the token would cross the network to {address} in clear: use "
                 f"{TLS_SCHEME}{address}, or set {PREFIX}TOKEN_IN_CLEAR=1",
                 field=address,
             )
         channel = grpc.insecure_channel(address, options)
-    if credentials.token is None:
-        return channel
-    return grpc.intercept_channel(channel, _Bearer(credentials.token))
+    if credentials.token_file is not None:
+        token = _TokenInFile(credentials.token_file)
+        return grpc.intercept_channel(channel, _Bearer(token.now))
+    if credentials.token is not None:
+        fixed = credentials.token
+        return grpc.intercept_channel(channel, _Bearer(lambda: fixed))
+    return channel
 
 
 def explain(address: str, details: str) -> str | None:
@@ -144,6 +159,29 @@ def explain(address: str, details: str) -> str | None:
     return None
 
 
+class _TokenInFile:
+    """A token as it stands in its file now; any thread may ask.
+
+    Raises:
+        InvalidConfig: the file cannot be read, or holds no token. Once it has, it is only said in
+            the log, and the token stays the one from before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = (signature(path), _token_in(path))
+
+    def now(self) -> str:
+        seen, token = self._known
+        if (changed := signature(self._path)) != seen:
+            try:
+                token = _token_in(self._path)
+            except InvalidConfig as error:
+                log.error("%s; the token stays the one from before", error)
+            self._known = (changed, token)
+        return token
+
+
 class _Call(NamedTuple):
     """What `grpc.ClientCallDetails` has, which cannot be made."""
 
@@ -161,11 +199,11 @@ class _Bearer(
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Sends a token with every call. gRPC's own way to do so wants encryption, and unix sockets
-    have none."""
+    """Sends the token of the moment with every call. gRPC's own way to do so wants encryption, and
+    unix sockets have none."""
 
-    def __init__(self, token: str) -> None:
-        self._header = ("authorization", f"Bearer {token}")
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
 
     def _with_token(
         self, continuation: Callable[..., Any], details: grpc.ClientCallDetails, request: Any
@@ -173,7 +211,7 @@ class _Bearer(
         call = _Call(
             details.method,
             details.timeout,
-            [*(details.metadata or ()), self._header],
+            [*(details.metadata or ()), ("authorization", f"Bearer {self._token()}")],
             details.credentials,
             details.wait_for_ready,
             details.compression,
@@ -197,6 +235,21 @@ def _channel_credentials(credentials: ClientCredentials) -> grpc.ChannelCredenti
         None if path is None else _read(path, f"{PREFIX}{name}") for name, path in files.items()
     ]
     return grpc.ssl_channel_credentials(*contents)
+
+
+def _token_in(path: Path) -> str:
+    field = f"{PREFIX}TOKEN_FILE"
+    token = _read(path, field).decode(errors="replace").strip()
+    _check_token(token, field)
+    return token
+
+
+def _check_token(token: str, field: str) -> None:
+    if not (token and token.isascii() and token.isprintable()):
+        raise InvalidConfig(
+            f"the token in {field} {'has characters that no token has' if token else 'is missing'}",
+            field=field,
+        )
 
 
 def _read(path: Path, field: str) -> bytes:

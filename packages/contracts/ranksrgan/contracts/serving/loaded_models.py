@@ -114,7 +114,8 @@ class LoadedModels(Generic[M]):
         return [model for name, model in serving.items() if name not in defaults]
 
     def statuses(self) -> list[ModelStatus]:
-        """Everything in the repository by name, and what was refused of it."""
+        """Everything in the repository by name, and what was refused of it; versions that a
+        ``model.yaml`` leaves out are not told of."""
         loaded = {name: self._status(name) for name in {**self._versions, **self._reasons}}
         refused = {name: ModelStatus(name, (), why) for name, why in self._refused.items()}
         return [status for _, status in sorted({**refused, **loaded}.items())]

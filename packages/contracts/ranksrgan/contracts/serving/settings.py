@@ -3,9 +3,9 @@
     workers: 4                      RANKSRGAN_WORKERS=4                  --workers 4
     tls: {certificate: c.pem}       RANKSRGAN_TLS__CERTIFICATE=c.pem     --tls-certificate c.pem
 
-Sections are merged key by key. A variable that is empty counts as not set, and one that begins with
-a brace is YAML (``RANKSRGAN_MODELS='{x4: x4.safetensors}'``). Each package's server has a class of
-its own on top of these, with what it serves.
+Sections are merged key by key. A variable that is empty counts as not set, and one in braces or
+brackets is YAML (``RANKSRGAN_MODELS='{x4: x4.safetensors}'``, ``RANKSRGAN_ADMINISTRATORS='[me]'``).
+Each package's server has a class of its own on top of these, with what it serves.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def _tcp_address(text: str) -> str:
     host, separator, port = text.rpartition(":")
     if not (separator and host and port.isascii() and port.isdigit()):
         raise ValueError(f"{text!r} is not of the form HOST:PORT")
+    if int(port) > 65535:  # gRPC would take what is left of it in 16 bits
+        raise ValueError(f"{text!r}: a port is at most 65535")
     return text
 
 
@@ -46,7 +48,7 @@ def _address(text: str) -> str:
     try:
         return _tcp_address(text)
     except ValueError as error:
-        raise ValueError(f"{text!r}: listen on HOST:PORT or unix:PATH") from error
+        raise ValueError(f"{error}: listen on HOST:PORT or unix:PATH") from error
 
 
 class TlsSettings(Config):
@@ -153,8 +155,18 @@ class ServerSettings(Config):
                     "loopback or a unix socket, or say tokens_in_clear",
                     field="tokens",
                 )
+        if self.administrators and self.tokens is None and self._client_ca is None:
+            raise InvalidConfig(
+                "administrators are known by their tokens or certificates, and without those "
+                "nobody is one: set tokens or tls.client_ca",
+                field="administrators",
+            )
         if self.traces:
             require_sdk()
+
+    @property
+    def _client_ca(self) -> Path | None:
+        return None if self.tls is None else self.tls.client_ca
 
 
 class ImageServerSettings(ServerSettings):
@@ -296,7 +308,9 @@ def _from_variable(kind: type[ServerSettings], name: str, text: str) -> dict[str
                 f"{name}: unknown setting; did you mean {_variable(near[0])}?", field=name
             )
         return {}
-    if not text.lstrip().startswith("{"):
+    trimmed = text.strip()
+    # An address ([::1]:50051) may begin with a bracket, but ends with none.
+    if not (trimmed.startswith("{") or (trimmed.startswith("[") and trimmed.endswith("]"))):
         return _nested(keys, text)
     try:
         return _nested(keys, yaml.safe_load(text))

@@ -42,7 +42,7 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._seen = _signature(path)
+        self._seen = signature(path)
         self._names = read_tokens(path)
 
     def name_of(self, authorization: str | None) -> str:
@@ -74,9 +74,9 @@ class TokenFile:
 
     def _current(self) -> dict[str, str]:
         with self._lock:
-            signature = _signature(self._path)
-            if signature != self._seen:
-                self._seen = signature
+            now = signature(self._path)
+            if now != self._seen:
+                self._seen = now
                 try:
                     self._names = read_tokens(self._path)
                     log.info("%s was read again: %d tokens", self._path, len(self._names))
@@ -165,7 +165,8 @@ def _make(name: str, file: Path | None) -> int:
     return 0
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def signature(path: Path) -> tuple[int, int, int] | None:
+    """What is another once the file has changed; None if there is none."""
     try:
         seen = path.stat()
     except OSError:

@@ -10,6 +10,8 @@ namespace {
 
 Map check_convolve_to_rgb(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const Map map = check_map("convolve_to_rgb: x", x);
+  TORCH_CHECK_VALUE(map.channels % 16 == 0,  // which the kernel reads at once
+                    "convolve_to_rgb: x: a multiple of 16 channels expected, got ", map.channels);
   TORCH_CHECK_VALUE(weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
                         weight.dim() == 2 && weight.size(0) == map.channels &&
                         weight.size(1) == 32,

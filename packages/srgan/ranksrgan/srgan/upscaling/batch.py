@@ -167,15 +167,13 @@ def run_jobs(
                 progress(share)
 
     waiting = iter(jobs)
-    reading: deque[tuple[Job, Future[Enlargement] | None]] = deque()  # None: is there already
+    reading: deque[tuple[Job, Future[Enlargement | None]]] = deque()
     writing: deque[Future[Entry]] = deque()
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="pictures") as threads:
         try:
             while True:
                 for job in islice(waiting, IN_FLIGHT - len(reading) - len(writing)):
-                    there = storage.skip_existing and job.output.exists()
-                    read = None if there else threads.submit(_read, job, upscaler, storage)
-                    reading.append((job, read))
+                    reading.append((job, threads.submit(_read, job, upscaler, storage)))
                 if not reading and not writing:
                     return
                 if reading:
@@ -191,8 +189,7 @@ def run_jobs(
             raise
         finally:
             for _, read in reading:
-                if read is not None:
-                    read.cancel()
+                read.cancel()
 
 
 class _GivenUp(Exception):
@@ -207,7 +204,10 @@ class _GivenUp(Exception):
         self.final = final
 
 
-def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement:
+def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement | None:
+    """Read the input; None if its result is there already and stays."""
+    if _is_there(job.output) and storage.skip_existing:
+        return None
     picture = read_image(job.input, max_pixels=storage.max_pixels)
     try:
         return enlargement_for(picture, upscaler, job.output.suffix, storage.out_scale)
@@ -215,23 +215,33 @@ def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement:
         raise InvalidInput(f"{job.output}: {error}", field=str(job.output)) from error
 
 
+def _is_there(output: Path) -> bool:
+    """Whether there is a result; what stands in the way of one fails before the work for it."""
+    try:
+        if output.is_dir():
+            raise InvalidInput(f"{output} is a folder", field=str(output))
+        return output.exists()
+    except OSError as error:
+        message = f"{output} cannot be written: {error.strerror}"
+        raise InvalidInput(message, field=str(output)) from error
+
+
 def _enlarge(
     job: Job,
-    read: Future[Enlargement] | None,
+    read: Future[Enlargement | None],
     upscaler: Upscaler,
     storage: Storage,
     threads: ThreadPoolExecutor,
     tell: Progress,
 ) -> Future[Entry]:
     """Run the network on a picture while another thread encodes what comes out."""
-    if read is None:
-        there = Entry(str(job.input), str(job.output), skipped=True)
-        return _finished(there)
     try:
         enlargement = read.result()
     except Exception as error:
         tell(1)
         return _finished(_failure(job, error))
+    if enlargement is None:
+        return _finished(Entry(str(job.input), str(job.output), skipped=True))
     strips: Queue[Tensor | _GivenUp | None] = Queue(_STRIPS_WAITING)
     writing = threads.submit(_write, job, enlargement, strips, storage, tell)
     try:

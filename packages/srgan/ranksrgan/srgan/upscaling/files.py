@@ -7,7 +7,7 @@ at the same place below the output.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def plan_files(
     Args:
         inputs: image files, and folders, of which the images at any depth are meant. Hidden files
             and folders are passed over, links to folders are not followed, and the output is never
-            an input of its own.
+            an input of its own. A folder in them that cannot be read fails, and the rest goes on.
         output: a folder. With a single file as input it may also be the name of the result, which
             then decides the format.
         suffix: goes between an input's name and its ending: ``"_x4"``.
@@ -83,7 +83,7 @@ def plan_files(
     if Path(f"x{suffix}").name != f"x{suffix}":
         raise InvalidInput(f"{suffix!r} cannot be part of a file's name", field="suffix")
     inputs, output = [Path(path) for path in inputs], Path(output)
-    if len(inputs) == 1 and not inputs[0].is_dir() and _names_a_file(output):
+    if len(inputs) == 1 and not _is_folder(inputs[0]) and _names_a_file(output):
         if suffix or format != "keep":
             raise InvalidInput(
                 f"{output} is the name of the result; leave out suffix and format, or give a "
@@ -92,7 +92,7 @@ def plan_files(
             )
         plan = Plan([Job(inputs[0], output)], [])
     else:
-        if output.exists() and not output.is_dir():
+        if os.path.lexists(output) and not _is_folder(output):
             raise InvalidInput(f"{output} is a file; give a folder", field="output")
         plan = _plan_folder(inputs, output, suffix, format)
         if skip_existing and suffix:
@@ -102,53 +102,71 @@ def plan_files(
     return plan
 
 
-def find_images(folder: Path, *, except_in: Path | None = None) -> Iterator[Path]:
+def find_images(
+    folder: Path, on_error: Callable[[OSError], object], *, except_in: Path | None = None
+) -> Iterator[Path]:
     """Image files in ``folder`` and the folders below it, by name, folders last.
 
     Args:
         folder: where to look; links to folders in it are not followed.
+        on_error: is told of each folder that cannot be read; the others go on.
         except_in: a folder that is passed over.
-
-    Raises:
-        OSError: a folder cannot be read.
     """
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries)
+    except OSError as error:
+        on_error(error)
+        return
     subfolders = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+    for name, is_folder in found:
+        path = folder / name
+        if name.startswith("."):
             continue
-        if path.is_dir():
-            if not path.is_symlink() and not (except_in and _is_same(path, except_in)):
+        if is_folder:
+            if not (except_in and _is_same(path, except_in)):
                 subfolders.append(path)
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES and not _is_folder(path):
             yield path
     for subfolder in subfolders:
-        yield from find_images(subfolder, except_in=except_in)
+        yield from find_images(subfolder, on_error, except_in=except_in)
 
 
+def _is_folder(path: Path) -> bool:
+    """A name that is too long, or may not be looked up, is none; it fails when its turn comes."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+# Path.resolve, unlike realpath, stumbles over a link that leads to itself.
 def _is_same(path: Path, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _entry(path: Path) -> Path:
     """The one name of a file in its folder. A link to a file is a file of its own."""
-    return path.parent.resolve() / path.name
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _names_a_file(output: Path) -> bool:
-    return output.suffix.lower() in SUFFIXES and not output.is_dir()
+    return output.suffix.lower() in SUFFIXES and not _is_folder(output)
 
 
 def _plan_folder(inputs: list[Path], output: Path, suffix: str, format: str) -> Plan:
     plan = Plan([], [])
     seen: set[Path] = set()
+
+    def unreadable(error: OSError) -> None:
+        message = f"{error.filename}: {error.strerror}"
+        plan.failed.append(Unplanned(Path(error.filename), message))
+
     for given in inputs:
-        folder = given if given.is_dir() else given.parent
-        try:
-            files = list(find_images(given, except_in=output)) if given.is_dir() else [given]
-        except OSError as error:
-            plan.failed.append(Unplanned(given, f"{error.filename}: {error.strerror}"))
-            continue
-        if not files:
+        is_folder, failed_before = _is_folder(given), len(plan.failed)
+        folder = given if is_folder else given.parent
+        files = list(find_images(given, unreadable, except_in=output)) if is_folder else [given]
+        if not files and len(plan.failed) == failed_before:
             known = ", ".join(sorted(SUFFIXES))
             plan.failed.append(Unplanned(given, f"{given} holds no image ({known})"))
         for file in files:
@@ -171,10 +189,10 @@ def _refuse_collisions(jobs: list[Job], suffix: str, skip_existing: bool) -> Non
         advice += "; if it is the result of an earlier run, skip existing ones"
     elif skip_existing and not suffix:
         advice += ", without which existing results cannot be told from inputs and skipped"
-    sources = {job.input.resolve() for job in jobs}
+    sources = {os.path.realpath(job.input) for job in jobs}
     made_from: dict[Path, Path] = {}
     for job in jobs:
-        if job.output.resolve() in sources:
+        if os.path.realpath(job.output) in sources:
             raise InvalidInput(
                 f"{job.output} is an input and would be replaced: {advice}", field="output"
             )

@@ -78,8 +78,8 @@ void take_row(const float* const rows[3], int64_t width, const float* bias, floa
 
 at::Tensor convolve_to_rgb_cpu(const at::Tensor& x, const at::Tensor& weight,
                                const at::Tensor& bias) {
-  check_processor("convolve_to_rgb");
   const Map map = check_convolve_to_rgb(x, weight, bias);
+  check_processor("convolve_to_rgb");
   at::Tensor out =
       at::empty({1, kColours, map.height, map.width}, x.options().dtype(at::kFloat),
                 at::MemoryFormat::Contiguous);
