@@ -196,7 +196,7 @@ class RemoteScorer:
     """A scorer behind a ``ScoringService``: same values to the bit, same errors by class.
 
     Where the scorer is differentiable, results carry gradients to images that require them: the
-    server's d(score)/d(image) becomes the backward pass.
+    server's d(score)/d(image) becomes the backward pass. Those of another scorer carry none.
     """
 
     def __init__(self, connection: Connection, name: str, info: ScorerInfo) -> None:
@@ -213,7 +213,8 @@ class RemoteScorer:
 
         A single image that no message of the server's holds goes in chunks.
         """
-        if images.requires_grad and torch.is_grad_enabled():
+        wanted = images.requires_grad and torch.is_grad_enabled()
+        if wanted and self._info.differentiable:
             scored: Tensor = _ScoreGradient.apply(images, references, self)  # type: ignore[no-untyped-call]
             return scored
         if self._goes_in_chunks(images, references):
