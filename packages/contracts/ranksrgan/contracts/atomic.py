@@ -105,8 +105,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write ``text`` to ``path`` in UTF-8, whole or not at all.
+
+    A byte of a file's name that is no UTF-8 is written as ``\\udcXX``, as JSON writes it.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def _sync_folder(folder: Path) -> None:
