@@ -373,6 +373,28 @@ def test_compare(tmp_path: Path, crops: dict[str, Tensor], capsys: Capture) -> N
     assert float(lines[1][3]) == pytest.approx(expected[0])
 
 
+def test_the_best_of_a_metric_is_not_of_those_that_lack_it(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    flat = torch.full((3, 200, 200), 9, dtype=torch.uint8)
+    for folder in (sr, hr):
+        write_image(folder / "flat.png", from_tensor(flat))
+    write_image(sr / "a.png", from_tensor(torch.zeros_like(crops["sr/a"][0])))
+    command = ["compare", str(sr), str(hr), "--reference", str(hr), "--metric", "niqe,rmse"]
+    assert main([*command, "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["best"] == {"niqe": None, "rmse": "hr"}
+
+
+def test_two_images_of_one_name_are_not_compared(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    (sr / "a.bmp").write_bytes((sr / "a.png").read_bytes())
+    assert main(["compare", str(sr), str(hr)]) == 1
+    assert "sr holds a.bmp and a.png" in capsys.readouterr().err
+
+
 def test_compare_wants_the_same_images_and_tells_failures(
     tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
 ) -> None:
