@@ -23,6 +23,7 @@ from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, server, ssim
 from ranksrgan.metrics.cli import main
+from ranksrgan.metrics.niqe_model import NiqeModel
 
 Capture = pytest.CaptureFixture[str]
 
@@ -244,6 +245,21 @@ def test_a_wrong_command_line(arguments: list[str], message: str, capsys: Captur
         main(["score", "image.png", *arguments])
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_flag_that_reaches_nothing_is_a_wrong_command_line(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    NiqeModel.published().save(tmp_path / "own.json")
+    (tmp_path / "ranker.safetensors").touch()
+    for arguments, message in (
+        (["--metric", "rmse", "--niqe-model", tmp_path / "own.json"], "is for niqe and pi"),
+        (["--metric", tmp_path / "ranker.safetensors", "--border", 4], "--border would not reach"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main(["score", "image.png", *map(str, arguments)])
+        assert exit_.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 def test_list(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
