@@ -104,6 +104,17 @@ def test_a_replaced_file_keeps_its_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_file_that_nobody_may_write_is_replaced_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o444)
+    with atomic.replacing(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o644
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"

@@ -71,7 +71,8 @@ def _replacing(path: Path) -> Iterator[Path]:
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     if old is not None and stat.S_ISREG(old.st_mode):
         mode = stat.S_IMODE(old.st_mode) & 0o777
-        os.fchmod(handle, mode)  # from the start: what was private is not to be read meanwhile
+        # From the start: what was private is not to be read meanwhile. But it is to be written.
+        os.fchmod(handle, mode | 0o600)
     os.close(handle)
     try:
         yield temporary
