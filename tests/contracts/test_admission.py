@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from torch import Tensor
 
 from ranksrgan.contracts import codec
-from ranksrgan.contracts.client import connect_scorer
+from ranksrgan.contracts.client import Connection, connect_scorer
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     Overloaded,
@@ -80,9 +80,70 @@ def test_the_time_to_wait_crosses_the_wire(seconds: float) -> None:
     error = codec.error_from_status(codec.error_to_proto(Overloaded("full", retry_after=seconds)))
     assert isinstance(error, Overloaded)
     assert error.retry_after == seconds
-    silent = codec.error_from_status(codec.error_to_proto(Overloaded("full")))
-    assert isinstance(silent, Overloaded)
-    assert silent.retry_after is None
+    item = codec.item_error_from_proto(
+        codec.item_error_to_proto(Overloaded("full", retry_after=seconds))
+    )
+    assert isinstance(item, Overloaded)
+    assert item.retry_after == seconds
+
+
+def test_no_time_to_wait_crosses_the_wire_where_none_is_known() -> None:
+    silent = Overloaded("full")
+    for error in (
+        codec.error_from_status(codec.error_to_proto(silent)),
+        codec.item_error_from_proto(codec.item_error_to_proto(silent)),
+    ):
+        assert isinstance(error, Overloaded)
+        assert error.retry_after is None
+        assert str(error) == "full"
+
+
+def test_patience_waits_for_room(start: StartServer) -> None:
+    slow, watcher = Slow(), Watcher()
+    limits = ServerLimits(workers=1, queue=0)
+    server = start(ScoringServicer(Catalog(slow=slow)), limits=limits, observers=[watcher])
+    patient = connect_scorer(server.address, "slow", retry_for=PATIENCE)
+    first, one = in_background(lambda: patient.score(IMAGES))
+    assert slow.working.acquire(timeout=PATIENCE)
+    second, other = in_background(lambda: patient.score(IMAGES))
+    watcher.until(lambda: ("Score", "RESOURCE_EXHAUSTED") in watcher.requests)
+    slow.release.set()
+    for thread, outcome in ((first, one), (second, other)):
+        thread.join(PATIENCE)
+        assert isinstance(outcome[0], Tensor)
+
+
+class Refused(grpc.RpcError):
+    """What a client sees of a full server."""
+
+    def __init__(self, retry_after: float | None) -> None:
+        self._status = codec.error_to_proto(Overloaded("full", retry_after=retry_after))
+
+
+@pytest.mark.parametrize(("retry_after", "calls"), [(0.02, 2), (60.0, 1), (None, 1)])
+def test_patience_is_for_a_time_that_is_known_and_not_too_long(
+    monkeypatch: pytest.MonkeyPatch, retry_after: float | None, calls: int
+) -> None:
+    made: list[float] = []
+
+    def work() -> str:
+        made.append(time.monotonic())
+        if len(made) == 1:
+            raise Refused(retry_after)
+        return "done"
+
+    def refusal(failure: Refused, address: str) -> Exception:
+        return codec.error_from_status(failure._status)
+
+    monkeypatch.setattr(codec, "error_from_proto", refusal)
+    connection = Connection("host:1", timeout=1, retry_for=5)
+    if calls == 1:
+        with pytest.raises(Overloaded, match="full"):
+            connection.attempt(work)
+    else:
+        assert connection.attempt(work) == "done"
+        assert made[1] - made[0] >= 0.02
+    assert len(made) == calls
 
 
 def test_a_full_server_does_not_wait_for_the_request(start: StartServer) -> None:

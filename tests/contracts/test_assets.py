@@ -42,6 +42,22 @@ def test_the_named_folder_goes_before_the_cache(
     assert find_asset("vgg19") == cache / "vgg19-dcbb9e9d.pth"
 
 
+def test_who_has_no_home_has_no_cache(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert asset_folders() == list(places)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert asset_folders() == [places[0]]
+    monkeypatch.delenv("RANKSRGAN_ASSETS")
+    assert asset_folders() == []
+    with pytest.raises(MissingAsset, match="name its folder in RANKSRGAN_ASSETS"):
+        find_asset("vgg19")
+
+
 def test_a_missing_one_names_file_source_and_command() -> None:
     for asset in ASSETS.values():
         assert present(asset) is None

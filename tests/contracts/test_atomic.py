@@ -93,6 +93,95 @@ def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o640
 
 
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text("old")
+    path.chmod(0o600)
+    with atomic.replacing(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_nobody_may_write_is_replaced_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(0o444)
+    with atomic.replacing(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o644
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    os.chown(path, 1234, 4321)
+    atomic.write_text(path, "new")
+    found = path.stat()
+    assert (path.read_text(), found.st_uid, found.st_gid) == ("new", 1234, 4321)
+
+
+def test_an_owner_that_may_not_be_kept_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    monkeypatch.setattr(os, "chown", refused)
+    atomic.write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_the_file_that_a_link_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    real, link, other = tmp_path / "there" / "a.txt", tmp_path / "link", tmp_path / "other"
+    real.write_text("old")
+    link.symlink_to("there/a.txt")
+    other.symlink_to("link")
+    atomic.write_text(other, "new")
+    assert real.read_text() == "new"
+    assert link.is_symlink()
+    assert other.is_symlink()
+    assert not real.is_symlink()
+    assert names(real.parent) == ["a.txt"]
+    (tmp_path / "ahead").symlink_to("there/b.txt")
+    atomic.write_text(tmp_path / "ahead", "first")
+    assert (real.parent / "b.txt").read_text() == "first"
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        with atomic.replacing(pipe) as temporary:
+            assert temporary.suffix == ".csv"
+            temporary.write_bytes(b"through")
+        assert read.result(timeout=10) == b"through"
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe.csv"]
+
+
+@pytest.mark.parametrize("device", ["null", "full"])
+def test_a_device_is_written_into(tmp_path: Path, device: str) -> None:
+    link = tmp_path / device  # by a link: nothing that goes wrong here is to destroy a device
+    link.symlink_to(f"/dev/{device}")
+    if device == "full":
+        with pytest.raises(DiskFull, match="full cannot be written"):
+            atomic.write_text(link, "x")
+    else:
+        atomic.write_text(link, "x")
+    assert link.is_symlink()
+    assert link.is_char_device()
+    assert names(tmp_path) == [device]
+
+
 def test_many_writers_of_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     contents = [bytes([i]) * 100_000 for i in range(16)]

@@ -182,6 +182,13 @@ def test_scores_carry_gradients_through_a_loss(access: Access, rankers: RankerCa
     assert results[1].abs().max() > 0
 
 
+def test_images_that_require_a_gradient_of_a_metric_without_one(access: Access) -> None:
+    images = noise(2, 3, 112, 208).requires_grad_(True)
+    scores = access.scorer("niqe").score(images)
+    assert not scores.requires_grad
+    assert torch.equal(scores, open_scorer("niqe").score(images.detach()))
+
+
 @pytest.mark.parametrize("name", ["niqe", "tiny"])
 def test_an_empty_batch_is_a_mistake(access: Access, name: str) -> None:
     with pytest.raises(InvalidInput):

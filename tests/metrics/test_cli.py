@@ -23,6 +23,7 @@ from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, server, ssim
 from ranksrgan.metrics.cli import main
+from ranksrgan.metrics.niqe_model import NiqeModel
 
 Capture = pytest.CaptureFixture[str]
 
@@ -246,6 +247,21 @@ def test_a_wrong_command_line(arguments: list[str], message: str, capsys: Captur
     assert message in capsys.readouterr().err
 
 
+def test_a_flag_that_reaches_nothing_is_a_wrong_command_line(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    NiqeModel.published().save(tmp_path / "own.json")
+    (tmp_path / "ranker.safetensors").touch()
+    for arguments, message in (
+        (["--metric", "rmse", "--niqe-model", tmp_path / "own.json"], "is for niqe and pi"),
+        (["--metric", tmp_path / "ranker.safetensors", "--border", 4], "--border would not reach"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main(["score", "image.png", *map(str, arguments)])
+        assert exit_.value.code == 2
+        assert message in capsys.readouterr().err
+
+
 def test_list(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANKSRGAN_ASSETS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -371,6 +387,28 @@ def test_compare(tmp_path: Path, crops: dict[str, Tensor], capsys: Capture) -> N
     lines = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert lines[0] == ["method", "images", "failed", "psnr", "niqe", "ssim"]
     assert float(lines[1][3]) == pytest.approx(expected[0])
+
+
+def test_the_best_of_a_metric_is_not_of_those_that_lack_it(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    flat = torch.full((3, 200, 200), 9, dtype=torch.uint8)
+    for folder in (sr, hr):
+        write_image(folder / "flat.png", from_tensor(flat))
+    write_image(sr / "a.png", from_tensor(torch.zeros_like(crops["sr/a"][0])))
+    command = ["compare", str(sr), str(hr), "--reference", str(hr), "--metric", "niqe,rmse"]
+    assert main([*command, "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["best"] == {"niqe": None, "rmse": "hr"}
+
+
+def test_two_images_of_one_name_are_not_compared(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture
+) -> None:
+    sr, hr = tmp_path / "sr", tmp_path / "hr"
+    (sr / "a.bmp").write_bytes((sr / "a.png").read_bytes())
+    assert main(["compare", str(sr), str(hr)]) == 1
+    assert "sr holds a.bmp and a.png" in capsys.readouterr().err
 
 
 def test_compare_wants_the_same_images_and_tells_failures(

@@ -1,18 +1,22 @@
-"""Recipes of published tables: the script of RealSR-CCL (``caculate_metric``)."""
+"""Comparisons, and recipes of published tables: the script of RealSR-CCL (``caculate_metric``)."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ranksrgan.contracts.images import Picture, read_image, write_image
+from ranksrgan.contracts.errors import ServiceUnavailable
+from ranksrgan.contracts.images import Picture, from_tensor, read_image, write_image
+from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics import lpips, psnr
 from ranksrgan.metrics.cli import main
+from ranksrgan.metrics.compare import compare_folders
 
 COMPARE = ["--recipe", "realsr-ccl", "--format", "json"]
 
@@ -142,3 +146,24 @@ def test_a_recipe_leaves_nothing_to_choose(
         main(["compare", str(folders[0]), "--recipe", "realsr-ccl", *flags])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_service_that_goes_costs_no_method_that_is_there(tmp_path: Path) -> None:
+    class Leaving:
+        info = ScorerInfo("leaving", "1", True, False, False, 1)
+        calls = 0
+
+        def score(self, images: torch.Tensor, references: torch.Tensor | None = None) -> Any:
+            self.calls += 1
+            if self.calls == 2:
+                raise ServiceUnavailable("gone")
+            return torch.ones(1, dtype=torch.float64)
+
+    for name in ("first", "second"):
+        image = torch.zeros(3, 2, 2, dtype=torch.uint8)
+        write_image(tmp_path / name / "a.png", from_tensor(image))
+    folders = [tmp_path / "first", tmp_path / "second"]
+    found = compare_folders(folders, {"leaving": Leaving()}, None, torch.device("cpu"))
+    assert [method.means for method in found.methods] == [{"leaving": 1.0}, {}]
+    assert [one["error"] for one in found.methods[1].failed] == ["SERVICE_UNAVAILABLE"]
+    assert found.best("leaving") == "first"

@@ -13,6 +13,7 @@ from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, MissingAsset
 from ranksrgan.metrics import niqe
 from ranksrgan.metrics.ma import ma
 from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.niqe_model import NiqeModel
 from ranksrgan.metrics.pi import Pi, pi
 
 Load = Callable[[str], Tensor]
@@ -36,6 +37,18 @@ def test_it_is_the_mean_of_both_with_ma_turned_round(model: MaModel, photograph:
     assert scores.tolist() == expected
     assert torch.equal(Pi(4, "gray", model).score(images), scores)
     assert torch.equal(torch.cat([pi(image[None], 4, "gray", model) for image in images]), scores)
+
+
+def test_both_models_are_ones_own(model: MaModel, photograph: Load) -> None:
+    image = photograph("coffee")[..., :104, :204]
+    published = NiqeModel.published()
+    own = NiqeModel(published.mean + 0.1, published.covariance)
+    score = pi(image, 4, "y", model, own)
+    assert torch.equal(score, ((10 - ma(image, 4, "y", model)) + niqe(image, 4, "y", own)) / 2)
+    assert torch.equal(Pi(4, "y", model, own).score(image), score)
+    assert float(score) != float(pi(image, 4, "y", model))
+    hashes = {Pi(4, "y", model, of_niqe).info.parameters_hash for of_niqe in (None, own)}
+    assert len(hashes) == 2
 
 
 def test_errors_of_both(model: MaModel) -> None:

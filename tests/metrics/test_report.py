@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    Overloaded,
+    RankSRGANError,
+)
 from ranksrgan.contracts.images import from_tensor, write_image
-from ranksrgan.metrics.report import References
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.metrics import report
+from ranksrgan.metrics.report import References, score_files
 
 
 def originals(folder: Path, **greys: int) -> Path:
@@ -47,3 +57,57 @@ def test_no_original_and_several(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"several references for DOG_1: Dog\.png, dog\.png"):
         references.of(Path("DOG_1.png"))
     assert grey(references, "dog_1.png") == 3
+
+
+class Scripted:
+    """Gives what it is told to, one after the other."""
+
+    info = ScorerInfo("scripted", "1", True, False, False, 1)
+
+    def __init__(self, *outcomes: float | RankSRGANError) -> None:
+        self._outcomes: Iterator[float | RankSRGANError] = iter(outcomes)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        outcome = next(self._outcomes)
+        if isinstance(outcome, RankSRGANError):
+            raise outcome
+        return torch.tensor([outcome], dtype=torch.float64)
+
+
+def test_a_service_that_goes_costs_no_score_that_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = originals(tmp_path, a=1, b=2, c=3, d=4)
+    late = DeadlineExceeded("the service took more than 120 s")
+    scorers: dict[str, Scorer] = {"sure": Scripted(1, 2, 3, 4), "late": Scripted(5, 6, late)}
+    found = score_files([folder], scorers)
+    assert found.results == [
+        (str(folder / "a.png"), {"sure": 1.0, "late": 5.0}),
+        (str(folder / "b.png"), {"sure": 2.0, "late": 6.0}),
+        (str(folder / "c.png"), {"sure": 3.0}),
+    ]
+    assert [(Path(one["image"]).name, one["error"]) for one in found.failed] == [
+        ("c.png", "DEADLINE_EXCEEDED"),
+        ("d.png", "DEADLINE_EXCEEDED"),
+    ]
+    assert capsys.readouterr().err.splitlines() == [
+        f"failed: {folder / 'c.png'}: the service took more than 120 s",
+        "failed: 1 images after that, which were not tried",
+    ]
+    with pytest.raises(DeadlineExceeded):
+        score_files([folder], {"late": Scripted(late)})
+
+
+def test_a_full_service_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    folder = originals(tmp_path, a=1, b=2)
+    full, silent = Overloaded("full", retry_after=2.0), Overloaded("full")
+    found = score_files([folder], {"full": Scripted(full, full, 1, silent, 2)})
+    assert [row for _, row in found.results] == [{"full": 1.0}, {"full": 2.0}]
+    for pause, least in zip(waited, [2.0, 2.0, 1.0], strict=True):
+        assert least <= pause <= 1.5 * least
+    monkeypatch.setattr(report, "_PATIENCE", 1.0)
+    found = score_files([folder], {"full": Scripted(full, 2)})
+    assert [one["error"] for one in found.failed] == ["OVERLOADED"]
+    assert [row for _, row in found.results] == [{"full": 2.0}]

@@ -111,6 +111,16 @@ def test_pull_leaves_what_is_here(shelf: str, folder: Path, toy: Callable[..., A
     assert first.path.read_bytes() == b"damaged"  # a file of the user's is not overwritten
 
 
+def test_pull_without_any_folder_says_what_to_name(
+    folder: Path, toy: Callable[..., Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranksrgan.pipeline.assets.asset_folders", list)
+    monkeypatch.setattr("ranksrgan.contracts.assets.asset_folders", list)
+    toy("http://127.0.0.1:1/whole")
+    with pytest.raises(InvalidInput, match="name one in RANKSRGAN_ASSETS"):
+        pull("toy")
+
+
 def test_pull_goes_to_the_cache_without_a_named_folder(
     shelf: str, folder: Path, toy: Callable[..., Asset], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,10 +142,10 @@ ASSETS: dict[str, Asset] = {
 
 
 def asset_folders() -> list[Path]:
-    """Where assets are looked for, in order; the last is the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ranksrgan"
+    """Where assets are looked for, in order; the last is the user's cache, if they have a home."""
     named = os.environ.get(VARIABLE)
-    return [Path(named), cache] if named else [cache]
+    cache = os.environ.get("XDG_CACHE_HOME") or _cache_at_home()
+    return [*([Path(named)] if named else []), *([Path(cache) / "ranksrgan"] if cache else [])]
 
 
 def get_asset(name: str) -> Asset:
@@ -210,6 +210,13 @@ def verify_asset(asset: Asset, path: Path) -> bool:
             field=str(path),
         )
     return True
+
+
+def _cache_at_home() -> Path | None:
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # a user of a container whom nobody has given a home
+        return None
 
 
 def _digest(path: Path, running: hashlib._Hash, wanted: str) -> str:

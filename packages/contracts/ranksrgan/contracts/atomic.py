@@ -7,8 +7,9 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ranksrgan.contracts.errors import DiskFull
@@ -22,7 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is synced and takes its place.
 
     On an exception the temporary file is removed and ``path`` is as it was. The name keeps the
-    suffix, since some writers choose the format by it.
+    suffix, since some writers choose the format by it. The new file has the mode of the one that
+    it replaces, and its owner where that is allowed. Of a link it is the file that the link names
+    that is replaced; what is no file (a device, a pipe) is written into, once all is there.
 
     Raises:
         DiskFull: there is no room for it.
@@ -56,20 +59,44 @@ def room_for(path: Path) -> Iterator[None]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    old = path.stat() if path.exists() else None
+    if old is not None and not (stat.S_ISREG(old.st_mode) or stat.S_ISDIR(old.st_mode)):
+        with _written_into(path) as temporary:
+            yield temporary
+        return
+    path = Path(os.path.realpath(path))
     temporary = path.parent / f".{path.stem[:32]}-{secrets.token_hex(4)}{path.suffix}"
     # Made with the mode of any new file, which the umask decides and mkstemp would not give.
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    if old is not None and stat.S_ISREG(old.st_mode):
+        mode = stat.S_IMODE(old.st_mode) & 0o777
+        # From the start: what was private is not to be read meanwhile. But it is to be written.
+        os.fchmod(handle, mode | 0o600)
     os.close(handle)
     try:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
+        if old is not None:
+            with suppress(PermissionError):
+                os.chown(temporary, old.st_uid, old.st_gid)
         temporary.chmod(mode)  # some writers replace the file by a private one
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_into(path: Path) -> Iterator[Path]:
+    """For what a rename would destroy: a temporary file elsewhere, whose content goes there."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / f"content{path.suffix}"
+        temporary.touch()
+        yield temporary
+        with temporary.open("rb") as content, path.open("wb") as target:
+            shutil.copyfileobj(content, target)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -79,8 +106,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in UTF-8, whole or not at all."""
-    write_bytes(path, text.encode())
+    """Write ``text`` to ``path`` in UTF-8, whole or not at all.
+
+    A byte of a file's name that is no UTF-8 is written as ``\\udcXX``, as JSON writes it.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import threading
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from ranksrgan.contracts.errors import (
     InternalError,
     InvalidInput,
     NotSupported,
+    Overloaded,
     RankSRGANError,
     RequestCancelled,
     ServiceUnavailable,
@@ -53,12 +55,13 @@ Result = TypeVar("Result")
 
 
 class Connection:
-    """Calls to one address, with a deadline each and patience while nobody answers.
+    """Calls to one address, with a deadline each and patience while nobody answers or all is full.
 
     Args:
         address: ``HOST:PORT`` or ``unix:PATH``.
         timeout: seconds that one attempt may take.
-        retry_for: seconds from the first failure during which UNAVAILABLE is tried again. Every
+        retry_for: seconds from the first failure during which UNAVAILABLE is tried again, and a
+            full server after the time that it names (one that names none is not asked again). Every
             method of our services may be repeated without harm.
 
     Attributes:
@@ -112,9 +115,9 @@ class Connection:
         return self.attempt(send)
 
     def attempt(self, work: Callable[[], Result]) -> Result:
-        """Do what may fail with a gRPC error, again while nobody answers and there is patience."""
+        """Do what may fail with a gRPC error, again while that may pass and there is patience."""
         give_up: float | None = None
-        pause = 0.1
+        unanswered = 0.1
         while True:
             try:
                 return work()
@@ -122,10 +125,16 @@ class Connection:
                 error = self.error_of(failure)
                 now = time.monotonic()
                 give_up = now + self._retry_for if give_up is None else give_up
-                if not isinstance(error, ServiceUnavailable) or now + pause > give_up:
+                if isinstance(error, ServiceUnavailable):
+                    pause, unanswered = unanswered, min(2 * unanswered, 2.0)
+                elif isinstance(error, Overloaded) and error.retry_after is not None:
+                    # Others were told the same time, and are not to come all at once.
+                    pause = max(error.retry_after, 0.01) * random.uniform(1.0, 1.5)
+                else:
+                    raise error from failure
+                if now + pause > give_up:
                     raise error from failure
             time.sleep(pause)
-            pause = min(2 * pause, 2.0)
 
     def error_of(self, failure: grpc.RpcError) -> RankSRGANError:
         """The error that a failed call stands for, which nobody here has cancelled."""
@@ -187,7 +196,7 @@ class RemoteScorer:
     """A scorer behind a ``ScoringService``: same values to the bit, same errors by class.
 
     Where the scorer is differentiable, results carry gradients to images that require them: the
-    server's d(score)/d(image) becomes the backward pass.
+    server's d(score)/d(image) becomes the backward pass. Those of another scorer carry none.
     """
 
     def __init__(self, connection: Connection, name: str, info: ScorerInfo) -> None:
@@ -204,7 +213,8 @@ class RemoteScorer:
 
         A single image that no message of the server's holds goes in chunks.
         """
-        if images.requires_grad and torch.is_grad_enabled():
+        wanted = images.requires_grad and torch.is_grad_enabled()
+        if wanted and self._info.differentiable:
             scored: Tensor = _ScoreGradient.apply(images, references, self)  # type: ignore[no-untyped-call]
             return scored
         if self._goes_in_chunks(images, references):

@@ -365,13 +365,25 @@ def feature_set_from_proto(message: features_pb2.FeatureSet) -> dict[str, Tensor
 def item_error_to_proto(error: RankSRGANError) -> error_pb2.Error:
     """An error of one item of a stream that goes on."""
     text, field = _public(error)
-    return error_pb2.Error(code=_status_number(error), reason=error.code, message=text, field=field)
+    return error_pb2.Error(
+        code=_status_number(error),
+        reason=error.code,
+        message=text,
+        field=field,
+        retry_delay=_retry_delay(error),
+    )
 
 
 def item_error_from_proto(message: error_pb2.Error) -> RankSRGANError:
-    """The class that the server raised; by its status where the reason is not known."""
+    """The class that the server raised; by its status where the reason is not known.
+
+    `Overloaded` has the time that the server asks its clients to wait.
+    """
     kind = BY_CODE.get(message.reason, _by_number(message.code))
-    return kind(message.message, field=message.field or None)
+    error = kind(message.message, field=message.field or None)
+    if isinstance(error, Overloaded) and message.HasField("retry_delay"):
+        error.retry_after = _seconds(message.retry_delay)
+    return error
 
 
 def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
@@ -390,9 +402,8 @@ def error_to_proto(error: RankSRGANError) -> status_pb2.Status:
     if field and error.status == "INVALID_ARGUMENT":
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, Overloaded) and error.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromNanoseconds(round(error.retry_after * 1e9))
+    delay = _retry_delay(error)
+    if delay is not None:
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return status_pb2.Status(code=_status_number(error), message=text, details=_pack(details))
 
@@ -451,9 +462,21 @@ def _retry_after(status: status_pb2.Status) -> float | None:
     for detail in status.details:
         info = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
-            seconds: float = info.retry_delay.ToNanoseconds() / 1e9
-            return max(seconds, 0.0)
+            return _seconds(info.retry_delay)
     return None
+
+
+def _retry_delay(error: RankSRGANError) -> duration_pb2.Duration | None:
+    if not isinstance(error, Overloaded) or error.retry_after is None:
+        return None
+    delay = duration_pb2.Duration()
+    delay.FromNanoseconds(round(error.retry_after * 1e9))
+    return delay
+
+
+def _seconds(delay: duration_pb2.Duration) -> float:
+    seconds: float = delay.ToNanoseconds() / 1e9
+    return max(seconds, 0.0)
 
 
 def _by_number(code: int) -> type[RankSRGANError]:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -28,6 +29,9 @@ def run(main: Callable[[], int]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name or an arrow that the terminal has no letters for is not to cost all the results.
+        sys.stdout.reconfigure(errors="backslashreplace")
     heaps.keep_for_a_command()
     try:
         return main()

@@ -6,30 +6,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ranksrgan.contracts import atomic, console
 from ranksrgan.contracts.assets import get_asset, present
 from ranksrgan.contracts.console import run, whole_number
 from ranksrgan.contracts.device import choose_device
-from ranksrgan.contracts.discovery import is_remote, is_sum, open_scorer, parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics import compare, features
-from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name, options_of
+from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name
 from ranksrgan.metrics.fit_ma import fit_ma
 from ranksrgan.metrics.fit_niqe import fit_niqe
+from ranksrgan.metrics.flagged import FlaggedScorers
 from ranksrgan.metrics.full_reference import CHANNELS
-from ranksrgan.metrics.fused import fuse
 from ranksrgan.metrics.luma import CONVENTIONS
-from ranksrgan.metrics.ma import Ma
-from ranksrgan.metrics.ma_model import MaModel
-from ranksrgan.metrics.niqe import Niqe
-from ranksrgan.metrics.niqe_model import NiqeModel
-from ranksrgan.metrics.pi import Pi
 from ranksrgan.metrics.protocol import FORMATS as PROTOCOL_FORMATS
 from ranksrgan.metrics.protocol import evaluate_files
 from ranksrgan.metrics.report import FORMATS, References, score_files
@@ -146,7 +138,8 @@ def _add_plane_flags(parser: argparse.ArgumentParser) -> None:
         "--border",
         type=whole_number(0),
         metavar="N",
-        help="pixels to leave out on every side (default: 0; tables of x4 use 4)",
+        help="pixels to leave out on every side (default: 0, or that of --ma-model; tables of x4 "
+        "use 4)",
     )
     parser.add_argument(
         "--luma",
@@ -202,7 +195,7 @@ def _protocol(arguments: argparse.Namespace) -> int:
 
 
 def _features(arguments: argparse.Namespace) -> int:
-    scorer = _open_on_planes(arguments.metric, *_planes(arguments), {})
+    scorer = FlaggedScorers(arguments.border, arguments.luma).open(arguments.metric)
     found, failed = features.extract_files(arguments.images, scorer)
     _write(features.FORMATS[arguments.format](found), arguments.output)
     for failure in failed:
@@ -260,12 +253,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _opened(arguments: argparse.Namespace) -> tuple[dict[str, Scorer], References | None]:
-    models = _models(arguments.niqe_model, arguments.ma_model)
+    flagged = FlaggedScorers(
+        arguments.border, arguments.luma, arguments.niqe_model, arguments.ma_model
+    )
     try:
-        scorers = {
-            name: _open_on_planes(name, *_planes(arguments), models)
-            for name in arguments.metric or ["niqe"]
-        }
+        scorers = {name: flagged.open(name) for name in arguments.metric or ["niqe"]}
+        flagged.check_models()
     except (UnknownName, InvalidInput) as error:
         arguments.usage_error(f"argument --metric: {error}")
     return scorers, _references(scorers, arguments)
@@ -286,51 +279,6 @@ def _references(scorers: Mapping[str, Scorer], arguments: argparse.Namespace) ->
     if wanting and arguments.reference is None:
         arguments.usage_error(f"{', '.join(wanting)}: --reference is needed")
     return References(arguments.reference) if arguments.reference else None
-
-
-def _planes(arguments: argparse.Namespace) -> tuple[int, str]:
-    """Border and luma, their defaults where they are not given."""
-    return arguments.border or 0, arguments.luma or "y"
-
-
-#: A metric with the user's own model, given border and luma.
-Models = dict[str, Callable[[int, Any], Scorer]]
-
-
-def _models(niqe: Path | None, ma: Path | None) -> Models:
-    models: Models = {}
-    if niqe is not None:
-        models["niqe"] = partial(Niqe, model=NiqeModel.load(niqe))
-    if ma is not None:
-        forests = MaModel.load(ma)
-        models |= {"ma": partial(Ma, model=forests), "pi": partial(Pi, model=forests)}
-    return models
-
-
-def _open_on_planes(name: str, border: int, luma: str, models: Models) -> Scorer:
-    """A metric, or a sum, with that border and luma wherever its name does not say otherwise.
-
-    A service's address and a Ranker's file are opened as they are.
-    """
-    if is_remote(name) or Path(name.partition("?")[0]).is_file():
-        return open_scorer(name)
-    if is_sum(name):
-        return fuse(name, lambda term: _open_on_planes(term, border, luma, models))
-    metric, _, text = name.partition("?")
-    options = parse_options(text, name)
-    if metric in models:
-        if options:
-            raise InvalidInput(
-                f"{name}: with a model of your own, border and luma are flags and there are no "
-                "other options",
-                field=name,
-            )
-        return models[metric](border, luma)
-    for key, value in (("border", str(border)), ("luma", luma)):
-        if key in options_of(metric):
-            options.setdefault(key, value)
-    written = "&".join(f"{key}={value}" for key, value in options.items())
-    return open_name(f"{metric}?{written}")
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -11,10 +11,18 @@ from pathlib import Path
 
 import torch
 
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, RankSRGANError
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.metrics.report import Failure, References, aligned, finite, score_files
+from ranksrgan.metrics.report import (
+    Failure,
+    References,
+    Report,
+    aligned,
+    finite,
+    score_files,
+    tell,
+)
 
 #: Metrics with all their options, by the column that they fill, for tables of others that are to be
 #: compared with. All look at files rounded to 8 bits.
@@ -37,12 +45,14 @@ class Method:
         name: the folder's, or its whole path where two folders share a name.
         images: how many there are.
         means: of each metric over the images that have it.
+        scored: how many images have a score, by metric.
         failed: what has no score.
     """
 
     name: str
     images: int
     means: dict[str, float]
+    scored: dict[str, int]
     failed: list[Failure]
 
 
@@ -59,11 +69,14 @@ class Comparison:
     methods: list[Method]
 
     def best(self, metric: str) -> str | None:
-        """The method of the best mean among those whose images all have a score; None if none."""
+        """The method of the best mean among those whose images all have that score; None if none.
+
+        It is the first of those that are equally good.
+        """
         means = {
             method.name: method.means[metric]
             for method in self.methods
-            if metric in method.means and not method.failed
+            if metric in method.means and method.scored[metric] == method.images
         }
         choose = max if self.metrics[metric] else min
         return choose(means, key=lambda name: means[name]) if means else None
@@ -82,18 +95,28 @@ def compare_folders(
     Raises:
         InvalidInput: no such folder, or one is given twice.
         InvalidDataset: the folders do not hold the same images, so that their means would say
-            nothing; names the first that is missing.
+            nothing, or one holds two of one name; names the first.
     """
     _check_same_images(folders)
     names = [folder.name for folder in folders]
-    methods = []
+    methods: list[Method] = []
     for folder, name in zip(folders, names, strict=True):
-        report = score_files([folder], scorers, references, device, eight_bits=eight_bits)
+        try:
+            report = score_files([folder], scorers, references, device, eight_bits=eight_bits)
+        except RankSRGANError as error:
+            if not methods:
+                raise
+            report = Report(list(scorers))
+            report.add_failure(folder, error)
+            tell(report.failed)
         methods.append(
             Method(
                 name=str(folder) if names.count(name) > 1 else name,
                 images=len(list_images(folder)),
                 means=report.mean(),
+                scored={
+                    metric: sum(metric in row for _, row in report.results) for metric in scorers
+                },
                 failed=report.failed,
             )
         )
@@ -157,7 +180,16 @@ def _check_same_images(folders: Sequence[Path]) -> None:
     for folder in folders:
         if folder in stems:
             raise InvalidInput(f"{folder} is given twice", field=str(folder))
-        stems[folder] = {path.stem for path in list_images(folder)}
+        files = list_images(folder)
+        by_stem = {path.stem: path for path in files}
+        double = next((path for path in files if by_stem[path.stem] != path), None)
+        if double is not None:
+            raise InvalidDataset(
+                f"{folder} holds {double.name} and {by_stem[double.stem].name}: methods are "
+                "compared by one image of each name",
+                field=str(folder),
+            )
+        stems[folder] = set(by_stem)
     every = set().union(*stems.values())
     for folder, found in stems.items():
         missing = sorted(every - found)

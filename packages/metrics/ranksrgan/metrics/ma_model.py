@@ -19,6 +19,7 @@ from ranksrgan.contracts.assets import find_asset, get_asset, verify_asset
 from ranksrgan.contracts.checkpoint import hash_tensors, load_weights, save_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.metrics.forest import Forest, from_r_package
+from ranksrgan.metrics.luma import Convention, check_border, check_convention
 
 ASSET = "ma"
 
@@ -72,6 +73,19 @@ class MaModel:
         for weight, forest, group in zip(self.linear[1:], self.forests, groups, strict=True):
             scores = scores + weight * forest.predict(group)
         return scores
+
+    @property
+    def planes(self) -> tuple[int, Convention]:
+        """Border and luma that it was trained with; those of PIRM's programs, but for the border,
+        if it does not say.
+
+        Raises:
+            InvalidInput: what it says is neither.
+        """
+        border, luma = self.about.get("border", 0), self.about.get("luma", "y")
+        check_border(border)
+        check_convention(luma)
+        return border, luma
 
     def save(self, path: Path) -> None:
         """Write ``.safetensors``, whole or not at all."""

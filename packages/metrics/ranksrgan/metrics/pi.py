@@ -22,7 +22,11 @@ from ranksrgan.metrics.niqe import BLOCK, NiqeModel, niqe
 
 
 def pi(
-    images: Tensor, border: int = 0, luma: Convention = "y", model: MaModel | None = None
+    images: Tensor,
+    border: int = 0,
+    luma: Convention = "y",
+    model: MaModel | None = None,
+    niqe_model: NiqeModel | None = None,
 ) -> Tensor:
     """PI of each image; lower is better.
 
@@ -31,6 +35,7 @@ def pi(
         border: pixels to leave out on every side (the challenge: 4).
         luma: ``"y"`` as in the challenge, or ``"gray"``.
         model: of Ma; the authors' if None.
+        niqe_model: of NIQE; the published one if None.
 
     Returns:
         ``(N,)`` float64 on the device of ``images``.
@@ -41,7 +46,7 @@ def pi(
         MissingAsset: no model is given and the file of Ma's authors is not there.
     """
     model = model or MaModel.published()
-    distances = niqe(images, border, luma)
+    distances = niqe(images, border, luma, niqe_model)
     return ((10 - ma(images, border, luma, model)) + distances) / 2
 
 
@@ -55,23 +60,29 @@ class Pi:
         border: pixels to leave out on every side.
         luma: ``"y"`` or ``"gray"``.
         model: of Ma; the authors' if None.
+        niqe_model: of NIQE; the published one if None.
     """
 
     joining = Joining("exactly")
 
     def __init__(
-        self, border: int = 0, luma: Convention = "y", model: MaModel | None = None
+        self,
+        border: int = 0,
+        luma: Convention = "y",
+        model: MaModel | None = None,
+        niqe_model: NiqeModel | None = None,
     ) -> None:
         check_border(border)
         check_convention(luma)
         self._border = border
         self._luma = luma
         self._model = model
+        self._niqe_model = niqe_model
 
     @property
     def info(self) -> ScorerInfo:
         of_ma = model_hash(self._model)
-        both = of_ma + NiqeModel.published().sha256
+        both = of_ma + (self._niqe_model or NiqeModel.published()).sha256
         return ScorerInfo(
             name=canonical_name("pi", self._border, self._luma),
             version="1",
@@ -86,4 +97,4 @@ class Pi:
         """See `Scorer.score` and `pi`."""
         if references is not None:
             raise InvalidInput("pi takes no references", field="references")
-        return pi(images, self._border, self._luma, self._model)
+        return pi(images, self._border, self._luma, self._model, self._niqe_model)

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import random
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -17,11 +19,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, RankSRGANError
+from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, Overloaded, RankSRGANError
 from ranksrgan.contracts.images import list_images, read_image, to_tensor
 from ranksrgan.contracts.scorer import Scorer
 
 _CPU = torch.device("cpu")
+
+# Seconds that one score waits for a service that is full.
+_PATIENCE = 60.0
 
 
 class Failure(TypedDict):
@@ -35,6 +40,12 @@ def failure(image: Path, error: RankSRGANError, metric: str | None = None) -> Fa
     where = f"{image}: {metric}" if metric else str(image)
     message = str(error) if str(error).startswith(where) else f"{where}: {error}"
     return {"image": str(image), "error": error.code, "message": message}
+
+
+def tell(failures: Sequence[Failure]) -> None:
+    """Write what failed on standard error, a line each."""
+    for one in failures:
+        print(f"failed: {one['message']}", file=sys.stderr)
 
 
 class Report:
@@ -140,8 +151,9 @@ def score_files(
 ) -> Report:
     """Score files, and all images of folders, with a progress bar on a terminal.
 
-    What is wrong with an image is noted, told on standard error, and stops nothing else; what
-    concerns all images alike (a service that has gone) is raised.
+    What is wrong with an image is noted, told on standard error, and stops nothing else. What
+    concerns all images alike (a service that has gone) is raised if no image is scored yet; later
+    it ends the work, and the images that have no score for it are noted as failed.
 
     Args:
         paths: files and folders.
@@ -157,10 +169,21 @@ def score_files(
             images += image_files([path])
         except InvalidInput as error:
             report.add_failure(path, error)
-    for path in tqdm(images, unit="image", disable=None, leave=False):
-        _score_image(path, scorers, references, report, device, eight_bits)
-    for failure in report.failed:
-        print(f"failed: {failure['message']}", file=sys.stderr)
+    unscored = 0
+    for position, path in enumerate(tqdm(images, unit="image", disable=None, leave=False)):
+        scored = len(report.results)
+        try:
+            _score_image(path, scorers, references, report, device, eight_bits)
+        except RankSRGANError as error:
+            if not scored:
+                raise
+            unscored = len(images) - position - 1
+            for without in images[position:]:
+                report.add_failure(without, error)
+            break
+    tell(report.failed[: len(report.failed) - unscored])
+    if unscored:
+        print(f"failed: {unscored} images after that, which were not tried", file=sys.stderr)
     return report
 
 
@@ -187,16 +210,32 @@ def _score_image(
     except (InvalidInput, LimitExceeded) as error:
         report.add_failure(path, error)
         return
-    for name, scorer in scorers.items():
+    try:
+        for name, scorer in scorers.items():
+            try:
+                reference = None
+                if references is not None and scorer.info.needs_reference:
+                    reference = _prepared(references.of(path), eight_bits).to(device)
+                scores[name] = _score(scorer, *_alike(image, reference))
+            except (InvalidInput, LimitExceeded) as error:
+                report.add_failure(path, error, name)
+    finally:
+        if scores:
+            report.results.append((str(path), scores))
+
+
+def _score(scorer: Scorer, image: Tensor, reference: Tensor | None) -> float:
+    """The score of one image; a service that is full is waited for as long as it says."""
+    give_up = time.monotonic() + _PATIENCE
+    while True:
         try:
-            reference = None
-            if references is not None and scorer.info.needs_reference:
-                reference = _prepared(references.of(path), eight_bits).to(device)
-            scores[name] = float(scorer.score(*_alike(image, reference)))
-        except (InvalidInput, LimitExceeded) as error:
-            report.add_failure(path, error, name)
-    if scores:
-        report.results.append((str(path), scores))
+            return float(scorer.score(image, reference))
+        except Overloaded as full:
+            # Others were told the same time, and are not to come all at once.
+            pause = max(full.retry_after or 1.0, 0.01) * random.uniform(1.0, 1.5)
+            if time.monotonic() + pause > give_up:
+                raise
+        time.sleep(pause)
 
 
 def _prepared(image: Tensor, eight_bits: bool) -> Tensor:

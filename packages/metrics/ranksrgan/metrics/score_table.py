@@ -145,7 +145,7 @@ def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
         lines = ((place, _turned(place, cells)) for place, cells in lines)
     for place, cells in lines:
         if columns is None:
-            if finite_number(cells[-1]) is None and not _is_image_file(cells[0]):
+            if not _is_number(cells[-1]) and not _is_image_file(cells[0]):
                 columns = cells
                 if len(set(columns)) != len(columns):
                     raise InvalidDataset(f"{place}: two columns of one name", field=place)
@@ -202,6 +202,15 @@ def _only_column(path: Path, table: Mapping[str, Row]) -> str:
             field=str(path),
         )
     return numbers[0]
+
+
+def _is_number(text: str) -> bool:
+    """Whether a cell is a number, finite or not (``nan`` is a score that is none, no column)."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def finite_number(text: str) -> float | None:

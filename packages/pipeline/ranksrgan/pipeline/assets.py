@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import (
+    VARIABLE,
     Asset,
     asset_folders,
     find_asset,
@@ -64,6 +65,11 @@ def pull(name: str) -> Found:
     asset = get_asset(name)
     if present(asset) is not None:
         return verify(name)
+    if not asset_folders():
+        raise InvalidInput(
+            f"there is no folder for assets, as there is no home: name one in {VARIABLE}",
+            field=VARIABLE,
+        )
     path = asset_folders()[0] / asset.file
     try:
         with atomic.replacing(path) as temporary:
