@@ -217,12 +217,17 @@ def test_trouble_is_told_and_passes(
     assert browser.complaints() == []
 
 
+def may_vote(browser: Browser, number: int) -> bool:
+    """Whether the images of the pair of that number are on the screen."""
+    ready = browser["[data-choice]"].get_attribute("aria-disabled") == "false"
+    return ready and browser.text("#count") == f"Pair {number} of 6"
+
+
 def test_a_rater_votes_and_comes_back(
     browser: Browser, study: Study, book: VoteBook, tmp_path: Path
 ) -> None:
     def on_pair(number: int) -> bool:
-        ready = browser["[data-choice]"].get_attribute("aria-disabled") == "false"
-        return ready and browser.text("#count") == f"Pair {number} of 6"
+        return may_vote(browser, number)
 
     browser.open("/study")
     browser.until(lambda: browser.all("#studies a"))
@@ -262,3 +267,97 @@ def test_a_rater_votes_and_comes_back(
     with (tmp_path / "votes.csv").open(newline="") as file:
         assert {row["rater"] for row in csv.DictReader(file)} == {"Ada"}
     assert browser.complaints() == []
+
+
+def join(browser: Browser, name: str) -> None:
+    browser.open("/study/faces")
+    browser.until(lambda: browser["#rater"].is_displayed())
+    browser["#rater"].send_keys(name, Keys.ENTER)
+
+
+# Images come only when `images.come` is called, the latest two first; none while `images.lost`.
+HOLD_IMAGES = """
+const decode = HTMLImageElement.prototype.decode;
+window.images = { waiting: [], lost: false, held: true };
+images.come = async () => {
+  images.held = false;
+  for (const go of images.waiting.splice(-2)) go();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  for (const go of images.waiting.splice(0)) go();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+};
+HTMLImageElement.prototype.decode = async function () {
+  if (images.held) await new Promise((go) => images.waiting.push(go));
+  if (images.lost) throw new Error("lost");
+  return decode.call(this);
+};
+"""
+
+
+def test_votes_are_on_the_pair_that_is_shown(
+    browser: Browser, study: Study, book: VoteBook
+) -> None:
+    def pairs() -> list[object]:
+        return [ballot.showing for ballot in book.ballots("faces", "Ada")]
+
+    join(browser, "Ada")
+    ahead = study.ahead("Ada", ())
+    for number in (1, 2):
+        browser.until(lambda: may_vote(browser, number))  # noqa: B023
+        browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: may_vote(browser, 3))
+
+    # The pair is left while its images are on their way, and they come in the end.
+    browser.driver.execute_script(HOLD_IMAGES)  # type: ignore[no-untyped-call]
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser.text("#count") == "Pair 4 of 6")
+    browser.press(Keys.ARROW_RIGHT)  # on nothing
+    browser.press(Keys.BACKSPACE)
+    browser.until(lambda: browser.text("#count") == "Pair 3 of 6")
+    browser.driver.execute_script("return images.come()")  # type: ignore[no-untyped-call]
+    browser.until(lambda: may_vote(browser, 3))
+    assert pairs() == ahead[:2]
+    token = study.token(ahead[2].pair)
+    for image in browser.all("#pair img"):
+        assert token in str(image.get_property("src"))
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: may_vote(browser, 4))
+    assert pairs() == ahead[:3]
+
+    # Two at once are one, and nothing before the first pair is taken back.
+    browser.press(Keys.BACKSPACE, Keys.BACKSPACE)
+    browser.until(lambda: browser.text("#count") in ("Pair 2 of 6", "Pair 3 of 6"))
+    while pairs():
+        browser.press(Keys.BACKSPACE)
+    browser.press(Keys.BACKSPACE)
+    browser.until(lambda: may_vote(browser, 1))
+    assert not browser["#problem"].is_displayed()
+
+    # Nobody votes on what is not to be seen; the images alone are loaded again.
+    browser.driver.execute_script("images.lost = true")  # type: ignore[no-untyped-call]
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser["#reload"].is_displayed())
+    assert "could not be loaded" in browser.text("#problem")
+    browser.press(Keys.ARROW_RIGHT)
+    browser.driver.execute_script("images.lost = false")  # type: ignore[no-untyped-call]
+    browser["#reload"].click()
+    browser.until(lambda: may_vote(browser, 2))
+    assert not browser["#problem"].is_displayed()
+    assert pairs() == ahead[:1]
+
+    # What another window answered is said, and the next pair comes.
+    book.record("faces", "Ada", ahead[1], "left", 5)
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: may_vote(browser, 3))
+    assert "voted on this pair already" in browser.text("#problem")
+    assert [ballot.choice for ballot in book.ballots("faces")] == ["left", "left"]
+
+
+def test_what_fails_at_the_end_is_said(browser: Browser, study: Study, book: VoteBook) -> None:
+    for showing in study.ahead("Ada", ()):
+        book.record("faces", "Ada", showing, "left", 5)
+    join(browser, "Ada")
+    browser.until(lambda: browser["#thanks"].is_displayed())
+    browser.driver.execute_script("window.fetch = () => Promise.reject(new Error())")  # type: ignore[no-untyped-call]
+    browser["#undo-last"].click()
+    browser.until(lambda: "does not answer" in browser.text("#end-problem"))

@@ -117,19 +117,18 @@ class VoteBook:
                 field="pair",
             )
 
-    def undo(self, study: str, rater: str) -> bool:
-        """Take back the rater's last vote; False if there is none."""
+    def undo(self, study: str, rater: str, position: int) -> bool:
+        """Take back the rater's vote of that position; False if it is not the last one.
+
+        The same request again, after an answer that was lost, takes nothing more back.
+        """
         with self._open() as database:
             done = database.execute(
-                "DELETE FROM vote WHERE id = (SELECT id FROM vote WHERE study = ? AND rater = ? "
-                "ORDER BY position DESC LIMIT 1)",
-                (study, rater),
+                "DELETE FROM vote WHERE study = ? AND rater = ? AND position = ? AND position = "
+                "(SELECT max(position) FROM vote WHERE study = ? AND rater = ?)",
+                (study, rater, position, study, rater),
             )
             return done.rowcount > 0
-
-    def done(self, study: str, rater: str) -> set[Pair]:
-        """The pairs that a rater has voted on."""
-        return {ballot.showing.pair for ballot in self.ballots(study, rater)}
 
     def ballots(self, study: str, rater: str | None = None) -> list[Ballot]:
         """The votes of a study, of one rater or all, in the order in which they were given."""
