@@ -157,6 +157,7 @@ def test_an_image_is_compared(browser: Browser, tmp_path: Path) -> None:
 
     # The slider moves what covers the left result, by keys and by hand.
     assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 50%)"
+    assert browser.style("#stage-left", "clipPath") == "inset(0px 50% 0px 0px)"
     browser["#slider"].send_keys(Keys.END)
     assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 100%)"
     browser["#slider"].send_keys(Keys.HOME)
@@ -179,6 +180,7 @@ def test_an_image_is_compared(browser: Browser, tmp_path: Path) -> None:
     # Other results go behind the slider.
     Select(browser["#left"]).select_by_visible_text("Original")
     browser.until(lambda: browser.text("#tag-left") == "Original")
+    assert str(browser["#slider"].get_attribute("aria-valuetext")).endswith("% Original")
     browser["#swap"].click()
     browser.until(lambda: browser.text("#tag-right") == "Original")
 
@@ -208,10 +210,13 @@ def test_trouble_is_told_and_passes(
     assert services.slow.cancelled.acquire(timeout=PATIENCE)
     browser.until(lambda: browser.text("#progress-text") == "Cancelled.")
 
-    services.slow.release.set()
     services.start("metrics")
     browser.until(lambda: "metrics is up" in browser.text("#services"))
     browser["#retry"].click()
+    browser.until(lambda: browser.text("#progress-text") == "Making slow …")
+    browser["#file"].send_keys(str(large))  # is refused, and the one at work goes on
+    browser.until(lambda: "at most 16,384" in browser.text("#problem"))
+    services.slow.release.set()
     browser.until(lambda: browser.text("#progress-text") == "All done.")
     browser.until(lambda: seen(browser, "#tiles") == 3)
     assert browser.complaints() == []
@@ -361,3 +366,52 @@ def test_what_fails_at_the_end_is_said(browser: Browser, study: Study, book: Vot
     browser.driver.execute_script("window.fetch = () => Promise.reject(new Error())")  # type: ignore[no-untyped-call]
     browser["#undo-last"].click()
     browser.until(lambda: "does not answer" in browser.text("#end-problem"))
+
+
+# A camera with a large and a small view of an image of that size; what they say goes to `done`.
+VIEWS = """
+const [width, height, done] = arguments;
+const canvas = Object.assign(document.createElement("canvas"), { width, height });
+import("/pages/view.js").then(async ({ Camera, View }) => {
+  const url = URL.createObjectURL(await new Promise((take) => canvas.toBlob(take)));
+  const camera = new Camera();
+  const make = async (style) => {
+    const [frame, layer] = [document.createElement("div"), document.createElement("div")];
+    frame.style.cssText = `position: fixed; ${style}`;
+    frame.append(layer);
+    document.body.append(frame);
+    const view = new View(frame, camera);
+    await view.show(layer, url, "", width, height);
+    return { view, layer };
+  };
+  const large = await make("left: 0.5px; top: 0.25px; width: 501px; height: 400px");
+  const small = await make("left: 0; top: 0; width: 100px; height: 80px");
+  const told = { fits: large.view.scale };
+  small.view.zoom(1.25);
+  told.zoomed = large.view.scale / told.fits;
+  camera.fit();
+  large.view.actualSize();
+  const box = large.layer.firstChild.getBoundingClientRect();
+  told.corner = [box.left, box.top];
+  for (let i = 0; i < 9; i++) large.view.move(-60, 0);
+  const left = () => large.layer.firstChild.getBoundingClientRect().left;
+  const edge = left();
+  large.view.move(60, 0);
+  told.back = edge - left();
+  small.view.dispose();
+  told.views = camera.views.size;
+  done(told);
+}, (error) => done(String(error)));
+"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(600, 480), (4, 4)])
+def test_views_zoom_and_move(browser: Browser, width: int, height: int) -> None:
+    browser.open("/study")
+    told = browser.driver.execute_async_script(VIEWS, width, height)  # type: ignore[no-untyped-call]
+    assert isinstance(told, dict), told
+    # Nothing shrinks when something is enlarged.
+    assert told["zoomed"] == pytest.approx(1.25 if width == 600 else 1)
+    assert told["corner"] == [round(value) for value in told["corner"]]
+    assert told["back"] == pytest.approx(60 if width == 600 else 0, abs=1)
+    assert told["views"] == 1
