@@ -16,7 +16,7 @@ import pytest
 
 from ranksrgan.metrics import read_votes
 from ranksrgan.pipeline.cli import main
-from ranksrgan.pipeline.web.study import Study
+from ranksrgan.pipeline.web.study import Pair, Showing, Study
 from ranksrgan.pipeline.web.vote_book import VoteBook
 from tests.pipeline.web.conftest import PATIENCE
 
@@ -46,6 +46,15 @@ def test_votes_are_exported(
 def test_votes_go_to_standard_output(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["web", "export-votes", "faces", "--votes", str(votes)]) == 0
     assert capsys.readouterr().out.startswith("left,right,winner,")
+
+
+def test_the_file_of_votes_is_named_before_the_action_too(
+    votes: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    showing = Showing(Pair("cat", "sharp", "soft"), "sharp", "soft")
+    VoteBook(votes).record("faces", "Zoë", showing, "left", 10)
+    assert main(["web", "--votes", str(votes), "export-votes", "faces"]) == 0
+    assert "Zoë" in capsysbinary.readouterr().out.decode("utf-8")
 
 
 def test_a_study_without_votes_is_named(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,39 @@ def test_a_database_of_others_is_refused(tmp_path: Path) -> None:
         VoteBook(tmp_path / "photos.sqlite")
 
 
+def test_a_start_that_is_cut_short_leaves_no_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def cut(action: int, first: str | None, second: str | None, *rest: object) -> int:
+        deny = first == "user_version" and second is not None
+        return sqlite3.SQLITE_DENY if deny else sqlite3.SQLITE_OK
+
+    def short(*arguments: object, **options: object) -> sqlite3.Connection:
+        database = connect(*arguments, **options)  # type: ignore[call-overload]
+        database.set_authorizer(cut)
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", short)
+    with pytest.raises(sqlite3.DatabaseError):
+        VoteBook(tmp_path / "votes.sqlite")
+    monkeypatch.undo()
+    VoteBook(tmp_path / "votes.sqlite").record("faces", "Ada", SHOWN, "left", 1)
+
+
+def test_a_file_that_is_read_is_not_changed(book: VoteBook, tmp_path: Path) -> None:
+    book.record("faces", "Ada", SHOWN, "left", 1)
+    reader = VoteBook(tmp_path / "votes.sqlite", read_only=True)
+    assert [ballot.rater for ballot in reader.ballots("faces")] == ["Ada"]
+    with pytest.raises(InvalidDataset, match="readonly database; the file and its folder must"):
+        reader.record("faces", "Bo", SHOWN, "left", 1)
+    (tmp_path / "empty.sqlite").touch()
+    with pytest.raises(InvalidDataset, match="holds something else than votes"):
+        VoteBook(tmp_path / "empty.sqlite", read_only=True)
+    assert (tmp_path / "empty.sqlite").stat().st_size == 0
+
+
 def test_a_full_disk_is_said(book: VoteBook, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = sqlite3.connect
 
