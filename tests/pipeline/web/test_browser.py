@@ -157,6 +157,7 @@ def test_an_image_is_compared(browser: Browser, tmp_path: Path) -> None:
 
     # The slider moves what covers the left result, by keys and by hand.
     assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 50%)"
+    assert browser.style("#stage-left", "clipPath") == "inset(0px 50% 0px 0px)"
     browser["#slider"].send_keys(Keys.END)
     assert browser.style("#stage-right", "clipPath") == "inset(0px 0px 0px 100%)"
     browser["#slider"].send_keys(Keys.HOME)
@@ -179,6 +180,7 @@ def test_an_image_is_compared(browser: Browser, tmp_path: Path) -> None:
     # Other results go behind the slider.
     Select(browser["#left"]).select_by_visible_text("Original")
     browser.until(lambda: browser.text("#tag-left") == "Original")
+    assert str(browser["#slider"].get_attribute("aria-valuetext")).endswith("% Original")
     browser["#swap"].click()
     browser.until(lambda: browser.text("#tag-right") == "Original")
 
@@ -208,21 +210,29 @@ def test_trouble_is_told_and_passes(
     assert services.slow.cancelled.acquire(timeout=PATIENCE)
     browser.until(lambda: browser.text("#progress-text") == "Cancelled.")
 
-    services.slow.release.set()
     services.start("metrics")
     browser.until(lambda: "metrics is up" in browser.text("#services"))
     browser["#retry"].click()
+    browser.until(lambda: browser.text("#progress-text") == "Making slow …")
+    browser["#file"].send_keys(str(large))  # is refused, and the one at work goes on
+    browser.until(lambda: "at most 16,384" in browser.text("#problem"))
+    services.slow.release.set()
     browser.until(lambda: browser.text("#progress-text") == "All done.")
     browser.until(lambda: seen(browser, "#tiles") == 3)
     assert browser.complaints() == []
+
+
+def may_vote(browser: Browser, number: int) -> bool:
+    """Whether the images of the pair of that number are on the screen."""
+    ready = browser["[data-choice]"].get_attribute("aria-disabled") == "false"
+    return ready and browser.text("#count") == f"Pair {number} of 6"
 
 
 def test_a_rater_votes_and_comes_back(
     browser: Browser, study: Study, book: VoteBook, tmp_path: Path
 ) -> None:
     def on_pair(number: int) -> bool:
-        ready = browser["[data-choice]"].get_attribute("aria-disabled") == "false"
-        return ready and browser.text("#count") == f"Pair {number} of 6"
+        return may_vote(browser, number)
 
     browser.open("/study")
     browser.until(lambda: browser.all("#studies a"))
@@ -262,3 +272,146 @@ def test_a_rater_votes_and_comes_back(
     with (tmp_path / "votes.csv").open(newline="") as file:
         assert {row["rater"] for row in csv.DictReader(file)} == {"Ada"}
     assert browser.complaints() == []
+
+
+def join(browser: Browser, name: str) -> None:
+    browser.open("/study/faces")
+    browser.until(lambda: browser["#rater"].is_displayed())
+    browser["#rater"].send_keys(name, Keys.ENTER)
+
+
+# Images come only when `images.come` is called, the latest two first; none while `images.lost`.
+HOLD_IMAGES = """
+const decode = HTMLImageElement.prototype.decode;
+window.images = { waiting: [], lost: false, held: true };
+images.come = async () => {
+  images.held = false;
+  for (const go of images.waiting.splice(-2)) go();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  for (const go of images.waiting.splice(0)) go();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+};
+HTMLImageElement.prototype.decode = async function () {
+  if (images.held) await new Promise((go) => images.waiting.push(go));
+  if (images.lost) throw new Error("lost");
+  return decode.call(this);
+};
+"""
+
+
+def test_votes_are_on_the_pair_that_is_shown(
+    browser: Browser, study: Study, book: VoteBook
+) -> None:
+    def pairs() -> list[object]:
+        return [ballot.showing for ballot in book.ballots("faces", "Ada")]
+
+    join(browser, "Ada")
+    ahead = study.ahead("Ada", ())
+    for number in (1, 2):
+        browser.until(lambda: may_vote(browser, number))  # noqa: B023
+        browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: may_vote(browser, 3))
+
+    # The pair is left while its images are on their way, and they come in the end.
+    browser.driver.execute_script(HOLD_IMAGES)  # type: ignore[no-untyped-call]
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser.text("#count") == "Pair 4 of 6")
+    browser.press(Keys.ARROW_RIGHT)  # on nothing
+    browser.press(Keys.BACKSPACE)
+    browser.until(lambda: browser.text("#count") == "Pair 3 of 6")
+    browser.driver.execute_script("return images.come()")  # type: ignore[no-untyped-call]
+    browser.until(lambda: may_vote(browser, 3))
+    assert pairs() == ahead[:2]
+    token = study.token(ahead[2].pair)
+    for image in browser.all("#pair img"):
+        assert token in str(image.get_property("src"))
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: may_vote(browser, 4))
+    assert pairs() == ahead[:3]
+
+    # Two at once are one, and nothing before the first pair is taken back.
+    browser.press(Keys.BACKSPACE, Keys.BACKSPACE)
+    browser.until(lambda: browser.text("#count") in ("Pair 2 of 6", "Pair 3 of 6"))
+    while pairs():
+        browser.press(Keys.BACKSPACE)
+    browser.press(Keys.BACKSPACE)
+    browser.until(lambda: may_vote(browser, 1))
+    assert not browser["#problem"].is_displayed()
+
+    # Nobody votes on what is not to be seen; the images alone are loaded again.
+    browser.driver.execute_script("images.lost = true")  # type: ignore[no-untyped-call]
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser["#reload"].is_displayed())
+    assert "could not be loaded" in browser.text("#problem")
+    browser.press(Keys.ARROW_RIGHT)
+    browser.driver.execute_script("images.lost = false")  # type: ignore[no-untyped-call]
+    browser["#reload"].click()
+    browser.until(lambda: may_vote(browser, 2))
+    assert not browser["#problem"].is_displayed()
+    assert pairs() == ahead[:1]
+
+    # What another window answered is said, and the next pair comes.
+    book.record("faces", "Ada", ahead[1], "left", 5)
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: may_vote(browser, 3))
+    assert "voted on this pair already" in browser.text("#problem")
+    assert [ballot.choice for ballot in book.ballots("faces")] == ["left", "left"]
+
+
+def test_what_fails_at_the_end_is_said(browser: Browser, study: Study, book: VoteBook) -> None:
+    for showing in study.ahead("Ada", ()):
+        book.record("faces", "Ada", showing, "left", 5)
+    join(browser, "Ada")
+    browser.until(lambda: browser["#thanks"].is_displayed())
+    browser.driver.execute_script("window.fetch = () => Promise.reject(new Error())")  # type: ignore[no-untyped-call]
+    browser["#undo-last"].click()
+    browser.until(lambda: "does not answer" in browser.text("#end-problem"))
+
+
+# A camera with a large and a small view of an image of that size; what they say goes to `done`.
+VIEWS = """
+const [width, height, done] = arguments;
+const canvas = Object.assign(document.createElement("canvas"), { width, height });
+import("/pages/view.js").then(async ({ Camera, View }) => {
+  const url = URL.createObjectURL(await new Promise((take) => canvas.toBlob(take)));
+  const camera = new Camera();
+  const make = async (style) => {
+    const [frame, layer] = [document.createElement("div"), document.createElement("div")];
+    frame.style.cssText = `position: fixed; ${style}`;
+    frame.append(layer);
+    document.body.append(frame);
+    const view = new View(frame, camera);
+    await view.show(layer, url, "", width, height);
+    return { view, layer };
+  };
+  const large = await make("left: 0.5px; top: 0.25px; width: 501px; height: 400px");
+  const small = await make("left: 0; top: 0; width: 100px; height: 80px");
+  const told = { fits: large.view.scale };
+  small.view.zoom(1.25);
+  told.zoomed = large.view.scale / told.fits;
+  camera.fit();
+  large.view.actualSize();
+  const box = large.layer.firstChild.getBoundingClientRect();
+  told.corner = [box.left, box.top];
+  for (let i = 0; i < 9; i++) large.view.move(-60, 0);
+  const left = () => large.layer.firstChild.getBoundingClientRect().left;
+  const edge = left();
+  large.view.move(60, 0);
+  told.back = edge - left();
+  small.view.dispose();
+  told.views = camera.views.size;
+  done(told);
+}, (error) => done(String(error)));
+"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(600, 480), (4, 4)])
+def test_views_zoom_and_move(browser: Browser, width: int, height: int) -> None:
+    browser.open("/study")
+    told = browser.driver.execute_async_script(VIEWS, width, height)  # type: ignore[no-untyped-call]
+    assert isinstance(told, dict), told
+    # Nothing shrinks when something is enlarged.
+    assert told["zoomed"] == pytest.approx(1.25 if width == 600 else 1)
+    assert told["corner"] == [round(value) for value in told["corner"]]
+    assert told["back"] == pytest.approx(60 if width == 600 else 0, abs=1)
+    assert told["views"] == 1

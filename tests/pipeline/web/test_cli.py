@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -16,7 +17,7 @@ import pytest
 
 from ranksrgan.metrics import read_votes
 from ranksrgan.pipeline.cli import main
-from ranksrgan.pipeline.web.study import Study
+from ranksrgan.pipeline.web.study import Pair, Showing, Study
 from ranksrgan.pipeline.web.vote_book import VoteBook
 from tests.pipeline.web.conftest import PATIENCE
 
@@ -46,6 +47,15 @@ def test_votes_are_exported(
 def test_votes_go_to_standard_output(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["web", "export-votes", "faces", "--votes", str(votes)]) == 0
     assert capsys.readouterr().out.startswith("left,right,winner,")
+
+
+def test_the_file_of_votes_is_named_before_the_action_too(
+    votes: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    showing = Showing(Pair("cat", "sharp", "soft"), "sharp", "soft")
+    VoteBook(votes).record("faces", "Zoë", showing, "left", 10)
+    assert main(["web", "--votes", str(votes), "export-votes", "faces"]) == 0
+    assert "Zoë" in capsysbinary.readouterr().out.decode("utf-8")
 
 
 def test_a_study_without_votes_is_named(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,11 +127,15 @@ def test_it_serves_until_it_is_told_to_stop(study_folder: Path, tmp_path: Path) 
     command = [sys.executable, "-m", "ranksrgan.pipeline.cli", "web", "--listen", "127.0.0.1:0"]
     command += ["--study", f"faces={study_folder}", "--votes", str(tmp_path / "v.sqlite")]
     serving = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)
+    connections = ExitStack()
     try:
         assert serving.stderr is not None
         lines = iter(serving.stderr.readline, "")
         found = (re.search(r"the page is at (http://127.0.0.1:\d+)", line) for line in lines)
         address = next(match[1] for match in found if match)
+        host, _, port = address.rpartition("//")[2].rpartition(":")
+        for _ in range(120):  # which nobody uses
+            connections.enter_context(socket.create_connection((host, int(port))))
         with urlopen(f"{address}/api/studies/faces/next?rater=Ada", timeout=PATIENCE) as answer:
             token = json.load(answer)["pair"]["token"]
         body = f'{{"rater": "Ada", "pair": "{token}", "choice": "tie", "milliseconds": 5}}'
@@ -129,9 +143,11 @@ def test_it_serves_until_it_is_told_to_stop(study_folder: Path, tmp_path: Path) 
             Request(f"{address}/api/studies/faces/votes", body.encode()), timeout=PATIENCE
         ) as answer:
             assert json.load(answer)["done"] == 1
+        connections.close()
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(PATIENCE) == 0
     finally:
+        connections.close()
         serving.kill()
         serving.communicate()
     assert [ballot.choice for ballot in VoteBook(tmp_path / "v.sqlite").ballots("faces")] == ["tie"]

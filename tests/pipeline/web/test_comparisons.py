@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +22,7 @@ from starlette.testclient import TestClient
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
 from ranksrgan.metrics import Bicubic, imresize_uint8, niqe, psnr
+from ranksrgan.pipeline.web.app import make_app
 from ranksrgan.pipeline.web.comparisons import Limits, safe_stem
 from tests.pipeline.web.conftest import PATIENCE, MakeClient, TrialServices, photograph
 
@@ -189,6 +194,73 @@ def test_no_more_than_a_few_at_a_time(make_client: MakeClient, services: TrialSe
     services.slow.release.set()
     assert result(until(client, first["id"], ended), "model-slow")["state"] == "done"
     assert start(client, photograph(50, 52)).status_code == 201
+
+
+def test_one_that_is_retried_in_the_queue_is_done_once(
+    make_client: MakeClient, services: TrialServices
+) -> None:
+    client = make_client(Limits(workers=2))
+    first = [start(client, photograph(50, 52), models=["slow"]).json()["id"] for _ in range(2)]
+    for key in first:  # both workers are taken
+        until(client, key, lambda report: result(report, "model-slow")["state"] == "running")
+    waits = start(client, photograph(50, 52), models=["slow"], scorers=[SMALL]).json()["id"]
+    for _ in range(2):
+        assert client.post(f"/api/comparisons/{waits}/cancel").status_code == 200
+        assert client.post(f"/api/comparisons/{waits}/retry").status_code == 200
+    for key in first:
+        client.post(f"/api/comparisons/{key}/cancel")
+    until(client, waits, lambda report: result(report, "model-slow")["state"] == "running")
+    time.sleep(0.3)  # a second thread would have come by then
+    services.slow.release.set()
+    report = until(client, waits, ended)
+    for one in report["results"]:
+        assert (one["state"], one["scores"][SMALL]["state"]) == ("done", "done")
+
+
+def test_no_more_are_let_in_while_others_are_decoded(
+    make_client: MakeClient, services: TrialServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding = threading.Semaphore(0)
+
+    def held(*arguments: Any, **options: Any) -> Picture:
+        assert decoding.acquire(timeout=PATIENCE)
+        return decode_image(*arguments, **options)
+
+    client = make_client(Limits(workers=1, queue=1))
+    monkeypatch.setattr("ranksrgan.pipeline.web.comparisons.decode_image", held)
+    with ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(start, client, photograph(50, 52), models=["slow"]) for _ in range(5)]
+        refused = [call.result().status_code for call in islice(as_completed(calls), 3)]
+        for _ in calls:
+            decoding.release()
+        assert sorted(call.result().status_code for call in calls) == [201, 201, 429, 429, 429]
+    assert refused == [429, 429, 429]
+    services.slow.release.set()
+
+
+def test_what_has_ended_holds_no_pixels(make_client: MakeClient) -> None:
+    report = run(make_client(), photograph(200, 208), original=1, scorers=[PSNR])
+    assert result(report, "bicubic")["scores"][PSNR]["state"] == "done"
+    gc.collect()
+    large = [
+        one
+        for one in gc.get_objects()
+        if type(one) is torch.Tensor and one.shape[-2:] == (200, 208)
+    ]
+    assert not large
+
+
+def test_services_are_asked_for_a_name_that_they_have_not_told(services: TrialServices) -> None:
+    app = make_app(services.addresses, {}, None)
+    with TestClient(app, base_url="http://localhost:8080") as client:  # asks for no list
+        begun = start(client, photograph(8, 8), models=["darker"], scorers=[SMALL])
+        assert begun.status_code == 201
+        services.stop("metrics")
+        refused = start(client, photograph(8, 8), scorers=[NIQE])
+        assert (refused.status_code, refused.json()["error"]["code"]) == (
+            503,
+            "SERVICE_UNAVAILABLE",
+        )
 
 
 def test_the_oldest_is_forgotten(make_client: MakeClient) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 import ranksrgan.pipeline.web
 from ranksrgan.pipeline.web.app import make_app
+from ranksrgan.pipeline.web.guard import AtMost
 
 PAGES = Path(ranksrgan.pipeline.web.__file__).parent / "pages"
 ADDRESSES = ["/", "/study", "/study/faces", "/study/faces/results", "/pages/style.css"]
@@ -103,3 +107,35 @@ def test_nothing_but_the_pages_is_served(study_client: TestClient, address: str)
 def test_errors_of_the_api_are_json(study_client: TestClient) -> None:
     assert study_client.get("/api/nothing").json()["error"]["code"] == "UNKNOWN_NAME"
     assert study_client.post("/api/studies").json()["error"]["code"] == "INVALID_INPUT"
+
+
+def test_no_more_requests_than_some_at_a_time() -> None:
+    async def trial() -> tuple[list[Message], int]:
+        release, worked = asyncio.Event(), 0
+
+        async def work(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal worked
+            await release.wait()
+            worked += 1
+
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        answers: list[Message] = []
+
+        async def send(message: Message) -> None:
+            answers.append(message)
+
+        app, scope = AtMost(work, requests=2), {"type": "http", "method": "GET"}
+        calls = [asyncio.create_task(app(scope, receive, send)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await app(scope, receive, send)
+        release.set()
+        await asyncio.gather(*calls)
+        await app(scope, receive, send)
+        return answers, worked
+
+    (start, body), worked = asyncio.run(trial())
+    assert start["status"] == 429
+    assert json.loads(body["body"])["error"]["code"] == "OVERLOADED"
+    assert worked == 3

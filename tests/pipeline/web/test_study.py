@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
 from ranksrgan.contracts.images import Picture, write_image
@@ -88,10 +89,12 @@ def test_links_out_of_the_folder_are_refused(study_folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("content", "method"),
-    [("cat", "x_sharp"), ("dog", "sharp.v1.png")],  # cat_x exists too; an image suffix goes
+    # cat_x exists too, and is its reference; an image suffix goes
+    [("cat", "x_sharp"), ("cat", "x"), ("dog", "sharp.v1.png")],
 )
 def test_votes_must_tell_images_apart(study_folder: Path, content: str, method: str) -> None:
     shutil.copytree(study_folder / "cat", study_folder / "cat_x")
+    shutil.copy(study_folder / "cat" / "soft.png", study_folder / "cat_x" / "hr.png")
     add(study_folder / content / f"{method}.png", 40 if content == "cat" else 8)
     add(study_folder / "dog" / "soft.png")
     add(study_folder / "dog" / "sharp.png")
@@ -101,7 +104,17 @@ def test_votes_must_tell_images_apart(study_folder: Path, content: str, method: 
         open_study("faces", study_folder)
 
 
-@pytest.mark.parametrize("name", ["", "../faces", "a/b", "ünï", "x" * 101])
+def test_sizes_are_as_shown(study_folder: Path) -> None:
+    (study_folder / "dog").mkdir()
+    turned = Image.new("RGB", (80, 40))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    turned.save(study_folder / "dog" / "sharp.jpg", exif=exif)
+    Image.new("RGB", (40, 80)).save(study_folder / "dog" / "soft.png")
+    assert open_study("faces", study_folder).sizes["dog"] == (40, 80)
+
+
+@pytest.mark.parametrize("name", ["", "../faces", "a/b", "ünï", "x" * 101, "faces ", "f/"])
 def test_names_of_studies(study_folder: Path, name: str) -> None:
     with pytest.raises(InvalidInput, match="is no name"):
         open_study(name, study_folder)
@@ -121,12 +134,18 @@ def test_a_study_is_a_folder_with_something_to_compare(tmp_path: Path) -> None:
         open_study("faces", tmp_path / "empty")
 
 
-@pytest.mark.parametrize("rater", ["Ada", "Zoë K.", "n-1@lab", "O'Hara", "x" * 64])
+@pytest.mark.parametrize("rater", ["Ada", "Zoë K.", "n-1@lab", "O'Hara", "x" * 64, "हिन्दी", "น้ำ"])
 def test_names_of_raters(rater: str) -> None:
     assert check_rater(f"  {rater} ") == rater
 
 
-@pytest.mark.parametrize("rater", ["", "  ", "=1+1", "a,b", "a\nb", "a\0b", "<b>", "x" * 65, "-x"])
+def test_a_name_is_one_however_it_is_typed() -> None:
+    assert check_rater("Zoe\u0308") == check_rater("Zo\u00eb") == "Zo\u00eb"
+
+
+@pytest.mark.parametrize(
+    "rater", ["", "  ", "=1+1", "a,b", "a\nb", "a\0b", "<b>", "x" * 65, "-x", "\u0302x"]
+)
 def test_impossible_names_of_raters(rater: str) -> None:
     with pytest.raises(InvalidInput, match="a rater's name"):
         check_rater(rater)

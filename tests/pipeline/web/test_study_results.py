@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.metrics import Vote, read_votes
-from ranksrgan.pipeline.web.study import Pair, Showing, Study
+from ranksrgan.pipeline.web.study import Pair, Showing, Study, open_study
 from ranksrgan.pipeline.web.study_results import copy_versions, standings, votes_csv
 from ranksrgan.pipeline.web.vote_book import Ballot, Choice, VoteBook
 from ranksrgan.rankdata.human import VotesConfig, build_from_judgements
@@ -64,6 +65,31 @@ def test_rank_data_is_built_of_a_study(study: Study, book: VoteBook, tmp_path: P
     for content in contents:
         scores = dict(zip(content.levels, content.scores, strict=True))
         assert scores["sharp"] > scores["soft"] > scores["noisy"]
+
+
+def test_an_original_in_a_study_is_rank_datas_reference(
+    study_folder: Path, book: VoteBook, tmp_path: Path
+) -> None:
+    for content in ("cat", "cup"):
+        (study_folder / content / "sharp.png").rename(study_folder / content / "hr.png")
+    study = open_study("faces", study_folder)
+    for showing in study.ahead("Ada", ()):
+        book.record("faces", "Ada", showing, "left" if showing.left == "hr" else "right", 500)
+    (tmp_path / "votes.csv").write_text(votes_csv(book.ballots("faces")))
+    assert copy_versions(study, tmp_path / "versions") == 4
+    for content in ("cat", "cup"):
+        path = tmp_path / "references" / f"{content}.png"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(study_folder / content / "hr.png", path)
+    config = VotesConfig(
+        output=tmp_path / "ranks",
+        references=tmp_path / "references",
+        distorted=tmp_path / "versions",
+        votes=tmp_path / "votes.csv",
+        val=0,
+    )
+    for content in build_from_judgements(config).contents:
+        assert set(content.levels) == {"hr", "soft", "noisy"}
 
 
 def test_standings(tmp_path: Path) -> None:

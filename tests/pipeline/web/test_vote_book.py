@@ -54,13 +54,14 @@ def test_undo_takes_the_last_vote_of_that_rater_back(book: VoteBook, study: Stud
     for showing in ahead[:3]:
         book.record("faces", "Ada", showing, "left", 10)
     book.record("faces", "Bo", SHOWN, "right", 10)
-    assert book.undo("faces", "Ada")
-    assert book.done("faces", "Ada") == {showing.pair for showing in ahead[:2]}
-    assert study.ahead("Ada", book.done("faces", "Ada")) == ahead[2:]
+    assert not book.undo("faces", "Ada", 2)
+    assert book.undo("faces", "Ada", 3)
+    assert not book.undo("faces", "Ada", 3)
+    assert [b.showing for b in book.ballots("faces", "Ada")] == ahead[:2]
     book.record("faces", "Ada", ahead[2], "right", 10)
     assert [b.position for b in book.ballots("faces", "Ada")] == [1, 2, 3]
     assert len(book.ballots("faces", "Bo")) == 1
-    assert not book.undo("faces", "nobody")
+    assert not book.undo("faces", "nobody", 1)
 
 
 def test_many_vote_at_once(book: VoteBook, study: Study) -> None:
@@ -98,6 +99,39 @@ def test_a_database_of_others_is_refused(tmp_path: Path) -> None:
         database.execute("CREATE TABLE photo (name TEXT)")
     with pytest.raises(InvalidDataset, match="holds something else"):
         VoteBook(tmp_path / "photos.sqlite")
+
+
+def test_a_start_that_is_cut_short_leaves_no_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def cut(action: int, first: str | None, second: str | None, *rest: object) -> int:
+        deny = first == "user_version" and second is not None
+        return sqlite3.SQLITE_DENY if deny else sqlite3.SQLITE_OK
+
+    def short(*arguments: object, **options: object) -> sqlite3.Connection:
+        database = connect(*arguments, **options)  # type: ignore[call-overload]
+        database.set_authorizer(cut)
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", short)
+    with pytest.raises(sqlite3.DatabaseError):
+        VoteBook(tmp_path / "votes.sqlite")
+    monkeypatch.undo()
+    VoteBook(tmp_path / "votes.sqlite").record("faces", "Ada", SHOWN, "left", 1)
+
+
+def test_a_file_that_is_read_is_not_changed(book: VoteBook, tmp_path: Path) -> None:
+    book.record("faces", "Ada", SHOWN, "left", 1)
+    reader = VoteBook(tmp_path / "votes.sqlite", read_only=True)
+    assert [ballot.rater for ballot in reader.ballots("faces")] == ["Ada"]
+    with pytest.raises(InvalidDataset, match="readonly database; the file and its folder must"):
+        reader.record("faces", "Bo", SHOWN, "left", 1)
+    (tmp_path / "empty.sqlite").touch()
+    with pytest.raises(InvalidDataset, match="holds something else than votes"):
+        VoteBook(tmp_path / "empty.sqlite", read_only=True)
+    assert (tmp_path / "empty.sqlite").stat().st_size == 0
 
 
 def test_a_full_disk_is_said(book: VoteBook, monkeypatch: pytest.MonkeyPatch) -> None:

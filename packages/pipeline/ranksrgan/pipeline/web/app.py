@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, RankSRGANError
 from ranksrgan.pipeline.web.comparison_api import ComparisonApi
 from ranksrgan.pipeline.web.comparisons import Comparisons, Limits
-from ranksrgan.pipeline.web.guard import LOOPBACK, Guard
+from ranksrgan.pipeline.web.guard import LOOPBACK, AtMost, Guard
 from ranksrgan.pipeline.web.replies import reply_to_error, reply_to_failure, reply_to_http_error
 from ranksrgan.pipeline.web.services import Role, Services
 from ranksrgan.pipeline.web.study import Study, open_study
@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 
 _PAGES = Path(__file__).parent / "pages"
 
-# Requests worked on at a time; a page asks for a handful.
-_CONCURRENT = 100
+# Requests worked on at a time; a page asks for a handful. Connections are more: browsers keep some
+# open for what may come, and each is a file of this process, of which there often may be 1024.
+_CONCURRENT, _CONNECTIONS = 100, 800
 
 
 def make_app(
@@ -80,7 +81,10 @@ def make_app(
             *ComparisonApi(known, comparisons, limits).routes(),
             *StudyApi(studies, book).routes(),
         ],
-        middleware=[Middleware(Guard, hosts={*LOOPBACK, *hosts})],
+        middleware=[
+            Middleware(Guard, hosts={*LOOPBACK, *hosts}),
+            Middleware(AtMost, requests=_CONCURRENT),
+        ],
         exception_handlers={
             RankSRGANError: reply_to_error,
             HTTPException: reply_to_http_error,
@@ -129,7 +133,7 @@ def serve(
     with _listen(host, int(port)) as listening:
         config = uvicorn.Config(
             make_app(services, opened, book, hosts=[host, *hosts], limits=limits),
-            limit_concurrency=_CONCURRENT,
+            limit_concurrency=_CONNECTIONS,
             log_config=None,
             access_log=False,
             server_header=False,

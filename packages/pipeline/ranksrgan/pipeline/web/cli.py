@@ -61,7 +61,8 @@ def add_web(commands: Any) -> None:
     actions = web.add_subparsers(dest="action", title="without serving")
     export = actions.add_parser("export-votes", help="votes as the CSV file that rank data reads")
     export.add_argument("name", help="of the study")
-    export.add_argument("--votes", type=Path, default=Path("votes.sqlite"))
+    # Without a default, which would undo a --votes before the action.
+    export.add_argument("--votes", type=Path, default=argparse.SUPPRESS, help="as above")
     export.add_argument("-o", "--output", type=Path, help="CSV file (default: standard output)")
     export.add_argument(
         "--images",
@@ -102,7 +103,7 @@ def _export_votes(arguments: argparse.Namespace) -> int:
 
     if not arguments.votes.is_file():
         raise UnknownName(f"there is no file {arguments.votes}", field="votes")
-    book = VoteBook(arguments.votes)
+    book = VoteBook(arguments.votes, read_only=True)
     ballots = book.ballots(arguments.name)
     if not ballots:
         raise UnknownName(
@@ -112,7 +113,8 @@ def _export_votes(arguments: argparse.Namespace) -> int:
         )
     text = votes_csv(ballots)
     if arguments.output is None:
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(text.encode())  # UTF-8, as in the file, whatever the terminal's
+        sys.stdout.buffer.flush()
     else:
         atomic.write_text(arguments.output, text)
         print(f"{arguments.output}: {len(ballots)} votes")

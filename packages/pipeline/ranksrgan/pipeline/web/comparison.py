@@ -133,7 +133,7 @@ class Comparison:
             )
             result.scores = {judge.key: Piece() for judge in wanted}
         self._folder = folder
-        self._reference = None if hr is None else to_tensor(hr)
+        self._reference: Tensor | None = None  # while it is needed: it is large
         atomic.write_bytes(self.file(INPUT), encode_image(lr))
         if hr is not None:
             atomic.write_bytes(self.file(ORIGINAL), encode_image(hr))
@@ -141,6 +141,7 @@ class Comparison:
         self._cancelled = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
+        self._queued = True  # whoever makes a comparison has `run` called
         self._connection: _Closable | None = None
 
     def file(self, key: str) -> Path:
@@ -158,7 +159,9 @@ class Comparison:
 
     def run(self) -> None:
         """Do what waits. Errors are kept with the pieces that they belong to."""
-        self._idle.clear()
+        with self._lock:
+            self._queued = False
+            self._idle.clear()
         try:
             with cancellation.scope(lambda: not self._cancelled.is_set()):
                 for result in self.results:
@@ -168,10 +171,13 @@ class Comparison:
                 for result in self.results:
                     self._score(result)
         finally:
+            self._reference = None
             self._idle.set()
 
-    def restart(self) -> None:
+    def restart(self) -> bool:
         """Let everything that is not done wait for another `run`.
+
+        Returns whether that is to be called: one that was cancelled before it began is yet to come.
 
         Raises:
             Overloaded: the last one has not ended yet.
@@ -183,6 +189,8 @@ class Comparison:
             for piece in self._pieces():
                 if piece.state != "done":
                     piece.state, piece.error = "waiting", None
+            queued, self._queued = self._queued, True
+        return not queued
 
     def cancel(self) -> None:
         """End what runs and drop what waits; returns when the work has ended, or after seconds."""
@@ -219,7 +227,7 @@ class Comparison:
                 "width": self.size[0],
                 "height": self.size[1],
                 "scale": SCALE,
-                "original": self._reference is not None,
+                "original": any(result.key == ORIGINAL for result in self.results),
                 "judges": [describe_scorer(judge.key, judge.info) for judge in self.judges],
                 "results": [
                     {
@@ -293,8 +301,11 @@ class Comparison:
     def _judge(self, judge: Judge, pixels: Tensor) -> float:
         scorer = cast(RemoteScorer, open_scorer(judge.spec, timeout=_SCORE_SECONDS))
         with self._connected(scorer):
-            references = self._reference if judge.info.needs_reference else None
-            return float(scorer.score(pixels, references))
+            if not judge.info.needs_reference:
+                return float(scorer.score(pixels))
+            if self._reference is None:
+                self._reference = _pixels(self.file(ORIGINAL))
+            return float(scorer.score(pixels, self._reference))
 
     @contextmanager
     def _connected(self, remote: _Closable) -> Iterator[None]:

@@ -51,6 +51,7 @@ class Comparisons:
         self._services, self._folder, self._limits = services, folder, limits
         self._lock = threading.Lock()
         self._decoding = threading.Semaphore(limits.workers)
+        self._starting = 0  # have been let in, and are not among those that are there yet
         self._there: dict[str, Comparison] = {}
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="comparison")
 
@@ -77,12 +78,28 @@ class Comparisons:
             InvalidImage: not an image that is read; ImageTooSmall: an original without one pixel
                 of low resolution.
             ImageTooLarge: more pixels than `Limits` allow.
-            UnknownName: a model or scorer that no service offered.
+            UnknownName: a model or scorer that no service offers.
             Overloaded: too many comparisons wait.
         """
         specs = [(model, self._services.model(model)) for model in dict.fromkeys(models)]
         judges = [self._judge(scorer) for scorer in dict.fromkeys(scorers)]
-        self._require_room()
+        with self._lock:
+            self._require_room()
+            self._starting += 1
+        try:
+            return self._start(data, name, original, specs, judges)
+        finally:
+            with self._lock:
+                self._starting -= 1
+
+    def _start(
+        self,
+        data: bytes,
+        name: str,
+        original: bool,
+        specs: Sequence[tuple[str, str]],
+        judges: Sequence[Judge],
+    ) -> Comparison:
         with self._decoding:
             most = self._limits.pixels * (SCALE**2 if original else 1)
             picture = decode_image(data, name=name, max_pixels=most)
@@ -120,9 +137,10 @@ class Comparisons:
         Raises:
             Overloaded: too many comparisons wait, or this one has not ended yet.
         """
-        self._require_room()
-        comparison.restart()
-        self._pool.submit(_work, comparison)
+        with self._lock:
+            self._require_room()
+            if comparison.restart():
+                self._pool.submit(_work, comparison)
 
     def close(self) -> None:
         """Cancel everything."""
@@ -138,8 +156,7 @@ class Comparisons:
         return Judge(scorer, spec, info)
 
     def _require_room(self) -> None:
-        with self._lock:
-            busy = sum(comparison.busy for comparison in self._there.values())
+        busy = self._starting + sum(comparison.busy for comparison in self._there.values())
         if busy >= self._limits.workers + self._limits.queue:
             raise Overloaded(f"{busy} comparisons are being made; try again in a moment")
 

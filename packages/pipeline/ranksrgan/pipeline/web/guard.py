@@ -9,8 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.pipeline.web.replies import UploadTooLarge, describe_error, reply
+from ranksrgan.contracts.errors import InvalidInput, Overloaded
+from ranksrgan.pipeline.web.replies import UploadTooLarge, describe_error, http_status, reply
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -78,6 +78,33 @@ class Guard:
         if foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return InvalidInput("only pages of this server may change something", field="Origin")
         return None
+
+
+class AtMost:
+    """ASGI middleware: so many requests at a time, and further ones are told to come again.
+
+    Args:
+        app: what works on them.
+        requests: how many.
+    """
+
+    def __init__(self, app: ASGIApp, requests: int) -> None:
+        self._app, self._most = app, requests
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._under_way >= self._most:
+            error = Overloaded(f"{self._most} requests are worked on; try again in a moment")
+            await reply({"error": describe_error(error)}, http_status(error))(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
 
 
 async def read_body(request: Request, limit: int) -> bytes:

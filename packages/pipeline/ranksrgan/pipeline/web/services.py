@@ -71,32 +71,48 @@ class Services:
         return offers
 
     def model(self, name: str) -> str:
-        """The spec for `open_upscaler` of a model that was offered.
+        """The spec for `open_upscaler` of a model that is offered.
 
         Raises:
-            UnknownName: it was not, or is not of the scale that is compared.
+            UnknownName: it is not, or is not of the scale that is compared.
+            RankSRGANError: the service, asked because of that name, did not answer.
         """
-        offer = self._offer("srgan")
+        offer = self._offer("srgan", name)
         names = [info.name for info in offer.models if info.scale == SCALE]
         return _spec(offer, name, names, f"model of scale {SCALE}")
 
     def scorer(self, role: str, name: str) -> tuple[str, ScorerInfo]:
-        """The spec for `open_scorer` of a scorer that was offered, and what was said about it.
+        """The spec for `open_scorer` of a scorer that is offered, and what is said about it.
 
         Raises:
-            UnknownName: it was not.
+            UnknownName: it is not.
+            RankSRGANError: the service, asked because of that name, did not answer.
         """
-        offer = self._offer(role)
+        offer = self._offer(role, name)
         infos = {info.name: info for info in offer.scorers}
         return _spec(offer, name, list(infos), "scorer"), infos[name]
 
-    def _offer(self, role: str) -> Offer:
+    def _offer(self, role: str, name: str) -> Offer:
+        """What that service said, asked again if it has not told of that name.
+
+        A page that was open before this server began asks for what another one had heard of.
+        """
         with self._lock:
-            for offer in self._offers.values():
-                if offer.role == role:
-                    return offer
+            found = [offer for offer in self._offers.values() if offer.role == role]
             there = ", ".join(self._offers) or "none"
-        raise UnknownName(f"there is no {role!r} service here, only {there}", field="service")
+        if not found:
+            raise UnknownName(
+                f"there is no {role[:80]!r} service here, only {there}", field="service"
+            )
+        (offer,) = found
+        if name in {info.name for info in offer.models} | {info.name for info in offer.scorers}:
+            return offer
+        offer = _ask(offer)
+        with self._lock:
+            self._offers[offer.role] = offer
+        if offer.error is not None:
+            raise offer.error
+        return offer
 
 
 def _ask(before: Offer) -> Offer:

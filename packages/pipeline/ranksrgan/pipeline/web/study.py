@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,8 +32,14 @@ Side = Literal["left", "right"]
 #: What every browser shows.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,99}")
-_RATER = re.compile(r"\w[\w .'@-]{0,63}")
+#: A method of that name is the reference itself, as rank data calls it.
+REFERENCE = "hr"
+
+# No space at the end, which reading cells of a table takes away.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+()-]{0,98}[A-Za-z0-9._+()-])?")
+
+# Tag of the orientation in EXIF, and the values that lay a picture on its side.
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, frozenset({5, 6, 7, 8})
 
 
 class Pair(NamedTuple):
@@ -138,24 +146,40 @@ def open_study(name: str, folder: Path) -> Study:
 
 
 def item_name(content: str, method: str) -> str:
-    """What votes call an image, as rank data expects: ``CONTENT_METHOD``."""
-    return f"{content}_{method}"
+    """What votes call an image, as rank data expects.
+
+    ``CONTENT_METHOD``, and ``CONTENT`` alone for the reference itself.
+    """
+    return content if method == REFERENCE else f"{content}_{method}"
 
 
 def check_rater(rater: str) -> str:
-    """The name of a rater without space around it.
+    """The name of a rater without space around it, in Unicode's composed form.
 
     Raises:
         InvalidInput: it cannot be one.
     """
-    rater = rater.strip()
-    if not _RATER.fullmatch(rater):
+    rater = unicodedata.normalize("NFC", rater).strip()
+    if not (0 < len(rater) <= 64 and _begins(rater[0]) and all(map(_goes_on, rater))):
         raise InvalidInput(
             "a rater's name has 1 to 64 letters, digits, spaces or . ' @ - _ and begins with a "
             "letter or digit",
             field="rater",
         )
     return rater
+
+
+def _begins(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _goes_on(character: str) -> bool:
+    # Many scripts write vowels as marks upon letters.
+    return (
+        _begins(character)
+        or character in " .'@-"
+        or unicodedata.category(character) in ("Mn", "Mc")
+    )
 
 
 def _draw(*names: str) -> bytes:
@@ -181,7 +205,7 @@ def _common_size(methods: Mapping[str, Path]) -> tuple[int, int]:
     for path in methods.values():
         try:
             with Image.open(path) as image:
-                sizes[image.size] = path
+                sizes[_upright(image)] = path
         except (UnidentifiedImageError, OSError) as error:
             raise InvalidDataset(f"{path} is not an image: {error}", field=str(path)) from error
     if len(sizes) > 1:
@@ -190,13 +214,23 @@ def _common_size(methods: Mapping[str, Path]) -> tuple[int, int]:
     return next(iter(sizes))
 
 
+def _upright(image: Image.Image) -> tuple[int, int]:
+    """Width and height as browsers, and rank data, show an image."""
+    width, height = image.size
+    turned = image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    return (height, width) if turned else (width, height)
+
+
 def _check_items(images: Mapping[str, Mapping[str, Path]], folder: Path) -> None:
-    """Who reads ``a_b_c`` takes the longest content that it begins with."""
+    """Who reads ``a_b_c`` takes the longest content that it begins with, or is."""
+    items = Counter(
+        item_name(content, method) for content, methods in images.items() for method in methods
+    )
     for content, methods in images.items():
         for method in methods:
             item = item_name(content, method)
-            others = [other for other in images if item.startswith(f"{other}_")]
-            if max(others, key=len) != content or image_name(item) != item:
+            others = [other for other in images if f"{item}_".startswith(f"{other}_")]
+            if max(others, key=len) != content or items[item] > 1 or image_name(item) != item:
                 raise InvalidDataset(
                     f"{folder / content}: the votes would call {method} {item}, which reads as an "
                     "image of another content, or of another name; rename one",
@@ -208,7 +242,7 @@ def _check_name(name: str, field: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             f"{field}: {name[:100]!r} is no name: letters, digits, spaces and . _ + ( ) - are, at "
-            "most 100, a letter or digit first",
+            "most 100, a letter or digit first and no space last",
             field=field,
         )
     return name

@@ -33,6 +33,7 @@ class _VoteRequest(Config):
 
 class _UndoRequest(Config):
     rater: str
+    position: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class StudyApi:
@@ -79,13 +80,13 @@ class StudyApi:
         return reply(await run_in_threadpool(work))
 
     async def undo(self, request: Request) -> Response:
-        """Take back the rater's last vote, and answer as `next`."""
-        rater = check_rater(_parse(_UndoRequest, await read_body(request, _BODY_BYTES)).rater)
+        """Take back the rater's vote of that position if it is the last, and answer as `next`."""
+        wanted = _parse(_UndoRequest, await read_body(request, _BODY_BYTES))
         study, book = self._find(request)
+        rater = check_rater(wanted.rater)
 
         def work() -> dict[str, Any]:
-            if not book.undo(study.name, rater):
-                raise InvalidInput(f"{rater} has no vote to take back", field="rater")
+            book.undo(study.name, rater, wanted.position)
             return self._next(study, book, rater)
 
         return reply(await run_in_threadpool(work))
@@ -140,13 +141,15 @@ class StudyApi:
         }
 
     def _next(self, study: Study, book: VoteBook, rater: str) -> dict[str, Any]:
-        done = book.done(study.name, rater)
-        ahead = study.ahead(rater, done)
+        ballots = book.ballots(study.name, rater)
+        ahead = study.ahead(rater, {ballot.showing.pair for ballot in ballots})
         shown = [self._describe(study, showing) for showing in ahead[:2]]
         return {
             "rater": rater,
             "done": len(study.pairs) - len(ahead),
             "total": len(study.pairs),
+            # Of the vote that undo would take back; 0 if there is none.
+            "last": max((ballot.position for ballot in ballots), default=0),
             "pair": shown[0] if shown else None,
             "after": shown[1] if len(shown) > 1 else None,
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import UndefinedScore
 from ranksrgan.metrics import Vote, bradley_terry, elo
-from ranksrgan.pipeline.web.study import Study, item_name
+from ranksrgan.pipeline.web.study import REFERENCE, Study, item_name
 from ranksrgan.pipeline.web.vote_book import Ballot, Choice
 
 COLUMNS = (
@@ -79,7 +79,7 @@ def standings(ballots: Sequence[Ballot]) -> list[Standing]:
 
 
 def votes_csv(ballots: Iterable[Ballot]) -> str:
-    """The votes in the form of ``ranksrgan.metrics.votes``, items named ``CONTENT_METHOD``."""
+    """The votes in the form of ``ranksrgan.metrics.votes``, items named by `item_name`."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -99,7 +99,8 @@ def votes_csv(ballots: Iterable[Ballot]) -> str:
 def copy_versions(study: Study, folder: Path) -> int:
     """Copy a study's images into one folder under the names that its votes have.
 
-    Rank data reads that folder as ``distorted``. Returns how many there are.
+    Rank data reads that folder as ``distorted``. The method ``hr`` is left out: rank data has it
+    among its ``references``. Returns how many there are.
 
     Raises:
         DiskFull: there is no room.
@@ -107,6 +108,8 @@ def copy_versions(study: Study, folder: Path) -> int:
     count = 0
     for content, methods in study.images.items():
         for method, path in methods.items():
+            if method == REFERENCE:
+                continue
             target = folder / f"{item_name(content, method)}{path.suffix}"
             with atomic.replacing(target) as temporary:
                 shutil.copyfile(path, temporary)

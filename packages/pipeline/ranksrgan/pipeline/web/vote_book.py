@@ -66,13 +66,15 @@ class VoteBook:
 
     Args:
         path: of the file; SQLite keeps two more beside it while it is in use.
+        read_only: for the votes that are there; nothing is made or changed.
 
     Raises:
-        InvalidDataset: it is something else, or of a later version.
+        InvalidDataset: it is something else, of a later version, or cannot be read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         with self._open() as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
@@ -80,11 +82,14 @@ class VoteBook:
                     f"{path} is of format {version}; this version reads {_FORMAT}", field=str(path)
                 )
             (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if version == 0 and tables:
+            if version == 0 and (tables or read_only):
                 raise InvalidDataset(f"{path} holds something else than votes", field=str(path))
-            database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(_SCHEMA)
-            database.execute(f"PRAGMA user_version = {_FORMAT}")
+            if not read_only:
+                database.execute("PRAGMA journal_mode = WAL")
+                # At once: tables of format 0 would be taken for something else.
+                database.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;"
+                )
 
     def record(
         self, study: str, rater: str, showing: Showing, choice: Choice, milliseconds: int
@@ -117,19 +122,18 @@ class VoteBook:
                 field="pair",
             )
 
-    def undo(self, study: str, rater: str) -> bool:
-        """Take back the rater's last vote; False if there is none."""
+    def undo(self, study: str, rater: str, position: int) -> bool:
+        """Take back the rater's vote of that position; False if it is not the last one.
+
+        The same request again, after an answer that was lost, takes nothing more back.
+        """
         with self._open() as database:
             done = database.execute(
-                "DELETE FROM vote WHERE id = (SELECT id FROM vote WHERE study = ? AND rater = ? "
-                "ORDER BY position DESC LIMIT 1)",
-                (study, rater),
+                "DELETE FROM vote WHERE study = ? AND rater = ? AND position = ? AND position = "
+                "(SELECT max(position) FROM vote WHERE study = ? AND rater = ?)",
+                (study, rater, position, study, rater),
             )
             return done.rowcount > 0
-
-    def done(self, study: str, rater: str) -> set[Pair]:
-        """The pairs that a rater has voted on."""
-        return {ballot.showing.pair for ballot in self.ballots(study, rater)}
 
     def ballots(self, study: str, rater: str | None = None) -> list[Ballot]:
         """The votes of a study, of one rater or all, in the order in which they were given."""
@@ -151,7 +155,7 @@ class VoteBook:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection, whose changes are kept if the block ends well; SQLite's errors as ours."""
         try:
-            with closing(sqlite3.connect(self._path, timeout=10.0)) as database:
+            with closing(sqlite3.connect(self._address, timeout=10.0, uri=True)) as database:
                 database.execute("PRAGMA synchronous = FULL")
                 with database:
                     yield database
@@ -162,6 +166,11 @@ class VoteBook:
                 raise DiskFull(f"{message}; the vote is not counted", field=field) from error
             if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise Overloaded(f"{message}; try again in a moment", field=field) from error
+            if kind.startswith(("SQLITE_READONLY", "SQLITE_IOERR")):
+                raise InvalidDataset(
+                    f"{message}; the file and its folder must be readable and writable",
+                    field=field,
+                ) from error
             if kind.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_CANTOPEN")):
                 raise InvalidDataset(
                     f"{message}; a file of votes is wanted", field=field

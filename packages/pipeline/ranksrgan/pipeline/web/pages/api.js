@@ -47,8 +47,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// What the browser remembers between visits; it may refuse to.
+// What the browser remembers between visits; where it refuses to, until the page is left.
+const visit = new Map();
+
 export function remember(key, value) {
+  visit.set(key, value);
   try {
     localStorage.setItem(key, JSON.stringify(value));
   } catch {
@@ -57,9 +60,11 @@ export function remember(key, value) {
 }
 
 export function recall(key, otherwise) {
+  let kept = null;
   try {
-    return JSON.parse(localStorage.getItem(key)) ?? otherwise;
+    kept = JSON.parse(localStorage.getItem(key));
   } catch {
-    return otherwise;
+    // Refused, or not ours.
   }
+  return kept ?? visit.get(key) ?? otherwise;
 }

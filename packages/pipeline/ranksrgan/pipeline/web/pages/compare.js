@@ -14,7 +14,9 @@ const tiles = new Map(); // by the key of a result
 let services = null; // what the server said of them
 let file = null;
 let report = null; // of the comparison that is shown
-let watching = 0; // counts comparisons, so that the watch of an earlier one ends
+let watching = 0; // counts watches, so that an earlier one ends
+let sent = 0; // counts images
+let taken = 0; // the number of the one that is shown
 
 // --- Services, and what may be chosen of them -------------------------------------------------
 
@@ -142,7 +144,6 @@ async function refusal(candidate) {
 // --- A comparison -----------------------------------------------------------------------------
 
 async function start() {
-  const watch = ++watching;
   say(null);
   try {
     const problem = await refusal(file);
@@ -155,36 +156,46 @@ async function start() {
     if (isOriginal()) query.set("original", "1");
     for (const model of chosen("models")) query.append("model", model);
     for (const scorer of chosen("scorers")) query.append("scorer", scorer);
+    const number = ++sent;
     const begun = await ask(`/api/comparisons?${query}`, {
       method: "POST",
       headers: { "Content-Type": "application/octet-stream" },
       body: file,
     });
-    if (watch !== watching) {
+    if (number < taken) { // a later image was faster
       await post(`/api/comparisons/${begun.id}/cancel`);
       return;
     }
+    taken = number;
     if (report !== null && report.busy) post(`/api/comparisons/${report.id}/cancel`).catch(() => {});
     report = begun;
     prepare();
-    follow(watch);
+    follow();
   } catch (error) {
-    byId("progress").hidden = true;
+    // What is shown stays, and goes on.
+    if (report === null) byId("progress").hidden = true;
+    else show();
     say(error.message);
   }
 }
 
-async function follow(watch) {
+async function follow() {
+  const watch = ++watching;
+  let lost = false;
   while (watch === watching) {
     show();
     if (!report.busy) break;
     await new Promise((resolve) => setTimeout(resolve, POLL));
     try {
       const now = await ask(`/api/comparisons/${report.id}`);
-      if (watch === watching) report = now;
-      say(null);
+      if (watch !== watching) return;
+      report = now;
+      if (lost) say(null);
+      lost = false;
     } catch (error) {
+      if (watch !== watching) return;
       say(error.message);
+      lost = true;
       if (error.code === "UNKNOWN_NAME") break;
       await new Promise((resolve) => setTimeout(resolve, RETRY));
     }
@@ -192,11 +203,12 @@ async function follow(watch) {
 }
 
 async function change(what) {
-  const watch = ++watching;
   say(null);
   try {
-    report = await post(`/api/comparisons/${report.id}/${what}`);
-    follow(watch);
+    const now = await post(`/api/comparisons/${report.id}/${what}`);
+    if (now.id !== report.id) return; // another image came meanwhile
+    report = now;
+    follow();
     if (what === "retry") askServices();
   } catch (error) {
     say(error.message);
@@ -219,6 +231,7 @@ function pictures() {
 function prepare() {
   camera.fit();
   stage.clear();
+  for (const { view } of tiles.values()) view.dispose();
   tiles.clear();
   byId("tiles").replaceChildren(...pictures().map(makeTile));
   const options = () => pictures().map(({ key, label }) => make("option", { value: key, disabled: true }, label));
@@ -325,6 +338,7 @@ function showSides() {
     if (picture.state !== "done" || sides[side] === loaded) continue;
     sides[side] = loaded;
     byId(`tag-${side}`).textContent = picture.label;
+    slide(Number(byId("slider").value)); // whose words name the left one
     stage.show(byId(`stage-${side}`), imageUrl(picture.key), `${side}: ${picture.label}`, ...fullSize()).catch(() => {
       sides[side] = null;
     });

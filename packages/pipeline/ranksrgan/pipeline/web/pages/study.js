@@ -8,35 +8,45 @@ const study = decodeURIComponent(location.pathname.split("/")[2]);
 const api = `/api/studies/${encodeURIComponent(study)}`;
 const sides = ["left", "right"];
 const memory = `ranksrgan.rater.${study}`;
+const REFUSED = new Set(["INVALID_INPUT", "UNKNOWN_NAME"]); // asking again would not help
 
 const camera = new Camera();
 const views = Object.fromEntries(sides.map((side) => [side, new View(byId(side), camera)]));
 const preloaded = new Map(); // images of the pair that comes next, by address
 
 let rater = null;
+let state = null; // the server's last answer: the pair that is shown, and what undo takes back
 let pair = null; // that is voted on; null while there is none, or its images are not there
 let since = 0; // when they were
+let asking = false; // one request at a time: each is about what is on the screen
+let turn = 0; // counts what is shown, so that images that come late change nothing
 
 // --- Who votes --------------------------------------------------------------------------------
 
 async function join(name) {
   tell("join-problem", null);
+  const mine = ++turn;
+  let next;
   try {
-    const next = await ask(`${api}/next?rater=${encodeURIComponent(name)}`);
-    rater = next.rater;
-    remember(memory, rater);
-    byId("who").textContent = rater;
-    await show(next);
+    next = await ask(`${api}/next?rater=${encodeURIComponent(name)}`);
   } catch (error) {
+    if (mine !== turn) return;
     reveal("intro");
     tell("join-problem", error.message);
     byId("rater").focus();
+    return;
   }
+  if (mine !== turn) return; // another name came after
+  rater = next.rater;
+  remember(memory, rater);
+  byId("who").textContent = rater;
+  await show(next);
 }
 
 function leave() {
   remember(memory, null);
-  rater = pair = null;
+  turn++;
+  rater = state = pair = null;
   byId("rater").value = "";
   reveal("intro");
   byId("rater").focus();
@@ -50,7 +60,12 @@ function randomName() {
 // --- Pairs ------------------------------------------------------------------------------------
 
 async function show(next) {
-  tell("problem", null);
+  const mine = ++turn;
+  state = next;
+  pair = null;
+  allow();
+  complain(null);
+  byId("reload").hidden = true;
   byId("bar").max = next.total;
   byId("bar").value = next.done;
   if (next.pair === null) {
@@ -58,19 +73,27 @@ async function show(next) {
     return;
   }
   byId("count").textContent = `Pair ${next.done + 1} of ${next.total}`;
-  byId("undo").disabled = next.done === 0;
+  byId("undo").disabled = next.last === 0;
   reveal("main");
   camera.fit();
   const { token, width, height } = next.pair;
   const words = { left: "Left version", right: "Right version" };
   // Both at once: who sees one first looks at it longer.
   byId("pair").classList.add("waiting");
-  await Promise.all(sides.map((side) =>
-    views[side].show(byId(side).querySelector(".layer"), address(token, side), words[side], width, height)));
+  try {
+    await Promise.all(sides.map((side) =>
+      views[side].show(byId(side).querySelector(".layer"), address(token, side), words[side], width, height)));
+  } catch {
+    if (mine !== turn) return;
+    complain("An image of this pair could not be loaded.");
+    byId("reload").hidden = false;
+    return;
+  }
+  if (mine !== turn) return; // another pair came after
   byId("pair").classList.remove("waiting");
   pair = token;
   since = performance.now();
-  allow(true);
+  allow();
   if (next.after !== null) preload(next.after.token);
 }
 
@@ -88,27 +111,42 @@ function preload(token) {
 }
 
 async function vote(choice) {
-  if (pair === null) return; // between two pairs
+  if (pair === null || asking) return; // between two pairs
   const ballot = { rater, pair, choice, milliseconds: Math.round(performance.now() - since) };
   await proceed(() => post(`${api}/votes`, ballot));
 }
 
 async function undo() {
-  await proceed(() => post(`${api}/undo`, { rater }));
+  if (state === null || state.last === 0) return;
+  const { last } = state;
+  await proceed(() => post(`${api}/undo`, { rater, position: last }));
 }
 
-// Ask for the next pair in some way. If that fails, the one at hand stays.
+// Ask for the next pair in some way. If nobody answers, the one at hand stays; what was refused
+// (the pair has been answered in another window, say) the server's own next pair replaces.
 async function proceed(request) {
-  const before = pair;
-  pair = null;
-  allow(false);
+  if (asking) return;
+  asking = true;
+  allow();
+  const who = rater;
+  let next = null;
+  let problem = null;
   try {
-    await show(await request());
+    next = await request();
   } catch (error) {
-    pair = before;
-    allow(true);
-    tell("problem", `${error.message || "An image could not be loaded."} Your last choice may not be counted; please try again.`);
+    problem = error;
+    if (REFUSED.has(error.code)) {
+      next = await ask(`${api}/next?rater=${encodeURIComponent(who)}`).catch(() => null);
+    }
   }
+  asking = false;
+  allow();
+  if (who !== rater) return; // who has left meanwhile
+  const shown = next === null ? null : show(next);
+  if (problem !== null) {
+    complain(next === null ? `${problem.message} Your last choice may not be counted; please try again.` : problem.message);
+  }
+  await shown;
 }
 
 function finish({ total }) {
@@ -125,11 +163,17 @@ function reveal(id) {
   for (const part of ["intro", "main", "end"]) byId(part).hidden = part !== id;
 }
 
-function allow(voting) {
+function allow() {
   for (const button of document.querySelectorAll("[data-choice]")) {
     // Not `disabled`, which would take the focus away from who votes with Enter.
-    button.setAttribute("aria-disabled", !voting);
+    button.setAttribute("aria-disabled", pair === null || asking);
   }
+}
+
+// Say what is wrong where it is seen, among pairs and at their end.
+function complain(problem) {
+  tell("problem", problem);
+  tell("end-problem", problem);
 }
 
 function tell(id, problem) {
@@ -165,6 +209,7 @@ byId("anonymous").addEventListener("click", () => join(randomName()));
 byId("leave").addEventListener("click", leave);
 byId("another").addEventListener("click", leave);
 byId("undo").addEventListener("click", undo);
+byId("reload").addEventListener("click", () => show(state));
 byId("undo-last").addEventListener("click", undo);
 for (const button of document.querySelectorAll("[data-choice]")) {
   button.addEventListener("click", () => vote(button.dataset.choice));

@@ -6,6 +6,7 @@ const STEP = 1.25;
 // Where all views look. `scale` is CSS pixels to a pixel of the image, null as large as fits.
 // `x` and `y` are the centre, in parts of the image.
 export class Camera extends EventTarget {
+  views = new Set();
   scale = null;
   x = 0.5;
   y = 0.5;
@@ -19,19 +20,29 @@ export class Camera extends EventTarget {
   fit() {
     this.look(null, 0.5, 0.5);
   }
+
+  // The scale at which the image fits the largest view.
+  get fitting() {
+    return Math.max(...[...this.views].map((view) => view.fitting));
+  }
 }
 
 export class View {
   #layers = new Map();
   #pointers = new Map();
+  #gone = new AbortController();
 
   // `frame` is the element that shows the images: it takes the keyboard, the pointer and the wheel.
   constructor(frame, camera) {
     this.frame = frame;
     this.camera = camera;
     this.width = this.height = 1;
-    camera.addEventListener("move", () => this.draw());
-    new ResizeObserver(() => this.draw()).observe(frame);
+    camera.views.add(this);
+    const { signal } = this.#gone;
+    camera.addEventListener("move", () => this.draw(), { signal });
+    const resizes = new ResizeObserver(() => this.draw());
+    resizes.observe(frame);
+    signal.addEventListener("abort", () => resizes.disconnect());
     frame.classList.add("view");
     frame.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     frame.addEventListener("pointerdown", (event) => this.#press(event));
@@ -65,6 +76,13 @@ export class View {
     this.#layers.clear();
   }
 
+  // For a view whose frame goes while its camera stays.
+  dispose() {
+    this.clear();
+    this.camera.views.delete(this);
+    this.#gone.abort();
+  }
+
   get fitting() {
     const { clientWidth, clientHeight } = this.frame;
     return Math.min(clientWidth / this.width, clientHeight / this.height) || 1;
@@ -78,8 +96,11 @@ export class View {
     const scale = this.scale;
     const { clientWidth, clientHeight } = this.frame;
     this.frame.classList.toggle("moved", this.camera.scale !== null);
-    const left = place(clientWidth, this.width * scale, this.camera.x);
-    const top = place(clientHeight, this.height * scale, this.camera.y);
+    // On whole pixels of the screen: between them, every pixel would be a mixture.
+    const box = this.frame.getBoundingClientRect();
+    const whole = (origin, at) => Math.round((origin + at) * devicePixelRatio) / devicePixelRatio - origin;
+    const left = whole(box.left + this.frame.clientLeft, place(clientWidth, this.width * scale, this.camera.x));
+    const top = whole(box.top + this.frame.clientTop, place(clientHeight, this.height * scale, this.camera.y));
     for (const image of this.#layers.values()) {
       if (!image.naturalWidth) continue;
       const [across, down] = [
@@ -92,10 +113,16 @@ export class View {
   }
 
   // Zoom by a factor, keeping what is at a point of the frame (its middle by default).
+  // All views then have one scale: that of the largest goes on, else it would shrink.
   zoom(factor, point = null) {
-    const farthest = Math.min(this.fitting, 1 / devicePixelRatio);
-    const scale = Math.min(CLOSEST, Math.max(farthest, this.scale * factor));
-    if (scale === this.fitting) {
+    this.#zoomTo((this.camera.scale ?? this.camera.fitting) * factor, point);
+  }
+
+  #zoomTo(wanted, point) {
+    const { fitting } = this.camera;
+    const farthest = Math.min(fitting, 1 / devicePixelRatio);
+    const scale = Math.min(Math.max(CLOSEST, fitting), Math.max(farthest, wanted));
+    if (scale === fitting) {
       this.camera.fit();
       return;
     }
@@ -105,7 +132,7 @@ export class View {
       (at - place(extent, size * this.scale, centre)) / (size * this.scale);
     const x = seen(clientWidth, this.width, this.camera.x, px);
     const y = seen(clientHeight, this.height, this.camera.y, py);
-    this.camera.look(
+    this.#look(
       scale,
       x + (clientWidth / 2 - px) / (this.width * scale),
       y + (clientHeight / 2 - py) / (this.height * scale),
@@ -114,13 +141,28 @@ export class View {
 
   // One pixel of the image on one of the screen.
   actualSize(point = null) {
-    this.zoom(1 / devicePixelRatio / this.scale, point);
+    this.#zoomTo(1 / devicePixelRatio, point);
   }
 
   move(right, down) {
     const { camera, scale } = this;
     if (camera.scale === null) return;
-    camera.look(scale, camera.x + right / (this.width * scale), camera.y + down / (this.height * scale));
+    const { clientWidth, clientHeight } = this.frame;
+    this.#look(
+      scale,
+      visible(clientWidth, this.width * scale, camera.x) + right / (this.width * scale),
+      visible(clientHeight, this.height * scale, camera.y) + down / (this.height * scale),
+    );
+  }
+
+  // No farther than this view shows: way beyond its edges would be to go back first.
+  #look(scale, x, y) {
+    const { clientWidth, clientHeight } = this.frame;
+    this.camera.look(
+      scale,
+      visible(clientWidth, this.width * scale, x),
+      visible(clientHeight, this.height * scale, y),
+    );
   }
 
   // What a key does; false for another key.
@@ -185,7 +227,14 @@ export class View {
 // Where an image begins in a frame: no emptier than it must be.
 function place(extent, size, centre) {
   if (size <= extent) return (extent - size) / 2;
-  return Math.min(0, Math.max(extent - size, extent / 2 - centre * size));
+  return extent / 2 - visible(extent, size, centre) * size;
+}
+
+// The centre that a frame shows: nothing beyond the edges of an image that is larger.
+function visible(extent, size, centre) {
+  if (size <= extent) return centre;
+  const edge = extent / 2 / size;
+  return Math.min(1 - edge, Math.max(edge, centre));
 }
 
 // Connect the buttons of a toolbar, `data-zoom` of each says which it is.
