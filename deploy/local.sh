@@ -7,11 +7,12 @@
 #   deploy/local.sh logs [metrics|rankdata|ranker|srgan]
 #   deploy/local.sh down
 #
-# `up` starts what is not running, restarts what runs with other files, and returns when all of
-# them answer their health check. Without a --ranker the Ranker that comes with the package is served,
-# and without a --model the generators that do. The data root lets the rankdata service build, and the
-# ranker and the srgan service train; a generator's training may name the Rankers that are served here.
-# Without it there is no rankdata service. Saying `up` or `down` twice changes nothing.
+# `up` starts what is not running, restarts what runs with other files (of another name, or replaced
+# since), and returns when all of them answer their health check. Without a --ranker the Ranker that
+# comes with the package is served, and without a --model the generators that do. The data root lets
+# the rankdata service build, and the ranker and the srgan service train; a generator's training may
+# name the Rankers that are served here. Without it there is no rankdata service; one that runs is
+# stopped. Saying `up` or `down` twice changes nothing.
 #
 # A service that dies is started again, at once the first time and after a longer and longer pause,
 # of a minute at most, if it goes on dying. `status` counts it; exit code 1 if one is not up. `demo`
@@ -128,11 +129,27 @@ end_jobs() {
     done
 }
 
+# NAME=FILE with the whole path of FILE: a relative one means another file in another folder. What is
+# no file here, the name of a network that is shipped say, stays as it is.
+whole() {
+    local file=${1#*=}
+    if [[ $1 == *=* && $file != /* && -e $file ]]; then echo "${1%%=*}=$PWD/$file"; else echo "$1"; fi
+}
+
+# Which files a command names, besides their names: inode, size and time of those that are there.
+files_of() {
+    local argument
+    for argument in "$@"; do
+        case $argument in *=/*) stat -L -c '%i %s %.9Y' "${argument#*=}" 2>/dev/null || true ;; esac
+    done
+}
+
 # start NAME DATA COMMAND...; DATA is the data root that it works in, or empty.
 start() {
-    local name=$1 data=$2 pid; shift 2
+    local name=$1 data=$2 wanted pid; shift 2
+    wanted=$(echo "$*"; files_of "$@")
     if pid=$(supervisor "$name"); then
-        if [ "$(cat "$state/$name.command" 2>/dev/null)" = "$*" ]; then
+        if [ "$(cat "$state/$name.command" 2>/dev/null)" = "$wanted" ]; then
             echo "$name: already up at $(address_of "$name") (process $(running "$name" || echo none))"
             return
         fi
@@ -140,7 +157,7 @@ start() {
     stop "$name"  # with other files, or left behind by a supervisor that was killed
     # Nobody else may answer in its place: the health check could not tell.
     if healthy "$name"; then die "$name: another server listens on $(address_of "$name")"; fi
-    echo "$*" >"$state/$name.command"
+    echo "$wanted" >"$state/$name.command"
     if [ -n "$data" ]; then echo "$data" >"$state/$name.data"; fi
     GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000} \
         RANKSRGAN_STATE=$state setsid bash "$script" supervise "$name" "$@" \
@@ -170,10 +187,10 @@ up() {
         case $1 in
             --ranker)
                 [ $# -ge 2 ] || die "--ranker NAME=FILE"
-                rankers+=(--ranker "$2")
+                rankers+=(--ranker "$(whole "$2")")
                 served+=(--ranker "${2%%=*}=grpc://$ranker_address/${2%%=*}")
                 shift 2 ;;
-            --model) [ $# -ge 2 ] || die "--model NAME=FILE"; models+=(--model "$2"); shift 2 ;;
+            --model) [ $# -ge 2 ] || die "--model NAME=FILE"; models+=(--model "$(whole "$2")"); shift 2 ;;
             --data-root)
                 [ $# -ge 2 ] || die "--data-root DIR"
                 data_root=$(cd "$2" 2>/dev/null && pwd -P) || die "--data-root: there is no folder $2"
@@ -199,6 +216,7 @@ up() {
             --listen "$rankdata_address" "${data[@]}"
         wanted+=(rankdata)
     else
+        stop rankdata  # of an `up` that had one
         echo "rankdata: not started (no --data-root DIR)"
     fi
     for name in "${wanted[@]}"; do await "$name"; done

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.images import list_images, read_image
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.images import Picture, list_images, read_image, write_image
 from ranksrgan.pipeline import demo, plan
 from ranksrgan.pipeline.config import PipelineConfig
-from ranksrgan.pipeline.photographs import HELD_OUT, TRAINING
+from ranksrgan.pipeline.photographs import HELD_OUT, TRAINING, export_photographs
 from ranksrgan.pipeline.stages import CONTROL, RANKSRGAN, Outcome
 from ranksrgan.srgan import load_recipe
 
@@ -45,6 +46,27 @@ def test_the_packaged_configuration_is_valid_and_fair(tmp_path: Path, from_nothi
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="rankerr: unknown key; did you mean ranker"):
         demo.demo_config(tmp_path, 0, ("rankerr.settings=[]",))
+
+
+@pytest.mark.parametrize("name", ["holiday.jpg", "coffee.png"])
+def test_photographs_of_somebody_else_are_left_alone(tmp_path: Path, name: str) -> None:
+    """A folder of the user's may have the names of the demo's, and so may a file in it."""
+    theirs = tmp_path / "photographs" / "held-out" / name
+    write_image(theirs, Picture(np.zeros((8, 8, 3), np.uint8)))
+    content = theirs.read_bytes()
+    with pytest.raises(InvalidInput, match=f"{name} is none of the demo's photographs"):
+        demo.demo_config(tmp_path, 0)
+    assert theirs.read_bytes() == content
+
+
+def test_photographs_that_are_there_stay(tmp_path: Path) -> None:
+    folders = export_photographs(tmp_path)
+    (folders[0] / "brick.png").unlink()
+    (folders[0] / "notes.txt").write_text("mine")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    assert export_photographs(tmp_path) == folders
+    assert len(list_images(folders[0])) == len(TRAINING)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
 def test_the_end_of_a_run(

@@ -27,6 +27,7 @@ from ranksrgan.ranker import VGG12
 from ranksrgan.srgan import SRResNet, save_generator
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "local.sh"
+SERVICES = ("metrics", "ranker", "srgan", "rankdata")
 Local = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -114,6 +115,87 @@ def test_up_status_logs_down(local: Local, addresses: Addresses, tmp_path: Path)
     assert down.stdout.count("stopped") == 3
     assert not check_health(addresses.metrics, timeout=0.5)
     assert local("down").stdout == ""
+
+
+STUB = """#!/bin/bash
+name=${0##*/}
+if [ "$name" = python ]; then exec test -f "$RANKSRGAN_STATE/at $3"; fi  # the health check
+place="$RANKSRGAN_STATE/at $3"
+trap 'rm "$place"; kill $!; exit' TERM
+sleep 1000 &
+echo "$*" >"$place"
+wait
+"""
+
+
+@pytest.fixture
+def stubbed(addresses: Addresses, rankdata_address: str, tmp_path: Path) -> Iterator[Local]:
+    """The script with commands that serve nothing, and so are up at once; see `local`."""
+    for name in ("python", *(f"ranksrgan-{one}" for one in SERVICES)):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(STUB)
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = os.environ | {
+        "RANKSRGAN_STATE": str(tmp_path / "state"),
+        "METRICS_ADDRESS": addresses.metrics,
+        "RANKER_ADDRESS": addresses.ranker,
+        "SRGAN_ADDRESS": addresses.srgan,
+        "RANKDATA_ADDRESS": rankdata_address,
+        "BIN": str(tmp_path / "bin"),
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+    }
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+
+    yield call
+    call("down")
+
+
+def test_up_compares_files_and_not_their_names(
+    stubbed: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same word in another folder is another file, and so is what has replaced it."""
+    folders = [tmp_path / name for name in ("a", "b b")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "g.safetensors").write_text(folder.name)
+        monkeypatch.chdir(folder)
+        up = stubbed("up", "--model", "tiny=g.safetensors", "--ranker", "nice=ranker-niqe")
+        assert up.returncode == 0, up.stderr
+        assert "srgan: already up" not in up.stdout
+        command = (tmp_path / "state" / "srgan.command").read_text()
+        assert f"--model tiny={folder}/g.safetensors" in command
+        command = (tmp_path / "state" / "ranker.command").read_text()
+        assert "--ranker nice=ranker-niqe" in command  # no file here
+    arguments = [
+        "up",
+        "--model",
+        f"tiny={folders[1]}/g.safetensors",
+        "--ranker",
+        "nice=ranker-niqe",
+    ]
+    assert stubbed(*arguments).stdout.count("already up") == 3
+    (folders[0] / "g.safetensors").replace(folders[1] / "g.safetensors")
+    up = stubbed(*arguments)
+    assert up.stdout.count("already up") == 2
+    assert "srgan: stopped" in up.stdout
+    assert stubbed(*arguments).stdout.count("already up") == 3
+
+
+def test_up_without_a_data_root_stops_the_service_that_had_one(
+    stubbed: Local, tmp_path: Path
+) -> None:
+    assert "rankdata: up" in stubbed("up", "--data-root", str(tmp_path)).stdout
+    rankdata = process_of("rankdata", tmp_path)
+    up = stubbed("up")
+    assert "rankdata: stopped\nrankdata: not started" in up.stdout
+    assert not exists(rankdata)
+    status = stubbed("status")
+    assert status.returncode == 0
+    assert "rankdata: down" in status.stdout
 
 
 def wait_for(found: Callable[[], bool]) -> None:

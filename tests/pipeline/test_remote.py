@@ -18,7 +18,7 @@ from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, RequestCance
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.config import PipelineConfig, Trained
-from ranksrgan.pipeline.remote import ServiceAddresses, run_remotely
+from ranksrgan.pipeline.remote import Made, ServiceAddresses, _digest, run_remotely
 from ranksrgan.pipeline.services import _free_ports
 from ranksrgan.pipeline.stages import RANKSRGAN, Outcome
 from ranksrgan.rankdata import RankDataset
@@ -78,6 +78,28 @@ def test_services_train_every_network(
     nowhere = ServiceAddresses(rankdata="h:1", ranker="h:2", srgan="h:3")
     with pytest.raises(InvalidInput, match="trained: networks to begin from are for a run in this"):
         run_remotely(given, nowhere)
+
+
+def test_services_compare_with_nothing_else(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, _ = small_run
+    nowhere = ServiceAddresses(rankdata="h:1", ranker="h:2", srgan="h:3")
+    with pytest.raises(InvalidInput, match="compare: upscalers to judge beside are for a run in"):
+        run_remotely(config.model_copy(update={"compare": {"ours": "ranksrgan"}}), nowhere)
+
+
+def test_a_request_is_another_one_when_what_it_begins_from_is() -> None:
+    content = {"generator": {"weights": "generators/tiny-srresnet"}}
+
+    def made(parameters_hash: str, operation: str = "operations/a") -> Made:
+        return Made("generators/tiny-srresnet", operation, parameters_hash)
+
+    assert _digest(content, [made("1f")]) == _digest(content, [made("1f", "operations/b")])
+    assert _digest(content, [made("1f")]) != _digest(content, [made("2e")])
+    assert _digest(content, [made("1f")]) != _digest(content, [])
+    datasets = [made("", f"operations/{one}") for one in "ab"]  # they have no hash
+    assert _digest(content, datasets[:1]) != _digest(content, datasets[1:])
 
 
 class Interrupted(Exception):
@@ -159,6 +181,33 @@ def test_an_operation_that_was_cancelled_is_asked_for_anew(
         with pytest.raises(RequestCancelled):
             run_remotely(config, addresses, cancel)
     assert len(set(seen)) == 2
+
+
+def test_what_was_made_from_weights_that_were_replaced_is_not_taken(
+    wanted: PipelineConfig, addresses: ServiceAddresses, root: Path
+) -> None:
+    """SRGAN keeps its name and its settings, and SRResNet keeps its name."""
+    config = wanted.model_copy(update={"output": Path("runs/replaced")})
+    seen: list[str] = []
+
+    def interrupt(service: str, operation: RemoteOperation) -> None:
+        operation.wait()
+        seen.append(operation.name)
+        if len(seen) % 2 == 0:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_remotely(config, addresses, interrupt)
+    with pytest.raises(Interrupted):
+        run_remotely(config, addresses, interrupt)
+    assert seen[:2] == seen[2:]
+
+    shutil.rmtree(root / "generators" / "replaced-srresnet")
+    stage = wanted.srresnet.model_copy(
+        update={"settings": (*wanted.srresnet.settings, "optimiser.generator_lr=1e-2")}
+    )
+    with pytest.raises(InvalidConfig, match="replaced-srgan is there and cannot be continued: gen"):
+        run_remotely(config.model_copy(update={"srresnet": stage}), addresses)
 
 
 def test_images_that_are_not_there(wanted: PipelineConfig, addresses: ServiceAddresses) -> None:

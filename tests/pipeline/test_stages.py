@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -69,9 +72,11 @@ def test_trained_networks_are_gone_on_from(
     )
     settings = [line for line in config.ranker.settings if not line.startswith("width")]
     ranker = config.ranker.model_copy(update={"settings": tuple(settings)})
-    given = Trained(srresnet=srresnet, srgan=srgan, ranker=str(outcome.ranker))
+    begun = shutil.copy(outcome.ranker, tmp_path / "ranker.safetensors")
+    given = Trained(srresnet=srresnet, srgan=srgan, ranker=str(begun))
     update = {"trained": given, "compare": {"before": srgan}, "ranker": ranker}
-    again = run(config.model_copy(update={**update, "output": tmp_path / "run"}))
+    changed = config.model_copy(update={**update, "output": tmp_path / "run"})
+    again = run(changed)
     assert not (tmp_path / "run" / "1-srresnet").exists()
     assert list(again.scores) == [BICUBIC, SRRESNET, CONTROL, RANKSRGAN, "before"]
     assert again.scores[SRRESNET].mean("niqe") == outcome.scores[SRRESNET].mean("niqe")
@@ -79,6 +84,45 @@ def test_trained_networks_are_gone_on_from(
     # The discriminator is a new one, so that the generator is another.
     first, second = (load_weights(Path(one.models[CONTROL])).sha256 for one in (outcome, again))
     assert first != second
+    shutil.copy(again.ranker, begun)
+    with pytest.raises(InvalidConfig, match=r"trained\.ranker: .* started from other weights"):
+        run(changed)
+
+
+@contextmanager
+def replaced(path: Path, other: Path) -> Iterator[None]:
+    """Within the block a file has the content of another one."""
+    content = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+def test_what_was_made_from_weights_that_were_replaced_is_not_taken(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, outcome = small_run
+    generator, discriminator = "generator.safetensors", "discriminator.safetensors"
+    out = config.output
+    other = out / "6-control"
+    with (
+        replaced(out / "1-srresnet" / generator, other / generator),
+        pytest.raises(InvalidConfig, match=r"generator\.weights: .*2-srgan started from other"),
+    ):
+        run(config)
+    with (
+        replaced(out / "2-srgan" / generator, other / generator),
+        pytest.raises(InvalidDataset, match=r"training was made with other weights .*level srgan"),
+    ):
+        run(config)
+    with (
+        replaced(out / "2-srgan" / discriminator, other / discriminator),
+        pytest.raises(InvalidConfig, match=r"discriminator\.weights: .*5-ranksrgan started from"),
+    ):
+        run(config)
+    assert run(config) == outcome
 
 
 def test_a_finished_run_is_read_not_repeated(

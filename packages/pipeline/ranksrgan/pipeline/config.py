@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ranksrgan.contracts.config import Config
 
@@ -28,7 +28,8 @@ class RankDataStage(Config):
 
     Attributes:
         metric: what orders the versions.
-        interpolations: each lambda adds a level lambda * SRGAN + (1 - lambda) * HR.
+        interpolations: each lambda adds a level lambda * SRGAN + (1 - lambda) * HR, named by its
+            percent (``srgan25``); no two may round to one percent.
         crop: side of a crop in pixels.
         stride: step between crops.
         min_sharpness: see ``ranksrgan.rankdata``.
@@ -41,6 +42,25 @@ class RankDataStage(Config):
     stride: int = Field(default=200, ge=1)
     min_sharpness: float = Field(default=0.0, ge=0)
     val: float = Field(default=0.1, gt=0, lt=1)
+
+    @field_validator("interpolations")
+    @classmethod
+    def _named_apart(cls, blends: tuple[float, ...]) -> tuple[float, ...]:
+        named: dict[str, float] = {}
+        for blend in blends:
+            level = blend_level(blend)
+            if level in named:
+                raise ValueError(
+                    f"{named[level]} and {blend} are both the level {level}: levels are named by "
+                    "whole percents, each once"
+                )
+            named[level] = blend
+        return blends
+
+
+def blend_level(blend: float) -> str:
+    """The level that an interpolation adds: ``srgan25`` for 0.25."""
+    return f"srgan{round(100 * blend)}"
 
 
 class RankerStage(Config):

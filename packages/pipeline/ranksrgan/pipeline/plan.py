@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.config import load_config
-from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig, blend_level
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.ranker import TrainConfig as RankerConfig
 from ranksrgan.ranker.networks import load_network
@@ -70,7 +70,7 @@ def levels(config: PipelineConfig, srresnet: str, srgan: str) -> dict[str, str]:
     return {
         "srresnet": srresnet,
         "srgan": srgan,
-        **{f"srgan{round(100 * blend)}": f"interpolate:srgan:{blend}" for blend in blends},
+        **{blend_level(blend): f"interpolate:srgan:{blend}" for blend in blends},
         "hr": "hr",
     }
 

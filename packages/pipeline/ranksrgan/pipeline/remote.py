@@ -11,9 +11,11 @@ RUN is the last part of the configuration's output. The services share one data 
 them makes is what the next one takes, by name. The configuration is that of a run in this process,
 with folders of images by their names there (``images/faces``), and the weights are the same.
 
-A request's id is made of what it asks for. Asking again, after an interruption or from another
-machine, finds the operation, whether it is running or done; only one that has failed or was
-cancelled is asked for anew, and goes on from its last saved state.
+A request's id is made of what it asks for, and of the weights that this begins from: names alone
+would find what was made of others. Asking again, after an interruption or from another machine,
+finds the operation, whether it is running or done; only one that has failed or was cancelled is
+asked for anew, and goes on from its last saved state. What was made from weights that others have
+replaced since is asked for anew too, and the services refuse to go on with it.
 """
 
 from __future__ import annotations
@@ -86,8 +88,9 @@ def run_remotely(
         What each stage has made, by the stage's name (``5-ranksrgan``).
 
     Raises:
-        InvalidInput: images or output without such a name; networks to begin from; a service that
-            cannot do what is asked for, or has something else of that name. ``field`` is the key.
+        InvalidInput: images or output without such a name; networks to begin from or to compare
+            with; a service that cannot do what is asked for, or has something else of that name.
+            ``field`` is the key.
         InvalidConfig: see `plan.generator_config`.
         UnknownName: there are no such images.
         ServiceUnavailable: one was gone for longer than half a minute.
@@ -107,6 +110,12 @@ class _RemoteRun:
                 "trained: networks to begin from are for a run in this process; services train all "
                 "of them",
                 field="trained",
+            )
+        if config.compare:
+            raise InvalidInput(
+                "compare: upscalers to judge beside are for a run in this process; services judge "
+                "what they train",
+                field="compare",
             )
         for key, folder in (("training", config.training), ("held_out", config.held_out)):
             kind, _, name = folder.as_posix().partition("/")
@@ -137,22 +146,30 @@ class _RemoteRun:
         srresnet = made["1-srresnet"] = self._generator("srresnet", config.srresnet)
         log.info("2 of 6: SRGAN")
         start = plan.from_generator(srresnet.name)
-        srgan = made["2-srgan"] = self._generator("srgan", config.srgan, start)
+        srgan = made["2-srgan"] = self._generator("srgan", config.srgan, start, [srresnet])
         log.info("3 of 6: rank data")
         levels = plan.levels(config, srresnet.name, srgan.name)
-        ranked = made["3-rankdata"] = self._rank_data(levels)
+        ranked = made["3-rankdata"] = self._rank_data(levels, [srresnet, srgan])
         log.info("4 of 6: Ranker")
-        ranker = made["4-ranker"] = self._ranker(ranked.name)
+        ranker = made["4-ranker"] = self._ranker(ranked)
         log.info("5 of 6: RankSRGAN")
         start = plan.from_gan(srgan.name, srgan.name)  # the folder of a training has both
         rank = plan.ranked_by(ranker.name)
-        made["5-ranksrgan"] = self._generator("ranksrgan", config.ranksrgan, [*start, rank])
+        made["5-ranksrgan"] = self._generator(
+            "ranksrgan", config.ranksrgan, [*start, rank], [srgan, ranker]
+        )
         if config.control is not None:
             log.info("6 of 6: the control, SRGAN for as many steps")
-            made["6-control"] = self._generator("control", config.control, start)
+            made["6-control"] = self._generator("control", config.control, start, [srgan])
         return made
 
-    def _generator(self, name: str, stage: GeneratorStage, start: Sequence[str] = ()) -> Made:
+    def _generator(
+        self,
+        name: str,
+        stage: GeneratorStage,
+        start: Sequence[str] = (),
+        made_from: Sequence[Made] = (),
+    ) -> Made:
         wanted = plan.generator_config(self._config, stage, start)
         content = wanted.model_dump(mode="json", exclude_unset=True)
         generator_id = f"{self._run}-{name}"
@@ -160,11 +177,11 @@ class _RemoteRun:
         def ask(request_id: str) -> RemoteOperation:
             return self._generators.train(generator_id, content, request_id=request_id)
 
-        operation, trained = self._see_through("srgan", generator_id, content, ask)
+        operation, trained = self._see_through("srgan", generator_id, content, made_from, ask)
         scores = dict(trained.validation.scores)
         return Made(trained.name, operation.name, trained.parameters_hash, scores)
 
-    def _rank_data(self, levels: Mapping[str, str]) -> Made:
+    def _rank_data(self, levels: Mapping[str, str], made_from: Sequence[Made]) -> Made:
         config, dataset_id = self._config, self._run
         output = Path(dataset_id)  # the service's matter; the configuration cannot be without one
         wanted = plan.rank_data_config(
@@ -176,13 +193,13 @@ class _RemoteRun:
         def ask(request_id: str) -> RemoteOperation:
             return self._rankdata.build(dataset_id, content, request_id=request_id)
 
-        operation, dataset = self._see_through("rankdata", dataset_id, content, ask)
+        operation, dataset = self._see_through("rankdata", dataset_id, content, made_from, ask)
         return Made(dataset.name, operation.name)
 
-    def _ranker(self, dataset: str) -> Made:
+    def _ranker(self, dataset: Made) -> Made:
         wanted = plan.ranker_config(self._config)
         request = TrainingRequest(
-            dataset=dataset,
+            dataset=dataset.name,
             split="train",
             validation_split="val",
             config=wanted.model_dump(mode="json", exclude_unset=True),
@@ -191,7 +208,8 @@ class _RemoteRun:
         def ask(request_id: str) -> RemoteOperation:
             return self._rankers.train(self._run, request, request_id=request_id)
 
-        operation, trained = self._see_through("ranker", self._run, request.model_dump(), ask)
+        content = request.model_dump()
+        operation, trained = self._see_through("ranker", self._run, content, [dataset], ask)
         names = ("srocc", "srocc_per_content", "pair_accuracy")
         found = trained.validation
         scores = {
@@ -206,10 +224,11 @@ class _RemoteRun:
         service: Service,
         result_id: str,
         content: Mapping[str, Any],
+        made_from: Sequence[Made],
         ask: Callable[[str], RemoteOperation],
     ) -> tuple[RemoteOperation, Any]:
         """Ask, have it watched, and return the operation with its response."""
-        operation = _asked(f"{result_id}-{_digest(content)}", ask)
+        operation = _asked(f"{result_id}-{_digest(content, made_from)}", ask)
         self._watch(service, operation)
         return operation, operation.result()
 
@@ -230,5 +249,8 @@ def _asked(request: str, ask: Callable[[str], RemoteOperation]) -> RemoteOperati
             return operation
 
 
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(content: Mapping[str, Any], made_from: Sequence[Made]) -> str:
+    """Of what is asked for and what it is made from: weights, or the operation of a dataset."""
+    text = json.dumps(content, sort_keys=True)
+    text += "".join(f"\n{made.parameters_hash or made.operation}" for made in made_from)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

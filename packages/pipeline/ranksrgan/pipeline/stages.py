@@ -9,7 +9,8 @@
 
 A run that is given trained networks takes them for 1 and 2, and 4 goes on from a Ranker. One that
 was interrupted goes on where it stood: trainings resume from their last state, and a
-rank dataset that is there with the same parameters is taken as it is.
+rank dataset that is there with the same parameters is taken as it is. What was made from weights
+that others have replaced since is neither: it is refused.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from typing import NamedTuple
 from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.contracts.starts import check_starts
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.rankdata import BuildConfig, RankDataset, build
 from ranksrgan.ranker import RankEvaluation
 from ranksrgan.ranker import evaluate as evaluate_ranker
 from ranksrgan.ranker import train as train_ranker
+from ranksrgan.ranker.shipped import SHIPPED as RANKERS
+from ranksrgan.ranker.state import STATE_FILE as RANKER_STATE_FILE
 from ranksrgan.srgan import Evaluation
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan import evaluate as evaluate_upscaler
 from ranksrgan.srgan import train as train_generator
+from ranksrgan.srgan.training.starts import check_generator_starts
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +81,9 @@ def run(config: PipelineConfig) -> Outcome:
     """Run or continue every stage, then judge the results on the held-out images.
 
     Raises:
-        InvalidConfig: a setting that a recipe does not have, or an impossible combination.
-        InvalidDataset: the folder holds a rank dataset made with other parameters.
+        InvalidConfig: a setting that a recipe does not have, or an impossible combination; a
+            training in the folder started from other weights than it would now.
+        InvalidDataset: the folder holds a rank dataset made with other parameters or weights.
         InvalidCheckpoint: the folder holds a training with another configuration.
         RankSRGANError: whatever a stage raises; what was finished stays.
     """
@@ -138,6 +144,7 @@ def _beginning(config: PipelineConfig) -> tuple[str, _Beginning]:
 
 
 def _train(config: GeneratorConfig, folder: Path) -> Path:
+    check_generator_starts(config, folder)
     result = train_generator(config, folder)
     if not result.finished:
         raise KeyboardInterrupt  # a signal stopped the training, which has saved its state
@@ -148,19 +155,32 @@ def _rank_data(wanted: BuildConfig) -> None:
     folder = wanted.output
     if not folder.exists():
         build(wanted)
-    elif RankDataset.open(folder).record.config != wanted.model_dump(mode="json"):
+        return
+    record = RankDataset.open(folder).record
+    if record.config != wanted.model_dump(mode="json"):
         raise InvalidDataset(
             f"{folder} was made with other parameters; remove it or choose another output",
             field=str(folder),
         )
+    for level in record.levels:
+        made_by = level.facts.get("parameters_hash", "")
+        if made_by and open_upscaler(level.spec).info.parameters_hash != made_by:
+            raise InvalidDataset(
+                f"{folder} was made with other weights than {level.spec} holds now (level "
+                f"{level.name}); remove it or choose another output",
+                field=str(folder),
+            )
 
 
 def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:
+    start = plan.ranker_start(config)
+    starts = {} if start is None else {"trained.ranker": RANKERS.resolve(start)}
+    check_starts(folder / RANKER_STATE_FILE, starts)
     result = train_ranker(
         plan.ranker_config(config),
         open_pair_source(str(data), split="train"),
         open_pair_source(str(data), split="val"),
         folder,
-        begin_from=plan.ranker_start(config),
+        begin_from=start,
     )
     return result.weights

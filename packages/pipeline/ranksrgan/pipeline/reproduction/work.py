@@ -31,7 +31,7 @@ from ranksrgan.contracts import (
     open_upscaler,
 )
 from ranksrgan.contracts.assets import get_asset, present
-from ranksrgan.contracts.errors import ImageTooSmall, UndefinedScore
+from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
 from ranksrgan.contracts.provenance import run_record
 from ranksrgan.metrics.catalog import assets_of
@@ -120,10 +120,22 @@ def do_unit(folder: Path, data: Path, workers: int = 1) -> int:
 
 
 def _images(config: Mapping[str, Any], folder: Path, workers: int) -> dict[str, Any]:
-    """One folder with links to the images of all."""
+    """One folder with links to the images of all.
+
+    Raises:
+        InvalidInput: two folders have an image of the same name; names both.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
+    found: dict[str, Path] = {}
     for place in config["folders"]:
         for path in list_images(Path(place)):
+            if path.name in found:
+                raise InvalidInput(
+                    f"training: {found[path.name]} and {path} have one name, and one of them would "
+                    "be lost: rename it",
+                    field="training",
+                )
+            found[path.name] = path
             link = folder / "images" / path.name
             link.unlink(missing_ok=True)
             link.symlink_to(path.resolve())

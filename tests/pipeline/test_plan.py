@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.pipeline import plan
+from ranksrgan.pipeline.config import PipelineConfig
+
+PLACES = ["training=a", "held_out=b", "output=c"]
+
+
+def test_levels_go_from_the_worst_to_the_original() -> None:
+    config = load_config(PipelineConfig, None, [*PLACES, "rankdata.interpolations=[0.25, 0.9]"])
+    assert plan.levels(config, "sr.safetensors", "gan.safetensors") == {
+        "srresnet": "sr.safetensors",
+        "srgan": "gan.safetensors",
+        "srgan90": "interpolate:srgan:0.9",
+        "srgan25": "interpolate:srgan:0.25",
+        "hr": "hr",
+    }
+
+
+def test_levels_that_would_have_one_name_are_refused() -> None:
+    for blends in ("[0.501, 0.5, 0.25]", "[0.25, 0.25]"):
+        settings = [*PLACES, f"rankdata.interpolations={blends}"]
+        with pytest.raises(
+            InvalidConfig, match=r"rankdata\.interpolations: .*both the level srgan"
+        ):
+            load_config(PipelineConfig, None, settings)
