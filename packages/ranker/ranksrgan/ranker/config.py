@@ -157,7 +157,7 @@ class TrainConfig(Config):
 
 
 def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a packaged recipe by name (``paper``, ``as_published``, ``small``) or a YAML file.
+    """Read a packaged recipe by name (``paper``, say, one of ``recipes/``) or a YAML file.
 
     Args:
         name: of a recipe, or the path of a file that ends in ``.yaml`` or ``.yml``; None for the
