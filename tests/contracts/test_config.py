@@ -43,6 +43,25 @@ def test_file_then_overrides(recipe: Path) -> None:
     assert config == Recipe(train=train, seed=8, data="a=b.png")
 
 
+def test_an_override_of_one_key_leaves_the_other_defaults_of_a_dict(tmp_path: Path) -> None:
+    class Weighted(Config):
+        losses: dict[str, float] = Field(default_factory=lambda: {"l1": 1.0, "fine": 0.1})
+        names: dict[str, str] = Field(default={"a": "b"})
+
+    assert load_config(Weighted, None, ["losses.tv=2"]).losses == {"l1": 1, "fine": 0.1, "tv": 2}
+    assert load_recipe(Weighted, tmp_path, None, ["losses.l1=3", "losses.fine=0"]).losses == {
+        "l1": 3,
+        "fine": 0,
+    }
+    assert load_config(Weighted, None, ["losses={tv: 2}"]).losses == {"tv": 2}
+    assert load_config(Weighted, None, ["losses={tv: 2}", "losses.l1=1"]).losses == {
+        "tv": 2,
+        "l1": 1,
+    }
+    assert load_config(Weighted, None, ["names.c=d"]).names == {"a": "b", "c": "d"}
+    assert Weighted().names == {"a": "b"}
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [

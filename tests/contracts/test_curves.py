@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from ranksrgan.contracts.curves import Curve, Curves, read_curve
+from ranksrgan.contracts.errors import DiskFull
 
 
 def test_a_curve_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
@@ -28,6 +30,44 @@ def test_a_curve_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     ]
     Curve(path, ["loss"], -1).close()
     assert read_curve(path) == []
+
+
+def test_what_was_measured_stays_where_it_is_not_measured_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "v.csv"
+    curve = Curve(path, ["psnr", "lpips"], -1)
+    curve.add(10, {"psnr": 30.0, "lpips": 0.2})
+    curve.close()
+    curve = Curve(path, ["psnr", "niqe"], 10)
+    curve.add(20, {"psnr": 31.0, "niqe": 4.0})
+    curve.close()
+    assert path.read_text().splitlines() == [
+        "step,psnr,niqe,lpips",
+        "10,30.0,,0.2",
+        "20,31.0,4.0,",
+    ]
+    Curve(path, ["psnr"], -1).close()
+    assert path.read_text().splitlines() == ["step,psnr"]
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    def full(curve: Curve) -> None:
+        curve._file.close()
+        curve._file = Path("/dev/full").open("a")  # noqa: SIM115 - the curve closes it
+        curve._writer = csv.DictWriter(curve._file, ["step", "loss"])
+
+    with (  # noqa: PT012
+        pytest.raises(DiskFull, match=r"curves\.csv cannot be written"),
+        Curves(tmp_path, losses=["loss"], scores=["s"], step=0, tensorboard=False) as curves,
+    ):
+        full(curves._losses)
+        curves.losses(1, {"loss": 1.0})
+    assert curves._scores is not None
+    assert curves._scores._file.closed
+    curve = Curve(tmp_path / "c.csv", ["loss"], -1)
+    full(curve)
+    curve._file.write("unflushed")
+    with pytest.raises(DiskFull, match=r"c\.csv cannot be written"):
+        curve.close()
 
 
 @pytest.mark.parametrize(

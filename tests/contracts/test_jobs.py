@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ranksrgan.contracts import job_process
+from ranksrgan.contracts import job_process, watched_job
 from ranksrgan.contracts.errors import (
     AddressInUse,
     InternalError,
@@ -428,6 +428,26 @@ def test_a_full_disk_holds_jobs_up_and_no_more(
     assert finished(supervisor, asked).phase is JobPhase.SUCCEEDED
 
 
+def test_a_process_that_cannot_be_started_is_none_that_died(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def refuse(*arguments: object, **options: object) -> None:
+        tried.append(arguments)
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    supervisor = trials.start(JobLimits(deaths=1))
+    with monkeypatch.context() as machine:
+        machine.setattr(watched_job.subprocess, "Popen", refuse)
+        asked = supervisor.submit("Count", "things/a", {"count": 1})
+        until(lambda: len(tried) > 1)
+        held_up = supervisor.get(asked.id)
+        assert (held_up.phase, held_up.attempts, held_up.started) == (JobPhase.QUEUED, 0, None)
+    report = finished(supervisor, asked)
+    assert (report.phase, report.attempts) == (JobPhase.SUCCEEDED, 1)
+
+
 # A process by itself
 
 
@@ -447,6 +467,24 @@ def test_a_process_leaves_a_job_alone_that_another_one_works_on(job: JobFolder) 
     assert run_job(job.path, lambda context: {}) == 1
     lock.release()
     assert job.outcome() is None
+
+
+@pytest.mark.parametrize("left", ["4194303 stopped", "4194303999 stopped", "none stopped"])
+def test_a_process_started_by_hand_says_who_it_is(job: JobFolder, left: str) -> None:
+    (job.path / "lock").write_text(left)
+    assert job.holder().stopped
+    lock = job.lock()
+    assert lock is not None
+    lock.claim()
+    assert job.holder() == (os.getpid(), False)
+    lock.claim(stopped=True)
+    assert job.holder() == (os.getpid(), True)
+    lock.release()
+
+
+def test_who_cannot_be_read_is_nobody(job: JobFolder) -> None:
+    (job.path / "lock").write_text("9300topped")
+    assert job.holder() == (None, False)
 
 
 def test_work_is_told_what_to_do_and_its_result_kept(job: JobFolder) -> None:

@@ -221,6 +221,7 @@ def test_lists_are_filtered_and_paged(service: Service) -> None:
         ("filter", "name = x"),
         ("page_size", -1),
         ("page_token", "../x"),
+        ("page_token", f"trial-{'9' * 5000}-00000000"),
         ("name", "projects/1"),
     ):
         with pytest.raises(InvalidInput, match=field) as caught:

@@ -149,6 +149,14 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(lpips(image, image, border=1)) == 0
 
 
+def test_too_large_for_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ranksrgan.metrics.perceptual.MAX_GRADIENT_PIXELS", 40 * 40)
+    image = torch.rand(1, 3, 41, 40)
+    with pytest.raises(ImageTooLarge, match="41 x 40 pixels are too many for a gradient"):
+        Lpips().gradient(image, image)
+    assert float(Lpips().gradient(image[:, :, 1:], image[:, :, 1:])[0]) == 0
+
+
 @pytest.mark.cuda
 @every
 def test_on_a_gpu(make: Make) -> None:

@@ -73,6 +73,9 @@ def test_further_metrics_are_columns(
     config = TrainConfig(batch=1, further=("ma",))
     batch = next(read_batches(source_of([content], further={"ma": True}), config, start=0))
     assert batch.values.tolist() == [[3.0, 5.0], [1.0, 6.0]]
+    with pytest.raises(InvalidDataset, match="blur orders the rank dataset") as caught:
+        read_batches(source_of([content]), TrainConfig(batch=1, further=("blur",)), start=0)
+    assert caught.value.field == "further"
     with pytest.raises(InvalidDataset, match=r"no values of ma; beside blur it has none"):
         read_batches(source_of([content]), config, start=0)
 

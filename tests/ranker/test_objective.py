@@ -63,6 +63,7 @@ def test_as_published_is_the_published_loss() -> None:
         (["losses={margni: 1}"], "losses.margni"),
         (["losses={margin: -1}"], "losses.margin"),
         (["sample=pairs", "losses={margin: 1, plcc: 1}"], "losses.plcc: pairs say an order"),
+        (["further=[ma, niqe, ma]"], "further: ma is there twice"),
         (["sample=pairs", "further=[ma]"], "further: pairs say an order"),
         (["as_published=true"], "as_published: the released code has losses"),
         (["as_published=true", "losses={margin: 1}", "sample=pairs"], "draws its pairs from"),
@@ -75,6 +76,8 @@ def test_what_does_not_go_together(given: list[str], message: str) -> None:
 
 def test_recipes() -> None:
     assert load_recipe(None) == TrainConfig()
+    default = TrainConfig().losses
+    assert load_recipe(None, ["losses.plcc=1"]).losses == {**default, "plcc": 1.0}
     assert load_recipe("paper") == TrainConfig(losses={"margin": 1.0})
     published = load_recipe("as_published", ["width=8"])
     assert published.as_published

@@ -33,9 +33,12 @@ contents, config, folder, stopped = pickle.loads(Path(sys.argv[2]).read_bytes())
 half = len(contents) // 2
 
 class Validation(MemorySource):
+    looked = False
+
     def contents(self):
-        if stopped:
+        if stopped and self.looked:
             os.kill(os.getpid(), signal.SIGTERM)
+        self.looked = True  # by the look that a training begins with
         return super().contents()
 
 with suppress(KeyboardInterrupt) if stopped else suppress():

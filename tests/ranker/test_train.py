@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     ServiceUnavailable,
     TrainingDiverged,
+    UndefinedScore,
 )
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
 from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, predictions, train
@@ -258,6 +260,28 @@ def test_resume_refuses_another_configuration_or_other_data(
     assert train(changed, source, None, tmp_path, resume=False).step == 6
 
 
+def test_a_training_that_starts_anew_leaves_nothing_of_the_one_before(
+    small: TrainConfig, blur_set: PairSource, held_out: PairSource, tmp_path: Path
+) -> None:
+    def stop(step: int, loss: float) -> None:
+        if step == 1:
+            raise RequestCancelled("enough")
+
+    train(small, blur_set, held_out, tmp_path)
+    other = small.model_copy(update={"architecture": "vgg8"})
+    refused = other.model_copy(update={"further": ("ma",)})
+    with pytest.raises(InvalidDataset):
+        train(refused, blur_set, None, tmp_path, resume=False)
+    assert load_weights(tmp_path / "ranker.safetensors").architecture == "vgg12"
+    assert "architecture: vgg12" in (tmp_path / "config.yaml").read_text()
+    with pytest.raises(RequestCancelled):
+        train(other, blur_set, held_out, tmp_path, resume=False, on_step=stop)
+    assert not (tmp_path / "ranker.safetensors").exists()
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert read_curve(tmp_path / "validation.csv") == []
+    assert train(other, blur_set, held_out, tmp_path).step == 6
+
+
 def test_resume_refuses_a_damaged_state(
     small: TrainConfig, blur_set: PairSource, tmp_path: Path
 ) -> None:
@@ -346,12 +370,14 @@ def test_cancellation_saves_too(small: TrainConfig, blur_set: PairSource, tmp_pa
 
 
 class Watched:
-    """A source that does something when it gives its ``at``-th content to a validation."""
+    """A source that does something when it gives its ``at``-th content to a validation; the look
+    that a training begins with does not count."""
 
     def __init__(self, source: PairSource, at: int = -1, act: Callable[[], None] = int) -> None:
         self.source, self.at, self.act = source, at, act
         self.info = source.info
         self.given = 0
+        self.looked = False
 
     def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
         return self.source.pairs(seed, start, step)
@@ -362,9 +388,10 @@ class Watched:
         return self.source.shuffled_contents(seed, start, step)
 
     def contents(self) -> Iterator[RankedContent]:
+        counts, self.looked = self.looked, True
         for content in self.source.contents():
-            self.given += 1
-            if self.given == self.at:
+            self.given += counts
+            if counts and self.given == self.at:
                 self.act()
             yield content
 
@@ -434,8 +461,10 @@ def test_cancellation_in_a_validation_saves_too(
     assert (watched.given, facts["step"], facts["validated"]) == (2, 3, 0)
 
 
-@pytest.mark.parametrize("kind", [ServiceUnavailable, DeadlineExceeded])
-def test_a_remote_source_that_goes_in_a_validation_loses_no_step(
+@pytest.mark.parametrize(
+    "kind", [ServiceUnavailable, DeadlineExceeded, UndefinedScore, InvalidDataset]
+)
+def test_a_source_that_goes_in_a_validation_loses_no_step(
     kind: type[RankSRGANError],
     small: TrainConfig,
     blur_set: PairSource,
@@ -454,6 +483,58 @@ def test_a_remote_source_that_goes_in_a_validation_loses_no_step(
     for name in ("broken", "whole"):
         train(config, blur_set, four, tmp_path / name)
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("tied", "all values of blur are equal"),
+        ("tied further", "all values of sharpness are equal"),
+        ("metric", "no values of blur"),
+        ("further", "no values of sharpness"),
+        ("empty", "no contents"),
+    ],
+)
+def test_a_source_that_cannot_choose_weights_is_refused_before_the_first_step(
+    what: str,
+    says: str,
+    small: TrainConfig,
+    training_contents: list[RankedContent],
+    source_of: Source,
+    tmp_path: Path,
+) -> None:
+    contents = [c._replace(further={"sharpness": -c.scores}) for c in training_contents[:4]]
+    learn = source_of(contents, further={"sharpness": True})
+    one = torch.ones_like(contents[0].scores)
+    judged = {
+        "tied": [c._replace(scores=one) for c in contents],
+        "tied further": [c._replace(further={"sharpness": one}) for c in contents],
+        "empty": [],
+    }.get(what, contents)
+    further = {} if what == "further" else {"sharpness": True}
+    validate = source_of(judged, further=further)
+    if what == "metric":
+        validate = Watched(validate)
+        validate.info = replace(validate.info, metric="noise")
+    config = small.model_copy(update={"further": ("sharpness",)})
+    with pytest.raises(InvalidDataset, match=f"validation: .*{says}"):
+        train(config, learn, validate, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_contents_may_each_be_tied_where_they_differ_from_each_other(
+    small: TrainConfig,
+    blur_set: PairSource,
+    held_out: PairSource,
+    source_of: Source,
+    tmp_path: Path,
+) -> None:
+    scores = [torch.full((3,), float(value), dtype=torch.float64) for value in (1, 2)]
+    pairs = zip(held_out.contents(), scores, strict=False)
+    tied = source_of([content._replace(scores=values) for content, values in pairs])
+    found = train(small, blur_set, tied, tmp_path).evaluation
+    assert found is not None
+    assert (found.srocc_per_content, found.images) == (None, 6)
 
 
 def test_a_due_save_does_not_wait_for_the_validation(
@@ -615,6 +696,8 @@ def test_configuration() -> None:
     paper = TrainConfig()
     assert (paper.steps, paper.lr, paper.margin, paper.width) == (300_000, 1e-3, 0.5, 64)
     assert [paper.lr_at(s) for s in (0, 99_999, 100_000, 200_000)] == [1e-3, 1e-3, 5e-4, 2.5e-4]
+    published = TrainConfig(as_published=True, losses={"margin": 1.0}, halve_at=(4,))
+    assert [published.lr_at(s) for s in (0, 2, 3, 4)] == [1e-3, 1e-3, 5e-4, 5e-4]
     with pytest.raises(InvalidConfig, match="did you mean width"):
         load_config(TrainConfig, overrides=["widht=8"])
     with pytest.raises(InvalidConfig, match="betas"):

@@ -71,7 +71,10 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RankerServing]
     scores = {"train": [(float(n), n + 1.0) for n in range(5)], "val": [(2.0, 1.0), (3.0, 4.0)]}
     write_dataset(root / "datasets" / "noise", scores, LEVELS)
     write_dataset(root / "datasets" / "gated", scores, LEVELS)
-    write_dataset(root / "datasets" / "ties", {"train": [(1.0, 1.0), (2.0, 2.0)]}, LEVELS)
+    tied = [(1.0, 1.0), (1.0, 1.0)]
+    write_dataset(
+        root / "datasets" / "ties", {"train": [(1.0, 1.0), (2.0, 2.0)], "val": tied}, LEVELS
+    )
     write_dataset(root / "datasets" / "single", {"train": [(1.0,), (2.0,)]}, ("only",))
     (root / "datasets" / "empty").mkdir()
     outside = tmp_path_factory.mktemp("outside")
@@ -322,10 +325,16 @@ def test_what_does_not_go_with_a_service(
             "no datasets/absent",
         ),
         (
-            request(validation_dataset="datasets/ties"),
+            request(validation_dataset="datasets/ties", validation_split="test"),
             InvalidDataset,
             "validation_split",
             "it has train",
+        ),
+        (
+            request(validation_dataset="datasets/ties"),
+            InvalidDataset,
+            "validation_dataset",
+            "all values of rmse are equal",
         ),
         (
             request(validation_dataset="datasets/noise", validation_split=""),

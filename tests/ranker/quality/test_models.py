@@ -113,6 +113,10 @@ def test_names_and_options_that_are_not_there() -> None:
         ("macs", {"form": "round"}),
         ("macs", {"width": 12}),
         ("macs", {"grid": 6}),
+        ("iqt", {"dropout": 1.5, "backbone": "plain"}),
+        ("yahaha", {"dropout": -1.0, "backbone": "plain"}),
+        ("iqt", {"layers": 10**7, "backbone": "plain"}),
+        ("yahaha", {"layers": 65, "backbone": "plain"}),
     ):
         with pytest.raises(InvalidInput, match="wanted") as caught:
             make_model(name, options)

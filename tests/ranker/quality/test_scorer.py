@@ -12,6 +12,7 @@ from torch import Tensor
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.discovery import open_scorer
 from ranksrgan.contracts.errors import (
+    ImageTooLarge,
     ImageTooSmall,
     InvalidCheckpoint,
     InvalidInput,
@@ -20,11 +21,13 @@ from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.ranker import RankerCatalog, RankerEnsemble
+from ranksrgan.ranker.quality import scorer as scorer_module
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.egb import Egb, deep_features, fit_egb
 from ranksrgan.ranker.quality.fusion import Fusion, fit_fusion, metric_features, open_metrics
 from ranksrgan.ranker.quality.models import make_model
 from ranksrgan.ranker.quality.scorer import QualityScorer
+from ranksrgan.ranker.quality.sensitivity import Sensitivity
 from tests.ranker.quality.distorted import distorted
 from tests.ranker.quality.test_steering import SMALL
 
@@ -140,6 +143,26 @@ def test_bad_pairs(
     with pytest.raises(error) as caught:
         scorer().score(images, references)
     assert field is None or caught.value.field == field  # type: ignore[attr-defined]
+
+
+def test_an_image_may_be_as_large_as_the_memory_of_its_model_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quality, pair = scorer(), torch.rand(2, 1, 3, 16, 20)
+    for does, pixel_bytes in (
+        (quality.score, Sensitivity.score_bytes),
+        (quality.gradient, Sensitivity.gradient_bytes),
+    ):
+        monkeypatch.setattr(scorer_module, "MEMORY", 16 * 20 * pixel_bytes)
+        does(*pair)
+        monkeypatch.setattr(scorer_module, "MEMORY", 16 * 20 * pixel_bytes - 1)
+        with pytest.raises(ImageTooLarge, match=r"20 x 16 pixels.* at most 319") as caught:
+            does(*pair)
+        assert caught.value.field == "images"
+    monkeypatch.undo()
+    monkeypatch.setattr(scorer_module, "MAX_PIXELS", 319)
+    with pytest.raises(ImageTooLarge, match="at most 319"):
+        quality.score(*pair)
 
 
 def test_bad_files_and_options(tmp_path: Path) -> None:

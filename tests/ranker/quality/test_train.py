@@ -55,6 +55,33 @@ def test_a_training_that_was_stopped_goes_on_to_the_bit(
         assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
 
 
+def test_several_processes_are_refused(
+    tmp_path: Path,
+    learn: PairSource,
+    judge: PairSource,
+    tiny: Tiny,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InvalidConfig, match="without torchrun"):
+        train_quality(tiny("sensitivity"), learn, judge, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_starts_anew_leaves_nothing_of_the_one_before(
+    tmp_path: Path, learn: PairSource, judge: PairSource, tiny: Tiny
+) -> None:
+    def stop(step: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    train_quality(tiny("sensitivity"), learn, judge, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_quality(tiny("macs"), learn, judge, tmp_path, resume=False, on_step=stop)
+    assert not (tmp_path / "quality.safetensors").exists()
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert read_curve(tmp_path / "validation.csv") == []
+
+
 class Batches:
     """Counts the batches of validations, six each, and does something in the ``at``-th."""
 

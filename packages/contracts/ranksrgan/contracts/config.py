@@ -5,6 +5,7 @@ An unknown key is an error that names the file and the key, and what is close to
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -32,14 +33,15 @@ def load_config(model: type[C], path: Path | None = None, overrides: Sequence[st
     Args:
         model: the configuration's class.
         path: a YAML file; None for the defaults alone.
-        overrides: each ``dotted.key=value``, the value in YAML (``train.lr=1e-4``).
+        overrides: each ``dotted.key=value``, the value in YAML (``train.lr=1e-4``). What lies in a
+            plain dict by default keeps its other keys (``losses.plcc=1``).
 
     Raises:
         InvalidConfig: unreadable, not YAML, unknown key, wrong type; names file and key.
     """
     content: dict[str, Any] = {} if path is None else read_yaml(Path(path))
     for override in overrides:
-        _apply(content, override)
+        _apply(model, content, override)
     return make_config(model, content, "configuration" if path is None else str(path))
 
 
@@ -73,7 +75,7 @@ def load_recipe(
     path = _find_recipe(recipes, str(name), Path())
     content = _read_recipe(path, recipes, ())
     for override in overrides:
-        _apply(content, override)
+        _apply(model, content, override)
     return make_config(model, content, str(path))
 
 
@@ -166,11 +168,13 @@ def merged(above: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def _apply(content: dict[str, Any], override: str) -> None:
+def _apply(model: type[BaseModel], content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise InvalidConfig(f"{override!r}: overrides look like train.lr=1e-4", field=override)
     *parents, last = key.split(".")
+    if parents and parents[0] not in content:
+        content[parents[0]] = _default_dict(model, parents[0])
     for parent in parents:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
@@ -179,6 +183,16 @@ def _apply(content: dict[str, Any], override: str) -> None:
         content[last] = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError as error:
         raise InvalidConfig(f"{override!r}: the value is not YAML", field=key) from error
+
+
+def _default_dict(model: type[BaseModel], key: str) -> dict[str, Any]:
+    """A copy of the dict that a key has by default; empty for another kind of key.
+
+    A section is a model, which fills in its own defaults.
+    """
+    info = model.model_fields.get(key)
+    default = None if info is None else info.get_default(call_default_factory=True)
+    return copy.deepcopy(default) if isinstance(default, dict) else {}
 
 
 def _explain(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.errors import DiskFull
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,14 +27,17 @@ class Curve:
     Args:
         path: of the file; rows beyond ``last`` are those of a run that was killed after its last
             checkpoint, and are dropped, since their steps are about to be repeated.
-        columns: without ``step``, which comes first.
+        columns: without ``step``, which comes first. Others that the rows have which count stay:
+            a score that an earlier run could measure, and this one cannot.
         last: the last step whose row counts; below 0 none does.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], last: int) -> None:
         kept = [row for row in read_curve(path) if int(row["step"]) <= last] if last >= 0 else []
         content = io.StringIO()
-        fields = ("step", *columns)
+        fields = tuple(
+            dict.fromkeys(("step", *columns, *(key for row in kept for key in row if key)))
+        )
         writer = csv.DictWriter(content, fields, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(kept)
@@ -52,7 +57,9 @@ class Curve:
             self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        """Raises DiskFull: there is no room for what was not yet written."""
+        with atomic.room_for(self._path):
+            self._file.close()
 
 
 def read_curve(path: Path) -> list[dict[str, str]]:
@@ -128,8 +135,11 @@ class Curves:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._losses.close()
-        if self._scores is not None:
-            self._scores.close()
-        if self._board is not None:
-            self._board.close()
+        with ExitStack() as closing:
+            if error is not None:  # it is the one to hear of; a full disk is full once more
+                closing.enter_context(suppress(OSError, DiskFull))
+            if self._board is not None:
+                closing.callback(self._board.close)
+            if self._scores is not None:
+                closing.callback(self._scores.close)
+            closing.callback(self._losses.close)

@@ -39,7 +39,7 @@ _REQUEST, _STATE, _PROGRESS, _OUTCOME = (
 _LOCK = "lock"
 _LOG = "job.log"
 _STOPPED = "stopped"
-_ID = re.compile(r"[a-z]+-[0-9]{6,}-[0-9a-f]{8}")
+_ID = re.compile(r"[a-z]+-[0-9]{6,12}-[0-9a-f]{8}")
 
 
 Content = TypeVar("Content", bound=Config)
@@ -185,7 +185,8 @@ class JobFolder:
             pid, _, word = (self.path / _LOCK).read_text().partition(" ")
         except FileNotFoundError:
             pid = word = ""
-        return Holder(int(pid) if pid else None, word == _STOPPED)
+        # While a process writes its own, there may be nothing; who cannot be read is nobody.
+        return Holder(int(pid) if pid.isdecimal() else None, word == _STOPPED)
 
     def _read(self, name: str, model: type[Content]) -> Content | None:
         content = self._load(name)
@@ -236,6 +237,7 @@ class JobLock:
     def claim(self, *, stopped: bool = False) -> None:
         """This process does, or has done and stops."""
         word = f" {_STOPPED}" if stopped else ""
+        os.ftruncate(self.handle, 0)  # a longer line may be there, of a process that has stopped
         os.pwrite(self.handle, f"{os.getpid()}{word}".encode(), 0)
 
     def release(self) -> None:

@@ -178,22 +178,28 @@ class WatchedJob:
 
     def _start(self, lock: JobLock) -> None:
         lock.clear()
+        before = self._state
         self._set_state(
-            attempts=self._state.attempts + 1,
+            attempts=before.attempts + 1,
             running=True,
-            started=self._state.started or time.time(),
+            started=before.started or time.time(),
         )
-        with self.folder.log.open("ab") as written:
-            self._child = subprocess.Popen(
-                # -P: what lies in the current folder is no module.
-                [sys.executable, "-P", "-m", self._module, str(self.folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=written,
-                env={**os.environ, LOCK_HANDLE: str(lock.handle)},
-                pass_fds=[lock.handle],
-                start_new_session=True,
-            )
+        try:
+            with self.folder.log.open("ab") as written:
+                self._child = subprocess.Popen(
+                    # -P: what lies in the current folder is no module.
+                    [sys.executable, "-P", "-m", self._module, str(self.folder.path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=written,
+                    env={**os.environ, LOCK_HANDLE: str(lock.handle)},
+                    pass_fds=[lock.handle],
+                    start_new_session=True,
+                )
+        except OSError:  # want of processes or of room, say: none was there that could have died
+            self._state = before
+            self.folder.write_state(before)
+            raise
 
     def _urge(self, stop_by: float | None) -> None:
         """Have a process end that works but should not: SIGTERM first, SIGKILL later."""

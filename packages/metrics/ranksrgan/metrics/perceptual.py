@@ -28,6 +28,8 @@ from ranksrgan.metrics.luma import check_layout, shave
 
 #: Pixels of one image: VGG16 holds 256 bytes for each in one layer alone.
 MAX_PIXELS = 2**24
+#: Likewise with a gradient, which keeps all layers.
+MAX_GRADIENT_PIXELS = 2**22
 
 # A generator in training overshoots [0, 1], and a loss has to see it; pixels that count to 255 are
 # a mistake. Beyond this limit it is the mistake.
@@ -67,8 +69,16 @@ class PerceptualScorer(FullReferenceScorer):
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
 
         Raises:
+            ImageTooLarge: more than `MAX_GRADIENT_PIXELS`.
             InvalidInput: uint8, and whatever `score` refuses.
         """
+        if images.ndim == 4 and images.shape[2:].numel() > MAX_GRADIENT_PIXELS:
+            height, width = images.shape[2:]
+            raise ImageTooLarge(
+                f"{height} x {width} pixels are too many for a gradient: it takes "
+                f"{MAX_GRADIENT_PIXELS}",
+                field="images",
+            )
         return image_gradient(self.score, images, self._checked(references))
 
     def _network(self) -> PerceptualNetwork:

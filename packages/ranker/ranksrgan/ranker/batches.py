@@ -48,7 +48,8 @@ def read_batches(
         before all second ones; otherwise the versions of one content stand together.
 
     Raises:
-        InvalidDataset: the source has no pairs, ends, lacks a metric, or contradicts itself.
+        InvalidDataset: the source has no pairs, ends, lacks a further metric or is ordered by it,
+            or contradicts itself.
         InvalidConfig: the batch does not divide by the processes.
     """
     if config.batch % processes:
@@ -57,6 +58,12 @@ def read_batches(
         )
     if source.info.pairs < 1:
         raise InvalidDataset("the rank dataset has no pairs to learn from", field="pairs")
+    if source.info.metric in config.further:
+        raise InvalidDataset(
+            f"{source.info.metric} orders the rank dataset and is learnt anyway; further names "
+            "others",
+            field="further",
+        )
     missing = [name for name in config.further if name not in source.info.further]
     if missing:
         raise InvalidDataset(

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--recipe",
         metavar="NAME|FILE.yaml",
-        help="paper, as_published or small, or a file as config.yaml of a run "
+        help="paper, as_published, small or nss, or a file as config.yaml of a run "
         "(default: the paper's, with a penalty on the scores' magnitude)",
     )
     train.add_argument(

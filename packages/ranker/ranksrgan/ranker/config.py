@@ -81,7 +81,8 @@ class TrainConfig(Config):
         weight_decay: L2, on all parameters.
         betas: of Adam.
         steps: updates of the weights.
-        halve_at: after so many steps the step size halves.
+        halve_at: after so many steps the step size halves; as published the last of them has the
+            halved one already, since the released code asks its schedule before the update.
         seed: of the initial weights and of the order of the data.
         validate_every: steps between two evaluations on the held-out source.
         patience: the training ends after so many validations in a row without a better one. 0 goes
@@ -125,12 +126,16 @@ class TrainConfig(Config):
     def lr_at(self, step: int) -> float:
         """The step size of the update that follows ``step`` finished ones."""
         warm = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
-        return float(self.lr * warm * 0.5 ** sum(step >= halving for halving in self.halve_at))
+        asked = step + self.as_published
+        return float(self.lr * warm * 0.5 ** sum(asked >= halving for halving in self.halve_at))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not any(self.losses[name] for name in self.losses if name != "magnitude"):
             raise ValueError("losses: none but magnitude has a weight, so nothing would be learnt")
+        twice = [name for name in self.further if self.further.count(name) > 1]
+        if twice:
+            raise ValueError(f"further: {twice[0]} is there twice; each metric has one head")
         if self.architecture == "nss" and (self.start != "he" or self.as_published):
             key = "as_published" if self.as_published else "start"
             raise ValueError(f"{key}: it says how a VGG starts; leave it out for architecture=nss")
@@ -152,7 +157,7 @@ class TrainConfig(Config):
 
 
 def load_recipe(name: str | Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a packaged recipe by name (``paper``, ``as_published``, ``small``) or a YAML file.
+    """Read a packaged recipe by name (``paper``, say, one of ``recipes/``) or a YAML file.
 
     Args:
         name: of a recipe, or the path of a file that ends in ``.yaml`` or ``.yml``; None for the

@@ -168,6 +168,7 @@ class Run:
         Raises:
             RequestCancelled: in all processes, nobody waits for it any more; it stays due.
             ServiceUnavailable, DeadlineExceeded: likewise, a remote source has gone.
+            UndefinedScore, InvalidDataset: likewise, it cannot be evaluated on.
         """
         self._check_finite()
         found, scales = self._here.from_first(self._evaluate)

@@ -9,7 +9,7 @@ itself and the network can tell the branches apart without ever looking at quali
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,23 @@ from tqdm import tqdm
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.curves import Curves
 from ranksrgan.contracts.device import computes_in_bfloat16
-from ranksrgan.contracts.errors import DeadlineExceeded, RequestCancelled, ServiceUnavailable
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    InvalidDataset,
+    RequestCancelled,
+    ServiceUnavailable,
+    UndefinedScore,
+)
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes, processes
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.ranker.batches import prefetched, read_batches
+from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
+from ranksrgan.ranker.held_out import check_held_out
 from ranksrgan.ranker.run import SCORES, WEIGHTS_FILE, Run
+from ranksrgan.ranker.state import clear_run
 
 LOSSES = ("lr", "loss", "accuracy")
 
@@ -79,7 +87,7 @@ def train(
         folder: of the run, made if need be.
         begin_from: a Ranker of the architecture that ``config`` says; a file, or the name of a
             shipped one. None begins from random weights.
-        resume: False starts anew and overwrites what is there.
+        resume: False starts anew and removes what an earlier training has left in ``folder``.
         on_step: called after each step, and after its state is saved if it is, with the number of
             finished steps and the step's loss.
         on_best: called, before ``on_step`` is, with each evaluation that is better than all before
@@ -90,10 +98,12 @@ def train(
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
             ``begin_from`` another network than ``config`` says.
         InvalidConfig: the batch does not divide by the processes; no such device.
-        InvalidDataset: a source has nothing to learn from, or contradicts itself.
+        InvalidDataset: a source has nothing to learn from, or contradicts itself; or ``val_source``
+            cannot choose weights, see `check_held_out`.
         TrainingDiverged: NaN or infinity; the last good state is kept.
         ServiceUnavailable, DeadlineExceeded, RequestCancelled: in a validation a remote source has
             gone, or nobody waits any more; the step is saved first.
+        UndefinedScore: a validation meets a score that is not finite; the step is saved first.
     """
     with processes(config.device) as here:
         precision = "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
@@ -102,32 +112,37 @@ def train(
         run = Run(config, train_source, val_source, folder, here, begin_from)
         if resume:
             run.restore()
+        if val_source is not None and not run.complete:
+            held_out = val_source
+            here.from_first(lambda: check_held_out(config, train_source.info, held_out))
+        batches = read_batches(
+            train_source, config, start=run.step, rank=here.rank, processes=here.count
+        )
         if here.first:
+            if not resume:
+                clear_run(folder, WEIGHTS_FILE)
             write_run_record(folder, config, config.seed)
         logger.info("training on %s in %s, from step %d", here.device, precision, run.step)
-        _continue(run, config, train_source, val_source, folder, here, on_step, on_best)
+        scores = SCORES if val_source else ()
+        _continue(run, config, batches, scores, folder, here, on_step, on_best)
         return TrainResult(folder / WEIGHTS_FILE, run.step, run.best_step, run.best)
 
 
 def _continue(
     run: Run,
     config: TrainConfig,
-    train_source: PairSource,
-    val_source: PairSource | None,
+    batches: Iterator[Batch],
+    scores: Sequence[str],
     folder: Path,
     here: Processes,
     on_step: Callable[[int, float], None] | None,
     on_best: Callable[[int, RankEvaluation], None] | None,
 ) -> None:
-    batches = read_batches(
-        train_source, config, start=run.step, rank=here.rank, processes=here.count
-    )
     with ExitStack() as stack:
         stopping = stack.enter_context(stop_requested())
         ready = stack.enter_context(prefetched(batches, pin=here.device.type == "cuda"))
         curves = bar = None
         if here.first:
-            scores = SCORES if val_source else ()
             curves = stack.enter_context(
                 Curves(folder, losses=LOSSES, scores=scores, step=run.step, validated=run.validated)
             )
@@ -178,7 +193,13 @@ def _validate(
     try:
         with cancellation.scope(lambda: not stopping()):
             found = run.validate()
-    except (ServiceUnavailable, DeadlineExceeded, RequestCancelled) as error:
+    except (
+        ServiceUnavailable,
+        DeadlineExceeded,
+        RequestCancelled,
+        UndefinedScore,
+        InvalidDataset,
+    ) as error:
         logger.info("stopped in the validation of step %d, which is left out", run.step)
         return KeyboardInterrupt() if here.any(stopping()) else error
     if curves:

@@ -15,6 +15,7 @@ from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.ranker.batches import read_batches
 from ranksrgan.ranker.config import TrainConfig
+from ranksrgan.ranker.held_out import check_held_out
 
 RANKERS, DATASETS = "rankers", "datasets"
 
@@ -34,8 +35,8 @@ def open_training(request: TrainingRequest, root: DataRoot) -> Training:
         InvalidConfig: an unknown key or a wrong value; ``field`` is the key.
         InvalidInput: something that is no name of a dataset.
         UnknownName: there is no such dataset.
-        InvalidDataset: it is damaged, has no such split, or nothing to learn; ``field`` is that of
-            the request.
+        InvalidDataset: it is damaged, has no such split, or nothing to learn or to choose the best
+            weights by; ``field`` is that of the request.
     """
     config = make_config(TrainConfig, request.config, "config")
     learn = _open(request, root, "", request.split)
@@ -48,6 +49,11 @@ def open_training(request: TrainingRequest, root: DataRoot) -> Training:
     validate = None
     if request.validation_split:
         validate = _open(request, root, "validation_", request.validation_split)
+        try:
+            check_held_out(config, learn.info, validate)
+        except InvalidDataset as error:
+            field = "validation_dataset" if request.validation_dataset else "validation_split"
+            raise InvalidDataset(error.message, field=field) from error
     elif request.validation_dataset:
         raise InvalidInput(
             f"validation_split: which one of {request.validation_dataset}?",

@@ -68,7 +68,7 @@ class BoostedConfig(Config):
     side: int = Field(default=SIDE, ge=1)
     backbone: Path | None = None
     trees: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
 
 

@@ -86,7 +86,8 @@ def load_model(weights: Weights) -> QualityModel:
         model = make_model(weights.architecture, weights.options)
     except InvalidCheckpoint:
         raise
-    except (InvalidInput, RuntimeError) as error:  # RuntimeError: a size beyond all numbers
+    # RuntimeError: a size beyond all numbers; ValueError: what a layer of PyTorch refuses
+    except (InvalidInput, RuntimeError, ValueError) as error:
         raise InvalidCheckpoint(f"{where}: options: {error}", field=where) from error
     load_into(model, weights)
     return model

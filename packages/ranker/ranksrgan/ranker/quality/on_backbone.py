@@ -13,6 +13,9 @@ from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.model import QualityModel
 
+#: Of a transformer. A file of some bytes could ask for more than is ever built; published are two.
+MAX_LAYERS = 64
+
 _logger = logging.getLogger(__name__)
 
 
@@ -23,13 +26,15 @@ class BackboneModel(QualityModel):
         backbone: its name, see `quality.backbones.backbone`.
         backbone_width: see `Backbone`; 0 is the full width.
         frozen: training leaves the backbone alone if it has published weights.
-        options: the other arguments of the subclass's constructor; whole numbers are 1 or more.
+        options: the other arguments of the subclass's constructor; whole numbers are 1 or more,
+            ``layers`` at most `MAX_LAYERS`, and ``dropout`` is in [0, 1).
 
     Attributes:
         published: whether the backbone has published weights.
 
     Raises:
-        InvalidInput: no such backbone, or not of that width; another option below 1.
+        InvalidInput: no such backbone, or not of that width; another option below 1, ``layers``
+            beyond `MAX_LAYERS`, ``dropout`` outside [0, 1).
     """
 
     def __init__(self, *, backbone: str, backbone_width: int, **options: Any) -> None:
@@ -37,6 +42,12 @@ class BackboneModel(QualityModel):
         for name, value in options.items():
             if type(value) is int and value < 1:
                 raise InvalidInput(f"{name} is {value}; at least 1 is wanted", field=name)
+        if (layers := options.get("layers", 1)) > MAX_LAYERS:
+            raise InvalidInput(
+                f"layers is {layers}; at most {MAX_LAYERS} are wanted", field="layers"
+            )
+        if not 0 <= (dropout := options.get("dropout", 0.0)) < 1:  # true for NaN as well
+            raise InvalidInput(f"dropout is {dropout}; 0 to below 1 is wanted", field="dropout")
         self.backbone = Backbone(backbone, backbone_width)
         self.min_side = self.backbone.min_side
         self.published = False

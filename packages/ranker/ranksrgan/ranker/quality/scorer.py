@@ -35,8 +35,10 @@ VERSION = "1"
 
 _OPTIONS = ("device", "precision")
 
-#: Pixels of one image.
+#: Pixels of one image, whatever the model.
 MAX_PIXELS = 2**24
+#: Bytes that one image may take: a model's bytes for each pixel say how large it may be.
+MEMORY = 2**34
 
 # As for a Ranker: a generator in training overshoots [0, 1], and pixels that count to 255 are a
 # mistake.
@@ -105,12 +107,13 @@ class QualityScorer:
             InvalidInput: no references, or of another shape than the images; another shape or type,
                 NaN, values far outside [0, 1].
             ImageTooSmall: a side is below ``info.min_side``.
-            ImageTooLarge: more than `MAX_PIXELS`.
+            ImageTooLarge: more than `MAX_PIXELS`, or than the model scores within `MEMORY`.
             RequestCancelled: nobody waits for the result any more.
         """
         if references is None:
             raise InvalidInput(f"{self._info.name} needs references", field="references")
         _check(images, "images", self._info.min_side)
+        _check_size(images, "scores", self._model.score_bytes)
         check_shapes(images, references)
         _check(references, "references", self._info.min_side)
         pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
@@ -124,8 +127,11 @@ class QualityScorer:
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
 
         Raises:
+            ImageTooLarge: more than `MAX_PIXELS`, or than a gradient takes within `MEMORY`.
             InvalidInput: uint8, and whatever `score` refuses.
         """
+        if images.ndim == 4:
+            _check_size(images, "takes the gradient of", self._model.gradient_bytes)
         return image_gradient(self.score, images, references)
 
     def named(self, name: str, model_version: str = "") -> QualityScorer:
@@ -186,11 +192,6 @@ def _check(images: Tensor, field: str, least: int) -> None:
         raise ImageTooSmall(
             f"an image is {width} x {height} pixels; both sides should have {least}", field=field
         )
-    if height * width > MAX_PIXELS:
-        raise ImageTooLarge(
-            f"an image is {width} x {height} pixels; this model scores at most {MAX_PIXELS}",
-            field=field,
-        )
     if images.is_floating_point():
         low, high = (float(extreme) for extreme in images.detach().aminmax())
         if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
@@ -198,6 +199,16 @@ def _check(images: Tensor, field: str, least: int) -> None:
                 f"{field} reach from {low:g} to {high:g}; floating point images lie in [0, 1]",
                 field=field,
             )
+
+
+def _check_size(images: Tensor, does: str, pixel_bytes: int) -> None:
+    height, width = images.shape[2:]
+    most = min(MAX_PIXELS, MEMORY // pixel_bytes)
+    if height * width > most:
+        raise ImageTooLarge(
+            f"an image is {width} x {height} pixels; this model {does} at most {most}",
+            field="images",
+        )
 
 
 def _check_wanted(module: nn.Module, inputs: object) -> None:

@@ -58,6 +58,8 @@ class Sensitivity(QualityModel):
     """
 
     architecture = "sensitivity"
+    score_bytes = 1137
+    gradient_bytes = 3117
     min_side = 8
 
     def __init__(self, width: int = 32) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from tqdm import tqdm
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.curves import Curves
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16
-from ranksrgan.contracts.errors import RequestCancelled
+from ranksrgan.contracts.errors import InvalidConfig, RequestCancelled
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.opinions import Opinions
 from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
+from ranksrgan.ranker.state import clear_run
 
 SCORES = ("main", "srcc", "plcc")
 
@@ -64,18 +66,24 @@ def train_quality(
         train_source: judged images with their references.
         val_source: images, of other references, to choose the best weights by.
         folder: of the run, made if need be.
-        resume: False starts anew and overwrites what is there.
+        resume: False starts anew and removes what an earlier training has left in ``folder``.
         on_step: called after each step with the number of finished steps and the step's loss.
 
     Raises:
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data;
             ``start`` or ``backbone`` does not fit.
-        InvalidConfig: no such device, or a ``crop`` smaller than the model takes.
+        InvalidConfig: no such device, a ``crop`` smaller than the model takes, or more than one
+            process, started by ``torchrun``.
         InvalidInput: an option that the model does not have.
         InvalidDataset: no references, an image that is too small, a single image, or opinions that
             are all equal.
         TrainingDiverged: NaN or infinity; the last good state is kept.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InvalidConfig(
+            "WORLD_SIZE: a quality model is trained by one process; start it without torchrun",
+            field="WORLD_SIZE",
+        )
     device = choose_device(config.device)
     precision = "bfloat16" if computes_in_bfloat16(config.precision, device) else "float32"
     config = config.model_copy(update={"device": str(device), "precision": precision})
@@ -85,6 +93,8 @@ def train_quality(
     run = QualityRun(config, learn, judge, prints, folder, device)
     if resume:
         run.restore()
+    else:
+        clear_run(folder, WEIGHTS_FILE)
     write_run_record(folder, config, config.seed)
     logger.info("training %s on %s, from step %d", config.model, device, run.step)
     with ExitStack() as stack:

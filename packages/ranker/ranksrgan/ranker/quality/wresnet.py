@@ -41,6 +41,8 @@ class WResNet(QualityModel):
     """
 
     architecture = "wresnet"
+    score_bytes = 2120
+    gradient_bytes = 5420
     min_side = PATCH
 
     def __init__(self, width: int = 64, patches: int = 32, dropout: float = 0.5) -> None:
