@@ -243,6 +243,15 @@ def test_output_is_not_overwritten_unasked(pipal: Path) -> None:
     assert again.contents == first.contents
 
 
+def test_output_is_the_current_folder(pipal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _pipal_config(pipal)
+    config.output.mkdir()
+    monkeypatch.chdir(config.output)
+    dataset = build_from_judgements(config.model_copy(update={"output": Path()}))
+    assert len(RankDataset.open(config.output, check_hashes=True).contents) == 6
+    assert dataset.folder == config.output
+
+
 def test_a_full_disk_leaves_what_was_there(pipal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = _pipal_config(pipal)
     before = build_from_judgements(config).contents

@@ -111,6 +111,14 @@ def test_some_levels_of_one_split_in_another_order(by_hand: RankDataset, tmp_pat
     assert not (folder / "mid").exists()
 
 
+def test_output_is_the_current_folder(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config(exported)
+    config.output.mkdir()
+    monkeypatch.chdir(config.output)
+    dataset = import_labels(config.model_copy(update={"output": Path()}))
+    assert len(RankDataset.open(config.output).contents) == len(dataset.contents) == 6
+
+
 def test_from_the_official_form_alone_the_split_is_by_patch(exported: Path) -> None:
     dataset = import_labels(_config(exported, val=0.5))
     assert read_record(dataset.folder).config["split_by"] == "patch"

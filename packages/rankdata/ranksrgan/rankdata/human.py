@@ -180,7 +180,8 @@ def build_from_judgements(
 
     sources: list[ScoredSource] = []
     hashes: dict[str, int] = {}
-    with replacing_folder(config.output, overwrite=overwrite) as folder:
+    output = config.output.resolve()  # "." is another folder once this one was replaced
+    with replacing_folder(output, overwrite=overwrite) as folder:
         for done, (name, levels) in enumerate(judged.items(), start=1):
             cancellation.check()
             original = read_rgb(references[name])
@@ -217,7 +218,7 @@ def build_from_judgements(
             together=duplicates,
             duplicates=duplicates,
         )
-    return RankDataset.open(config.output)
+    return RankDataset.open(output)
 
 
 class Version(NamedTuple):

@@ -159,7 +159,8 @@ def import_labels(
     scores = _scores(config, patches)
     together = _originals(config.sources, list(patches)) if config.sources else []
     sources = []
-    with replacing_folder(config.output, overwrite=overwrite) as folder:
+    output = config.output.resolve()  # "." is another folder once this one was replaced
+    with replacing_folder(output, overwrite=overwrite) as folder:
         for done, (number, files) in enumerate(patches.items(), start=1):
             cancellation.check()
             images = _read_patches(files)
@@ -203,7 +204,7 @@ def import_labels(
             together=together,
             facts={"split_by": "source" if config.sources else "patch"},
         )
-    return RankDataset.open(config.output)
+    return RankDataset.open(output)
 
 
 class _Label(NamedTuple):
