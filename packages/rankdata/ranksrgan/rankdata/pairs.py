@@ -73,6 +73,9 @@ class PairDataset(Dataset[Pair]):
         self.contents = dataset.select(split)
         self._crops = open_crops(dataset, images, cache_bytes)
         self._references = LevelImages(dataset, cache_bytes)
+        # A level called hr of whatever else is no original; datasets of today have none.
+        originals = [level.name for level in dataset.record.levels if level.kind == HR]
+        self._original = next(iter(originals), HR)
         self._orders = [
             _Order(index, a, b, label)
             for index, content in enumerate(self.contents)
@@ -112,7 +115,10 @@ class PairDataset(Dataset[Pair]):
         )
 
     def _reference(self, content: Content) -> torch.Tensor | None:
-        """What people's judgements are stored with, see `ranksrgan.rankdata.human`."""
+        """The original, unless it is the level hr: the level that it is, or what people's
+        judgements are stored with, see `ranksrgan.rankdata.human`."""
+        if self._original != HR:
+            return self._crops.crop(self._original, content)
         stored = self.dataset.image_path(HR, content.source)
         if HR in content.levels or not stored.is_file():
             return None
