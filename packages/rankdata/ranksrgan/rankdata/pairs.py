@@ -119,8 +119,11 @@ class PairDataset(Dataset[Pair]):
         judgements are stored with, see `ranksrgan.rankdata.human`."""
         if self._original != HR:
             return self._crops.crop(self._original, content)
-        stored = self.dataset.image_path(HR, content.source)
-        if HR in content.levels or not stored.is_file():
+        if HR in content.levels:
+            return None
+        # Datasets of earlier versions may have one that their record does not tell of.
+        known = content.source in self.dataset.record.references
+        if not (known or self.dataset.image_path(HR, content.source).is_file()):
             return None
         return self._references.crop(HR, content)
 
