@@ -17,14 +17,14 @@ import torch
 from torch.utils.data import Dataset
 
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.pairs import PairSelection, Ties
 from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES, LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.judged_folder import JudgedFolder, is_judged_folder, open_judged_folder
 from ranksrgan.rankdata.level_specs import HR
-from ranksrgan.rankdata.order import order, shuffled
+from ranksrgan.rankdata.order import check_place, order, shuffled
 from ranksrgan.rankdata.packed_images import Images, open_crops
 
 
@@ -192,10 +192,7 @@ class FolderPairSource:
             yield Pair(pair.b, pair.a, 0.0 - pair.label) if swap else pair
 
     def _check(self, start: int, step: int) -> None:
-        if start < 0:
-            raise InvalidInput(f"start={start}: 0 or more is wanted", field="start")
-        if step < 1:
-            raise InvalidInput(f"step={step}: 1 or more is wanted", field="step")
+        check_place(start, step)
         if not len(self._pairs):
             raise InvalidDataset(
                 f"{self._pairs.dataset.folder} has no pair with an order: every pair is a tie",
