@@ -14,6 +14,7 @@ from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.rankdata.bound import upper_bounds
 from ranksrgan.rankdata.dataset import Content, RankDataset
+from ranksrgan.rankdata.inspect import summarise
 
 
 def _with_scores(dataset: RankDataset, scores: list[tuple[float, ...]]) -> RankDataset:
@@ -100,6 +101,15 @@ def test_psnr_of_the_original(write_dataset: Callable[..., Path]) -> None:
     (bound,) = upper_bounds(RankDataset.open(folder))
     assert (bound.best, bound.bound) == ("high", math.inf)
     assert math.isnan(bound.gain)
+
+
+def test_infinities_of_both_signs_have_no_mean(by_hand: RankDataset) -> None:
+    mixed = _with_scores(by_hand, [(math.inf, 1.0, 2.0), (-math.inf, 3.0, 2.5)])
+    assert math.isnan(summarise(mixed).levels["low"].mean)
+    low_mid, _, mid_high, _ = upper_bounds(mixed)
+    assert math.isnan(low_mid.means[0])
+    assert (low_mid.best, low_mid.bound, low_mid.gain) == ("mid", -math.inf, math.inf)
+    assert mid_high.bound == pytest.approx((1 + 2.5) / 2)
 
 
 def test_versions_that_people_did_not_judge(by_hand: RankDataset) -> None:

@@ -38,6 +38,11 @@ def test_what_is_within_and_what_is_beyond(field: str, within: Any, beyond: Any)
     assert caught.value.field == field
 
 
+def test_strides_that_make_a_build_of_one_image_are_not_for_clients() -> None:
+    with pytest.raises(InvalidConfig, match=r"stride: 7 is less than this server allows, 8"):
+        check_build(configured(stride=7), BuildLimits())
+
+
 def test_levels_are_counted_before_they_are_looked_up() -> None:
     levels = [f"level{n}=blur:1" for n in range(LIMITS.levels + 1)]
     check_limits({"levels": levels[1:]}, LIMITS, SETTING)

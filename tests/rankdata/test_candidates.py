@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ranksrgan.metrics import patch_crops
 from ranksrgan.metrics.reference import sharpness
 from ranksrgan.rankdata.candidates import Box, Crops, boxes_of, cut, sharpness_of
 from ranksrgan.rankdata.config import PUBLISHED, BuildConfig
@@ -67,6 +68,17 @@ def test_sharpness_is_that_of_each_crop_alone(crop: object) -> None:
     for box, value in zip(boxes[::-1], values, strict=True):
         alone = image[..., box.top : box.top + box.height, box.left : box.left + box.width]
         assert value == pytest.approx(sharpness(alone[None]).item(), abs=1e-9)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_sharpness_is_that_of_all_crops_at_once_to_the_bit(last: bool) -> None:
+    image = torch.randint(0, 256, (1, 3, 48, 61), dtype=torch.uint8)
+    config = _config(crop=24, stride=6, last_offset=last)
+    boxes = boxes_of(48, 61, config)
+    grid = patch_crops(image, 24, 6)
+    at_once = dict(zip(map(tuple, grid.boxes.tolist()), grid.sharpness[0].tolist(), strict=True))
+    assert len(boxes) % 16
+    assert sharpness_of(image, boxes, config) == [at_once[box.top, box.left] for box in boxes]
 
 
 def test_cut_takes_what_lies_in_the_boxes() -> None:

@@ -61,6 +61,17 @@ def test_overrides_go_before_flags_and_flags_before_the_file(hr: Path) -> None:
     }
 
 
+def test_a_flag_that_is_given_twice_counts_twice_or_is_refused(
+    hr: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_build(hr, "--further", "psnr", "--further", "ssim")) == 0
+    record = RankDataset.open(hr.parent / "out").record
+    assert [info.name for info in record.further] == ["psnr", "ssim"]
+    with pytest.raises(SystemExit):
+        main(_build(hr, "--level", "sr=blur:2"))
+    assert "--level sr=... is given 2 times" in capsys.readouterr().err
+
+
 def test_another_build_needs_force(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(_build(hr)) == 0
     first = capsys.readouterr().out

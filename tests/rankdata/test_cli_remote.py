@@ -101,6 +101,16 @@ def test_a_build_is_asked_for_and_followed(
     assert request_id
 
 
+@pytest.mark.parametrize("name", ["2024", "true", "null"])
+def test_names_that_yaml_would_take_for_something_else(
+    address: str, jobs: Jobs, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs.later = [jobs.ended()]
+    command = ["remote", "build", address, name, "hr=images/a", "levels.a=hr", "levels.b=bicubic"]
+    assert main(command) == 0, capsys.readouterr().err
+    assert jobs.requests[0][0] == name
+
+
 def test_a_build_that_fails(address: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
     jobs.later = [jobs.ended(InvalidDataset("no crop is left"))]
     command = ["remote", "build", address, "new", "hr=images/a", "levels.a=hr", "levels.b=bicubic"]

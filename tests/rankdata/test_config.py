@@ -48,6 +48,10 @@ def test_unknown_key_is_named_with_what_is_close(tmp_path: Path) -> None:
         ("levels.bad=interpolate:sr", "write interpolate:NAME:LAMBDA"),
         ("levels.bad=interpolate:sr:1.5", "LAMBDA lies between 0"),
         ("levels.a/b=hr", "made of letters"),
+        (
+            "levels.hr=blur:2",
+            r"the level hr is the original \(hr=hr\)",
+        ),
         ("levels={only: hr}", "at least 2"),
         ("val=0.95", "at most 1"),
         ("crop=0", "crop"),

@@ -93,3 +93,39 @@ def test_target_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "ranks").write_text("")
     with pytest.raises(InvalidInput, match="is a file; a folder is wanted"):
         check_target(tmp_path / "ranks", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_stays_one_and_the_dataset_is_where_it_leads(
+    tmp_path: Path, overwrite: bool
+) -> None:
+    real, link = tmp_path / "disk" / "ranks", tmp_path / "link"
+    real.parent.mkdir()
+    if overwrite:
+        real.mkdir()
+        (real / "dataset.json").write_text("old")
+    link.symlink_to(real)
+    with locked_building_folder(link) as building:
+        assert building.path == tmp_path / "disk" / ".ranks.building"
+        _complete(building, "new")
+        building.publish(overwrite=overwrite)
+    assert link.is_symlink()
+    assert (link / "dataset.json").read_text() == "new"
+    assert [path.name for path in real.parent.iterdir()] == ["ranks"]
+
+
+def test_a_link_in_the_building_folder_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "kept").write_text("")
+    with locked_building_folder(tmp_path / "ranks") as building:
+        (building.path / "replaced").symlink_to(tmp_path / "other")
+        building.empty()
+        assert not (building.path / "replaced").is_symlink()
+    assert (tmp_path / "other" / "kept").exists()
+
+
+def test_target_where_a_disk_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == tmp_path)
+    with pytest.raises(InvalidInput, match="is where a disk is mounted"):
+        check_target(tmp_path, overwrite=True)
+    check_target(tmp_path / "ranks", overwrite=True)

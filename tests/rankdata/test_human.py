@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from ranksrgan.rankdata.human import (
     build_from_judgements,
     load_human_config,
 )
-from ranksrgan.rankdata.manifest import read_record
+from ranksrgan.rankdata.manifest import read_record, write_record
 from ranksrgan.rankdata.pairs import open_rank_dataset
 from ranksrgan.rankdata.split import split_sources
 from ranksrgan.rankdata.study_ratings import BradleyTerryRating, EloRating
@@ -112,6 +113,34 @@ def test_pipal_is_read_as_pairs(pipal: Path) -> None:
     content = next(source.contents())
     assert content.images.shape == (4, 3, SIDE, SIDE)
     assert content.scores.tolist() == [_score(1, level) for level in range(4)]
+
+
+def test_references_are_part_of_the_dataset(pipal: Path) -> None:
+    folder = build_from_judgements(_pipal_config(pipal, val=0.0)).folder
+    before = open_rank_dataset(str(folder), {}).info.fingerprint
+    reference = folder / "levels" / "hr" / "A0002.png"
+    _write(reference, 77)
+    RankDataset.open(folder)
+    with pytest.raises(InvalidDataset, match="level hr: the image of A0002 was changed"):
+        RankDataset.open(folder, check_hashes=True)
+    reference.unlink()
+    with pytest.raises(InvalidDataset, match="level hr has no image of A0002"):
+        RankDataset.open(folder)
+    _write(pipal / "Train_Ref" / "A0002.bmp", 77)
+    folder = build_from_judgements(_pipal_config(pipal, val=0.0), overwrite=True).folder
+    assert open_rank_dataset(str(folder), {}).info.fingerprint != before
+
+
+def test_references_that_an_older_record_does_not_tell_of(pipal: Path) -> None:
+    folder = build_from_judgements(_pipal_config(pipal, val=0.0)).folder
+    record = read_record(folder)
+    assert sorted(record.references) == [f"A{number:04d}" for number in range(1, 7)]
+    write_record(folder, record.model_copy(update={"references": {}}))
+    assert "references" not in json.loads((folder / "dataset.json").read_text())
+    (folder / "levels" / "hr" / "A0002.png").unlink()
+    contents = list(open_rank_dataset(str(folder), {}).contents())
+    known = [content.content for content in contents if content.original is not None]
+    assert known == [f"A{number:04d}@0,0" for number in (1, 3, 4, 5, 6)]
 
 
 def test_crops_inherit_the_score(pipal: Path) -> None:
@@ -241,6 +270,15 @@ def test_output_is_not_overwritten_unasked(pipal: Path) -> None:
         build_from_judgements(config)
     again = build_from_judgements(config, overwrite=True)
     assert again.contents == first.contents
+
+
+def test_output_is_the_current_folder(pipal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _pipal_config(pipal)
+    config.output.mkdir()
+    monkeypatch.chdir(config.output)
+    dataset = build_from_judgements(config.model_copy(update={"output": Path()}))
+    assert len(RankDataset.open(config.output, check_hashes=True).contents) == 6
+    assert dataset.folder == config.output
 
 
 def test_a_full_disk_leaves_what_was_there(pipal: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,17 @@ def _latin_tid(pipal: Path, tid: Path) -> Path:
     return tid
 
 
+def _twice_in_tid(pipal: Path, tid: Path) -> Path:
+    with (tid / "mos_with_names.txt").open("a") as file:
+        file.write("4.2 i01_01_1.bmp\n")
+    return tid
+
+
+def _in_two_cases(pipal: Path, tid: Path) -> Path:
+    _image(tid / "distorted_images" / "I01_01_1.bmp", 1)
+    return tid
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -184,6 +195,8 @@ def _latin_tid(pipal: Path, tid: Path) -> Path:
         (_unknown_in_tid, r"mos_with_names\.txt:13: I09_01_1\.bmp is judged"),
         (_no_reference_in_tid, r"mos_with_names\.txt:1: I01_01_1\.bmp has no reference"),
         (_no_number_in_tid, r"mos_with_names\.txt:2: .* is not an opinion"),
+        (_twice_in_tid, r"mos_with_names\.txt:13: i01_01_1\.bmp has an opinion already"),
+        (_in_two_cases, r"01_01_1\.bmp: this image is there already"),
         (_latin_tid, r"mos_with_names\.txt cannot be read as text in UTF-8"),
     ],
 )
@@ -194,6 +207,25 @@ def test_what_contradicts_itself_is_named(
     with pytest.raises(InvalidDataset, match=message) as caught:
         open_pair_source(str(folder))
     assert caught.value.field
+
+
+@pytest.mark.parametrize(("place", "field"), [({"start": -1}, "start"), ({"step": 0}, "step")])
+def test_places_that_are_none(pipal: Path, place: dict[str, int], field: str) -> None:
+    source = open_pair_source(str(pipal))
+    for begin in (source.pairs, source.shuffled_contents):
+        with pytest.raises(InvalidInput, match=f"{field}=") as caught:
+            begin(0, **place)
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "changed", ["Train_Dist/Distortion_1/A0001_00_00.bmp", "Train_Ref/A0003.bmp"]
+)
+def test_other_images_are_other_data(pipal: Path, changed: str) -> None:
+    before = open_pair_source(str(pipal)).info.fingerprint
+    assert open_pair_source(str(pipal)).info.fingerprint == before
+    _image(pipal / changed, 99)
+    assert open_pair_source(str(pipal)).info.fingerprint != before
 
 
 def test_a_version_of_another_size_than_its_reference(pipal: Path) -> None:
@@ -215,6 +247,8 @@ def test_a_single_reference_fills_no_two_splits(pipal: Path) -> None:
     [
         ("val=2", "val=2: a share"),
         ("seed=0.5", "seed=0.5: a whole number"),
+        ("seed=inf", "seed=inf: a whole number"),
+        ("split=train&val=0.7&test=0.7", "val and test: 1.4 together"),
         ("test=x", "test=x"),
         ("folds=3", "unknown option folds"),
         ("split=later", "no split 'later'"),

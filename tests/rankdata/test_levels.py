@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_interpolation_is_exact_to_rounding(hr: Path) -> None:
     assert torch.equal(images["q"].long(), expected)
     assert torch.equal(images["one"], images["b"])
     assert torch.equal(images["qq"], source.hr)
+
+
+def test_a_name_that_is_not_utf_8(hr: Path) -> None:
+    try:
+        (hr / "rocket.png").rename(hr / os.fsdecode(b"caf\xe9.png"))
+    except OSError:
+        pytest.skip("the file system has no such names")
+    with pytest.raises(InvalidDataset, match=r"holds b'caf\\xe9\.png', whose name is not UTF-8"):
+        by_stem(hr)
 
 
 def test_folder_of_results_is_matched_by_stem(hr: Path, tmp_path: Path) -> None:

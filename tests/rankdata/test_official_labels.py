@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,14 @@ def test_some_levels_of_one_split_in_another_order(by_hand: RankDataset, tmp_pat
     assert not (folder / "mid").exists()
 
 
+def test_output_is_the_current_folder(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config(exported)
+    config.output.mkdir()
+    monkeypatch.chdir(config.output)
+    dataset = import_labels(config.model_copy(update={"output": Path()}))
+    assert len(RankDataset.open(config.output).contents) == len(dataset.contents) == 6
+
+
 def test_from_the_official_form_alone_the_split_is_by_patch(exported: Path) -> None:
     dataset = import_labels(_config(exported, val=0.5))
     assert read_record(dataset.folder).config["split_by"] == "patch"
@@ -133,6 +142,23 @@ def test_patches_of_one_image_stay_together(exported: Path) -> None:
     assert read_record(dataset.folder).config["split_by"] == "source"
     alone = import_labels(config.model_copy(update={"sources": None}), overwrite=True)
     assert len({content.split for content in alone.contents[:3]}) == 2
+
+
+def test_patches_of_two_copies_of_one_image_stay_together(exported: Path) -> None:
+    for level in LEVELS:  # source three becomes a copy of the beginning of source one
+        for copied, patch in (("1", "5"), ("2", "6")):
+            shutil.copy(
+                exported / level / f"{copied}_{level}.png",
+                exported / level / f"{patch}_{level}.png",
+            )
+    table = exported / "sources.csv"
+    table.write_text("patch,source\n1,one\n2,one\n3,two\n4,four\n5,three\n6,three\n")
+    for seed in range(6):
+        config = _config(exported, val=0.5, sources=table, seed=seed)
+        dataset = import_labels(config, overwrite=True)
+        split = {content.source: content.split for content in dataset.contents}
+        assert split["1"] == split["2"] == split["5"] == split["6"]
+        assert set(split.values()) == {"train", "val"}
 
 
 def test_the_merged_folder_of_the_official_validation(exported: Path, tmp_path: Path) -> None:

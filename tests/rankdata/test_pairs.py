@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -123,6 +124,36 @@ def test_contents_come_whole_and_in_order(by_hand: RankDataset) -> None:
     assert contents[0].images.shape == (3, 3, 8, 8)
     image = to_tensor(read_image(by_hand.image_path("high", "three")))[0]
     assert torch.equal(contents[1].images[2], image[:, 4:12, 2:10].float() / 255)
+
+
+def _with_kinds(dataset: RankDataset, kinds: dict[str, str]) -> RankDataset:
+    levels = tuple(
+        level.model_copy(update={"kind": kinds.get(level.name, level.kind)})
+        for level in dataset.record.levels
+    )
+    return replace(dataset, record=dataset.record.model_copy(update={"levels": levels}))
+
+
+@pytest.mark.parametrize("levels", [("low", "first"), ("hr", "first")])
+def test_the_original_is_the_level_of_its_kind(
+    write_dataset: Callable[..., Path], levels: tuple[str, str]
+) -> None:
+    """Whatever its name; older datasets may have a level hr that is something else."""
+    folder = write_dataset({("one", "train", 0): (5.0, 4.0)}, levels=levels)
+    dataset = _with_kinds(RankDataset.open(folder), {"first": "hr"})
+    (content,) = FolderPairSource(PairDataset(dataset)).contents()
+    assert content.original is not None
+    assert torch.equal(content.original, content.images[1])
+    assert not torch.equal(content.original, content.images[0])
+
+
+def test_the_level_hr_is_not_told_twice(write_dataset: Callable[..., Path]) -> None:
+    folder = write_dataset({("one", "train", 0): (5.0, 4.0)}, levels=("low", "hr"))
+    dataset = _with_kinds(RankDataset.open(folder), {"hr": "hr"})
+    (content,) = FolderPairSource(PairDataset(dataset)).contents()
+    assert content.reference is None
+    assert content.original is not None
+    assert torch.equal(content.original, content.images[1])
 
 
 def test_info(by_hand: RankDataset) -> None:

@@ -95,11 +95,14 @@ def test_near_duplicates_stay_together(of: list[int], seed: int, shuffle: int) -
     split = split_sources(names, shares, seed, groups)
     assert set(split) == set(names)
     assert all(len({split[name] for name in group}) == 1 for group in members.values())
-    # Shares are of groups.
-    sizes = split_sizes(len(members), shares)
+    # Shares are of sources, and a group is on the side where most of it lies.
+    sizes = split_sizes(len(names), shares)
+    largest = max(map(len, members.values()))
     for where in SPLITS:
-        found = {g for g, group in members.items() if split[group[0]] == where}
-        assert len(found) == sizes[where]
+        found = sum(there == where for there in split.values())
+        assert (found > 0) == (shares[where] > 0)
+        if largest <= min(sizes["val"], sizes["test"]):
+            assert abs(found - sizes[where]) <= largest
     mixed = names[:]
     random.Random(shuffle).shuffle(mixed)
     again = split_sources(mixed, shares, seed, [group[::-1] for group in groups[::-1]])
@@ -112,12 +115,51 @@ def test_an_added_image_of_nobody_moves_at_most_one_group(of: list[int], seed: i
     members = {group: [n for n, g in zip(names, of, strict=True) if g == group] for group in of}
     if len(members) < 3:
         return
+    sizes = split_sizes(len(names), SHARES)
+    if max(map(len, members.values())) > min(sizes["val"], sizes["test"]):
+        return  # too large for a share, which one image more may change
     before = split_sources(names, SHARES, seed, list(members.values()))
     after = split_sources([*names, "new"], SHARES, seed, list(members.values()))
     moved = {g for g, group in members.items() if before[group[0]] != after[group[0]]}
     for where in ("val", "test"):
         crossed = [g for g in moved if where in (before[members[g][0]], after[members[g][0]])]
         assert len(crossed) <= 1
+
+
+def test_many_frames_of_one_scene_are_trained_with() -> None:
+    frames = [f"frame{index}" for index in range(91)]
+    others = [f"x{index}" for index in range(9)]
+    for seed in range(50):
+        shares: dict[Split, float] = {"train": 0.9, "val": 0.1, "test": 0.0}
+        split = split_sources([*frames, *others], shares, seed, [frames])
+        assert {split[name] for name in frames} == {"train"}
+        assert 1 <= sum(where == "val" for where in split.values()) <= 9
+
+
+def test_large_groups_are_no_likelier_to_be_for_validation() -> None:
+    large = [[f"{index}_{member}" for member in range(54)] for index in range(50)]
+    small = [[f"{index}_{member}" for member in range(2)] for index in range(50, 100)]
+    names = [name for group in [*large, *small] for name in group]
+    shares: dict[Split, float] = {"train": 0.9, "val": 0.1, "test": 0.0}
+    groups = names_in_val = 0
+    for seed in range(40):
+        split = split_sources(names, shares, seed, [*large, *small])
+        names_in_val += sum(where == "val" for where in split.values())
+        groups += sum(split[group[0]] == "val" for group in large)
+        groups -= sum(split[group[0]] == "val" for group in small)
+    assert 0.09 < names_in_val / 40 / len(names) < 0.11
+    assert -60 < groups < 60  # of some 400
+
+
+def test_a_share_that_groups_do_not_leave_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    pairs = [(f"{index}a", f"{index}b") for index in range(2)]
+    names = [name for pair in pairs for name in pair]
+    split = split_sources(names, {"train": 0.75, "val": 0.25, "test": 0.0}, 0, pairs)
+    assert sorted(split.values()) == ["train", "train", "val", "val"]
+    assert "split val has 2 of the 4 sources, where its share is 1" in caplog.text
+    caplog.clear()
+    split_sources("abc", {"train": 0.9, "val": 0.1, "test": 0.0}, 0)
+    assert not caplog.text
 
 
 def test_duplicates_count_once_when_splits_are_filled() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.srgan.cli import main
+from ranksrgan.srgan.data import noise_pool
 from ranksrgan.srgan.data.noise_pool import Flat, NoisePool, _grey, save_pool
 
 SMALL = Flat(patch=16)
@@ -109,6 +110,28 @@ def test_a_pool_is_collected_from_a_folder_or_from_its_own_patches(
     assert again.fingerprint == collected.fingerprint
     with pytest.raises(InvalidInput, match="holds something already"):
         save_pool(tmp_path / "photographs", tmp_path / "pool", SMALL, 1)
+
+
+def test_a_pool_that_is_interrupted_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_image(tmp_path / "photographs" / "a.png", Picture(photograph([["flat"] * 4])))
+    written: list[Path] = []
+
+    def write(path: Path, picture: Picture) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write_image(path, picture)
+        written.append(path)
+
+    monkeypatch.setattr(noise_pool, "write_image", write)
+    with pytest.raises(KeyboardInterrupt):
+        save_pool(tmp_path / "photographs", tmp_path / "pool", SMALL, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["photographs"]
+    monkeypatch.undo()
+    (tmp_path / "pool").mkdir()
+    assert save_pool(tmp_path / "photographs", tmp_path / "pool", SMALL, 1) == 4
+    assert len(list((tmp_path / "pool").iterdir())) == 4
 
 
 def test_a_pool_without_a_patch_names_threshold_and_folder(tmp_path: Path) -> None:

@@ -36,12 +36,14 @@ class RankedContent(NamedTuple):
     images: Tensor  # (L, 3, H, W) float32 RGB in [0, 1]
     scores: Tensor  # (L,) float64, of the metric that orders
     further: Mapping[str, Tensor] = {}  # (L,) float64 each, by metric
-    reference: Tensor | None = None  # (3, H, W) likewise, where "hr" is not among the levels
+    reference: Tensor | None = None  # (3, H, W) likewise, where no level "hr" is the original
 
     @property
     def original(self) -> Tensor | None:
         """``(3, H, W)``: what the versions are versions of; None if the source does not have it."""
-        return self.images[self.levels.index("hr")] if "hr" in self.levels else self.reference
+        if self.reference is not None:
+            return self.reference
+        return self.images[self.levels.index("hr")] if "hr" in self.levels else None
 
 
 @dataclass(frozen=True)

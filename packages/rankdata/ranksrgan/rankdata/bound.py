@@ -12,12 +12,13 @@ and gets that much. The difference is what the ranks of the metric are worth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean
 
 from ranksrgan.rankdata.dataset import Content, RankDataset
+from ranksrgan.rankdata.inspect import mean_score
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class UpperBound:
         best: the level with the best mean: what model classification can reach.
         bound: mean of the best score of each content: what ranks by the metric can reach.
         gain: by how much the bound is better than the best mean, 0 or more. NaN if both are
-            infinite (PSNR of the original).
+            infinite (PSNR of the original), or one of the means is NaN: a level has infinities of
+            both signs.
     """
 
     levels: tuple[str, ...]
@@ -82,14 +84,15 @@ def _upper_bound(
     levels: tuple[str, ...], scores: Sequence[Sequence[float]], higher_is_better: bool
 ) -> UpperBound:
     best_of = max if higher_is_better else min
-    means = [fmean(values) for values in zip(*scores, strict=True)]
+    means = [mean_score(values) for values in zip(*scores, strict=True)]
     alone = [0] * len(levels)
     for values in scores:
         best = best_of(values)
         if values.count(best) == 1:
             alone[values.index(best)] += 1
-    bound = fmean(best_of(values) for values in scores)
-    best_mean = best_of(means)
+    bound = mean_score([best_of(values) for values in scores])
+    # Level by level, since NaN compares with nothing.
+    best_mean = best_of((mean for mean in means if not math.isnan(mean)), default=means[0])
     return UpperBound(
         levels=levels,
         contents=len(scores),

@@ -94,8 +94,9 @@ def build(
         RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
     """
     target = config.output
-    check_target(target, overwrite=True)
-    if holds_dataset(target) and not overwrite:
+    if overwrite or not holds_dataset(target):
+        check_target(target, overwrite=True)
+    else:
         difference = other_parameters(target, config)
         if difference is not None:
             raise _taken(target, difference)

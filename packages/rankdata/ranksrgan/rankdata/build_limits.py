@@ -17,13 +17,13 @@ class BuildLimits(Config):
 
     Attributes:
         least_stride: the least ``stride``, 1 for any: an image has as many crops as the square of
-            its side over it, and each is scored.
+            its side over it, and each is scored. 8 makes 43,000 of an image of 2040 x 1356 pixels.
     """
 
     levels: int = Field(default=32, ge=2)
     further: int = Field(default=16, ge=0)
     crop: int = Field(default=2048, ge=1)
-    least_stride: int = Field(default=1, ge=1)
+    least_stride: int = Field(default=8, ge=1)
 
 
 def check_build(config: BuildConfig, limits: BuildLimits) -> None:

@@ -26,6 +26,7 @@ from ranksrgan.rankdata.candidates import (
     Crops,
     boxes_of,
     cut,
+    in_batches,
     sharpness_of,
 )
 from ranksrgan.rankdata.config import BuildConfig
@@ -230,14 +231,11 @@ class SourceWork:
             if not crops.kept:
                 break
             cancellation.check()
-            references = cut(source.hr, crops.kept) if self.labels.need_references else None
-            outcomes = dict(
-                zip(
-                    crops.kept,
-                    self.labels.of(cut(images[level], crops.kept), references, place),
-                    strict=True,
-                )
-            )
+            outcomes: dict[Box, tuple[float, ...] | str] = {}
+            for some in in_batches(crops.kept):
+                references = cut(source.hr, some) if self.labels.need_references else None
+                found = self.labels.of(cut(images[level], some), references, place)
+                outcomes.update(zip(some, found, strict=True))
             scores[level] = {b: value for b, value in outcomes.items() if isinstance(value, tuple)}
             crops.drop({b: value for b, value in outcomes.items() if isinstance(value, str)})
             advance(source.name)

@@ -7,7 +7,7 @@ The published code keeps textured crops whose labels at its two most perceptual 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from ranksrgan.metrics import patch_crops
 from ranksrgan.metrics.reference import sharpness as mean_deviation
 from ranksrgan.rankdata import chance
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
+from ranksrgan.rankdata.labels import BATCH
 
 BELOW_MIN_SHARPNESS = "below_min_sharpness"
 BELOW_MIN_GAP = "below_min_gap"
@@ -55,9 +56,21 @@ def sharpness_of(image: Tensor, boxes: Sequence[Box], config: BuildConfig) -> li
     if config.crop == WHOLE:
         whole: list[float] = mean_deviation(image[None])[0].tolist()
         return whole
-    grid = patch_crops(image, config.crop, config.stride)
-    values = dict(zip(map(tuple, grid.boxes.tolist()), grid.sharpness[0].tolist(), strict=True))
-    return [values[box.top, box.left] for box in boxes]
+    return [
+        value
+        for some in in_batches(boxes)
+        for value in patch_crops(cut(image, some), config.crop, 1).sharpness[:, 0].tolist()
+    ]
+
+
+def in_batches(boxes: Sequence[Box]) -> Iterator[Sequence[Box]]:
+    """As many boxes at a time as a metric gets crops.
+
+    For all that is done with pixels: together, the crops of an image that overlap are many times
+    its size.
+    """
+    for start in range(0, len(boxes), BATCH):
+        yield boxes[start : start + BATCH]
 
 
 def cut(image: Tensor, boxes: Sequence[Box]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -53,7 +54,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("-o", "--output", metavar="DIR", help="the dataset's folder")
     add("--metric", metavar="SPEC", help="what labels the crops (niqe?border=4)")
     add("--label", choices=("metric", "order"), help="order: levels are listed from best to worst")
-    add("--further", metavar="SPEC", nargs="+", help="metrics to store beside the label")
+    add(
+        "--further",
+        metavar="SPEC",
+        nargs="+",
+        action="extend",
+        help="metrics to store beside the label",
+    )
     add("--scale", type=int, metavar="N", help="HR side over LR side (4)")
     add("--crop", type=_crop, metavar="N|whole", help="side of a crop, or whole images (296)")
     add("--stride", type=int, metavar="N", help="step between crops (200)")
@@ -105,6 +112,9 @@ def _build(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
     missing = [flag for flag, value in needed.items() if not value]
     if missing and arguments.config is None and not arguments.overrides:
         parser.error(f"build needs {', '.join(missing)}, or --config NAME|FILE")
+    for name, count in Counter(name for name, _ in arguments.level).items():
+        if count > 1:
+            parser.error(f"--level {name}=... is given {count} times")
     # JSON is YAML: no path or spec is mistaken for a number or a list.
     flags = [
         f"{key}={json.dumps(value)}"

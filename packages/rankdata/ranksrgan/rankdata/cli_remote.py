@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import uuid
 from typing import Any
 
@@ -55,8 +56,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _build(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts.rank_data_client import RemoteRankData
 
-    # The output is the server's matter; the configuration cannot be without one.
-    overrides = [*arguments.overrides, f"output={arguments.dataset}"]
+    # The output is the server's matter; the configuration cannot be without one. JSON, lest YAML
+    # take a name like 2024 for a number.
+    overrides = [*arguments.overrides, f"output={json.dumps(arguments.dataset)}"]
     config = load_recipe(arguments.config, overrides)
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]

@@ -139,6 +139,10 @@ class BuildConfig(SplitConfig):
         for name in levels:
             if not _LEVEL_NAME.fullmatch(name):
                 raise ValueError(f"{name!r}: a level's name is made of letters, digits, _ and -")
+            if name == HR != levels[name]:
+                raise ValueError(
+                    f"the level {HR} is the original ({HR}={HR}); give any other another name"
+                )
         making_order(levels)
         return levels
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.rankdata.config import SPLITS
+from ranksrgan.rankdata.level_specs import HR
 from ranksrgan.rankdata.manifest import (
     MANIFEST,
     Record,
@@ -74,12 +75,13 @@ class RankDataset:
 
         Args:
             folder: what `build` wrote.
-            check_hashes: read every level image and compare its sha256 as well.
+            check_hashes: read every level image and every stored reference and compare its sha256
+                as well.
 
         Raises:
-            InvalidDataset: not a dataset, of a newer format, a level image missing or (with
-                ``check_hashes``) changed, a crop without a score at some level, a source in two
-                splits. The message names the level and image.
+            InvalidDataset: not a dataset, of a newer format, a level image or a reference missing
+                or (with ``check_hashes``) changed, a crop without a score at some level, a source
+                in two splits. The message names the level and image.
         """
         folder = Path(folder)
         record = read_record(folder)
@@ -91,19 +93,25 @@ class RankDataset:
         contents = _group(rows, levels, folder, complete=record.label != "votes")
         dataset = cls(folder, record, contents, hashes)
         for (level, source), expected in hashes.items():
-            path = dataset.image_path(level, source)
-            if not path.is_file():
-                raise InvalidDataset(
-                    f"{folder}: level {level} has no image of {source} ({path} is missing)",
-                    field=str(path),
-                )
-            if check_hashes and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-                raise InvalidDataset(
-                    f"{folder}: level {level}: the image of {source} was changed after it was "
-                    "labelled",
-                    field=str(path),
-                )
+            dataset._check_file(level, source, expected if check_hashes else None)
+        for source in {content.source for content in contents} & record.references.keys():
+            expected = record.references[source]
+            dataset._check_file(HR, source, expected if check_hashes else None)
         return dataset
+
+    def _check_file(self, level: str, source: str, expected: str | None) -> None:
+        path = self.image_path(level, source)
+        if not path.is_file():
+            raise InvalidDataset(
+                f"{self.folder}: level {level} has no image of {source} ({path} is missing)",
+                field=str(path),
+            )
+        if expected is not None and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise InvalidDataset(
+                f"{self.folder}: level {level}: the image of {source} was changed after it was "
+                "labelled",
+                field=str(path),
+            )
 
     @property
     def metric(self) -> ScorerInfo:
@@ -142,10 +150,16 @@ class RankDataset:
         return chosen
 
     def fingerprint(self, contents: Iterable[Content]) -> str:
-        """sha256 in hex of metric, levels, images, boxes and scores of ``contents``."""
+        """sha256 in hex of metric, levels, images, boxes and scores of ``contents``.
+
+        The images are those of the levels, and the references that the record knows.
+        """
+        references = self.record.references
         digest = hashlib.sha256(json.dumps([asdict(self.metric), self.levels]).encode())
         for content in contents:
             files = [self.hashes[level, content.source] for level in content.levels]
+            if content.source in references:
+                files.append(references[content.source])
             digest.update(json.dumps([content, files]).encode())
         return digest.hexdigest()
 

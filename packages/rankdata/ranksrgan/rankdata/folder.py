@@ -33,13 +33,19 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """Refuse to write where something would be lost.
 
     Raises:
-        InvalidInput: ``target`` is a file, a folder with anything but a dataset in it, or holds a
-            dataset and ``overwrite`` is not set.
+        InvalidInput: ``target`` is a file, a folder with anything but a dataset in it, holds a
+            dataset and ``overwrite`` is not set, or is where a disk is mounted.
     """
     if not target.exists():
         return
     if not target.is_dir():
         raise InvalidInput(f"{target} is a file; a folder is wanted", field=str(target))
+    if os.path.ismount(target):
+        raise InvalidInput(
+            f"{target} is where a disk is mounted, and a dataset takes the place of the whole "
+            "folder; choose a folder in it",
+            field=str(target),
+        )
     if holds_dataset(target):
         if not overwrite:
             raise InvalidInput(
@@ -63,11 +69,11 @@ class BuildingFolder:
 
     Attributes:
         path: of the folder.
-        target: of the dataset.
+        target: of the dataset: what a symbolic link leads to, which may be on another disk.
     """
 
     def __init__(self, target: Path) -> None:
-        self.target = target.absolute()
+        self.target = target.resolve()
         self.path = self.target.parent / f".{self.target.name}.building"
 
     @property
@@ -142,7 +148,9 @@ class BuildingFolder:
         # First what makes the rest worth something, so that a kill leaves nothing to go on from.
         (self.path / _SETTINGS).unlink(missing_ok=True)
         for path in self.path.iterdir():
-            if path.is_dir():
+            if path.is_symlink():
+                path.unlink()
+            elif path.is_dir():
                 shutil.rmtree(path)
 
     def _has_results(self) -> bool:

@@ -54,12 +54,14 @@ class ScoredSource:
         crops: each inherits the scores.
         scores: by level.
         hashes: sha256 of the stored file, by level.
+        reference: likewise of the original, where it is stored and no level.
     """
 
     name: str
     crops: Sequence[ScoredBox]
     scores: Mapping[str, float]
     hashes: Mapping[str, str]
+    reference: str | None = None
 
 
 def crops_of(image: Tensor, size: CropSize, stride: int) -> list[ScoredBox]:
@@ -129,6 +131,9 @@ def complete_dataset(
             levels=tuple(levels),
             counts=counts,
             duplicates=tuple(duplicates),
+            references={
+                source.name: source.reference for source in sources if source.reference is not None
+            },
             config=config.model_dump(mode="json") | dict(facts or {}),
             run=run_record(config.seed),
         ),

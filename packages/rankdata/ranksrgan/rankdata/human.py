@@ -180,7 +180,8 @@ def build_from_judgements(
 
     sources: list[ScoredSource] = []
     hashes: dict[str, int] = {}
-    with replacing_folder(config.output, overwrite=overwrite) as folder:
+    output = config.output.resolve()  # "." is another folder once this one was replaced
+    with replacing_folder(output, overwrite=overwrite) as folder:
         for done, (name, levels) in enumerate(judged.items(), start=1):
             cancellation.check()
             original = read_rgb(references[name])
@@ -217,7 +218,7 @@ def build_from_judgements(
             together=duplicates,
             duplicates=duplicates,
         )
-    return RankDataset.open(config.output)
+    return RankDataset.open(output)
 
 
 class Version(NamedTuple):
@@ -337,15 +338,16 @@ def _store(
 ) -> ScoredSource:
     """Store the versions of a reference that has room for crops, and the reference beside them."""
     crops = crops_of(original, config.crop, config.stride)
+    reference = None
     if crops and ORIGINAL not in levels:
-        store_level_image(folder, ORIGINAL, name, original)
+        reference = store_level_image(folder, ORIGINAL, name, original)
     hashes = {
         level: store_level_image(folder, level, name, read_version(path, original))
         for level, (path, _) in levels.items()
         if crops
     }
     scores = {level: score for level, (_, score) in levels.items()}
-    return ScoredSource(name, crops, scores, hashes)
+    return ScoredSource(name, crops, scores, hashes, reference)
 
 
 def read_version(path: Path, original: Tensor) -> Tensor:

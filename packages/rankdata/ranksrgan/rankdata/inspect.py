@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from pathlib import Path
@@ -35,7 +35,7 @@ class LevelSummary:
 
     Attributes:
         crops: how many were scored: all contents, unless people judged.
-        mean: of their scores, NaN if there is none.
+        mean: of their scores, NaN if there is none: of no score, or of infinite ones of both signs.
         wins: share of the contents on which it is best, by the metric's direction. k levels that
             tie for best get 1/k each, so the shares add up to 1.
     """
@@ -104,7 +104,7 @@ def summarise(dataset: RankDataset) -> DatasetReport:
         levels={
             name: LevelSummary(
                 crops=len(values),
-                mean=fmean(values) if values else math.nan,
+                mean=mean_score(values),
                 wins=wins[name] / len(contents),
             )
             for name, values in scores.items()
@@ -113,6 +113,13 @@ def summarise(dataset: RankDataset) -> DatasetReport:
         ties=sum(len(best) > 1 for best, *_ in places) / len(contents),
         counts=dataset.record.counts,
     )
+
+
+def mean_score(scores: Sequence[float]) -> float:
+    """The mean; NaN of none, and of infinities of both signs."""
+    if not scores or {math.inf, -math.inf} <= set(scores):
+        return math.nan
+    return fmean(scores)
 
 
 def scores_by_level(dataset: RankDataset) -> dict[str, list[float]]:

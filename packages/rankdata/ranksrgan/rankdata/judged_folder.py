@@ -33,7 +33,7 @@ from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.degradation import read_rgb
 from ranksrgan.rankdata.human import find_versions, read_version
 from ranksrgan.rankdata.levels import by_stem
-from ranksrgan.rankdata.order import order, shuffled
+from ranksrgan.rankdata.order import check_place, order, shuffled
 from ranksrgan.rankdata.split import split_sources
 
 _PIPAL = ("Train_Ref", "Train_Dist", "Train_Label")
@@ -110,7 +110,14 @@ class JudgedFolder:
             or selection.ties == "keep"
         ]
         self._ordered = sorted({content for content, *_ in self._orders})
-        facts = [[name, [(one.level, one.score) for one in of]] for name, of in self._contents]
+        facts = [
+            [
+                name,
+                _state(references[name]),
+                [(one.level, one.score, _state(one.path)) for one in of],
+            ]
+            for name, of in self._contents
+        ]
         named = json.dumps([facts, selection.ties, selection.min_gap])
         self._info = RankedInfo(
             metric="mos",
@@ -126,8 +133,16 @@ class JudgedFolder:
         return self._info
 
     def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
-        """See `PairSource.pairs`."""
-        self._check()
+        """See `PairSource.pairs`.
+
+        Raises:
+            InvalidInput: ``start`` is negative, or ``step`` below 1.
+            InvalidDataset: there is no pair, since all are ties.
+        """
+        self._check(start, step)
+        return self._pairs_from(seed, start, step)
+
+    def _pairs_from(self, seed: int, start: int, step: int) -> Iterator[Pair]:
         for index, swap in shuffled(len(self._orders), seed, start, step):
             content, a, b, label = self._orders[index]
             name, of = self._contents[content]
@@ -138,10 +153,12 @@ class JudgedFolder:
     def shuffled_contents(
         self, seed: int, start: int = 0, step: int = 1
     ) -> Iterator[RankedContent]:
-        """See `PairSource.shuffled_contents`."""
-        self._check()
-        for index, _ in shuffled(len(self._ordered), seed, start, step):
-            yield self._content(self._ordered[index])
+        """See `PairSource.shuffled_contents`; raises as `pairs`."""
+        self._check(start, step)
+        return (
+            self._content(self._ordered[index])
+            for index, _ in shuffled(len(self._ordered), seed, start, step)
+        )
 
     def contents(self) -> Iterator[RankedContent]:
         """See `PairSource.contents`.
@@ -163,7 +180,8 @@ class JudgedFolder:
             reference=original[0].float() / 255,
         )
 
-    def _check(self) -> None:
+    def _check(self, start: int, step: int) -> None:
+        check_place(start, step)
         if not self._orders:
             raise InvalidDataset("every pair is a tie: there is nothing to learn", field="ties")
 
@@ -183,13 +201,17 @@ def open_judged_folder(folder: Path, options: Mapping[str, str]) -> JudgedFolder
             number = float(options[key])
         except ValueError:
             number = math.nan
-        if not (number >= 0 and (number == int(number) if key == "seed" else number <= 1)):
+        whole = key == "seed"
+        if not (number >= 0 and (number.is_integer() if whole else number <= 1)):
             raise InvalidInput(
-                f"{key}={options[key]}: a {'whole number' if key == 'seed' else 'share, 0 to 1,'} "
+                f"{key}={options[key]}: a {'whole number' if whole else 'share, 0 to 1,'} "
                 "is wanted",
                 field=key,
             )
         numbers[key] = number
+    shares = numbers.get("val", 0.1) + numbers.get("test", 0.0)
+    if shares > 1:
+        raise InvalidInput(f"val and test: {shares:g} together; at most 1 is possible", field="val")
     return JudgedFolder(
         folder,
         selection,
@@ -197,6 +219,27 @@ def open_judged_folder(folder: Path, options: Mapping[str, str]) -> JudgedFolder
         test=numbers.get("test", 0.0),
         seed=int(numbers.get("seed", 0)),
     )
+
+
+def _state(image: Path) -> tuple[int, int]:
+    """What is another one when the file is: its size in bytes, and when it was written (ns)."""
+    try:
+        status = image.stat()
+    except OSError as error:
+        raise InvalidDataset(f"{image}: {error.strerror}", field=str(image)) from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _by_lower_stem(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        if found.setdefault(path.stem.lower(), path) != path:
+            raise InvalidDataset(
+                f"{path}: this image is there already ({found[path.stem.lower()]}); upper and "
+                "lower case do not count",
+                field=str(path),
+            )
+    return found
 
 
 def _read_pipal(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
@@ -220,8 +263,7 @@ def _read_pipal(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
 
 
 def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
-    references = {path.stem.lower(): path for path in list_images(folder / _TID[0])}
-    versions = {path.stem.lower(): path for path in list_images(folder / _TID[1])}
+    references, versions = (_by_lower_stem(folder / name) for name in _TID[:2])
     labels = folder / _TID[2]
     try:
         lines = labels.read_text(encoding="utf-8-sig").splitlines()
@@ -229,7 +271,7 @@ def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
         raise InvalidDataset(
             f"{labels} cannot be read as text in UTF-8: {error}", field=str(labels)
         ) from error
-    judged = []
+    judged: dict[str, Judged] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -254,5 +296,7 @@ def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
             raise InvalidDataset(
                 f"{where}: {file} has no reference in {folder / _TID[0]}", field=where
             )
-        judged.append(Judged(reference, level, versions[name], score))
-    return references, judged
+        if name in judged:
+            raise InvalidDataset(f"{where}: {file} has an opinion already", field=where)
+        judged[name] = Judged(reference, level, versions[name], score)
+    return references, list(judged.values())

@@ -12,7 +12,8 @@ from ranksrgan.contracts import Scorer, ScorerInfo, cancellation, open_scorer
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidInput, UndefinedScore
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
 
-_BATCH = 16
+#: Crops that a metric gets at a time.
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def score_crops(
     if not scorer.info.needs_reference:
         references = None
     outcomes: list[float | str] = []
-    for start in range(0, len(crops), _BATCH):
-        chosen = slice(start, start + _BATCH)
+    for start in range(0, len(crops), BATCH):
+        chosen = slice(start, start + BATCH)
         outcomes += _score(
             scorer, crops[chosen], None if references is None else references[chosen]
         )

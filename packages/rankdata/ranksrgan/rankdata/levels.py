@@ -6,6 +6,7 @@ stored as PNG, and what is scored has to be what is stored.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -167,9 +168,19 @@ def by_stem(folder: Path) -> dict[str, Path]:
 
     Raises:
         InvalidInput: not a folder, or no image in it.
-        InvalidDataset: two images share a stem.
+        InvalidDataset: two images share a stem, or a name is not UTF-8, as that of its level
+            images and its row in the manifest has to be.
     """
     paths = list_images(folder)
+    for path in paths:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidDataset(
+                f"{folder} holds {os.fsencode(path.name)!r}, whose name is not UTF-8; give it "
+                "another one",
+                field=str(folder),
+            ) from error
     twice = [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1]
     if twice:
         raise InvalidDataset(

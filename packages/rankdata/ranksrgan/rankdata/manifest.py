@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError, field_serializer, field_validator
+from pydantic import Field, ValidationError, field_serializer, field_validator
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.config import Config
@@ -115,6 +115,8 @@ class Record(Config):
         levels: in order.
         counts: what was kept and dropped.
         duplicates: groups of source images that look alike; each is in one split.
+        references: sha256 of the stored original of each source whose original is no level, as in
+            people's judgements. Datasets of earlier versions do not say it.
         identity: sha256 in hex of everything that decided the dataset: configuration, levels,
             metrics, versions and the contents of the files that were read; empty if unknown.
         config: the resolved `BuildConfig`.
@@ -128,6 +130,7 @@ class Record(Config):
     levels: tuple[LevelRecord, ...]
     counts: Counts
     duplicates: tuple[tuple[str, ...], ...] = ()
+    references: dict[str, str] = Field(default_factory=dict)
     identity: str = ""
     config: dict[str, Any]
     run: dict[str, Any]
@@ -232,7 +235,8 @@ def _schema(further: Sequence[str]) -> pa.Schema:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write ``dataset.json``, whole or not at all."""
-    content = record.model_dump(mode="json")
+    # Without references an earlier version can read it.
+    content = record.model_dump(mode="json", exclude=set() if record.references else {"references"})
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     atomic.write_text(folder / RECORD, text + "\n")
 

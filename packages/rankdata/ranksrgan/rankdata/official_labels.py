@@ -33,6 +33,7 @@ from ranksrgan.metrics.score_table import image_name, read_column
 from ranksrgan.rankdata.config import WHOLE, SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
+from ranksrgan.rankdata.duplicates import near_duplicates, phash
 from ranksrgan.rankdata.folder import replacing_folder
 from ranksrgan.rankdata.given_scores import (
     ScoredSource,
@@ -139,7 +140,8 @@ def import_labels(
     Each patch becomes a source of its own, named by its number. **From the official form alone the
     split can only be by patch**: it does not say which patches were cut from one image, so patches
     that overlap come into training and validation. With ``config.sources`` all patches of an image
-    stay together. ``dataset.json`` says which it was (``split_by``: patch or source).
+    stay together, and so do those of images whose sharpest patches are near-duplicates: two copies
+    of one photograph. ``dataset.json`` says which it was (``split_by``: patch or source).
 
     There is no original to take the sharpness of a crop from: it is that of the first level.
 
@@ -157,16 +159,25 @@ def import_labels(
     """
     patches = _find_patches(config.levels)
     scores = _scores(config, patches)
-    together = _originals(config.sources, list(patches)) if config.sources else []
+    originals = _originals(config.sources, list(patches)) if config.sources else {}
+    sharpest: dict[str, tuple[float, int]] = {}
     sources = []
-    with replacing_folder(config.output, overwrite=overwrite) as folder:
+    output = config.output.resolve()  # "." is another folder once this one was replaced
+    with replacing_folder(output, overwrite=overwrite) as folder:
         for done, (number, files) in enumerate(patches.items(), start=1):
             cancellation.check()
             images = _read_patches(files)
+            first = next(iter(images.values()))
+            crops = crops_of(first, WHOLE, 1)
+            if number in originals:
+                # Flat patches look alike whatever they are of.
+                known, _ = sharpest.get(originals[number], (0.0, 0))
+                if crops[0].sharpness > known:
+                    sharpest[originals[number]] = crops[0].sharpness, phash(first)
             sources.append(
                 ScoredSource(
                     number,
-                    crops_of(next(iter(images.values())), WHOLE, 1),
+                    crops,
                     scores[number],
                     {
                         level: store_level_image(folder, level, number, image)
@@ -200,10 +211,10 @@ def import_labels(
                 crops_kept=len(sources),
                 crops_dropped={},
             ),
-            together=together,
+            together=_together(originals, {name: value for name, (_, value) in sharpest.items()}),
             facts={"split_by": "source" if config.sources else "patch"},
         )
-    return RankDataset.open(config.output)
+    return RankDataset.open(output)
 
 
 class _Label(NamedTuple):
@@ -308,16 +319,23 @@ def _scores(
     return scores
 
 
-def _originals(path: Path, patches: Sequence[str]) -> list[list[str]]:
-    """Groups of patches that were cut from one image."""
+def _originals(path: Path, patches: Sequence[str]) -> dict[str, str]:
+    """The image that each patch was cut from."""
     sources = read_column(path, "source")
-    groups: dict[str, list[str]] = defaultdict(list)
     for number in patches:
         if number not in sources:
             raise InvalidDataset(
                 f"{path} does not say which image patch {number} was cut from", field=str(path)
             )
-        groups[sources[number]].append(number)
+    return {number: sources[number] for number in patches}
+
+
+def _together(originals: Mapping[str, str], hashes: Mapping[str, int]) -> list[list[str]]:
+    """Groups of patches that were cut from one image, or from images that look alike."""
+    first_of = {name: group[0] for group in near_duplicates(hashes) for name in group}
+    groups: dict[str, list[str]] = defaultdict(list)
+    for number, original in originals.items():
+        groups[first_of.get(original, original)].append(number)
     return list(groups.values())
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
+from ranksrgan.contracts.errors import InvalidInput
+
 
 def shuffled(count: int, seed: int, start: int, step: int) -> Iterator[tuple[int, bool]]:
     """Endless (index, swap): a permutation of ``range(count)`` and a coin each epoch."""
@@ -20,6 +22,18 @@ def shuffled(count: int, seed: int, start: int, step: int) -> Iterator[tuple[int
             indices = torch.randperm(count, generator=generator)
             swaps = torch.randint(2, (count,), generator=generator)
         yield int(indices[place]), bool(swaps[place])
+
+
+def check_place(start: int, step: int) -> None:
+    """Refuse a place in a stream that there is not.
+
+    Raises:
+        InvalidInput: ``start`` is negative, or ``step`` below 1.
+    """
+    if start < 0:
+        raise InvalidInput(f"start={start}: 0 or more is wanted", field="start")
+    if step < 1:
+        raise InvalidInput(f"step={step}: 1 or more is wanted", field="step")
 
 
 def order(a: float, b: float, min_gap: float = 0.0) -> float:

@@ -17,14 +17,14 @@ import torch
 from torch.utils.data import Dataset
 
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.pairs import PairSelection, Ties
 from ranksrgan.rankdata.crops import DEFAULT_CACHE_BYTES, LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.judged_folder import JudgedFolder, is_judged_folder, open_judged_folder
 from ranksrgan.rankdata.level_specs import HR
-from ranksrgan.rankdata.order import order, shuffled
+from ranksrgan.rankdata.order import check_place, order, shuffled
 from ranksrgan.rankdata.packed_images import Images, open_crops
 
 
@@ -73,6 +73,9 @@ class PairDataset(Dataset[Pair]):
         self.contents = dataset.select(split)
         self._crops = open_crops(dataset, images, cache_bytes)
         self._references = LevelImages(dataset, cache_bytes)
+        # A level called hr of whatever else is no original; datasets of today have none.
+        originals = [level.name for level in dataset.record.levels if level.kind == HR]
+        self._original = next(iter(originals), HR)
         self._orders = [
             _Order(index, a, b, label)
             for index, content in enumerate(self.contents)
@@ -112,9 +115,15 @@ class PairDataset(Dataset[Pair]):
         )
 
     def _reference(self, content: Content) -> torch.Tensor | None:
-        """What people's judgements are stored with, see `ranksrgan.rankdata.human`."""
-        stored = self.dataset.image_path(HR, content.source)
-        if HR in content.levels or not stored.is_file():
+        """The original, unless it is the level hr: the level that it is, or what people's
+        judgements are stored with, see `ranksrgan.rankdata.human`."""
+        if self._original != HR:
+            return self._crops.crop(self._original, content)
+        if HR in content.levels:
+            return None
+        # Datasets of earlier versions may have one that their record does not tell of.
+        known = content.source in self.dataset.record.references
+        if not (known or self.dataset.image_path(HR, content.source).is_file()):
             return None
         return self._references.crop(HR, content)
 
@@ -183,10 +192,7 @@ class FolderPairSource:
             yield Pair(pair.b, pair.a, 0.0 - pair.label) if swap else pair
 
     def _check(self, start: int, step: int) -> None:
-        if start < 0:
-            raise InvalidInput(f"start={start}: 0 or more is wanted", field="start")
-        if step < 1:
-            raise InvalidInput(f"step={step}: 1 or more is wanted", field="step")
+        check_place(start, step)
         if not len(self._pairs):
             raise InvalidDataset(
                 f"{self._pairs.dataset.folder} has no pair with an order: every pair is a tie",

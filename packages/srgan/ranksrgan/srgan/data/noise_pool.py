@@ -8,7 +8,9 @@ hardly vary there was nothing to be seen, and what is left is the camera's noise
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import secrets
+import shutil
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -121,25 +123,32 @@ class NoisePool:
 
 def flat_patches(folder: Path, flat: Flat, workers: int) -> list[tuple[str, Pixels]]:
     """Each flat patch with the name of its photograph, suffix left out; raises as `collect`."""
+    return list(_found(folder, flat, workers))
+
+
+def _found(folder: Path, flat: Flat, workers: int) -> Generator[tuple[str, Pixels], None, None]:
+    """The same one by one, while further photographs are read."""
     paths = list_images(folder)
 
     def read(path: Path) -> list[tuple[str, Pixels]]:
         return [(path.stem, patch) for patch in flat.patches(read_rgb(path).numpy())]
 
+    none = True
     with closing(in_order(read, paths, workers)) as found:
-        patches = [patch for of_one in found for patch in of_one]
-    if not patches:
+        for of_one in found:
+            none = none and not of_one
+            yield from of_one
+    if none:
         raise InvalidDataset(
             f"{folder}: none of its {len(paths)} images has a patch of {flat.patch} pixels whose "
             f"grey values vary by less than {flat.variance:g} around more than {flat.mean:g}: "
             "raise data.degradation.variance, or make data.degradation.patch smaller",
             field=str(folder),
         )
-    return patches
 
 
 def save_pool(folder: Path, output: Path, flat: Flat, workers: int) -> int:
-    """Write the flat patches of a folder of photographs as PNG files, and count them.
+    """Write the flat patches of a folder of photographs as PNG files, all or none, and count them.
 
     The folder that they are in is a pool itself: `NoisePool.collect` finds them all.
 
@@ -152,10 +161,17 @@ def save_pool(folder: Path, output: Path, flat: Flat, workers: int) -> int:
         raise InvalidInput(
             f"{output} holds something already: name another folder", field=str(output)
         )
-    patches = flat_patches(folder, flat, workers)
-    for number, (name, patch) in enumerate(patches):
-        write_image(output / f"{name}_{number:06}.png", Picture(patch))
-    return len(patches)
+    target = output.resolve()  # a link stays one
+    unfinished = target.parent / f".{target.name}-{secrets.token_hex(4)}"
+    count = 0
+    try:
+        with closing(_found(folder, flat, workers)) as patches:
+            for count, (name, patch) in enumerate(patches, start=1):
+                write_image(unfinished / f"{name}_{count - 1:06}.png", Picture(patch))
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return count
 
 
 def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:
