@@ -23,10 +23,14 @@ from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     DiskFull,
+    InternalError,
     InvalidCheckpoint,
     InvalidConfig,
+    InvalidImage,
+    Overloaded,
     ServiceUnavailable,
     TrainingDiverged,
+    Unauthenticated,
 )
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -458,7 +462,9 @@ def test_the_rank_loss_pulls_the_score_its_way(
         assert (last > first) if higher_is_better else (last < first)
 
 
-@pytest.mark.parametrize("error", [ServiceUnavailable, DeadlineExceeded])
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailable, DeadlineExceeded, Overloaded, Unauthenticated, InternalError]
+)
 def test_a_ranker_that_goes_away_leaves_a_state_to_continue_from(
     gan: MakeConfig, tmp_path: Path, toy_ranker, error: type[Exception]
 ) -> None:
@@ -477,6 +483,31 @@ def test_a_ranker_that_goes_away_leaves_a_state_to_continue_from(
     train(chosen, tmp_path / "left", rankers=[(toy_ranker(), 1.0)])
     train(chosen, tmp_path / "straight", rankers=[(toy_ranker(), 1.0)])
     assert weights(tmp_path / "left") == weights(tmp_path / "straight")
+
+
+def test_an_error_says_all_that_it_said_before_the_training_was_saved(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    def refuse(step: int, values: Mapping[str, float]) -> None:
+        raise Overloaded("the queue is full", field="queue", retry_after=3.0)
+
+    with pytest.raises(Overloaded, match=r"the queue is full; .* without --restart con") as caught:
+        train(config(), tmp_path, on_step=refuse, resume=False)
+    assert (caught.value.field, caught.value.retry_after) == ("queue", 3.0)
+
+
+def test_an_image_that_cannot_be_read_again_loses_no_step(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    def spoil(step: int, values: Mapping[str, float]) -> None:
+        if step == 1:
+            for path in hr_folder.iterdir():
+                path.write_bytes(b"no longer an image")
+
+    chosen = config(data={"memory_mib": 0, "workers": 1}, run={"steps": 30, "save_every": 100})
+    with pytest.raises(InvalidImage, match="saved at step"):
+        train(chosen, tmp_path / "run", on_step=spoil)
+    assert load_state(tmp_path / "run" / STATE_FILE)["step"] >= 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -64,6 +64,8 @@ class Run:
         self._crops = open_crops(config, (here.rank, here.count))
         self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder
+        #: What is to be run to go on with this one.
+        self.again = "the same command"
         self._curves: Curves | None = None
         self._rows: list[dict[str, float]] = []
         self._began = time.perf_counter()
@@ -72,9 +74,12 @@ class Run:
     def begin(self, resume: bool) -> None:
         """Continue from the folder's state if there is one and it is wanted; else start anew."""
         training, state = self.training, self._folder / STATE_FILE
+        if not resume:
+            self.again = "the same command without --restart"
         if resume and self.here.from_first(state.is_file):
             self.here.together(lambda: training.restore(state, self._inputs))
-            log.info("continuing from step %d of %s", training.step, state)
+            if self.here.first:
+                log.info("continuing from step %d of %s", training.step, state)
         bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
         self.here.from_first(lambda: self._prepare_folder(keep=training.step > 0))
         if self.here.first:
