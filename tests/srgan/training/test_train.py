@@ -661,6 +661,39 @@ def test_gradients_that_overflow_are_noticed_before_anything_is_saved(
     assert load_weights(tmp_path / "generator.safetensors").about["step"] == 1
 
 
+@pytest.mark.parametrize("every", [1, 100])
+def test_weights_that_make_no_picture_are_not_saved(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path, every: int
+) -> None:
+    """They are finite: a validation finds out, or the save itself where none is due."""
+    schedule = {"kind": "multistep", "milestones": [3], "factor": 1e30}
+    chosen = config(
+        run={"steps": 4, "save_every": 1},
+        optimiser={"schedule": schedule},
+        validation={"hr": str(hr_folder), "every": every},
+    )
+    with pytest.raises(TrainingDiverged, match=r"step 3: .*diverged-step-3\.pt"):
+        train(chosen, tmp_path)
+    assert load_state(tmp_path / STATE_FILE)["step"] == 2
+    assert load_weights(tmp_path / "generator.safetensors").about["step"] == 2
+    kept = torch.load(tmp_path / "diverged-step-3.pt", weights_only=True)
+    assert torch.equal(kept["hr"], open_crops(chosen).batch(3).hr)
+
+
+def test_a_validation_finds_that_the_generator_makes_no_picture(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """Here no save is due before it."""
+    chosen = config(
+        run={"steps": 6, "save_every": 2},
+        optimiser={"schedule": {"kind": "multistep", "milestones": [3], "factor": 1e30}},
+        validation={"hr": str(hr_folder), "every": 3},
+    )
+    with pytest.raises(TrainingDiverged, match=r"step 3: .*makes NaN or .*diverged-step-3\.pt"):
+        train(chosen, tmp_path)
+    assert load_state(tmp_path / STATE_FILE)["step"] == 2
+
+
 class Halves:
     name = "halves"
 

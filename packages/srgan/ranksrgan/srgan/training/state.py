@@ -30,7 +30,7 @@ from ranksrgan.srgan.discriminators import (
     save_discriminator,
 )
 from ranksrgan.srgan.generators.architectures import TRAINABLE, load_generator, save_generator
-from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator, Views
 from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
 
@@ -200,6 +200,27 @@ class Training:
         )
         self.saved = self.step
         return state
+
+    def require_pictures(self, lr: Tensor) -> None:
+        """Make pictures of LR images, ``(N, 3, H, W)`` in units of 8 bits, one after the other.
+
+        Weights may be finite and their pictures not: a state of them would take the place of one
+        that can be continued.
+
+        Raises:
+            TrainingDiverged: a pixel is not finite.
+        """
+        network = self.result
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            # Not as compiled, if it is: that is for the shape of a batch, with gradients.
+            made = [network.forward(image.to(device).float() / 255) for image in lr.split(1)]
+            sums = [Views.of(one).fused.sum() for one in made]
+        if not bool(torch.stack(sums).isfinite().all()):
+            raise TrainingDiverged(
+                f"step {self.step}: the generator makes pixels that are not finite; the checkpoint "
+                "of an earlier step is kept. Lower the learning rate or use run.precision=float32"
+            )
 
     def export(self, path: Path) -> None:
         """Write the `result` as it is now, with its scores if they are of this step."""

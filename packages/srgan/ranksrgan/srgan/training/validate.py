@@ -7,7 +7,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    InvalidImage,
+    MissingAsset,
+    TrainingDiverged,
+)
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
 from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.config import DriftConfig, ScorerConfig, TrainConfig
@@ -78,10 +84,19 @@ class Validation:
 
         Raises:
             InvalidConfig: no image has a value of the metric that chooses the best checkpoint.
+            TrainingDiverged: the generator makes pixels that are not finite.
         """
         device = next(generator.parameters()).device
         upscaler = GeneratorUpscaler(copy.deepcopy(generator), device=device)
-        evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
+        try:
+            evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
+        except InvalidCheckpoint as error:
+            if error.field != upscaler.info.name:
+                raise  # a scorer's
+            raise TrainingDiverged(
+                f"{error.message}; the last checkpoint is kept. Lower the learning rate or use "
+                "run.precision=float32"
+            ) from error
         for metric in self.best.metrics:
             if evaluation.mean(metric) is None:
                 if self._fits(metric):
