@@ -27,6 +27,7 @@ from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
     InvalidImage,
+    InvalidInput,
     Overloaded,
     ServiceUnavailable,
     TrainingDiverged,
@@ -692,6 +693,17 @@ def test_a_validation_finds_that_the_generator_makes_no_picture(
     with pytest.raises(TrainingDiverged, match=r"step 3: .*makes NaN or .*diverged-step-3\.pt"):
         train(chosen, tmp_path)
     assert load_state(tmp_path / STATE_FILE)["step"] == 2
+
+
+def test_two_trainings_do_not_share_a_folder(config: MakeConfig, tmp_path: Path) -> None:
+    def again(step: int, values: Mapping[str, float]) -> None:
+        with pytest.raises(InvalidInput, match="another training is at work in"):
+            train(config(), tmp_path)
+
+    leftover = tmp_path / ".last.state-0123abcd.pt"
+    leftover.touch()
+    assert train(config(run={"steps": 1}), tmp_path, on_step=again).finished
+    assert not leftover.exists()
 
 
 class Halves:

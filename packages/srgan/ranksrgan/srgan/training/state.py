@@ -38,6 +38,7 @@ STATE_FILE = "last.state.pt"
 GENERATOR_FILE = "generator.safetensors"
 DISCRIMINATOR_FILE = "discriminator.safetensors"
 BEST_FILE = "best.safetensors"
+FILES = (STATE_FILE, GENERATOR_FILE, DISCRIMINATOR_FILE, BEST_FILE)
 
 #: Keys that a resumed run may change, because no step depends on them. Images, Rankers and scorers
 #: are compared by their content instead: the same ones may have moved to another address.
@@ -214,7 +215,7 @@ class Training:
         device = next(network.parameters()).device
         with torch.no_grad():
             # Not as compiled, if it is: that is for the shape of a batch, with gradients.
-            made = [network.forward(image.to(device).float() / 255) for image in lr.split(1)]
+            made = [network.forward(image.to(device).float() / 255) for image in torch.split(lr, 1)]
             sums = [Views.of(one).fused.sum() for one in made]
         if not bool(torch.stack(sums).isfinite().all()):
             raise TrainingDiverged(

@@ -19,11 +19,12 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.processes import processes
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Rankers
 from ranksrgan.srgan.training.run import Run
-from ranksrgan.srgan.training.state import BEST_FILE, DISCRIMINATOR_FILE, GENERATOR_FILE
+from ranksrgan.srgan.training.state import BEST_FILE, DISCRIMINATOR_FILE, FILES, GENERATOR_FILE
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def train(
     Raises:
         InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
             or a state of another configuration.
-        InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them.
+        InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them; another
+            training is at work in ``folder``.
         InvalidCheckpoint, MissingAsset: weights to start from, or of a Ranker or VGG19.
         TrainingDiverged: a loss, gradient or weight is not finite; the last good state is kept, and
             the message names a file with the images of that step.
@@ -95,6 +97,7 @@ def train(
         run = here.together(
             lambda: Run(config, folder, here, rankers, feature_network, validation_scorers or {})
         )
+        here.from_first(lambda: stack.enter_context(alone_in(folder, FILES)))
         run.begin(resume)
         _continue(run, on_step)
         training = run.training
