@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,58 @@ def test_resuming_with_other_images_or_another_ranker_is_refused(
     write_image(hr_folder / "9.png", Picture(np.zeros((80, 80, 3), np.uint8)))
     with pytest.raises(InvalidConfig, match=r"data\.hr \(its content\)"):
         train(chosen, tmp_path / "run", rankers=[(toy_ranker(0), 1.0)])
+
+
+def test_validation_images_may_move_and_not_change(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """Which weights are the best so far hangs on them."""
+    moved = tmp_path / "moved"
+    shutil.copytree(hr_folder, moved)
+
+    def wanted(folder: Path | None, steps: int) -> TrainConfig:
+        validation = {"hr": folder and str(folder), "every": 1}
+        return config(validation=validation, run={"steps": steps})
+
+    folder = tmp_path / "run"
+    train(wanted(hr_folder, 1), folder)
+    assert train(wanted(moved, 2), folder).step == 2
+    write_image(moved / "0.png", Picture(np.zeros((80, 80, 3), np.uint8)))
+    for changed in (moved, None):
+        with pytest.raises(InvalidConfig, match=r"validation\.hr \(its content\)"):
+            train(wanted(changed, 3), folder)
+    state = load_state(folder / STATE_FILE)
+    del state["inputs"]["validation.hr"]  # as older states are
+    save_state(folder / STATE_FILE, state)
+    assert train(wanted(moved, 3), folder).step == 3
+
+
+def test_a_run_goes_on_without_the_weights_that_it_started_from(
+    gan: MakeConfig, tmp_path: Path
+) -> None:
+    first = train(gan(run={"steps": 1}), tmp_path / "first")
+    assert first.discriminator is not None
+
+    def wanted(steps: int, folder: Path = tmp_path / "first") -> TrainConfig:
+        return gan(
+            run={"steps": steps},
+            generator={"weights": str(folder / first.generator.name)},
+            discriminator={"width": 4, "weights": str(folder / "discriminator.safetensors")},
+        )
+
+    train(wanted(4), tmp_path / "straight")
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    train(wanted(1), run)
+    (tmp_path / "first").rename(moved)
+    train(wanted(2), run)
+    assert train(wanted(4, moved), run).step == 4
+    assert weights(run) == weights(tmp_path / "straight")
+    first.generator.parent.mkdir()
+    other = train(gan(run={"steps": 1, "seed": 3}), tmp_path / "first").generator
+    with pytest.raises(InvalidConfig, match=r"generator\.weights \(its content\)"):
+        train(wanted(5, other.parent), run)
+    with pytest.raises(InvalidCheckpoint, match=r"there is no|no such|not there|missing"):
+        train(wanted(1, tmp_path / "nowhere"), tmp_path / "new")
 
 
 def test_a_damaged_or_foreign_state_is_refused(config: MakeConfig, tmp_path: Path) -> None:

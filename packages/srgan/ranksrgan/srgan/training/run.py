@@ -23,7 +23,7 @@ from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
 from ranksrgan.srgan.training.schedule import learning_rate
-from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training
+from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training, start_weights
 from ranksrgan.srgan.training.step import Step
 from ranksrgan.srgan.training.validate import Validation
 
@@ -70,16 +70,26 @@ class Run:
         self._rows: list[dict[str, float]] = []
         self._batch: Batch | None = None
         self._began = time.perf_counter()
-        self.training = Training.start(config, here.device, joint_norms=here.count > 1)
+        if here.first:
+            validation = self._validation
+            self._inputs["validation.hr"] = validation.fingerprint if validation else ""
+        self.training: Training
 
     def begin(self, resume: bool) -> None:
         """Continue from the folder's state if there is one and it is wanted; else start anew."""
-        training, state = self.training, self._folder / STATE_FILE
+        state, here = self._folder / STATE_FILE, self.here
         if not resume:
             self.again = "the same command without --restart"
-        if resume and self.here.from_first(state.is_file):
-            self.here.together(lambda: training.restore(state, self._inputs))
-            if self.here.first:
+        goes_on = resume and here.from_first(state.is_file)
+        self.training = training = here.together(
+            lambda: Training.start(
+                self.config, here.device, joint_norms=here.count > 1, goes_on=goes_on
+            )
+        )
+        self._inputs |= here.together(lambda: start_weights(self.config))
+        if goes_on:
+            self._inputs |= here.together(lambda: training.restore(state, self._inputs))
+            if here.first:
                 log.info("continuing from step %d of %s", training.step, state)
         bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
         self.here.from_first(lambda: self._prepare_folder(keep=training.step > 0))

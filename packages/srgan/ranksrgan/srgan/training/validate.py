@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -53,6 +54,8 @@ class Validation:
         scorers: Mapping[str, Scorer],
     ) -> None:
         self._photographs = validation_photographs(config)
+        #: sha256 in hex of the images, so that a resumed run can tell that it has the same.
+        self.fingerprint = _fingerprint(self._photographs, config.validation.lr is not None)
         names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
         self._scorers: dict[str, Scorer] = {
             **standard_scorers(config.border),
@@ -154,6 +157,16 @@ def _usual_drift(
     if not rankers or not held_out:
         return None
     return DriftConfig(optimised=tuple(rankers), held_out=tuple(held_out))
+
+
+def _fingerprint(photographs: Iterable[Photograph], paired: bool) -> str:
+    """Of names, sizes and pixels; of those of LR too where it is given and not made."""
+    found = hashlib.sha256()
+    for name, *images in photographs:
+        for image in images if paired else images[:1]:
+            found.update(f"{name} {tuple(image.shape)}\n".encode())
+            found.update(image.contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def _score_original(scorer: Scorer, photograph: Photograph) -> None:
