@@ -55,12 +55,12 @@ class Run:
                 "equal parts",
                 field="data.batch",
             )
-        rankers = open_rankers(config) if rankers is None else rankers
+        rankers = open_rankers(config, here.device) if rankers is None else rankers
         features = choose_features(config, feature_network, here.device)
-        self._objective = Objective(config, rankers, features)
+        self._objective = Objective(config, rankers, features, device=here.device)
         self._validation: Validation | None = None
         if config.validation.hr is not None and here.first:
-            self._validation = Validation(config, rankers, validation_scorers)
+            self._validation = Validation(config, rankers, validation_scorers, here.device)
         self._crops = open_crops(config, (here.rank, here.count))
         self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder

@@ -7,7 +7,8 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from ranksrgan.contracts import open_scorer
+import torch
+
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
@@ -24,6 +25,7 @@ from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.training.best import BestRule
 from ranksrgan.srgan.training.drift import DriftAlarm
+from ranksrgan.srgan.training.local_scorer import open_on
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Validation:
         rankers: of the rank loss; their scores appear as ``ranker``, or ``ranker1``, ``ranker2``
             and so on if there are several.
         scorers: further scorers by name.
+        device: where those of ``validation.scorers`` compute that say nothing else.
 
     Raises:
         InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
@@ -52,6 +55,7 @@ class Validation:
         config: TrainConfig,
         rankers: Sequence[tuple[DifferentiableScorer, float]],
         scorers: Mapping[str, Scorer],
+        device: torch.device | None = None,
     ) -> None:
         self._photographs = validation_photographs(config)
         #: sha256 in hex of the images, so that a resumed run can tell that it has the same.
@@ -60,7 +64,7 @@ class Validation:
         self._scorers: dict[str, Scorer] = {
             **standard_scorers(config.border),
             **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},
-            **{spec: open_scorer(spec) for spec in config.validation.scorers},
+            **{spec: open_on(spec, device) for spec in config.validation.scorers},
             **scorers,
         }
         for name in config.validation.if_available:
