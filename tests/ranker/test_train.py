@@ -35,6 +35,7 @@ from ranksrgan.contracts.errors import (
     UndefinedScore,
 )
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, predictions, train
 from ranksrgan.ranker.evaluate import RankEvaluation
 
@@ -582,6 +583,17 @@ def test_a_state_that_does_not_say_what_is_validated_is(
     assert_same_run(tmp_path / "old", tmp_path / "whole")
     old, whole = (tmp_path / name / "validation.csv" for name in ("old", "whole"))
     assert old.read_text() == whole.read_text()
+
+
+def test_a_second_training_in_a_folder_is_refused(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+) -> None:
+    with (
+        alone_in(tmp_path, []),
+        pytest.raises(InvalidInput, match="another training is at work"),
+    ):
+        train(small, blur_set, None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_in_another_thread(small: TrainConfig, blur_set: PairSource, tmp_path: Path) -> None:

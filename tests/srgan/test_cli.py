@@ -14,6 +14,7 @@ from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan import server
 from ranksrgan.srgan.cli import main
 from ranksrgan.srgan.settings import SrganServerSettings
+from ranksrgan.srgan.training.train import TrainResult
 
 
 def test_train_from_a_file_with_overrides(
@@ -33,6 +34,37 @@ def test_train_from_a_file_with_overrides(
     assert main([*command, "--val", str(hr_folder), "run.steps=2", "data.crop=32"]) == 1
     assert "data.crop: 64 then, 32 now" in capsys.readouterr().err
     assert main([*command, "run.steps=1", "data.crop=32", "--restart"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "drifted", "said"),
+    [
+        ([], False, "stopped early; the same command continues"),
+        (["--restart"], False, "stopped early; the same command without --restart continues"),
+        ([], True, "stopped early by a drift alarm: NIQE fell; the same command continues"),
+    ],
+)
+def test_how_a_training_that_stopped_is_continued(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    drifted: bool,
+    said: str,
+) -> None:
+    generator, alarms = tmp_path / "generator.safetensors", ("older", "NIQE fell")
+    stopped = TrainResult(3, False, generator, None, None, {}, alarms, drifted)
+    monkeypatch.setattr("ranksrgan.srgan.training.train.train", lambda *_, **__: stopped)
+    command = ["train", "--recipe", "srresnet", "-o", str(tmp_path), *flags]
+    assert main(command) == 1
+    shown = capsys.readouterr()
+    assert shown.out == f"{generator}: step 3\n"
+    assert shown.err.splitlines()[-1] == said
+    # Of several processes the first one speaks for all.
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(command) == 1
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

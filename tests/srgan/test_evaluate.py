@@ -8,7 +8,7 @@ import torch
 
 from ranksrgan.contracts import open_upscaler
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.images import as_float, read_image, to_tensor
+from ranksrgan.contracts.images import Picture, as_float, read_image, to_tensor, write_image
 from ranksrgan.metrics import imresize_uint8, niqe, psnr, ssim
 from ranksrgan.srgan.evaluate import evaluate
 
@@ -34,6 +34,17 @@ def test_images_too_small_for_niqe_are_dropped_and_counted(hr_folder: Path) -> N
     assert evaluation.mean("niqe") is None
     assert evaluation.dropped("niqe") == 4
     assert evaluation.dropped("psnr") == 0
+
+
+def test_a_picture_equal_to_its_original_is_not_the_mean_of_all(hr_folder: Path) -> None:
+    """The PSNR of one is infinite, and so would be the mean, which nothing could be better than."""
+    before = evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 4, 4)
+    write_image(hr_folder / "black.png", Picture(np.zeros((48, 48, 3), np.uint8)))
+    evaluation = evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 4, 4)
+    assert evaluation.images[-1].scores["psnr"] is None
+    assert evaluation.images[-1].scores["ssim"] == pytest.approx(1)
+    assert evaluation.mean("psnr") == before.mean("psnr")
+    assert evaluation.dropped("psnr") == 1
 
 
 def test_bicubic_on_a_photograph(shared_data: Path, tmp_path: Path) -> None:

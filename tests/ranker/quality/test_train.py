@@ -23,6 +23,7 @@ from ranksrgan.contracts.errors import (
     TrainingDiverged,
 )
 from ranksrgan.contracts.pairs import PairSource, RankedContent
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.metrics import srocc
 from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
 from ranksrgan.ranker.quality.opinions import Opinions
@@ -318,6 +319,17 @@ def test_radn_contrastive_pretraining_comes_first(
     # Before anything is learnt: the cross-entropy of a coin, about, is no squared error of 1.
     assert losses["with"][0] == pytest.approx(0.69, abs=0.2)
     assert losses["with"][0] != losses["without"][0]
+
+
+def test_a_second_training_in_a_folder_is_refused(
+    tmp_path: Path, learn: PairSource, tiny: Tiny
+) -> None:
+    with (
+        alone_in(tmp_path, []),
+        pytest.raises(InvalidInput, match="another training is at work"),
+    ):
+        train_quality(tiny("wresnet"), learn, None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_radn_starts_from_a_wresnet(tmp_path: Path, learn: PairSource, tiny: Tiny) -> None:

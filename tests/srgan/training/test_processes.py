@@ -27,9 +27,13 @@ import os, pickle, signal, sys
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
-from ranksrgan.contracts.errors import RankSRGANError, ServiceUnavailable
+from ranksrgan.contracts.curves import Curves
+from ranksrgan.contracts.errors import (
+    DiskFull, InvalidImage, RankSRGANError, ServiceUnavailable
+)
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.data.crops import CropSource
 from tests.srgan.conftest import ToyRanker
 
 torch.set_num_threads(1)
@@ -54,6 +58,23 @@ class Failing(ToyRanker):
 def on_step(step, values):
     if trouble == "signal" and step == 2 and last:
         os.kill(os.getpid(), signal.SIGTERM)
+
+batch, losses = CropSource.batch, Curves.losses
+
+def unreadable(self, step):
+    if step == 3 and last:
+        raise InvalidImage("2.png is no image any more")
+    return batch(self, step)
+
+def no_room(self, step, values):
+    if step == 3:
+        raise DiskFull("curves.csv cannot be written")
+    losses(self, step, values)
+
+if trouble == "image":
+    CropSource.batch = unreadable
+if trouble == "disk":
+    Curves.losses = no_room
 
 rankers = [(Failing(seed, higher_is_better=seed == 1), 1.0 + seed) for seed in seeds]
 try:
@@ -217,6 +238,24 @@ def test_a_ranker_that_leaves_one_stops_both(joint: MakeConfig, tmp_path: Path) 
         assert kind == "ServiceUnavailable"
         assert "gone.sock" in str(message)
         assert "saved at step 2" in str(message)
+    assert load_state(tmp_path / "run" / "last.state.pt")["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "said"),
+    [
+        ("image", "InvalidImage", "2.png is no image any more; the training is saved at step 2"),
+        ("disk", "DiskFull", "curves.csv cannot be written; the state of step 2 is kept"),
+    ],
+)
+def test_what_one_cannot_read_or_write_stops_both(
+    joint: MakeConfig, tmp_path: Path, trouble: str, kind: str, said: str
+) -> None:
+    """One has the damaged image, the other one writes the curves."""
+    outcomes = train_in_two(joint(run={"save_every": 2}), tmp_path / "run", trouble=trouble)
+    for outcome in outcomes:
+        assert outcome[0] == kind
+        assert said in str(outcome[1])
     assert load_state(tmp_path / "run" / "last.state.pt")["step"] == 2
 
 

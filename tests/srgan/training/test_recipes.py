@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.checkpoint import hash_tensors, load_weights, save_weights
 from ranksrgan.contracts.config import recipe_names
 from ranksrgan.contracts.errors import InvalidConfig
@@ -274,11 +273,13 @@ def test_fifty_steps_lower_the_loss_and_leave_the_rankers_as_they_were(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = small(name, tmp_path / "hr", shared_data)
-    opened: list[Ranker] = []
     for seed, one in enumerate(config.losses.rank.rankers):
         write_tiny_ranker(Path(one.spec), seed, higher_is_better="_ma" in one.spec)
-        ranker = open_scorer(one.spec + "?device=cpu")
+    opened: list[Ranker] = []
+    for ranker, _ in open_rankers(config, torch.device("cpu")):
         assert isinstance(ranker, Ranker)
+        by_batch = config.losses.rank.statistics == "batch"
+        assert any("running" in key for key in ranker._network.state_dict()) != by_batch
         opened.append(ranker)
     states = [hash_tensors(ranker._network.state_dict()) for ranker in opened]
 

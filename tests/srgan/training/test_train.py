@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +24,15 @@ from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     DiskFull,
+    InternalError,
     InvalidCheckpoint,
     InvalidConfig,
+    InvalidImage,
+    InvalidInput,
+    Overloaded,
     ServiceUnavailable,
     TrainingDiverged,
+    Unauthenticated,
 )
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -265,6 +271,58 @@ def test_resuming_with_other_images_or_another_ranker_is_refused(
         train(chosen, tmp_path / "run", rankers=[(toy_ranker(0), 1.0)])
 
 
+def test_validation_images_may_move_and_not_change(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """Which weights are the best so far hangs on them."""
+    moved = tmp_path / "moved"
+    shutil.copytree(hr_folder, moved)
+
+    def wanted(folder: Path | None, steps: int) -> TrainConfig:
+        validation = {"hr": folder and str(folder), "every": 1}
+        return config(validation=validation, run={"steps": steps})
+
+    folder = tmp_path / "run"
+    train(wanted(hr_folder, 1), folder)
+    assert train(wanted(moved, 2), folder).step == 2
+    write_image(moved / "0.png", Picture(np.zeros((80, 80, 3), np.uint8)))
+    for changed in (moved, None):
+        with pytest.raises(InvalidConfig, match=r"validation\.hr \(its content\)"):
+            train(wanted(changed, 3), folder)
+    state = load_state(folder / STATE_FILE)
+    del state["inputs"]["validation.hr"]  # as older states are
+    save_state(folder / STATE_FILE, state)
+    assert train(wanted(moved, 3), folder).step == 3
+
+
+def test_a_run_goes_on_without_the_weights_that_it_started_from(
+    gan: MakeConfig, tmp_path: Path
+) -> None:
+    first = train(gan(run={"steps": 1}), tmp_path / "first")
+    assert first.discriminator is not None
+
+    def wanted(steps: int, folder: Path = tmp_path / "first") -> TrainConfig:
+        return gan(
+            run={"steps": steps},
+            generator={"weights": str(folder / first.generator.name)},
+            discriminator={"width": 4, "weights": str(folder / "discriminator.safetensors")},
+        )
+
+    train(wanted(4), tmp_path / "straight")
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    train(wanted(1), run)
+    (tmp_path / "first").rename(moved)
+    train(wanted(2), run)
+    assert train(wanted(4, moved), run).step == 4
+    assert weights(run) == weights(tmp_path / "straight")
+    first.generator.parent.mkdir()
+    other = train(gan(run={"steps": 1, "seed": 3}), tmp_path / "first").generator
+    with pytest.raises(InvalidConfig, match=r"generator\.weights \(its content\)"):
+        train(wanted(5, other.parent), run)
+    with pytest.raises(InvalidCheckpoint, match=r"there is no|no such|not there|missing"):
+        train(wanted(1, tmp_path / "nowhere"), tmp_path / "new")
+
+
 def test_a_damaged_or_foreign_state_is_refused(config: MakeConfig, tmp_path: Path) -> None:
     train(config(), tmp_path)
     state = tmp_path / STATE_FILE
@@ -458,7 +516,9 @@ def test_the_rank_loss_pulls_the_score_its_way(
         assert (last > first) if higher_is_better else (last < first)
 
 
-@pytest.mark.parametrize("error", [ServiceUnavailable, DeadlineExceeded])
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailable, DeadlineExceeded, Overloaded, Unauthenticated, InternalError]
+)
 def test_a_ranker_that_goes_away_leaves_a_state_to_continue_from(
     gan: MakeConfig, tmp_path: Path, toy_ranker, error: type[Exception]
 ) -> None:
@@ -477,6 +537,31 @@ def test_a_ranker_that_goes_away_leaves_a_state_to_continue_from(
     train(chosen, tmp_path / "left", rankers=[(toy_ranker(), 1.0)])
     train(chosen, tmp_path / "straight", rankers=[(toy_ranker(), 1.0)])
     assert weights(tmp_path / "left") == weights(tmp_path / "straight")
+
+
+def test_an_error_says_all_that_it_said_before_the_training_was_saved(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    def refuse(step: int, values: Mapping[str, float]) -> None:
+        raise Overloaded("the queue is full", field="queue", retry_after=3.0)
+
+    with pytest.raises(Overloaded, match=r"the queue is full; .* without --restart con") as caught:
+        train(config(), tmp_path, on_step=refuse, resume=False)
+    assert (caught.value.field, caught.value.retry_after) == ("queue", 3.0)
+
+
+def test_an_image_that_cannot_be_read_again_loses_no_step(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    def spoil(step: int, values: Mapping[str, float]) -> None:
+        if step == 1:
+            for path in hr_folder.iterdir():
+                path.write_bytes(b"no longer an image")
+
+    chosen = config(data={"memory_mib": 0, "workers": 1}, run={"steps": 30, "save_every": 100})
+    with pytest.raises(InvalidImage, match="saved at step"):
+        train(chosen, tmp_path / "run", on_step=spoil)
+    assert load_state(tmp_path / "run" / STATE_FILE)["step"] >= 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -628,6 +713,50 @@ def test_gradients_that_overflow_are_noticed_before_anything_is_saved(
     with pytest.raises(TrainingDiverged, match="step 2: the generator's gradient is nan; the last"):
         train(chosen, tmp_path, rankers=[(Overflowing(), 1.0)])
     assert load_weights(tmp_path / "generator.safetensors").about["step"] == 1
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_weights_that_make_no_picture_are_not_saved(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path, every: int
+) -> None:
+    """They are finite: a validation finds out, or the save itself where none is due."""
+    schedule = {"kind": "multistep", "milestones": [3], "factor": 1e30}
+    chosen = config(
+        run={"steps": 4, "save_every": 1},
+        optimiser={"schedule": schedule},
+        validation={"hr": str(hr_folder), "every": every},
+    )
+    with pytest.raises(TrainingDiverged, match=r"step 3: .*diverged-step-3\.pt"):
+        train(chosen, tmp_path)
+    assert load_state(tmp_path / STATE_FILE)["step"] == 2
+    assert load_weights(tmp_path / "generator.safetensors").about["step"] == 2
+    kept = torch.load(tmp_path / "diverged-step-3.pt", weights_only=True)
+    assert torch.equal(kept["hr"], open_crops(chosen).batch(3).hr)
+
+
+def test_a_validation_finds_that_the_generator_makes_no_picture(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path
+) -> None:
+    """Here no save is due before it."""
+    chosen = config(
+        run={"steps": 6, "save_every": 2},
+        optimiser={"schedule": {"kind": "multistep", "milestones": [3], "factor": 1e30}},
+        validation={"hr": str(hr_folder), "every": 3},
+    )
+    with pytest.raises(TrainingDiverged, match=r"step 3: .*makes NaN or .*diverged-step-3\.pt"):
+        train(chosen, tmp_path)
+    assert load_state(tmp_path / STATE_FILE)["step"] == 2
+
+
+def test_two_trainings_do_not_share_a_folder(config: MakeConfig, tmp_path: Path) -> None:
+    def again(step: int, values: Mapping[str, float]) -> None:
+        with pytest.raises(InvalidInput, match="another training is at work in"):
+            train(config(), tmp_path)
+
+    leftover = tmp_path / ".last.state-0123abcd.pt"
+    leftover.touch()
+    assert train(config(run={"steps": 1}), tmp_path, on_step=again).finished
+    assert not leftover.exists()
 
 
 class Halves:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -97,6 +98,17 @@ def _written_into(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as content, path.open("wb") as target:
             shutil.copyfileobj(content, target)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what kills in the middle of writing ``path`` have left beside it.
+
+    For a caller who knows that nobody is writing it now.
+    """
+    name = re.compile(rf"\.{re.escape(path.stem[:32])}-[0-9a-f]{{8}}{re.escape(path.suffix)}")
+    for other in path.parent.iterdir():
+        if name.fullmatch(other.name):
+            other.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -147,6 +147,14 @@ def summing_only(network: nn.Module) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def is_first() -> bool:
+    """Whether this process is the first of those that ``torchrun`` started, or alone.
+
+    It is known outside of `processes` too, to a command that says how the training ended.
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def processes(device: str, *, field: str = "device") -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started; alone without it.

@@ -30,12 +30,13 @@ from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes, processes
 from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.held_out import check_held_out
 from ranksrgan.ranker.run import SCORES, WEIGHTS_FILE, Run
-from ranksrgan.ranker.state import clear_run
+from ranksrgan.ranker.state import STATE_FILE, clear_run
 
 LOSSES = ("lr", "loss", "accuracy")
 
@@ -98,6 +99,7 @@ def train(
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
             ``begin_from`` another network than ``config`` says.
         InvalidConfig: the batch does not divide by the processes; no such device.
+        InvalidInput: another training is at work in ``folder``.
         InvalidDataset: a source has nothing to learn from, or contradicts itself; or ``val_source``
             cannot choose weights, see `check_held_out`.
         TrainingDiverged: NaN or infinity; the last good state is kept.
@@ -105,11 +107,14 @@ def train(
             gone, or nobody waits any more; the step is saved first.
         UndefinedScore: a validation meets a score that is not finite; the step is saved first.
     """
-    with processes(config.device) as here:
+    with ExitStack() as stack:
+        here = stack.enter_context(processes(config.device))
         precision = "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
         device = here.device.type if here.count > 1 else str(here.device)
         config = config.model_copy(update={"device": device, "precision": precision})
         run = Run(config, train_source, val_source, folder, here, begin_from)
+        files = (STATE_FILE, WEIGHTS_FILE)
+        here.from_first(lambda: stack.enter_context(alone_in(folder, files)))
         if resume:
             run.restore()
         if val_source is not None and not run.complete:

@@ -24,7 +24,9 @@ from ranksrgan.srgan import (
 from ranksrgan.srgan.settings import SrganServerSettings
 
 if TYPE_CHECKING:
+    from ranksrgan.srgan.config import TrainConfig
     from ranksrgan.srgan.evaluate import Evaluation
+    from ranksrgan.srgan.training.train import TrainResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,20 +109,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.processes import is_first
     from ranksrgan.srgan.config import load_recipe
     from ranksrgan.srgan.training.train import train
 
     config = load_recipe(arguments.recipe, cli_remote.overrides(arguments))
     result = train(config, arguments.output, resume=not arguments.restart)
+    if is_first():
+        _print_trained(result, config, arguments.restart)
+    return 0 if result.finished else 1
+
+
+def _print_trained(result: TrainResult, config: TrainConfig, restarted: bool) -> None:
     scores = {name: value for name, value in result.scores.items() if value is not None}
     shown = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
     print(f"{result.generator}: step {result.step}{f', {shown}' if shown else ''}")
     if result.best is not None:
         print(f"{result.best}: best by {config.validation.best}")
     if not result.finished:
-        print("stopped early; the same command continues", file=sys.stderr)
-        return 1
-    return 0
+        why = f" by a drift alarm: {result.alarms[-1]}" if result.drifted else ""
+        again = "the same command without --restart" if restarted else "the same command"
+        print(f"stopped early{why}; {again} continues", file=sys.stderr)
 
 
 def _eval(arguments: argparse.Namespace) -> int:

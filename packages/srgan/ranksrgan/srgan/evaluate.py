@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from ranksrgan.srgan.data.crops import Photograph, read_photograph
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One row: an image's name and its scores; None where a metric has no value for it."""
+    """One row: an image's name and its scores; None where a metric has no finite value for it."""
 
     image: str
     scores: dict[str, float | None]
@@ -38,7 +39,8 @@ class Evaluation:
         return sum(values) / len(values) if values else None
 
     def dropped(self, name: str) -> int:
-        """Images that the metric has no value for: too small or too flat for NIQE, say."""
+        """Images that the metric has no value for: too small or too flat for NIQE, or equal to
+        their original to the last bit, of which the PSNR is infinite."""
         return sum(row.scores[name] is None for row in self.images)
 
 
@@ -98,6 +100,7 @@ def _score(scorer: Scorer, image: Tensor, reference: Tensor) -> float | None:
     cancellation.check()
     try:
         with torch.no_grad():
-            return float(scorer.score(image, reference if scorer.info.needs_reference else None))
+            found = float(scorer.score(image, reference if scorer.info.needs_reference else None))
     except (ImageTooSmall, UndefinedScore):
         return None
+    return None if math.isinf(found) else found  # a single one would be the mean of all

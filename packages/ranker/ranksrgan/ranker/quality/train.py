@@ -18,10 +18,11 @@ from ranksrgan.contracts.errors import InvalidConfig, RequestCancelled
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.opinions import Opinions
 from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
-from ranksrgan.ranker.state import clear_run
+from ranksrgan.ranker.state import STATE_FILE, clear_run
 
 SCORES = ("main", "srcc", "plcc")
 
@@ -74,7 +75,8 @@ def train_quality(
             ``start`` or ``backbone`` does not fit.
         InvalidConfig: no such device, a ``crop`` smaller than the model takes, or more than one
             process, started by ``torchrun``.
-        InvalidInput: an option that the model does not have.
+        InvalidInput: an option that the model does not have; another training is at work in
+            ``folder``.
         InvalidDataset: no references, an image that is too small, a single image, or opinions that
             are all equal.
         TrainingDiverged: NaN or infinity; the last good state is kept.
@@ -91,13 +93,14 @@ def train_quality(
     judge = None if val_source is None else Opinions(val_source, "val")
     prints = (train_source.info.fingerprint, val_source.info.fingerprint if val_source else "none")
     run = QualityRun(config, learn, judge, prints, folder, device)
-    if resume:
-        run.restore()
-    else:
-        clear_run(folder, WEIGHTS_FILE)
-    write_run_record(folder, config, config.seed)
-    logger.info("training %s on %s, from step %d", config.model, device, run.step)
     with ExitStack() as stack:
+        stack.enter_context(alone_in(folder, (STATE_FILE, WEIGHTS_FILE)))
+        if resume:
+            run.restore()
+        else:
+            clear_run(folder, WEIGHTS_FILE)
+        write_run_record(folder, config, config.seed)
+        logger.info("training %s on %s, from step %d", config.model, device, run.step)
         stopping = stack.enter_context(stop_requested())
         scores = SCORES if judge else ()
         curves = stack.enter_context(

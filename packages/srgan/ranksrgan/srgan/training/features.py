@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import FeatureMaps, Scorer, open_scorer
+from ranksrgan.contracts import FeatureMaps, Scorer
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
@@ -22,6 +22,7 @@ from ranksrgan.srgan.training.encoders import (
     Encoder,
     VGG19Features,
 )
+from ranksrgan.srgan.training.local_scorer import open_on
 
 #: By the name of the asset that has their weights, and by a key of those with the width that tells
 #: one network from another.
@@ -89,7 +90,7 @@ def open_feature_network(
         spec: ``vgg19``, ``vgg19_distilled`` or ``alexnet`` for the file in ``$RANKSRGAN_ASSETS`` or
             the user's cache; or the path of such weights, which are recognised by their keys; or
             that of a Ranker's, options as for `open_scorer`, whose trunk it is then.
-        device: where it computes. A Ranker computes where its spec says.
+        device: where it computes, unless a Ranker's spec names another.
         layers: see the networks; none means the network's usual ones.
 
     Raises:
@@ -112,7 +113,7 @@ def open_feature_network(
             f"{spec}: features with a gradient do not travel; name the weights' file",
             field="losses.perceptual.network",
         )
-    return RankerTrunk(open_scorer(spec), layers)
+    return RankerTrunk(open_on(spec, device), layers)
 
 
 def _asset(name: str) -> Path:

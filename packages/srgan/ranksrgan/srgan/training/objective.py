@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.discovery import is_remote, is_sum
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
@@ -26,6 +25,7 @@ from ranksrgan.srgan.losses import (
     pixel_loss,
 )
 from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
+from ranksrgan.srgan.training.local_scorer import open_on
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class Objective:
         rankers: of the rank loss.
         features: of the perceptual loss; None without it.
         scorers: further losses; None opens those of ``losses.scorers``.
+        device: where those compute that say nothing else.
 
     Raises:
         InvalidConfig: a positive weight without the Ranker or feature network that it needs, a
@@ -54,6 +55,7 @@ class Objective:
         rankers: Rankers,
         features: FeatureNetwork | None,
         scorers: WeightedScorers | None = None,
+        device: torch.device | None = None,
     ) -> None:
         losses = config.losses
         self.config = losses
@@ -68,7 +70,7 @@ class Objective:
                 reduction=losses.rank.reduction,
             )
         if scorers is None:
-            scorers = _open(losses.scorers, losses.rank, "a loss", "losses.scorers")
+            scorers = _open(losses.scorers, losses.rank, device, "a loss", "losses.scorers")
         names = [f"scorers.{scorer.info.name}" for scorer, _ in scorers]
         if len(set(names)) < len(names):
             raise InvalidConfig(
@@ -215,8 +217,12 @@ def _further_views(losses: LossesConfig) -> tuple[list[View], list[View]]:
     return list(pixel), list(adversarial)
 
 
-def open_rankers(config: TrainConfig) -> Rankers:
+def open_rankers(config: TrainConfig, device: torch.device | None = None) -> Rankers:
     """The configured Rankers, in this process or in services, each with its weight.
+
+    Args:
+        config: names them.
+        device: where those in this process compute that say nothing else.
 
     Raises:
         InvalidConfig: a scorer without a gradient, or ``losses.rank.statistics`` for a service or
@@ -229,7 +235,7 @@ def open_rankers(config: TrainConfig) -> Rankers:
         for ranker in rank.rankers
     ]
     try:
-        return _open(rankers, rank, "a rank loss", "losses.rank.rankers")
+        return _open(rankers, rank, device, "a rank loss", "losses.rank.rankers")
     except InvalidInput as error:
         if rank.statistics is None or error.field != "statistics":
             raise
@@ -260,11 +266,15 @@ def _normalising_by(statistics: str | None, spec: str) -> str:
 
 
 def _open(
-    wanted: Sequence[ScorerConfig], remote: RankConfig, purpose: str, field: str
+    wanted: Sequence[ScorerConfig],
+    remote: RankConfig,
+    device: torch.device | None,
+    purpose: str,
+    field: str,
 ) -> WeightedScorers:
     opened: list[tuple[DifferentiableScorer, float]] = []
     for one in wanted:
-        scorer = open_scorer(one.spec, timeout=remote.timeout, retry_for=remote.retry_for)
+        scorer = open_on(one.spec, device, timeout=remote.timeout, retry_for=remote.retry_for)
         if not isinstance(scorer, DifferentiableScorer):
             raise InvalidConfig(f"{one.spec} cannot be {purpose}: it has no gradient", field=field)
         opened.append((scorer, one.weight))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
 from ranksrgan.srgan.training.schedule import learning_rate
-from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training
+from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training, start_weights
 from ranksrgan.srgan.training.step import Step
 from ranksrgan.srgan.training.validate import Validation
 
@@ -55,26 +55,42 @@ class Run:
                 "equal parts",
                 field="data.batch",
             )
-        rankers = open_rankers(config) if rankers is None else rankers
+        rankers = open_rankers(config, here.device) if rankers is None else rankers
         features = choose_features(config, feature_network, here.device)
-        self._objective = Objective(config, rankers, features)
+        self._objective = Objective(config, rankers, features, device=here.device)
         self._validation: Validation | None = None
         if config.validation.hr is not None and here.first:
-            self._validation = Validation(config, rankers, validation_scorers)
+            self._validation = Validation(config, rankers, validation_scorers, here.device)
         self._crops = open_crops(config, (here.rank, here.count))
         self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder
+        #: What is to be run to go on with this one.
+        self.again = "the same command"
         self._curves: Curves | None = None
         self._rows: list[dict[str, float]] = []
+        self._batch: Batch | None = None
         self._began = time.perf_counter()
-        self.training = Training.start(config, here.device, joint_norms=here.count > 1)
+        if here.first:
+            validation = self._validation
+            self._inputs["validation.hr"] = validation.fingerprint if validation else ""
+        self.training: Training
 
     def begin(self, resume: bool) -> None:
         """Continue from the folder's state if there is one and it is wanted; else start anew."""
-        training, state = self.training, self._folder / STATE_FILE
-        if resume and self.here.from_first(state.is_file):
-            self.here.together(lambda: training.restore(state, self._inputs))
-            log.info("continuing from step %d of %s", training.step, state)
+        state, here = self._folder / STATE_FILE, self.here
+        if not resume:
+            self.again = "the same command without --restart"
+        goes_on = resume and here.from_first(state.is_file)
+        self.training = training = here.together(
+            lambda: Training.start(
+                self.config, here.device, joint_norms=here.count > 1, goes_on=goes_on
+            )
+        )
+        self._inputs |= here.together(lambda: start_weights(self.config))
+        if goes_on:
+            self._inputs |= here.together(lambda: training.restore(state, self._inputs))
+            if here.first:
+                log.info("continuing from step %d of %s", training.step, state)
         bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
         self.here.from_first(lambda: self._prepare_folder(keep=training.step > 0))
         if self.here.first:
@@ -87,13 +103,16 @@ class Run:
         batches = self._crops.batches(self.training.step + 1, self.config.run.steps)
         with closing(batches):  # type: ignore[type-var]
             self._began = time.perf_counter()
-            for batch in batches:
+            waiting = iter(batches)
+            # An image that one process cannot read stops all of them.
+            while (batch := self.here.together(lambda: next(waiting, None))) is not None:
                 yield batch
                 self._began = time.perf_counter()  # validating and saving are not timed
 
     def update(self, batch: Batch) -> dict[str, float]:
         """Take one step, and write a row of the curves if it is due; the losses of the step."""
         training, run, optimiser = self.training, self.config.run, self.config.optimiser
+        self._batch = batch
         try:
             values = self._step(batch)
         except TrainingDiverged as error:
@@ -103,12 +122,12 @@ class Run:
         training.step += 1
         self._rows.append({**values, "seconds": time.perf_counter() - self._began})
         if training.step % run.log_every == 0 or training.step == run.steps:
-            if self._curves is not None:
-                rate = learning_rate(
-                    optimiser.schedule, optimiser.generator_lr, training.step, optimiser.warmup
-                )
-                row = {"generator_lr": rate, **_means(self._rows)}
-                self._curves.losses(training.step, row)
+            rate = learning_rate(
+                optimiser.schedule, optimiser.generator_lr, training.step, optimiser.warmup
+            )
+            row = {"generator_lr": rate, **_means(self._rows)}
+            # There are curves in the first process.
+            self.here.from_first(lambda: cast(Curves, self._curves).losses(training.step, row))
             self._rows = []
         return values
 
@@ -143,9 +162,10 @@ class Run:
             return
         training = self.training
         # There is a validation in the first process, and it alone computes.
-        found = self.here.from_first(
-            lambda: self._judge_until(stopping, cast(Validation, self._validation))
-        )
+        with self._keeping_the_batch():
+            found = self.here.from_first(
+                lambda: self._judge_until(stopping, cast(Validation, self._validation))
+            )
         if found is None:
             return
         training.scores, training.best, training.recent, training.alarms = found
@@ -159,28 +179,54 @@ class Run:
 
     def save(self) -> Path:
         """Write state and weights of the last completed step; the state's path."""
-        saved = self.here.from_first(lambda: self.training.save(self._folder, self._inputs))
+        with self._keeping_the_batch():
+            saved = self.here.from_first(self._save)
         self.training.saved = self.training.step
         return saved
+
+    def _save(self) -> Path:
+        if self._batch is not None:
+            self.training.require_pictures(self._batch.lr)
+        return self.training.save(self._folder, self._inputs)
+
+    @contextmanager
+    def _keeping_the_batch(self) -> Iterator[None]:
+        """The images of the last step are kept too where it turns out later that it diverged."""
+        try:
+            yield
+        except TrainingDiverged as error:
+            if self._batch is None:
+                raise
+            raise keep_batch(
+                error,
+                self._folder,
+                self.training.step,
+                self._batch,
+                self._step.losses,
+                self.here,
+            ) from error
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Within the block the first process writes the folder's curves."""
-        if not self.here.first:
+        with ExitStack() as stack:
+            self.here.from_first(lambda: self._open_curves(stack))
             yield
-            return
+
+    def _open_curves(self, stack: ExitStack) -> None:
         scores = self._validation.columns if self._validation else []
         if self._validation and self._validation.drift:
             scores = [*scores, "drift"]
-        with Curves(
-            self._folder,
-            losses=["generator_lr", *self._objective.names, "seconds"],
-            scores=scores,
-            step=self.training.step,
-            validated=self.training.validated,
-            tensorboard=self.config.run.tensorboard,
-        ) as self._curves:
-            yield
+        self._curves = stack.enter_context(
+            Curves(
+                self._folder,
+                losses=["generator_lr", *self._objective.names, "seconds"],
+                scores=scores,
+                step=self.training.step,
+                validated=self.training.validated,
+                tensorboard=self.config.run.tensorboard,
+            )
+        )
 
     def _prepare_folder(self, *, keep: bool) -> None:
         if not keep:
@@ -208,7 +254,10 @@ class Run:
         """Validate, keep the weights if they are the best so far, and look for drift."""
         training = self.training
         step = training.step
-        training.scores = validation.run(training.result)
+        try:
+            training.scores = validation.run(training.result)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"step {step}: {error.message}") from error
         training.validated = step
         value = validation.best.value(training.scores)
         best = value is not None and validation.best.improves(value, training.best.get("value"))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ranksrgan.contracts.checkpoint import load_state, save_state
+from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, TrainingDiverged
 from ranksrgan.metrics.synced_norm import sync_norms
@@ -30,7 +30,7 @@ from ranksrgan.srgan.discriminators import (
     save_discriminator,
 )
 from ranksrgan.srgan.generators.architectures import TRAINABLE, load_generator, save_generator
-from ranksrgan.srgan.generators.generator import Generator
+from ranksrgan.srgan.generators.generator import Generator, Views
 from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
 
@@ -38,9 +38,13 @@ STATE_FILE = "last.state.pt"
 GENERATOR_FILE = "generator.safetensors"
 DISCRIMINATOR_FILE = "discriminator.safetensors"
 BEST_FILE = "best.safetensors"
+#: Weights that a training may start from; one that goes on does without them.
+START_WEIGHTS = ("generator.weights", "generator.trunk_weights", "discriminator.weights")
+FILES = (STATE_FILE, GENERATOR_FILE, DISCRIMINATOR_FILE, BEST_FILE)
 
-#: Keys that a resumed run may change, because no step depends on them. Images, Rankers and scorers
-#: are compared by their content instead: the same ones may have moved to another address.
+#: Keys that a resumed run may change, because no step depends on them. Images, Rankers, scorers and
+#: weights to start from are compared by their content instead: the same ones may have moved to
+#: another address.
 FREE_KEYS = (
     "run.steps",
     "run.save_every",
@@ -53,12 +57,17 @@ FREE_KEYS = (
     "data.lr",
     "data.degradation.noise",
     "data.degradation.kernels",
+    *START_WEIGHTS,
     "losses.rank.rankers",
     "losses.rank.timeout",
     "losses.rank.retry_for",
     "losses.scorers",
+    "validation.hr",
+    "validation.lr",
     "validation.if_available",
 )
+#: Of these a state from before they were compared says nothing.
+_YOUNGER_INPUTS = ("validation.hr", *START_WEIGHTS)
 
 
 @dataclass
@@ -93,12 +102,18 @@ class Training:
 
     @classmethod
     def start(
-        cls, config: TrainConfig, device: torch.device, *, joint_norms: bool = False
+        cls,
+        config: TrainConfig,
+        device: torch.device,
+        *,
+        joint_norms: bool = False,
+        goes_on: bool = False,
     ) -> Training:
         """Networks from the configured weights, or random ones that ``run.seed`` decides.
 
         With ``joint_norms`` BatchNorm normalises over the images of all processes, see
-        `sync_norms`.
+        `sync_norms`. A training that goes on is about to `restore` its weights, and does not want
+        those that it has started from: they may have gone.
 
         Raises:
             InvalidCheckpoint: see `load_generator` and `load_discriminator`.
@@ -107,8 +122,8 @@ class Training:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.run.seed)
-            generator = place(_generator(config), device)
-            discriminator = _discriminator(config)
+            generator = place(_generator(config, goes_on), device)
+            discriminator = _discriminator(config, goes_on)
             if discriminator is not None:
                 place(discriminator, device)
         for network in (generator, discriminator):
@@ -201,13 +216,37 @@ class Training:
         self.saved = self.step
         return state
 
+    def require_pictures(self, lr: Tensor) -> None:
+        """Make pictures of LR images, ``(N, 3, H, W)`` in units of 8 bits, one after the other.
+
+        Weights may be finite and their pictures not: a state of them would take the place of one
+        that can be continued.
+
+        Raises:
+            TrainingDiverged: a pixel is not finite.
+        """
+        network = self.result
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            # Not as compiled, if it is: that is for the shape of a batch, with gradients.
+            made = [network.forward(image.to(device).float() / 255) for image in torch.split(lr, 1)]
+            sums = [Views.of(one).fused.sum() for one in made]
+        if not bool(torch.stack(sums).isfinite().all()):
+            raise TrainingDiverged(
+                f"step {self.step}: the generator makes pixels that are not finite; the checkpoint "
+                "of an earlier step is kept. Lower the learning rate or use run.precision=float32"
+            )
+
     def export(self, path: Path) -> None:
         """Write the `result` as it is now, with its scores if they are of this step."""
         scores = self.scores if self.validated == self.step else {}
         save_generator(path, self.result, {"step": self.step, "scores": scores})
 
-    def restore(self, path: Path, inputs: Mapping[str, str]) -> None:
+    def restore(self, path: Path, inputs: Mapping[str, str]) -> dict[str, str]:
         """Continue from a state.
+
+        Returns:
+            What the state says of weights that it has started from and that are no longer there.
 
         Raises:
             InvalidCheckpoint: damaged, or no state of such a training.
@@ -222,8 +261,13 @@ class Training:
             before: dict[str, str] = state["inputs"]
             # What a state does not name was not there when it was written.
             differing += [
-                f"{key} (its content)" for key in inputs if before.get(key, "") != inputs[key]
+                f"{key} (its content)"
+                for key in inputs
+                if before.get(key, "") != inputs[key]
+                and not (key in _YOUNGER_INPUTS and key not in before)
+                and not (key in START_WEIGHTS and not inputs[key])
             ]
+            gone = {key: before.get(key, "") for key in START_WEIGHTS if not inputs.get(key)}
             if differing:
                 raise InvalidConfig(
                     f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
@@ -248,6 +292,7 @@ class Training:
             self.recent = [tuple(row) for row in state.get("recent", [])]
             self.alarms = state.get("alarms", [])
             self.saved = self.step
+            return gone
         except (KeyError, TypeError, RuntimeError) as error:
             raise InvalidCheckpoint(
                 f"{path} is no state of this kind of training: {error}", field=str(path)
@@ -261,6 +306,24 @@ class Training:
                     "earlier step is kept. Lower the learning rate or use run.precision=float32",
                     field=key,
                 )
+
+
+def start_weights(config: TrainConfig) -> dict[str, str]:
+    """sha256 of the weights that a training starts from; empty where none are, or are no longer.
+
+    Raises:
+        InvalidCheckpoint: see `load_weights`.
+    """
+    generator, discriminator = config.generator, config.discriminator
+    paths = (
+        generator.weights,
+        generator.trunk_weights,
+        discriminator.weights if discriminator else None,
+    )
+    return {
+        key: load_weights(path).sha256 if path is not None and path.is_file() else ""
+        for key, path in zip(START_WEIGHTS, paths, strict=True)
+    }
 
 
 def differing_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -297,23 +360,24 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _generator(config: TrainConfig) -> Generator:
+def _generator(config: TrainConfig, goes_on: bool) -> Generator:
     wanted = config.generator
 
     def make() -> Generator:
         return TRAINABLE[wanted.architecture](**wanted.options())
 
-    if wanted.weights is None:
+    if wanted.weights is None or goes_on:
         network = make()
-        if wanted.trunk_weights is not None and isinstance(network, TwoViewRRDBNet):
-            network.start_trunk(load_generator(wanted.trunk_weights))
+        trunk = None if goes_on else wanted.trunk_weights
+        if trunk is not None and isinstance(network, TwoViewRRDBNet):
+            network.start_trunk(load_generator(trunk))
         return network
     network = load_generator(wanted.weights, wanted.scale)
     _require_alike(network, make, wanted.weights)
     return network
 
 
-def _discriminator(config: TrainConfig) -> Discriminator | None:
+def _discriminator(config: TrainConfig, goes_on: bool) -> Discriminator | None:
     wanted = config.discriminator
     if wanted is None:
         return None
@@ -321,7 +385,7 @@ def _discriminator(config: TrainConfig) -> Discriminator | None:
     def make() -> Discriminator:
         return DISCRIMINATORS[wanted.architecture](wanted.width)
 
-    if wanted.weights is None:
+    if wanted.weights is None or goes_on:
         return make()
     network = load_discriminator(wanted.weights)
     _require_alike(network, make, wanted.weights)

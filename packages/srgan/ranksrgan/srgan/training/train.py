@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -10,19 +11,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ranksrgan.contracts.errors import (
-    DeadlineExceeded,
     DiskFull,
-    RequestCancelled,
-    ServiceUnavailable,
+    InvalidConfig,
+    RankSRGANError,
+    TrainingDiverged,
 )
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.processes import processes
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Rankers
 from ranksrgan.srgan.training.run import Run
-from ranksrgan.srgan.training.state import BEST_FILE, DISCRIMINATOR_FILE, GENERATOR_FILE
+from ranksrgan.srgan.training.state import BEST_FILE, DISCRIMINATOR_FILE, FILES, GENERATOR_FILE
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,23 @@ def train(
     Raises:
         InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
             or a state of another configuration.
-        InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them.
+        InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them; another
+            training is at work in ``folder``.
         InvalidCheckpoint, MissingAsset: weights to start from, or of a Ranker or VGG19.
         TrainingDiverged: a loss, gradient or weight is not finite; the last good state is kept, and
             the message names a file with the images of that step.
         DiskFull: no room for a file of the run; the last good state is kept.
-        ServiceUnavailable, DeadlineExceeded, RequestCancelled: a remote Ranker has gone, or nobody
-            waits any more; the state of the last completed step is saved first.
+        RankSRGANError: whatever else goes wrong between two steps, or in one before it has changed
+            anything: a remote Ranker has gone, is overloaded or no longer takes the token, nobody
+            waits any more, an image cannot be read again. The state of the last completed step is
+            saved first.
     """
     with ExitStack() as stack:
         here = stack.enter_context(processes(config.run.device, field="run.device"))
         run = here.together(
             lambda: Run(config, folder, here, rankers, feature_network, validation_scorers or {})
         )
+        here.from_first(lambda: stack.enter_context(alone_in(folder, FILES)))
         run.begin(resume)
         _continue(run, on_step)
         training = run.training
@@ -117,7 +123,7 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
         batches = stack.enter_context(closing(run.batches()))
         stopping = stack.enter_context(stop_requested())
         try:
-            with _saved_if_a_service_fails(run):
+            with _saved_if_it_fails(run):
                 if _begin_with_validation(run, stopping):
                     return
                 for batch in batches:
@@ -138,7 +144,7 @@ def _continue(run: Run, on_step: Callable[[int, Mapping[str, float]], None] | No
             kept = "there is no state yet"
             if training.saved is not None:
                 kept = (
-                    f"the state of step {training.saved} is kept: make room, and the same command "
+                    f"the state of step {training.saved} is kept: make room, and {run.again} "
                     "continues from there"
                 )
             raise DiskFull(f"step {training.step}: {error}; {kept}", field=error.field) from error
@@ -159,14 +165,21 @@ def _begin_with_validation(run: Run, stopping: Callable[[], bool]) -> bool:
 
 
 @contextmanager
-def _saved_if_a_service_fails(run: Run) -> Iterator[None]:
-    """Save the last completed step when a remote Ranker has gone, or nobody waits any more."""
+def _saved_if_it_fails(run: Run) -> Iterator[None]:
+    """Save the last completed step when something outside of the training has failed.
+
+    It fails before a step has changed anything, see `Objective.before_discriminator`. What has
+    diverged is not to be saved, nor what another configuration would be refused to continue.
+    """
     try:
         yield
-    except (ServiceUnavailable, DeadlineExceeded, RequestCancelled) as error:
+    except (TrainingDiverged, DiskFull, InvalidConfig):
+        raise
+    except RankSRGANError as error:
         saved = run.save()
-        raise type(error)(
-            f"{error}; the training is saved at step {run.training.step} in {saved}: the same "
-            "command continues it",
-            field=error.field,
-        ) from error
+        told = copy.copy(error)  # with all that it says besides its message
+        told.message = (
+            f"{error.message}; the training is saved at step {run.training.step} in {saved}: "
+            f"{run.again} continues it"
+        )
+        raise told from error

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.errors import InvalidConfig, InvalidImage, MissingAsset
+import torch
+
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    InvalidImage,
+    MissingAsset,
+    TrainingDiverged,
+)
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
 from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.config import DriftConfig, ScorerConfig, TrainConfig
@@ -17,6 +25,7 @@ from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.training.best import BestRule
 from ranksrgan.srgan.training.drift import DriftAlarm
+from ranksrgan.srgan.training.local_scorer import open_on
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 log = logging.getLogger(__name__)
@@ -33,6 +42,7 @@ class Validation:
         rankers: of the rank loss; their scores appear as ``ranker``, or ``ranker1``, ``ranker2``
             and so on if there are several.
         scorers: further scorers by name.
+        device: where those of ``validation.scorers`` compute that say nothing else.
 
     Raises:
         InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
@@ -45,13 +55,16 @@ class Validation:
         config: TrainConfig,
         rankers: Sequence[tuple[DifferentiableScorer, float]],
         scorers: Mapping[str, Scorer],
+        device: torch.device | None = None,
     ) -> None:
         self._photographs = validation_photographs(config)
+        #: sha256 in hex of the images, so that a resumed run can tell that it has the same.
+        self.fingerprint = _fingerprint(self._photographs, config.validation.lr is not None)
         names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
         self._scorers: dict[str, Scorer] = {
             **standard_scorers(config.border),
             **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},
-            **{spec: open_scorer(spec) for spec in config.validation.scorers},
+            **{spec: open_on(spec, device) for spec in config.validation.scorers},
             **scorers,
         }
         for name in config.validation.if_available:
@@ -78,10 +91,19 @@ class Validation:
 
         Raises:
             InvalidConfig: no image has a value of the metric that chooses the best checkpoint.
+            TrainingDiverged: the generator makes pixels that are not finite.
         """
         device = next(generator.parameters()).device
         upscaler = GeneratorUpscaler(copy.deepcopy(generator), device=device)
-        evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
+        try:
+            evaluation = evaluate_photographs(upscaler, self._photographs, self._scorers)
+        except InvalidCheckpoint as error:
+            if error.field != upscaler.info.name:
+                raise  # a scorer's
+            raise TrainingDiverged(
+                f"{error.message}; the last checkpoint is kept. Lower the learning rate or use "
+                "run.precision=float32"
+            ) from error
         for metric in self.best.metrics:
             if evaluation.mean(metric) is None:
                 if self._fits(metric):
@@ -139,6 +161,16 @@ def _usual_drift(
     if not rankers or not held_out:
         return None
     return DriftConfig(optimised=tuple(rankers), held_out=tuple(held_out))
+
+
+def _fingerprint(photographs: Iterable[Photograph], paired: bool) -> str:
+    """Of names, sizes and pixels; of those of LR too where it is given and not made."""
+    found = hashlib.sha256()
+    for name, *images in photographs:
+        for image in images if paired else images[:1]:
+            found.update(f"{name} {tuple(image.shape)}\n".encode())
+            found.update(image.contiguous().numpy().data)
+    return found.hexdigest()
 
 
 def _score_original(scorer: Scorer, photograph: Photograph) -> None:
