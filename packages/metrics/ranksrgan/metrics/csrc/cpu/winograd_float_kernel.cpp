@@ -15,11 +15,10 @@
 namespace ranksrgan {
 namespace {
 
-constexpr int kLanes = 8;                        // of float32 in a register
-constexpr int kRegisters = 4;                    // of outputs
-constexpr int kOutputs = kRegisters * kLanes;    // of a block
-constexpr int kTiles = 3;                        // whose sums fit into the registers
-constexpr int64_t kScratch = 192 * 1024;         // bytes of tiles: the weights want the L2 as well
+constexpr int kLanes = 8;                      // of float32 in a register
+constexpr int kRegisters = 4;                  // of outputs
+constexpr int kOutputs = kRegisters * kLanes;  // of a block
+constexpr int kTiles = 3;                      // whose sums fit into the registers
 
 // B' d of one column d of four pixels, for a register of channels.
 struct Column {

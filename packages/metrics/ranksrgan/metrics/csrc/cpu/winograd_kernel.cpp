@@ -12,7 +12,6 @@
 namespace ranksrgan {
 namespace {
 
-constexpr int64_t kScratch = 320 * 1024;  // bytes of tiles at a time: half of a small L2 cache
 
 RANKSRGAN_INLINE void store_half(char* to, __m512 values) {
   const __m256bh rounded = _mm512_cvtneps_pbh(values);

@@ -10,6 +10,7 @@ namespace ranksrgan {
 namespace {
 
 constexpr int kPositions = 16;  // of a transformed tile of 4 x 4
+constexpr int64_t kScratch = 320 * 1024;  // bytes of tiles at a time: half of a small L2 cache
 constexpr int64_t kRows = 4;  // of tiles, one thread's: neighbours read half of each other's pixels
 constexpr int64_t kPad = 32;  // elements between positions, so that they do not share cache sets
 
