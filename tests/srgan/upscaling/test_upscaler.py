@@ -212,21 +212,23 @@ def test_what_winograd_spoils_is_computed_by_direct_convolutions(
         tried.append(any(isinstance(module, WinogradConvolution) for module in fast.modules()))
         return 59.0 if tried[-1] else 61.0
 
-    monkeypatch.setattr(winograd, "usable", lambda: True)
+    monkeypatch.setattr(winograd, "usable", lambda dtype: True)
     monkeypatch.setattr(upscaler_module, "agreement", measured)
     upscaler = GeneratorUpscaler(lively(32), precision="bfloat16")
     assert upscaler.precision == "bfloat16"
     assert tried == [True, False]
-    monkeypatch.setattr(winograd, "usable", lambda: False)
+    monkeypatch.setattr(winograd, "usable", lambda dtype: False)
     GeneratorUpscaler(lively(32), precision="bfloat16")
     assert tried == [True, False, False]
     # Few of its layers fit.
-    monkeypatch.setattr(winograd, "usable", lambda: True)
+    monkeypatch.setattr(winograd, "usable", lambda dtype: True)
     GeneratorUpscaler(ARCHITECTURES["imdn"](), precision="bfloat16")
     assert tried == [True, False, False, False]
 
 
-@pytest.mark.skipif(not usable(), reason="no native operators, or no AVX-512 with bfloat16")
+@pytest.mark.skipif(
+    not usable(torch.bfloat16), reason="no native operators, or no AVX-512 with bfloat16"
+)
 @pytest.mark.parametrize("memory", [2**23, 2**30])
 def test_winograds_convolutions_in_tiles_and_strips(
     lively: MakeGenerator, caplog: pytest.LogCaptureFixture, memory: int
@@ -246,7 +248,9 @@ def test_winograds_convolutions_in_tiles_and_strips(
     assert "once more" not in caplog.text
 
 
-@pytest.mark.skipif(not usable(), reason="no native operators, or no AVX-512 with bfloat16")
+@pytest.mark.skipif(
+    not usable(torch.bfloat16), reason="no native operators, or no AVX-512 with bfloat16"
+)
 def test_what_overflows_by_winograd_is_computed_again(
     lively: MakeGenerator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

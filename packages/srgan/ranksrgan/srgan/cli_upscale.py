@@ -94,7 +94,8 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         "--precision",
         choices=("auto", "float32", "bfloat16", "float16"),
         help="auto: 16 bits where they are fast (float16 on a GPU, bfloat16 on a CPU that "
-        "multiplies it) and give the same picture (default: float32)",
+        "multiplies it) and give the same picture, else float32, by Winograd's convolutions where "
+        "they are fast (default: float32)",
     )
 
 

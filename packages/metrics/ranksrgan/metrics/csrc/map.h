@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 
 namespace ranksrgan {
-namespace {
 
 // A map whose channels lie side by side; strides in elements.
 struct Map {
@@ -13,6 +12,8 @@ struct Map {
   bool half;  // bfloat16, or else float32
   int64_t bytes() const { return half ? 2 : 4; }
 };
+
+namespace {
 
 Map check_map(const char* name, const at::Tensor& x) {
   TORCH_CHECK_TYPE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, name,

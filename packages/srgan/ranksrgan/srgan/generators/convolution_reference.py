@@ -30,9 +30,11 @@ def winograd(
 
     Args:
         x: ``(1, C, H, W)`` float32 or bfloat16; beyond its border it is 0.
-        weight: ``(blocks, 16, C / 2, outputs of a block, 2)`` bfloat16, see `winograd.pack`.
+        weight: ``(blocks, 16, C / n, outputs of a block, n)`` bfloat16 or float32, the type that is
+            computed in; see `winograd.pack`.
         bias: of each output, float32.
-        out: ``(1, outputs / shuffle^2, shuffle * H, shuffle * W)`` float32 or bfloat16.
+        out: ``(1, outputs / shuffle^2, shuffle * H, shuffle * W)`` float32 or bfloat16; like ``x``
+            float32 where the weights are.
         residual: float32 of the shape of ``out``, which is float32 then: what ``factor`` times the
             result is added to.
         factor: of the result, where there is a residual.
@@ -45,7 +47,7 @@ def winograd(
     tiles = padded[0].unfold(1, 4, 2).unfold(2, 4, 2)
     # One side after the other, as the operator does: each is a sum of two, and so is the rounding.
     columns_done = torch.einsum("ai,chwij->achwj", _PIXELS, tiles)
-    v = torch.einsum("bj,achwj->abchw", _PIXELS, columns_done).bfloat16().float()
+    v = torch.einsum("bj,achwj->abchw", _PIXELS, columns_done).to(weight.dtype).float()
     u = weight.float().permute(1, 2, 4, 0, 3).reshape(4, 4, channels, -1)
     made = torch.einsum(
         "ia,jb,abohw->ohiwj", _OUTPUTS, _OUTPUTS, torch.einsum("abchw,abco->abohw", v, u)

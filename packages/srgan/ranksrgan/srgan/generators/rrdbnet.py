@@ -287,7 +287,7 @@ def _grow(x: Tensor, layers: Sequence[WinogradConvolution]) -> Tensor:
     count, features, height, width = x.shape
     channels = features + sum(layer.out_channels for layer in layers)
     shape = (count, channels, height, width)
-    seen = torch.empty(shape, dtype=torch.bfloat16, memory_format=torch.channels_last)
+    seen = torch.empty(shape, dtype=layers[0].dtype, memory_format=torch.channels_last)
     seen[:, :features] = x
     for layer in layers:
         after = features + layer.out_channels

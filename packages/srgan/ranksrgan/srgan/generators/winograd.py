@@ -1,19 +1,21 @@
-"""3x3 convolutions in bfloat16 with fewer than half of the multiplications.
+"""3x3 convolutions with fewer than half of the multiplications, in bfloat16 or in float32.
 
 Winograd's minimal filtering F(2x2, 3x3) (A. Lavin, S. Gray, "Fast Algorithms for Convolutional
 Neural Networks", CVPR 2016): tiles of 4 x 4 pixels d and filters g become
 
     V = B' d B,  U = G g G',  and a tile of 2 x 2 outputs is  A' [sum over channels of U * V] A.
 
-16 products take the place of 36. Only V and U are rounded to bfloat16; sums are float32. The native
-operator does all of it for a few tiles in a core's cache, and in the same pass adds bias and
-residual, takes the activation and shuffles pixels, each of which is otherwise a pass over memory.
-A network in which it computes is about 2 dB further from float32 than by direct convolutions in
-bfloat16: half of that is the sums of pixels and of weights that are rounded, half that pixels have
-been rounded before.
+16 products take the place of 36. The native operators do all of it for a few tiles in a core's
+cache, and in the same pass add bias and residual, take the activation and shuffle pixels, each of
+which is otherwise a pass over memory. Sums are float32.
 
-The operator is for processors that multiply bfloat16 in AVX-512 registers; those with matrix units
-(AMX) are faster by oneDNN's direct convolutions.
+In bfloat16 V and U alone are rounded. A network is about 2 dB further from float32 than by direct
+convolutions in bfloat16 then: half of that is the sums of pixels and of weights that are rounded,
+half that pixels have been rounded before. The operator is for processors that multiply bfloat16 in
+AVX-512 registers; those with matrix units (AMX) are faster by oneDNN's direct convolutions.
+
+In float32 the errors are those of direct convolutions or less, since fewer numbers are added up.
+That operator is for processors with AVX2 and nothing wider.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from torch.nn import functional as F
 from ranksrgan.metrics import native
 from ranksrgan.srgan.generators import convolution_reference as reference
 
-# Outputs that the kernel computes at a time: as many as possible.
-_BLOCKS = (64, 32)
+# Outputs that a kernel computes at a time: as many as possible.
+_BLOCKS = {torch.bfloat16: (64, 32), torch.float32: (32,)}
 
 _CHANNELS = 32  # a multiple of it is wanted
 
@@ -38,15 +40,21 @@ _FILTERS = torch.tensor(  # G
 )
 
 
-def usable() -> bool:
+def usable(dtype: torch.dtype) -> bool:
     """Whether the native operators serve here and are the fastest; looks for them if need be.
+
+    Args:
+        dtype: that they compute in, bfloat16 or float32.
 
     Raises:
         InvalidConfig, NotSupported: see `ranksrgan.metrics.native.operator`.
     """
-    if not _able() or torch.cpu.get_capabilities().get("amx_bf16"):
+    faster = "amx_bf16" if dtype == torch.bfloat16 else "avx512_f"
+    if not _able(dtype) or torch.cpu.get_capabilities()[faster]:
         return False
-    _winograd(), _to_rgb()
+    _winograd(dtype)
+    if dtype == torch.bfloat16:
+        _to_rgb()
     return native.status().in_use
 
 
@@ -63,16 +71,19 @@ def makes_rgb(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
 class WinogradConvolution(nn.Module):
     """A convolution for inference on a CPU, and what follows it.
 
-    Maps come in float32 or bfloat16. What an activation follows is made in bfloat16, sums in
-    float32, and what only a convolution makes is of the type of its input.
+    In bfloat16, maps come in that or in float32; what an activation follows is made in bfloat16,
+    sums in float32, and what only a convolution makes is of the type of its input. In float32 all
+    is that.
 
     Args:
         layer: `fits`; its weights in float32.
+        dtype: that it computes in, bfloat16 or float32.
     """
 
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
         self.out_channels = layer.out_channels
+        self.dtype = dtype
         self._weight = layer.weight.detach()
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         self._bias = bias.float()
@@ -84,9 +95,9 @@ class WinogradConvolution(nn.Module):
         return self._convolve(x, _empty_like(x, self.out_channels, x.dtype))
 
     def then(self, x: Tensor, *, slope: float, shuffle: int = 1) -> Tensor:
-        """``max(y, slope * y)`` of the result y, and a pixel shuffle, in bfloat16."""
+        """``max(y, slope * y)`` of the result y, and a pixel shuffle, in the type of this layer."""
         channels = self.out_channels // shuffle**2
-        out = _empty_like(x, channels, torch.bfloat16, shuffle)
+        out = _empty_like(x, channels, self.dtype, shuffle)
         return self._convolve(x, out, slope=slope, shuffle=shuffle)
 
     def shuffles(self, factor: int) -> bool:
@@ -113,9 +124,10 @@ class WinogradConvolution(nn.Module):
         shuffle: int = 1,
     ) -> Tensor:
         if shuffle not in self._packed:
-            self._packed[shuffle] = (pack(self._weight, shuffle), _shuffled(self._bias, shuffle))
+            weight = pack(self._weight, shuffle, self.dtype)
+            self._packed[shuffle] = (weight, _shuffled(self._bias, shuffle))
         weight, bias = self._packed[shuffle]
-        operator = _winograd()
+        operator = _winograd(self.dtype)
         x = _channels_last(x)
         residual = None if residual is None else _channels_last(residual)
         for n in range(x.shape[0]):
@@ -148,23 +160,26 @@ class RgbConvolution(nn.Module):
         return images[0] if len(images) == 1 else torch.cat(images)
 
 
-def pack(weight: Tensor, shuffle: int = 1) -> Tensor:
+def pack(weight: Tensor, shuffle: int = 1, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     """Filters as the operator takes them.
 
     Args:
         weight: ``(O, C, 3, 3)``; C is even, and O / shuffle^2 a multiple of 32.
         shuffle: factor of the pixel shuffle that follows: outputs that become neighbours in one
             channel lie that far apart afterwards.
+        dtype: that is computed in, bfloat16 or float32.
 
     Returns:
-        ``(blocks, 16, C / 2, outputs of a block, 2)`` bfloat16.
+        ``(blocks, 16, C / n, outputs of a block, n)`` of ``dtype``, n 2 for bfloat16, which is
+        multiplied in pairs, else 1.
     """
     weight = _shuffled(weight.double(), shuffle)
     outputs, channels = weight.shape[:2]
-    block = next(size for size in _BLOCKS if outputs // shuffle**2 % size == 0)
+    together = 2 if dtype == torch.bfloat16 else 1
+    block = next(size for size in _BLOCKS[dtype] if outputs // shuffle**2 % size == 0)
     transformed = torch.einsum("ai,bj,ocij->aboc", _FILTERS, _FILTERS, weight)
-    blocks = transformed.reshape(16, outputs // block, block, channels // 2, 2)
-    return blocks.permute(1, 0, 3, 2, 4).to(torch.bfloat16).contiguous()
+    blocks = transformed.reshape(16, outputs // block, block, channels // together, together)
+    return blocks.permute(1, 0, 3, 2, 4).to(dtype).contiguous()
 
 
 def _shuffled(outputs: Tensor, factor: int) -> Tensor:
@@ -195,18 +210,20 @@ def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
-def _able() -> bool:
+def _able(dtype: torch.dtype) -> bool:
     """Whether the processor has what the native operators are compiled for."""
     if not hasattr(torch.cpu, "get_capabilities"):  # came after torch 2.10
         return False
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    wanted = ("avx512_bf16",) if dtype == torch.bfloat16 else ("avx2", "fma3")
+    capabilities = torch.cpu.get_capabilities()
+    return all(capabilities.get(name) for name in wanted)
 
 
-def _winograd() -> Callable[..., None]:
+def _winograd(dtype: torch.dtype) -> Callable[..., None]:
     def register(name: str) -> None:
         torch.library.register_fake(name, lambda *_: None)
 
-    if not _able():
+    if not _able(dtype):
         return reference.winograd
     return native.operator("winograd", twin=reference.winograd, register=register)
 
@@ -218,6 +235,6 @@ def _to_rgb() -> Callable[..., Tensor]:
     def register(name: str) -> None:
         torch.library.register_fake(name, fake)
 
-    if not _able():
+    if not _able(torch.bfloat16):
         return reference.convolve_to_rgb
     return native.operator("convolve_to_rgb", twin=reference.convolve_to_rgb, register=register)

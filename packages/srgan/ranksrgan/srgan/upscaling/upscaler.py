@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -48,6 +50,8 @@ _OPTIONS = ("device", "memory", "precision", "tile")
 UpscalePrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
 PRECISIONS: tuple[UpscalePrecision, ...] = get_args(UpscalePrecision)
+
+_Computed = Literal["float32", "bfloat16", "float16"]
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -122,7 +126,7 @@ class GeneratorUpscaler:
             them (see `ranksrgan.srgan.upscaling.precision`) where that gives the picture that
             float32 gives, to 60 dB on a probe; ``auto`` does so, in float16 on a GPU and in
             bfloat16 on a CPU that multiplies it, and else, or if the probe differs, computes in
-            float32.
+            float32: by Winograd's convolutions on a CPU that has AVX2 at most.
 
     Attributes:
         precision: what is computed in, ``float32``, ``bfloat16`` or ``float16``.
@@ -168,8 +172,8 @@ class GeneratorUpscaler:
             on_cpu=self._device.type == "cpu",
         )
         # From the one to use first to the one that never fails.
-        self._attempts = [_Attempt(exact.parts(), torch.float32, layout)]
-        self.precision: Literal["float32", "bfloat16", "float16"] = "float32"
+        self._attempts = [_Attempt(exact.parts(), torch.float32, layout, "float32")]
+        self.precision: _Computed = "float32"
         fast = _fast_twin(exact, precision, self._device, self._info.name)
         if fast is not None:
             self.precision, attempt = fast
@@ -260,7 +264,7 @@ class GeneratorUpscaler:
                 return
             if number < len(self._attempts):
                 log.warning(
-                    "%s overflows in %s; once more in float32", self._info.name, self.precision
+                    "%s overflows in %s; once more in float32", self._info.name, attempt.name
                 )
         raise InvalidCheckpoint(
             f"the generator {self._info.name} makes NaN or infinite pixels of this image: its "
@@ -325,38 +329,37 @@ def parse_memory(text: str) -> int:
 
 
 class _Attempt(NamedTuple):
-    """A way to compute a generator: its parts, and type and layout of what goes between them."""
+    """A way to compute a generator: its parts, type and layout of what goes between them, and what
+    it is called."""
 
     parts: Parts
     stream: torch.dtype
     layout: torch.memory_format
+    name: str
+
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def _fast_twin(
     exact: Generator, precision: UpscalePrecision, device: torch.device, name: str
-) -> tuple[Literal["bfloat16", "float16"], _Attempt] | None:
-    """The network in 16 bits if that is wanted and gives the same picture."""
-    wanted: Literal["bfloat16", "float16"]
+) -> tuple[_Computed, _Attempt] | None:
+    """The network in what is fastest, if that is wanted and gives the same picture."""
     if precision == "float32":
         return None
-    if precision == "auto":
-        if device.type == "cpu" and not computes_in_bfloat16("auto", device):
-            return None
-        wanted = "bfloat16" if device.type == "cpu" else "float16"
-    else:
-        wanted = precision
-    twins, stream = {"bfloat16": in_bfloat16}, torch.float32
-    if wanted == "float16":
-        twins, stream = {"float16": in_float16}, torch.float16
-    elif device.type == "cpu" and suits_winograd(exact):
-        twins = {"bfloat16 by Winograd's convolutions": by_winograd, **twins}
+    wanted = _fastest(device) if precision == "auto" else precision
+    stream = torch.float16 if wanted == "float16" else torch.float32
+    twins = _twins(exact, wanted, device)
+    found = math.nan
     for how, twin in twins.items():
         fast = twin(exact)
         fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         found = agreement(exact, fast, device)
         if found >= LEAST_AGREEMENT:
             log.info("%s computes in %s, %.1f dB from float32", name, how, found)
-            return wanted, _Attempt(fast.parts(), stream, torch.channels_last)
+            return wanted, _Attempt(fast.parts(), stream, torch.channels_last, how)
+    if not twins:
+        return None
     problem = (
         f"in {wanted} {name} makes a picture {found:.1f} dB from that of float32, and "
         f"{LEAST_AGREEMENT:g} are wanted"
@@ -365,6 +368,27 @@ def _fast_twin(
         raise NotSupported(f"{problem}; use precision=float32", field="precision")
     log.info("%s: it computes in float32", problem)
     return None
+
+
+def _fastest(device: torch.device) -> _Computed:
+    if device.type != "cpu":
+        return "float16"
+    return "bfloat16" if computes_in_bfloat16("auto", device) else "float32"
+
+
+def _twins(
+    exact: Generator, wanted: _Computed, device: torch.device
+) -> dict[str, Callable[[Generator], Generator]]:
+    """What makes a network that is faster than ``exact``, the fastest first, by its name."""
+    if wanted == "float16":
+        return {"float16": in_float16}
+    twins: dict[str, Callable[[Generator], Generator]] = {}
+    dtype = _DTYPES[wanted]
+    if device.type == "cpu" and suits_winograd(exact, dtype):
+        twins[f"{wanted} by Winograd's convolutions"] = partial(by_winograd, dtype=dtype)
+    if wanted == "bfloat16":
+        twins["bfloat16"] = in_bfloat16
+    return twins
 
 
 def _kept_rows(tile: Tile) -> tuple[int, int]:

@@ -4,19 +4,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
-#include "../winograd.h"
 #include "avx512.h"
 #include "in_turns.h"
+#include "winograd_tiles.h"
 
 namespace ranksrgan {
 namespace {
 
-constexpr int kPositions = 16;   // of a transformed tile of 4 x 4
-constexpr int64_t kScratch = 320 * 1024;  // bytes of tiles at a time: half of a small L2 cache
-constexpr int64_t kRows = 4;  // of tiles, one thread's: neighbours read half of each other's pixels
-constexpr int64_t kPad = 32;     // elements between positions, so that they do not share cache sets
 
 RANKSRGAN_INLINE void store_half(char* to, __m512 values) {
   const __m256bh rounded = _mm512_cvtneps_pbh(values);
@@ -139,16 +134,6 @@ RANKSRGAN_BF16 void multiply_rest(const char* v, const char* u, int64_t channels
   }
 }
 
-// What becomes of the sums of a block of outputs.
-struct Finish {
-  const float* bias;      // of the block's first output
-  const float* residual;  // the block's first value of the map that is added to, or null
-  int64_t residual_row, residual_pixel;
-  char* out;  // the block's first value
-  int64_t row, pixel;
-  float factor, slope;
-};
-
 template <bool half, bool added>
 RANKSRGAN_INLINE void finish_pixel(__m512 sum, __m512 bias, __m512 slope, __m512 factor,
                                    const float* residual, char* out) {
@@ -216,29 +201,6 @@ RANKSRGAN_BF16 void transform_outputs(const float* m, int64_t position, const Fi
   }
 }
 
-// Where a block's outputs go. Its number says which pixel of a square they become.
-Finish finish_of(const Convolution& work, int64_t block, int64_t outputs) {
-  const Map& out = work.out;
-  const int64_t phase = block * outputs / out.channels, channel = block * outputs % out.channels;
-  const int64_t start =
-      phase / work.shuffle * out.row + phase % work.shuffle * out.pixel + channel;
-  Finish finish{work.bias + block * outputs,
-                nullptr,
-                0,
-                0,
-                out.data + out.bytes() * start,
-                out.row * work.shuffle,
-                out.pixel * work.shuffle,
-                work.factor,
-                work.slope};
-  if (work.residual) {
-    finish.residual = reinterpret_cast<const float*>(work.residual->data) + channel;
-    finish.residual_row = work.residual->row;
-    finish.residual_pixel = work.residual->pixel;
-  }
-  return finish;
-}
-
 template <int registers>
 RANKSRGAN_BF16 void convolve_row(const Convolution& work, int64_t together,
                                  int64_t tile_row, char* v, float* m) {
@@ -276,14 +238,6 @@ RANKSRGAN_BF16 void convolve_row(const Convolution& work, int64_t together,
   }
 }
 
-char* scratch(int64_t bytes) {
-  // Kept: of this size the C library would fetch it anew for every call.
-  thread_local std::vector<char> kept;
-  if (static_cast<int64_t>(kept.size()) < bytes + 64) kept.resize(bytes + 64);
-  const auto address = reinterpret_cast<uintptr_t>(kept.data());
-  return kept.data() + (64 - address % 64) % 64;
-}
-
 template <int registers>
 void winograd_kernel(const Convolution& work) {
   constexpr int64_t outputs = registers * kLanes, step = kTiles<registers>;
@@ -305,21 +259,16 @@ void winograd_kernel(const Convolution& work) {
   });
 }
 
-void winograd_cpu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                  at::Tensor& out, const std::optional<at::Tensor>& residual, double factor,
-                  double slope, int64_t shuffle) {
-  check_processor("winograd");
-  const Convolution work =
-      check_winograd(x, weight, bias, out, residual, factor, slope, shuffle);
-  switch (weight.size(3)) {
+}  // namespace
+
+void winograd_bfloat16(const Convolution& work) {
+  check_processor("winograd in bfloat16");
+  switch (work.outputs) {
     case 64: return winograd_kernel<4>(work);
     default: return winograd_kernel<2>(work);
   }
 }
 
-}  // namespace
 }  // namespace ranksrgan
-
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("winograd", ranksrgan::winograd_cpu); }
 
 #endif
