@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,21 @@ def test_a_token_is_made_and_recognised(tmp_path: Path, capsys: pytest.CaptureFi
     tokens = TokenFile(file)
     assert tokens.name_of(f"Bearer {token}") == "batch-job.2"
     assert tokens.name_of("bearer one") == "old"
+
+
+def test_a_further_token_leaves_to_the_server_what_it_may_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tokens"
+    assert main(["first", "--file", str(file)]) == 0
+    file.chmod(0o640)
+    before = os.umask(0o077)
+    try:
+        assert main(["second", "--file", str(file)]) == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert len(capsys.readouterr().out.split()) == len(read_tokens(file)) == 2
 
 
 @pytest.mark.parametrize(
