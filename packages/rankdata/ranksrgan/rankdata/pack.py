@@ -14,14 +14,11 @@ it are equal to the bit, so a training may change from one to the other.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import mmap
-import os
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +28,7 @@ from pydantic import ValidationError
 from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
+from ranksrgan.contracts.folder_lock import locked
 from ranksrgan.rankdata.crops import LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
 
@@ -101,7 +99,7 @@ def pack(
     if shard_bytes < 1:
         raise InvalidInput(f"shard_bytes={shard_bytes}: 1 or more is wanted", field="shard_bytes")
     dataset = RankDataset.open(folder, check_hashes=True)
-    with _alone(dataset.folder):
+    with locked(dataset.folder, f"{dataset.folder} is being packed by another process"):
         try:
             return read_index(dataset)
         except InvalidDataset:
@@ -256,19 +254,3 @@ def _batches(chosen: range, contents: Sequence[Content]) -> Iterator[range]:
 
 def _payload(content: Content) -> int:
     return 3 * content.height * content.width * len(content.levels)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process packs ``folder`` meanwhile; the kernel forgets a process that is killed."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InvalidInput(
-                f"{folder} is being packed by another process", field=str(folder)
-            ) from error
-        yield
-    finally:
-        os.close(handle)

@@ -13,9 +13,7 @@ It takes the room of uncompressed images. Crops from it are equal to the bit to 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import struct
 import threading
@@ -38,6 +36,7 @@ from ranksrgan.contracts.errors import (
     LimitExceeded,
     NotSupported,
 )
+from ranksrgan.contracts.folder_lock import locked
 from ranksrgan.contracts.images import list_images
 from ranksrgan.srgan.data.ahead import in_order
 from ranksrgan.srgan.data.image_store import ImageEntry, read_entry
@@ -254,28 +253,19 @@ def _write(
 def _alone(folder: Path) -> Iterator[Path]:
     """An empty ``folder`` that no other process fills meanwhile, removed at the end.
 
-    The kernel forgets the lock of a process that is killed; the next one clears up after it.
+    After a process that was killed the next one clears up.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise InvalidInput(f"{folder.parent}: {error.strerror}", field=str(folder)) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InvalidInput(
-                f"{folder} is being written by another process", field=str(folder)
-            ) from error
+    with locked(folder, f"{folder} is being written by another process"):
         try:
             for leftover in folder.iterdir():
                 leftover.unlink()
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def _key(place: int) -> bytes:
