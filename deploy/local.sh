@@ -130,10 +130,10 @@ end_jobs() {
 }
 
 # NAME=FILE with the whole path of FILE: a relative one means another file in another folder. What is
-# no file here, the name of a network that is shipped say, stays as it is.
+# no file here, or a word that may name a shipped network, stays as it is.
 whole() {
     local file=${1#*=}
-    if [[ $1 == *=* && $file != /* && -e $file ]]; then echo "${1%%=*}=$PWD/$file"; else echo "$1"; fi
+    if [[ $1 == *=* && $file == *[./]* && $file != /* && -e $file ]]; then echo "${1%%=*}=$PWD/$file"; else echo "$1"; fi
 }
 
 # Which files a command names, besides their names: inode, size and time of those that are there.

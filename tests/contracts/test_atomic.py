@@ -125,34 +125,68 @@ def test_a_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
     assert (path.read_text(), found.st_uid, found.st_gid) == ("new", 1234, 4321)
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL, errno.ENOSYS])
 def test_an_owner_that_may_not_be_kept_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def refused(*given: object) -> None:
-        raise PermissionError(errno.EPERM, "no")
+    """A user namespace that does not know the owner says EINVAL, some file systems ENOSYS."""
 
+    def refused(*given: object) -> None:
+        asked.append(given)
+        raise OSError(number, "no")
+
+    asked: list[object] = []
     path = tmp_path / "a.txt"
     path.write_text("old")
     monkeypatch.setattr(os, "chown", refused)
     atomic.write_text(path, "new")
-    assert path.read_text() == "new"
+    assert (path.read_text(), asked) == ("new", [])  # it is the right one already
+    monkeypatch.setattr(atomic, "_owner", lambda path: (-1, -1))
+    atomic.write_text(path, "newer")
+    assert path.read_text() == "newer"
+    assert len(asked) == 1
 
 
-def test_the_file_that_a_link_names_is_replaced(tmp_path: Path) -> None:
+def test_a_link_is_replaced(tmp_path: Path) -> None:
+    """What it leads to may be others' too, as in a cache of large files."""
+    real, link = tmp_path / "a.txt", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o444)
+    link.symlink_to("a.txt")
+    atomic.write_text(link, "new")
+    assert (real.read_text(), link.read_text(), link.is_symlink()) == ("old", "new", False)
+    assert os.access(link, os.W_OK)
+
+
+def test_an_output_goes_to_where_a_link_leads(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     real, link, other = tmp_path / "there" / "a.txt", tmp_path / "link", tmp_path / "other"
     real.write_text("old")
     link.symlink_to("there/a.txt")
     other.symlink_to("link")
-    atomic.write_text(other, "new")
+    atomic.write_output(other, "new")
     assert real.read_text() == "new"
     assert link.is_symlink()
     assert other.is_symlink()
     assert not real.is_symlink()
     assert names(real.parent) == ["a.txt"]
     (tmp_path / "ahead").symlink_to("there/b.txt")
-    atomic.write_text(tmp_path / "ahead", "first")
+    atomic.write_output(tmp_path / "ahead", "first")
     assert (real.parent / "b.txt").read_text() == "first"
+
+
+def test_an_output_may_be_the_standard_output(tmp_path: Path) -> None:
+    """A file that a shell writes to before and after us."""
+    program = (
+        "from pathlib import Path; from ranksrgan.contracts import atomic; print('one')\n"
+        "atomic.write_output(Path('/dev/stdout'), 'two\\n')"
+    )
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    with log.open("a") as target:
+        subprocess.run([sys.executable, "-c", program], stdout=target, check=True)
+        target.write("after\n")
+    assert log.read_text() == "before\none\ntwo\nafter\n"
 
 
 def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:

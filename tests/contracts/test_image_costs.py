@@ -33,7 +33,7 @@ def test_a_directory_that_points_to_itself_is_visited_once(kind: int) -> None:
     start = time.perf_counter()
     check_exif(exif, "photo.jpg")
     check_costs(jpeg(exif), "photo.jpg")
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5  # else minutes
 
 
 def test_directories_that_overlap_are_counted_together() -> None:
@@ -46,7 +46,7 @@ def test_directories_that_overlap_are_counted_together() -> None:
     start = time.perf_counter()
     with pytest.raises(InvalidImage, match=r"photo\.jpg has fields that claim far more"):
         check_exif(exif, "photo.jpg")
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5  # else minutes
 
 
 def test_of_several_indices_of_pictures_the_last_is_looked_at() -> None:
@@ -55,7 +55,7 @@ def test_of_several_indices_of_pictures_the_last_is_looked_at() -> None:
     segment = b"\xff\xe2" + struct.pack(">H", 6 + len(index)) + b"MPF\0" + index
     start = time.perf_counter()
     check_costs(b"\xff\xd8" + segment * 300 + b"\xff\xd9", "photo.jpg")
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5  # else minutes
     greedy = block(struct.pack("<HHII", 1, BYTE, 2**31, 8) * 900)
     greedy += bytes(60_000 - len(greedy))
     segment += b"\xff\xe2" + struct.pack(">H", 6 + len(greedy)) + b"MPF\0" + greedy

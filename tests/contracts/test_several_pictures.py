@@ -197,4 +197,4 @@ def test_directories_that_overlap_do_not_cost_minutes() -> None:
     data = linked(struct.pack("<H", count) + field * count + links + bytes(16), at=grid)
     start = time.perf_counter()
     assert decode_image(data).width == 7
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5  # else minutes

@@ -108,6 +108,6 @@ def test_a_full_service_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     for pause, least in zip(waited, [2.0, 2.0, 1.0], strict=True):
         assert least <= pause <= 1.5 * least
     monkeypatch.setattr(report, "_PATIENCE", 1.0)
-    found = score_files([folder], {"full": Scripted(full, 2)})
+    found = score_files([folder], {"full": Scripted(1, full, 2)})
+    assert [row for _, row in found.results] == [{"full": 1.0}]
     assert [one["error"] for one in found.failed] == ["OVERLOADED"]
-    assert [row for _, row in found.results] == [{"full": 2.0}]

@@ -128,6 +128,9 @@ def test_a_file_that_is_read_is_not_changed(book: VoteBook, tmp_path: Path) -> N
     assert [ballot.rater for ballot in reader.ballots("faces")] == ["Ada"]
     with pytest.raises(InvalidDataset, match="readonly database; the file and its folder must"):
         reader.record("faces", "Bo", SHOWN, "left", 1)
+    before = sorted(tmp_path.iterdir())
+    assert [ballot.rater for ballot in reader.ballots("faces")] == ["Ada"]
+    assert sorted(tmp_path.iterdir()) == before
     (tmp_path / "empty.sqlite").touch()
     with pytest.raises(InvalidDataset, match="holds something else than votes"):
         VoteBook(tmp_path / "empty.sqlite", read_only=True)

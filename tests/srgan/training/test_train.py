@@ -24,6 +24,7 @@ from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     DiskFull,
+    ImageTooSmall,
     InternalError,
     InvalidCheckpoint,
     InvalidConfig,
@@ -319,6 +320,14 @@ def test_a_run_goes_on_without_the_weights_that_it_started_from(
     other = train(gan(run={"steps": 1, "seed": 3}), tmp_path / "first").generator
     with pytest.raises(InvalidConfig, match=r"generator\.weights \(its content\)"):
         train(wanted(5, other.parent), run)
+    with pytest.raises(InvalidConfig, match=r"generator\.weights \(its content\)"):
+        train(gan(run={"steps": 5}), run)  # from none
+    shipped = wanted(5, moved)
+    shipped = shipped.model_copy(
+        update={"generator": shipped.generator.model_copy(update={"weights": Path("srgan")})}
+    )
+    with pytest.raises(InvalidConfig, match=r"generator\.weights \(its content\)"):
+        train(shipped, run)
     with pytest.raises(InvalidCheckpoint, match=r"there is no|no such|not there|missing"):
         train(wanted(1, tmp_path / "nowhere"), tmp_path / "new")
 
@@ -537,6 +546,23 @@ def test_a_ranker_that_goes_away_leaves_a_state_to_continue_from(
     train(chosen, tmp_path / "left", rankers=[(toy_ranker(), 1.0)])
     train(chosen, tmp_path / "straight", rankers=[(toy_ranker(), 1.0)])
     assert weights(tmp_path / "left") == weights(tmp_path / "straight")
+
+
+def test_what_fails_before_the_first_step_leaves_no_state(
+    gan: MakeConfig, tmp_path: Path, toy_ranker
+) -> None:
+    """Else the configuration that would mend it were another one than that of the state."""
+
+    class Choosy(toy_ranker):
+        def score(self, images: torch.Tensor, references: object = None) -> torch.Tensor:
+            raise ImageTooSmall("these crops are too small")
+
+    chosen = gan(losses={"rank": {"weight": 0.5}}, run={"steps": 1})
+    with pytest.raises(ImageTooSmall, match="too small$"):
+        train(chosen, tmp_path, rankers=[(Choosy(), 1.0)])
+    assert not (tmp_path / STATE_FILE).exists()
+    other = gan(losses={"rank": {"weight": 0.25}}, run={"steps": 1})
+    assert train(other, tmp_path, rankers=[(toy_ranker(), 1.0)]).step == 1
 
 
 def test_an_error_says_all_that_it_said_before_the_training_was_saved(

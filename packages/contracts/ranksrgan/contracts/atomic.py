@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,7 +66,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         with _written_into(path) as temporary:
             yield temporary
         return
-    path = Path(os.path.realpath(path))
+    if path.is_symlink():
+        old = None  # the link is replaced; what it leads to may be others' too
     temporary = path.parent / f".{path.stem[:32]}-{secrets.token_hex(4)}{path.suffix}"
     # Made with the mode of any new file, which the umask decides and mkstemp would not give.
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -79,14 +81,19 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        if old is not None:
-            with suppress(PermissionError):
+        if old is not None and (old.st_uid, old.st_gid) != _owner(temporary):
+            with suppress(OSError):  # who may not give files away, or has no name for their owner
                 os.chown(temporary, old.st_uid, old.st_gid)
         temporary.chmod(mode)  # some writers replace the file by a private one
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _owner(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_uid, found.st_gid
 
 
 @contextmanager
@@ -123,6 +130,29 @@ def write_text(path: Path, text: str) -> None:
     A byte of a file's name that is no UTF-8 is written as ``\\udcXX``, as JSON writes it.
     """
     write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write ``text`` where a user has told a command to, as `write_text`.
+
+    A link stays, and the file that it leads to is replaced. What is our own standard output or
+    error is written into where it stands: behind ``/dev/stdout`` may be a file that others write to
+    as well.
+    """
+    for descriptor in (1, 2):
+        if _is_open_as(path, descriptor):
+            sys.stdout.flush()
+            with open(os.dup(descriptor), "wb") as stream:
+                stream.write(text.encode(errors="backslashreplace"))
+            return
+    write_text(Path(os.path.realpath(path)), text)
+
+
+def _is_open_as(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -121,7 +121,7 @@ def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) ->
     Args:
         spec: see the module's head. A file that is there goes before a sum of that name.
         timeout: seconds a remote call may take.
-        retry_for: seconds to go on trying while a service cannot be reached.
+        retry_for: seconds to go on trying while a service is full or cannot be reached.
 
     Raises:
         UnknownName: nobody offers it; the message lists what is offered and what to install.
@@ -187,8 +187,8 @@ def open_pair_source(
         spec: ``ranks``, ``ranks?split=train&min_gap=0.1``, ``grpc://HOST:PORT/NAME?split=train`` or
             ``unix:///PATH.sock/NAME``. A folder that is there goes before options of that text.
         timeout: seconds a service may take for one pair.
-        retry_for: seconds to go on trying while the service cannot be reached. A training outlives
-            the restart of what it reads from.
+        retry_for: seconds to go on trying while the service is full or not there. A training
+            outlives the restart of what it reads from.
         options: ``split`` (all without it), ``ties`` (``drop`` or ``keep``) and ``min_gap``, as in
             the spec.
 

@@ -16,7 +16,7 @@ class GeneratorTrainingClient:
     Args:
         address: ``HOST:PORT`` or ``unix:PATH``.
         timeout: seconds that one call may take.
-        retry_for: seconds of patience while nobody answers, at each call.
+        retry_for: seconds of patience while nobody answers or the server is full, at each call.
     """
 
     def __init__(self, address: str, *, timeout: float = 60.0, retry_for: float = 0.0) -> None:

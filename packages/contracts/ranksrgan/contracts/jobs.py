@@ -236,9 +236,9 @@ class JobLock:
 
     def claim(self, *, stopped: bool = False) -> None:
         """This process does, or has done and stops."""
-        word = f" {_STOPPED}" if stopped else ""
-        os.ftruncate(self.handle, 0)  # a longer line may be there, of a process that has stopped
-        os.pwrite(self.handle, f"{os.getpid()}{word}".encode(), 0)
+        line = f"{os.getpid()}{f' {_STOPPED}' if stopped else ''}".encode()
+        os.pwrite(self.handle, line, 0)
+        os.ftruncate(self.handle, len(line))  # a longer one may have been there
 
     def release(self) -> None:
         os.close(self.handle)

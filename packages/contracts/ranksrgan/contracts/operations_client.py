@@ -142,7 +142,7 @@ def connect_operation(
         address: ``HOST:PORT`` or ``unix:PATH``.
         name: ``operations/ID``.
         timeout: seconds that one call may take.
-        retry_for: seconds of patience while nobody answers, at each call.
+        retry_for: seconds of patience while nobody answers or the server is full, at each call.
 
     Raises:
         ServiceUnavailable: nobody answers there.

@@ -58,7 +58,8 @@ def _is_kept(field: Field) -> bool:
 
 
 def _of_channel(field: Field, number: int, samples: int, name: str) -> Field:
-    if field.tag in _OF_ALL:
+    one_for_all = field.tag in _BY_CHANNEL and len(field.values) == _BYTES.get(field.kind)
+    if field.tag in _OF_ALL or one_for_all:
         return field
     length = len(field.values) // samples
     if len(field.values) % samples or length % _BYTES.get(field.kind, 1):

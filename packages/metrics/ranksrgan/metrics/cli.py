@@ -285,7 +285,7 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
     else:
-        atomic.write_text(output, text)
+        atomic.write_output(output, text)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def needed_features(march: str | None) -> list[str]:
     """What a processor must be able to do to run what is compiled for ``march``.
 
     Returns:
-        Of the values of `FEATURES`, in their order.
+        Of the values of `FEATURES`, in their order; for ``native`` those that the kernel tells of.
 
     Raises:
         subprocess.CalledProcessError: the compiler does not know ``march``.
@@ -190,7 +190,12 @@ def needed_features(march: str | None) -> list[str]:
     command = [*compiler, *_march(march), "-dM", "-E", "-x", "c++", os.devnull]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     defined = {line.split()[1] for line in output.splitlines() if line.startswith("#define ")}
-    return [feature for macro, feature in FEATURES.items() if macro in defined]
+    needed = [feature for macro, feature in FEATURES.items() if macro in defined]
+    if march != "native":
+        return needed
+    # An older kernel has no word for what its processor can do and the compiler knows.
+    told = native.processor_features().split()
+    return [feature for feature in needed if feature in told]
 
 
 def _march(march: str | None) -> list[str]:

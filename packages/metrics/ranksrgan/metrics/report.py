@@ -217,6 +217,8 @@ def _score_image(
                 if references is not None and scorer.info.needs_reference:
                     reference = _prepared(references.of(path), eight_bits).to(device)
                 scores[name] = _score(scorer, *_alike(image, reference))
+            except Overloaded:
+                raise  # the next image would have to wait as long
             except (InvalidInput, LimitExceeded) as error:
                 report.add_failure(path, error, name)
     finally:

@@ -23,20 +23,16 @@ from typing import NamedTuple
 from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.starts import check_starts
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.rankdata import BuildConfig, RankDataset, build
 from ranksrgan.ranker import RankEvaluation
 from ranksrgan.ranker import evaluate as evaluate_ranker
 from ranksrgan.ranker import train as train_ranker
-from ranksrgan.ranker.shipped import SHIPPED as RANKERS
-from ranksrgan.ranker.state import STATE_FILE as RANKER_STATE_FILE
 from ranksrgan.srgan import Evaluation
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan import evaluate as evaluate_upscaler
 from ranksrgan.srgan import train as train_generator
-from ranksrgan.srgan.training.starts import check_generator_starts
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +140,6 @@ def _beginning(config: PipelineConfig) -> tuple[str, _Beginning]:
 
 
 def _train(config: GeneratorConfig, folder: Path) -> Path:
-    check_generator_starts(config, folder)
     result = train_generator(config, folder)
     if not result.finished:
         raise KeyboardInterrupt  # a signal stopped the training, which has saved its state
@@ -174,8 +169,6 @@ def _rank_data(wanted: BuildConfig) -> None:
 
 def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:
     start = plan.ranker_start(config)
-    starts = {} if start is None else {"trained.ranker": RANKERS.resolve(start)}
-    check_starts(folder / RANKER_STATE_FILE, starts)
     result = train_ranker(
         plan.ranker_config(config),
         open_pair_source(str(data), split="train"),

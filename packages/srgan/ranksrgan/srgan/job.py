@@ -17,7 +17,6 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
 from ranksrgan.contracts.generator_training import GeneratorValidation, TrainedGeneratorInfo
 from ranksrgan.contracts.job_process import JobContext, run_job
 from ranksrgan.srgan.config import TrainConfig
-from ranksrgan.srgan.training.starts import check_generator_starts
 from ranksrgan.srgan.training.state import STATE_FILE
 from ranksrgan.srgan.training.train import TrainResult, train
 from ranksrgan.srgan.training_request import GENERATORS, read_config
@@ -30,7 +29,7 @@ def work(job: JobContext) -> dict[str, Any]:
         A `TrainedGeneratorInfo`, JSON.
 
     Raises:
-        RankSRGANError: see `read_config`, `check_generator_starts` and `train`.
+        RankSRGANError: see `read_config` and `train`.
         KeyboardInterrupt: it was stopped, and has saved its state.
     """
     config = read_config(job.request["config"], job.root, job.request["rankers"])
@@ -66,7 +65,6 @@ def _train(job: JobContext, config: TrainConfig) -> TrainResult:
 
     there_already = (folder / STATE_FILE).is_file()
     try:
-        check_generator_starts(config, folder)
         result = train(config, folder, on_step=on_step)
     except (InvalidConfig, InvalidCheckpoint) as error:
         if not there_already:

@@ -48,8 +48,9 @@ class _AtOnce(ThreadPoolExecutor):
         return done
 
 
-#: For what waits for nothing and takes a fraction of a millisecond: it is done by the one thread of
-#: gRPC that hands calls to others, which costs half of what the way to another thread does.
+#: For what takes a fraction of a millisecond and waits for nothing but the log: it is done by the
+#: one thread of gRPC that hands calls to others, which costs half of what the way to another thread
+#: does.
 AT_ONCE = _AtOnce(1)
 
 

@@ -25,7 +25,6 @@ void winograd_float32(const Convolution& work);
 
 namespace {
 
-
 Convolution check_winograd(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                            const at::Tensor& out, const std::optional<at::Tensor>& residual,
                            double factor, double slope, int64_t shuffle) {

@@ -88,9 +88,10 @@ class Comparisons:
             self._starting += 1
         try:
             return self._start(data, name, original, specs, judges)
-        finally:
+        except BaseException:
             with self._lock:
                 self._starting -= 1
+            raise
 
     def _start(
         self,
@@ -109,9 +110,10 @@ class Comparisons:
             try:
                 comparison = Comparison(name, folder, lr, hr, specs, judges)
                 with self._lock:
+                    self._pool.submit(_work, comparison)
                     self._make_room()
                     self._there[comparison.id] = comparison
-                    self._pool.submit(_work, comparison)
+                    self._starting -= 1
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise

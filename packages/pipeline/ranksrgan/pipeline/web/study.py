@@ -217,6 +217,8 @@ def _common_size(methods: Mapping[str, Path]) -> tuple[int, int]:
 def _upright(image: Image.Image) -> tuple[int, int]:
     """Width and height as browsers, and rank data, show an image."""
     width, height = image.size
+    if image.format == "PNG" and "exif" not in image.info:
+        return width, height  # to look for more Pillow would decode all of it
     turned = image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
     return (height, width) if turned else (width, height)
 

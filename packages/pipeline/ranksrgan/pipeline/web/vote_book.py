@@ -66,7 +66,8 @@ class VoteBook:
 
     Args:
         path: of the file; SQLite keeps two more beside it while it is in use.
-        read_only: for the votes that are there; nothing is made or changed.
+        read_only: for the votes that are there; nothing is made or changed, unless somebody votes
+            meanwhile.
 
     Raises:
         InvalidDataset: it is something else, of a later version, or cannot be read or written.
@@ -74,7 +75,13 @@ class VoteBook:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        mode = "rwc"
+        if read_only:
+            # Where nobody is at work on it, SQLite would make the companions of such a file again,
+            # and so want to write.
+            busy = path.with_name(f"{path.name}-wal").exists()
+            mode = "ro" if busy else "ro&immutable=1"
+        self._address = f"{path.absolute().as_uri()}?mode={mode}"
         with self._open() as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):

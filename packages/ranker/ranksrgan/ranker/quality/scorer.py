@@ -132,7 +132,15 @@ class QualityScorer:
         """
         if images.ndim == 4:
             _check_size(images, "takes the gradient of", self._model.gradient_bytes)
-        return image_gradient(self.score, images, references)
+        if images.ndim != 4 or references is None or len(references) != len(images):
+            return image_gradient(self.score, images, references)  # which says what is wrong
+        # One by one: the memory that a gradient takes is that of its image.
+        found = [
+            image_gradient(self.score, image, other)
+            for image, other in zip(torch.split(images, 1), torch.split(references, 1), strict=True)
+        ]
+        scores, gradients = zip(*found, strict=True)
+        return torch.cat(scores), torch.cat(gradients)
 
     def named(self, name: str, model_version: str = "") -> QualityScorer:
         """The same scorer, weights shared, under another name and as that version of a model."""

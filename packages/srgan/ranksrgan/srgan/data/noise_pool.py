@@ -8,6 +8,7 @@ hardly vary there was nothing to be seen, and what is left is the camera's noise
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -153,7 +154,8 @@ def save_pool(folder: Path, output: Path, flat: Flat, workers: int) -> int:
     The folder that they are in is a pool itself: `NoisePool.collect` finds them all.
 
     Raises:
-        InvalidInput: see `NoisePool.collect`; or ``output`` holds something already.
+        InvalidInput: see `NoisePool.collect`; or ``output`` holds something already, or is a mount
+            point.
         InvalidImage, ImageTooLarge, InvalidDataset: see `NoisePool.collect`.
         DiskFull: no room.
     """
@@ -162,6 +164,12 @@ def save_pool(folder: Path, output: Path, flat: Flat, workers: int) -> int:
             f"{output} holds something already: name another folder", field=str(output)
         )
     target = output.resolve()  # a link stays one
+    if os.path.ismount(target):
+        raise InvalidInput(
+            f"{output} is a mount point, which the finished pool could not take the place of: name "
+            "a folder in it",
+            field=str(output),
+        )
     unfinished = target.parent / f".{target.name}-{secrets.token_hex(4)}"
     count = 0
     try:

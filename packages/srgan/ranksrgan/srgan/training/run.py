@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -23,7 +24,7 @@ from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
 from ranksrgan.srgan.training.schedule import learning_rate
-from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training, start_weights
+from ranksrgan.srgan.training.state import BEST_FILE, FILES, STATE_FILE, Training, start_weights
 from ranksrgan.srgan.training.step import Step
 from ranksrgan.srgan.training.validate import Validation
 
@@ -92,7 +93,7 @@ class Run:
             if here.first:
                 log.info("continuing from step %d of %s", training.step, state)
         bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
-        self.here.from_first(lambda: self._prepare_folder(keep=training.step > 0))
+        self.here.from_first(lambda: self._prepare_folder(keep=goes_on))
         if self.here.first:
             number_format = "bfloat16 where safe" if bfloat16 else "float32"
             log.info("%d images, %s, %s", len(self._crops), self.here.device, number_format)
@@ -230,9 +231,11 @@ class Run:
 
     def _prepare_folder(self, *, keep: bool) -> None:
         if not keep:
-            # A kill before the first checkpoint of a new run must not bring an old one back.
-            for name in (STATE_FILE, BEST_FILE):
+            # Nothing of another run stands beside this one, or is brought back by a kill before its
+            # first checkpoint.
+            for name in FILES:
                 (self._folder / name).unlink(missing_ok=True)
+            shutil.rmtree(self._folder / "tensorboard", ignore_errors=True)
         write_run_record(self._folder, self.config, self.config.run.seed)
         if self.training.alarms:
             write_alarms(self._folder, self.training.alarms)

@@ -7,6 +7,7 @@ beside it are for those who want the weights alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ from ranksrgan.srgan.generators.architectures import TRAINABLE, load_generator, 
 from ranksrgan.srgan.generators.generator import Generator, Views
 from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
+from ranksrgan.srgan.shipped import SHIPPED
+
+log = logging.getLogger(__name__)
 
 STATE_FILE = "last.state.pt"
 GENERATOR_FILE = "generator.safetensors"
@@ -265,9 +269,8 @@ class Training:
                 for key in inputs
                 if before.get(key, "") != inputs[key]
                 and not (key in _YOUNGER_INPUTS and key not in before)
-                and not (key in START_WEIGHTS and not inputs[key])
             ]
-            gone = {key: before.get(key, "") for key in START_WEIGHTS if not inputs.get(key)}
+            gone = {key: before.get(key, "") for key in START_WEIGHTS if key not in inputs}
             if differing:
                 raise InvalidConfig(
                     f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
@@ -309,10 +312,12 @@ class Training:
 
 
 def start_weights(config: TrainConfig) -> dict[str, str]:
-    """sha256 of the weights that a training starts from; empty where none are, or are no longer.
+    """sha256 of the weights that a training starts from; empty where none are, and left out where
+    they are no longer.
 
     Raises:
         InvalidCheckpoint: see `load_weights`.
+        MissingAsset: see `ShippedWeights.path`.
     """
     generator, discriminator = config.generator, config.discriminator
     paths = (
@@ -320,10 +325,16 @@ def start_weights(config: TrainConfig) -> dict[str, str]:
         generator.trunk_weights,
         discriminator.weights if discriminator else None,
     )
-    return {
-        key: load_weights(path).sha256 if path is not None and path.is_file() else ""
-        for key, path in zip(START_WEIGHTS, paths, strict=True)
-    }
+    found: dict[str, str] = {}
+    for key, path in zip(START_WEIGHTS, paths, strict=True):
+        file = None if path is None else SHIPPED.resolve(path)
+        if file is None:
+            found[key] = ""
+        elif file.is_file():
+            found[key] = load_weights(file).sha256
+        else:
+            log.warning("%s: %s is not there; it is not compared", key, path)
+    return found
 
 
 def differing_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -176,6 +176,8 @@ def _saved_if_it_fails(run: Run) -> Iterator[None]:
     except (TrainingDiverged, DiskFull, InvalidConfig):
         raise
     except RankSRGANError as error:
+        if run.training.step == (run.training.saved or 0):
+            raise  # there is nothing to save, and another configuration may mend it
         saved = run.save()
         told = copy.copy(error)  # with all that it says besides its message
         told.message = (

@@ -12,7 +12,6 @@
 namespace ranksrgan {
 namespace {
 
-
 RANKSRGAN_INLINE void store_half(char* to, __m512 values) {
   const __m256bh rounded = _mm512_cvtneps_pbh(values);
   std::memcpy(to, &rounded, sizeof rounded);

@@ -60,11 +60,12 @@ export function remember(key, value) {
 }
 
 export function recall(key, otherwise) {
+  if (visit.has(key)) return visit.get(key) ?? otherwise;
   let kept = null;
   try {
     kept = JSON.parse(localStorage.getItem(key));
   } catch {
     // Refused, or not ours.
   }
-  return kept ?? visit.get(key) ?? otherwise;
+  return kept ?? otherwise;
 }

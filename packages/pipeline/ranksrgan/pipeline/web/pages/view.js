@@ -21,9 +21,10 @@ export class Camera extends EventTarget {
     this.look(null, 0.5, 0.5);
   }
 
-  // The scale at which the image fits the largest view.
+  // The scale at which the image fits the largest view that shows one.
   get fitting() {
-    return Math.max(...[...this.views].map((view) => view.fitting));
+    const showing = [...this.views].filter((view) => view.showing);
+    return showing.length ? Math.max(...showing.map((view) => view.fitting)) : 1;
   }
 }
 
@@ -37,6 +38,7 @@ export class View {
     this.frame = frame;
     this.camera = camera;
     this.width = this.height = 1;
+    this.showing = false;
     camera.views.add(this);
     const { signal } = this.#gone;
     camera.addEventListener("move", () => this.draw(), { signal });
@@ -67,11 +69,13 @@ export class View {
     await image.decode();
     if (this.#layers.get(layer) !== image) return; // another one came after
     [this.width, this.height] = [width, height];
+    this.showing = true;
     layer.replaceChildren(image);
     this.camera.dispatchEvent(new Event("move")); // what fits may have changed
   }
 
   clear() {
+    this.showing = false;
     for (const layer of this.#layers.keys()) layer.replaceChildren();
     this.#layers.clear();
   }
