@@ -89,7 +89,7 @@ def test_random_start_is_said_once(
 def test_another_networks_weights_are_refused(
     tiny: Callable[..., QualityConfig], learn: PairSource, tmp_path: Path
 ) -> None:
-    torch.save(Backbone("resnet18", 4).network.state_dict(), tmp_path / "resnet.pth")
+    torch.save(Backbone("resnet18", 8).network.state_dict(), tmp_path / "resnet.pth")
     for model, error in (("iqma", InvalidCheckpoint), ("wresnet", InvalidInput)):
         config = tiny(model, f"backbone={tmp_path / 'resnet.pth'}")
         with pytest.raises(error):

@@ -558,7 +558,7 @@ def test_what_fails_before_the_first_step_leaves_no_state(
             raise ImageTooSmall("these crops are too small")
 
     chosen = gan(losses={"rank": {"weight": 0.5}}, run={"steps": 1})
-    with pytest.raises(ImageTooSmall, match="too small$"):
+    with pytest.raises(ImageTooSmall, match=r"too small$"):
         train(chosen, tmp_path, rankers=[(Choosy(), 1.0)])
     assert not (tmp_path / STATE_FILE).exists()
     other = gan(losses={"rank": {"weight": 0.25}}, run={"steps": 1})
