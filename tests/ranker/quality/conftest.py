@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from graded import graded
 
 #: A training of each model that takes a second. ResNets are 8 wide at least: on processors with
-#: AVX2 alone, oneDNN's gradient of a 1 x 1 convolution of fewer channels with a stride writes beyond
-#: its memory (torch 2.13).
+#: AVX2 alone, oneDNN's gradient of a strided 1 x 1 convolution of fewer channels writes beyond its
+#: memory (torch 2.13).
 TINY: Mapping[str, str] = {
     "wresnet": "{width: 2, patches: 1}",
     "radn": "{width: 2, patches: 1}",
