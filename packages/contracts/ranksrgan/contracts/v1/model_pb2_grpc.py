@@ -64,7 +64,7 @@ class ModelServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """Everything in the repository, whatever its state.
+        """Everything in the repository, whatever its state, but for versions that a model.yaml leaves out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
