@@ -26,8 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     On an exception the temporary file is removed and ``path`` is as it was. The name keeps the
     suffix, since some writers choose the format by it. The new file has the mode of the one that
-    it replaces, and its owner where that is allowed. Of a link it is the file that the link names
-    that is replaced; what is no file (a device, a pipe) is written into, once all is there.
+    it replaces, and its owner where that is allowed. A link is replaced itself, see `write_output`;
+    what is no file (a device, a pipe) is written into, once all is there.
 
     Raises:
         DiskFull: there is no room for it.

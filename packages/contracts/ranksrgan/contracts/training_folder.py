@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,20 @@ from ranksrgan.contracts import atomic
 from ranksrgan.contracts.folder_lock import locked
 
 #: What every training of the project writes, see `curves` and `provenance`.
-_RECORDS = ("curves.csv", "validation.csv", "config.yaml", "run.json")
+_CURVES = ("curves.csv", "validation.csv")
+_RECORDS = (*_CURVES, "config.yaml", "run.json")
+
+
+def clear(folder: Path, files: Iterable[str]) -> None:
+    """Remove what an earlier training has left, so that nothing of it stands beside a new one.
+
+    Args:
+        folder: of the run.
+        files: as in `alone_in`.
+    """
+    for name in (*files, *_CURVES):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 @contextmanager

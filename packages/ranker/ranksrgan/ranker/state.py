@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,6 @@ def identity(
         "training data": train_source.info.fingerprint,
         "validation data": val_source.info.fingerprint if val_source else "none",
     }
-
-
-def clear_run(folder: Path, weights: str) -> None:
-    """Remove what an earlier training has left, so that nothing of it stands beside a new one."""
-    for name in (weights, STATE_FILE, "curves.csv", "validation.csv"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def write_state(folder: Path, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:

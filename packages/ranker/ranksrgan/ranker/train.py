@@ -30,13 +30,13 @@ from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes, processes
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.training_folder import alone_in
+from ranksrgan.contracts.training_folder import alone_in, clear
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.held_out import check_held_out
 from ranksrgan.ranker.run import SCORES, WEIGHTS_FILE, Run
-from ranksrgan.ranker.state import STATE_FILE, clear_run
+from ranksrgan.ranker.state import STATE_FILE
 
 LOSSES = ("lr", "loss", "accuracy")
 
@@ -125,7 +125,7 @@ def train(
         )
         if here.first:
             if not resume:
-                clear_run(folder, WEIGHTS_FILE)
+                clear(folder, files)
             write_run_record(folder, config, config.seed)
         logger.info("training on %s in %s, from step %d", here.device, precision, run.step)
         scores = SCORES if val_source else ()

@@ -18,11 +18,11 @@ from ranksrgan.contracts.errors import InvalidConfig, RequestCancelled
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.training_folder import alone_in
+from ranksrgan.contracts.training_folder import alone_in, clear
 from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.opinions import Opinions
 from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
-from ranksrgan.ranker.state import STATE_FILE, clear_run
+from ranksrgan.ranker.state import STATE_FILE
 
 SCORES = ("main", "srcc", "plcc")
 
@@ -94,11 +94,12 @@ def train_quality(
     prints = (train_source.info.fingerprint, val_source.info.fingerprint if val_source else "none")
     run = QualityRun(config, learn, judge, prints, folder, device)
     with ExitStack() as stack:
-        stack.enter_context(alone_in(folder, (STATE_FILE, WEIGHTS_FILE)))
+        files = (STATE_FILE, WEIGHTS_FILE)
+        stack.enter_context(alone_in(folder, files))
         if resume:
             run.restore()
         else:
-            clear_run(folder, WEIGHTS_FILE)
+            clear(folder, files)
         write_run_record(folder, config, config.seed)
         logger.info("training %s on %s, from step %d", config.model, device, run.step)
         stopping = stack.enter_context(stop_requested())

@@ -11,6 +11,21 @@ from ranksrgan.contracts.discovery import is_remote, is_sum
 from ranksrgan.contracts.errors import InvalidInput
 
 
+def with_option(spec: str, name: str, value: object) -> str:
+    """A scorer's name with an option more."""
+    return f"{spec}{'&' if '?' in spec else '?'}{name}={value}"
+
+
+def says(spec: str, name: str) -> bool:
+    """Whether a scorer's name has that option."""
+    return any(one.startswith(f"{name}=") for one in spec.partition("?")[2].split("&"))
+
+
+def names_sum(spec: str) -> bool:
+    """Whether it is a sum of scorers, and no file with such a name."""
+    return is_sum(spec) and not Path(spec.partition("?")[0]).is_file()
+
+
 def open_on(
     spec: str, device: torch.device | None, *, timeout: float = 120.0, retry_for: float = 0.0
 ) -> Scorer:
@@ -19,12 +34,9 @@ def open_on(
     A service computes where it is, and each term of a sum says for itself where it does. A metric
     without such an option computes where its images lie.
     """
-    place, _, options = spec.partition("?")
-    says = any(one.startswith("device=") for one in options.split("&"))
-    sums = is_sum(spec) and not Path(place).is_file()
-    if device is not None and not (says or sums or is_remote(spec)):
+    if device is not None and not (says(spec, "device") or names_sum(spec) or is_remote(spec)):
         try:
-            there = f"{place}?{options}{'&' if options else ''}device={device}"
+            there = with_option(spec, "device", device)
             return open_scorer(there, timeout=timeout, retry_for=retry_for)
         except InvalidInput as error:
             if error.field != "device":

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts.device import mixed
-from ranksrgan.contracts.discovery import is_remote, is_sum
+from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
 from ranksrgan.srgan.config import LossesConfig, RankConfig, ScorerConfig, TrainConfig
@@ -25,7 +24,7 @@ from ranksrgan.srgan.losses import (
     pixel_loss,
 )
 from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
-from ranksrgan.srgan.training.local_scorer import open_on
+from ranksrgan.srgan.training.local_scorer import names_sum, open_on, says, with_option
 
 log = logging.getLogger(__name__)
 
@@ -247,22 +246,22 @@ def open_rankers(config: TrainConfig, device: torch.device | None = None) -> Ran
 
 def _normalising_by(statistics: str | None, spec: str) -> str:
     """The Ranker with the option that says so, unless its own ones say something of it already."""
-    place, _, options = spec.partition("?")
-    if statistics is not None and is_sum(spec) and not Path(place).is_file():
+    if statistics is not None and names_sum(spec):
         raise InvalidConfig(
             f"losses.rank.statistics is {statistics}; of a sum, {spec}, each term says it for "
             f"itself (FILE?statistics={statistics}): set the key to null",
             field="losses.rank.statistics",
         )
-    if statistics is None or any(one.startswith("statistics=") for one in options.split("&")):
+    if statistics is None or says(spec, "statistics"):
         return spec
     if is_remote(spec):
+        place = spec.partition("?")[0]
         raise InvalidConfig(
             f"losses.rank.statistics is {statistics}; what {place} normalises by is said where it "
             f"is served (FILE?statistics={statistics}): set the key to null here",
             field="losses.rank.statistics",
         )
-    return f"{place}?{options}{'&' if options else ''}statistics={statistics}"
+    return with_option(spec, "statistics", statistics)
 
 
 def _open(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -17,6 +16,7 @@ from ranksrgan.contracts.errors import InvalidConfig, RequestCancelled, Training
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.training_folder import clear
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.crops import Batch, CropSource, open_crops
 from ranksrgan.srgan.training.divergence import keep_batch
@@ -231,11 +231,8 @@ class Run:
 
     def _prepare_folder(self, *, keep: bool) -> None:
         if not keep:
-            # Nothing of another run stands beside this one, or is brought back by a kill before its
-            # first checkpoint.
-            for name in FILES:
-                (self._folder / name).unlink(missing_ok=True)
-            shutil.rmtree(self._folder / "tensorboard", ignore_errors=True)
+            # A kill before the first checkpoint of a new run must not bring an old one back.
+            clear(self._folder, FILES)
         write_run_record(self._folder, self.config, self.config.run.seed)
         if self.training.alarms:
             write_alarms(self._folder, self.training.alarms)

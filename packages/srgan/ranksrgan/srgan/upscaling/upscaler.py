@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
@@ -350,7 +349,8 @@ def _fast_twin(
     wanted = _fastest(device) if precision == "auto" else precision
     stream = torch.float16 if wanted == "float16" else torch.float32
     twins = _twins(exact, wanted, device)
-    found = math.nan
+    if not twins:
+        return None
     for how, twin in twins.items():
         fast = twin(exact)
         fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -358,8 +358,6 @@ def _fast_twin(
         if found >= LEAST_AGREEMENT:
             log.info("%s computes in %s, %.1f dB from float32", name, how, found)
             return wanted, _Attempt(fast.parts(), stream, torch.channels_last, how)
-    if not twins:
-        return None
     problem = (
         f"in {wanted} {name} makes a picture {found:.1f} dB from that of float32, and "
         f"{LEAST_AGREEMENT:g} are wanted"
