@@ -93,16 +93,32 @@ def test_a_chart_reads_out_the_step_that_is_pointed_at(page: Browser) -> None:
 
 def test_pictures_zoom_together_and_the_slider_divides_two(page: Browser) -> None:
     images = page.all(".tile .layer img")
+    frames = page.all(".tile .frame")
 
-    def transforms() -> set[str]:
-        return {images[i].value_of_css_property("transform") for i in (0, 5)}
+    def shown() -> set[tuple[float, int, int]]:
+        """Scale and place of two pictures in their frames, which may lie between pixels."""
+        found = set()
+        for k in (0, 5):
+            scale, left, top = page.driver.execute_script(
+                "const [image, frame] = arguments;"
+                "const at = new DOMMatrix(getComputedStyle(image).transform);"
+                "const box = frame.getBoundingClientRect();"
+                "return [at.a, at.e + box.left + frame.clientLeft, at.f + box.top + frame.clientTop]",
+                images[k],
+                frames[k],
+            )
+            assert [left, top] == pytest.approx([round(left), round(top)], abs=0.01)
+            box = frames[k].rect  # rounded to pixels
+            found.add((scale, round(left - box["x"]), round(top - box["y"])))
+        return found
 
-    assert transforms() == {"matrix(1, 0, 0, 1, 0, 0)"}  # one to one
+    (first,) = shown()
+    assert first[0] == 1
     page[".tile .frame"].send_keys("+")
-    (zoomed,) = transforms()
-    assert zoomed.startswith("matrix(1.25, 0, 0, 1.25, -4, -3)")  # about the middle of 32 x 24
+    (zoomed,) = shown()
+    assert zoomed == (1.25, first[1] - 4, first[2] - 3)  # about the middle of 32 x 24
     page[".tile .frame"].send_keys("0")
-    assert transforms() == {"matrix(1, 0, 0, 1, 0, 0)"}
+    assert shown() == {first}
     page["#zoom [data-zoom=in]"].click()
     assert page.text("#zoom output").endswith("%")
     page["#zoom [data-zoom=fit]"].click()

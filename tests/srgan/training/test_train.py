@@ -447,8 +447,8 @@ def test_a_generator_without_a_value_of_the_best_metric_goes_on(
     assert (result.finished, result.best) == (True, None)
 
 
-class GoneAtFirst:
-    """A metric in a service that is away when it is first asked."""
+class GoneOnce:
+    """A metric in a service that is away when it is asked for the n-th time."""
 
     info = ScorerInfo(
         name="away",
@@ -459,23 +459,28 @@ class GoneAtFirst:
         min_side=1,
     )
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, at: int) -> None:
+        self.at, self.calls = at, 0
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         self.calls += 1
-        if self.calls == 1:
+        if self.calls == self.at:
             raise ServiceUnavailable("away")
         return images.double().mean((1, 2, 3))
 
 
+@pytest.mark.parametrize(
+    ("step", "said"), [(0, "away$"), (2, "away; the training is saved at step 2 ")]
+)
 def test_a_validation_that_a_service_broke_off_is_made_up_for(
-    config: MakeConfig, hr_folder: Path, tmp_path: Path
+    config: MakeConfig, hr_folder: Path, tmp_path: Path, step: int, said: str
 ) -> None:
     chosen = config(validation={"hr": str(hr_folder), "best": "psnr", "every": 2}, run={"steps": 2})
-    scorers = {"away": GoneAtFirst()}
-    with pytest.raises(ServiceUnavailable, match="saved at step 0"):
+    images = len(list(hr_folder.iterdir()))
+    scorers = {"away": GoneOnce(at=2 if step == 0 else images + 2)}
+    with pytest.raises(ServiceUnavailable, match=said):
         train(chosen, tmp_path / "broken", validation_scorers=scorers)
+    assert (tmp_path / "broken" / STATE_FILE).exists() == (step > 0)
     train(chosen, tmp_path / "broken", validation_scorers=scorers)
     train(chosen, tmp_path / "whole", validation_scorers=scorers)
     broken, whole = (rows(tmp_path / name / "validation.csv") for name in ("broken", "whole"))
@@ -485,9 +490,9 @@ def test_a_validation_that_a_service_broke_off_is_made_up_for(
 
 def test_scorers_are_told_apart_by_their_options() -> None:
     names = ["niqe?border=4", "niqe?border=0", "niqe?border=4&luma=gray"]
-    listed = {_listed([(replace(GoneAtFirst.info, name=name), 0.1)]) for name in names}
+    listed = {_listed([(replace(GoneOnce.info, name=name), 0.1)]) for name in names}
     assert len(listed) == 3
-    moved = [replace(GoneAtFirst.info, name=name, parameters_hash="ab") for name in ("a", "b")]
+    moved = [replace(GoneOnce.info, name=name, parameters_hash="ab") for name in ("a", "b")]
     assert _listed([(moved[0], 0.1)]) == _listed([(moved[1], 0.1)]) == "0.1 x ab"
 
 

@@ -293,7 +293,8 @@ class Planner:
             make = self._held_out if held_out else self._rank_data
             pictures = make(experiment, spec.of)
             levels = self._levels(experiment, spec.of, held_out=held_out)
-            return {level: pictures.place(f"{DATASET}/levels/{level}") for level in levels}
+            places = {level: pictures.place(f"{DATASET}/levels/{level}") for level in levels}
+            return {**places, "hr": "hr"} if "hr" in levels else places  # the originals themselves
         wanted = spec.levels or self._scale.levels or {model: model for model in self._scale.models}
         return {level: self._level(text) for level, text in wanted.items()}
 

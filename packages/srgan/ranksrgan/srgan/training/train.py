@@ -176,7 +176,7 @@ def _saved_if_it_fails(run: Run) -> Iterator[None]:
     except (TrainingDiverged, DiskFull, InvalidConfig):
         raise
     except RankSRGANError as error:
-        if run.training.step == (run.training.saved or 0):
+        if run.training.step == 0 and run.training.saved is None:
             raise  # there is nothing to save, and another configuration may mend it
         saved = run.save()
         told = copy.copy(error)  # with all that it says besides its message
