@@ -16,6 +16,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
 
 from tests.pipeline.web.test_browser import CHROMIUM, DRIVER, FLAGS, Browser
@@ -93,29 +94,29 @@ def test_a_chart_reads_out_the_step_that_is_pointed_at(page: Browser) -> None:
 
 def test_pictures_zoom_together_and_the_slider_divides_two(page: Browser) -> None:
     images = page.all(".tile .layer img")
-    frames = page.all(".tile .frame")
 
-    def require_shown(wanted: float, left: float, top: float) -> None:
-        """Of two pictures, in their frames; these may lie between pixels, the pictures do not."""
-        for k in (0, 5):
-            scale, across, down, x, y = page.driver.execute_script(
-                "const [image, frame] = arguments;"
-                "const at = new DOMMatrix(getComputedStyle(image).transform);"
-                "const box = frame.getBoundingClientRect();"
-                "return [at.a, at.e, at.f, box.left + frame.clientLeft, box.top + frame.clientTop];",
-                images[k],
-                frames[k],
-            )
-            assert scale == wanted
-            assert [across, down] == pytest.approx([left, top], abs=0.51)
-            on_screen = [x + across, y + down]
-            assert on_screen == pytest.approx([round(place) for place in on_screen], abs=0.01)
+    def scale(shown: WebElement) -> float:
+        """Of an image, which begins on a whole pixel of the screen wherever its frame does."""
+        factor, *corner = page.driver.execute_script(
+            "const image = arguments[0], frame = image.closest('.view');"
+            "const at = new DOMMatrix(getComputedStyle(image).transform);"
+            "const box = frame.getBoundingClientRect();"
+            "return [at.a, box.left + frame.clientLeft + at.e, box.top + frame.clientTop + at.f];",
+            shown,
+        )
+        assert corner == pytest.approx([round(place) for place in corner], abs=0.01)
+        return float(factor)
 
-    require_shown(1, 0, 0)
-    page[".tile .frame"].send_keys("+")
-    require_shown(1.25, -4, -3)  # about the middle of 32 x 24
+    stage = page["#layer-left img"]
+    fits = scale(stage)
+    assert fits > 1
+    assert [scale(images[0]), scale(images[5])] == [1, 1]  # one to one
+    page[".tile .frame"].send_keys("+")  # all have one scale then, beyond that of the largest
+    assert [scale(images[0]), scale(images[5]), scale(stage)] == pytest.approx(
+        [1.25 * fits] * 3, 1e-4
+    )
     page[".tile .frame"].send_keys("0")
-    require_shown(1, 0, 0)
+    assert [scale(images[0]), scale(images[5]), scale(stage)] == [1, 1, fits]
     page["#zoom [data-zoom=in]"].click()
     assert page.text("#zoom output").endswith("%")
     page["#zoom [data-zoom=fit]"].click()
