@@ -19,7 +19,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from torch import Tensor
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, error_codec
 from ranksrgan.contracts.client import Connection, connect_scorer
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
@@ -77,11 +77,13 @@ def test_a_refusal_says_when_to_come_back(start: StartServer) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.25, 90.0])
 def test_the_time_to_wait_crosses_the_wire(seconds: float) -> None:
-    error = codec.error_from_status(codec.error_to_proto(Overloaded("full", retry_after=seconds)))
+    error = error_codec.error_from_status(
+        error_codec.error_to_proto(Overloaded("full", retry_after=seconds))
+    )
     assert isinstance(error, Overloaded)
     assert error.retry_after == seconds
-    item = codec.item_error_from_proto(
-        codec.item_error_to_proto(Overloaded("full", retry_after=seconds))
+    item = error_codec.item_error_from_proto(
+        error_codec.item_error_to_proto(Overloaded("full", retry_after=seconds))
     )
     assert isinstance(item, Overloaded)
     assert item.retry_after == seconds
@@ -90,8 +92,8 @@ def test_the_time_to_wait_crosses_the_wire(seconds: float) -> None:
 def test_no_time_to_wait_crosses_the_wire_where_none_is_known() -> None:
     silent = Overloaded("full")
     for error in (
-        codec.error_from_status(codec.error_to_proto(silent)),
-        codec.item_error_from_proto(codec.item_error_to_proto(silent)),
+        error_codec.error_from_status(error_codec.error_to_proto(silent)),
+        error_codec.item_error_from_proto(error_codec.item_error_to_proto(silent)),
     ):
         assert isinstance(error, Overloaded)
         assert error.retry_after is None
@@ -117,7 +119,7 @@ class Refused(grpc.RpcError):
     """What a client sees of a full server."""
 
     def __init__(self, retry_after: float | None) -> None:
-        self._status = codec.error_to_proto(Overloaded("full", retry_after=retry_after))
+        self._status = error_codec.error_to_proto(Overloaded("full", retry_after=retry_after))
 
 
 @pytest.mark.parametrize(("retry_after", "calls"), [(0.02, 2), (60.0, 1), (None, 1)])
@@ -133,9 +135,9 @@ def test_patience_is_for_a_time_that_is_known_and_not_too_long(
         return "done"
 
     def refusal(failure: Refused, address: str) -> Exception:
-        return codec.error_from_status(failure._status)
+        return error_codec.error_from_status(failure._status)
 
-    monkeypatch.setattr(codec, "error_from_proto", refusal)
+    monkeypatch.setattr(error_codec, "error_from_proto", refusal)
     connection = Connection("host:1", timeout=1, retry_for=5)
     if calls == 1:
         with pytest.raises(Overloaded, match="full"):

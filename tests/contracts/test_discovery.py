@@ -11,11 +11,9 @@ from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.discovery import (
     SUMS,
     from_anywhere,
-    is_sum,
     list_scorers,
     list_upscalers,
     parse_options,
-    service_address,
 )
 from ranksrgan.contracts.errors import (
     InvalidInput,
@@ -24,6 +22,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.specs import is_sum, service_address
 from ranksrgan.metrics import niqe, rmse
 from ranksrgan.ranker import VGG12
 from tests.contracts.conftest import Catalog, Contrast, StartServer

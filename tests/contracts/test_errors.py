@@ -3,7 +3,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from ranksrgan.contracts import codec, errors
+from ranksrgan.contracts import error_codec, errors
 from ranksrgan.contracts.errors import BY_CODE, BY_STATUS, InvalidCheckpoint, RankSRGANError
 
 
@@ -62,7 +62,7 @@ def test_each_is_what_a_python_caller_expects(
 @pytest.mark.parametrize("code", sorted(BY_CODE))
 def test_status_carries_reason_field_and_text(code: str) -> None:
     error = BY_CODE[code]("what is wrong", field="images[3]")
-    status = codec.error_to_proto(error)
+    status = error_codec.error_to_proto(error)
     assert grpc.StatusCode[error.status].value[0] == status.code
     assert status.message == "what is wrong"
     assert any(b"images[3]" in detail.value for detail in status.details)
@@ -83,7 +83,7 @@ def test_status_carries_reason_field_and_text(code: str) -> None:
 def test_a_bare_status_falls_back_on_the_second_table(
     status: grpc.StatusCode, cls: type[RankSRGANError]
 ) -> None:
-    error = codec.error_from_proto(FailedCall(status, "text"), "host:1")
+    error = error_codec.error_from_proto(FailedCall(status, "text"), "host:1")
     assert type(error) is cls
     assert str(error) == "text"
 
@@ -92,10 +92,10 @@ def test_a_bare_status_falls_back_on_the_second_table(
 def test_clients_do_not_hear_where_weights_lie(folder: str) -> None:
     error = InvalidCheckpoint(f"{folder}/x.pth is damaged: no archive", field=f"{folder}/x.pth")
     for heard in (
-        codec.error_from_status(codec.error_to_proto(error)),
-        codec.item_error_from_proto(codec.item_error_to_proto(error)),
+        error_codec.error_from_status(error_codec.error_to_proto(error)),
+        error_codec.item_error_from_proto(error_codec.item_error_to_proto(error)),
     ):
         assert type(heard) is InvalidCheckpoint
         assert (heard.message, heard.field) == ("x.pth is damaged: no archive", "x.pth")
     named = InvalidCheckpoint("x4/1/model.safetensors is damaged", field="x4/1/model.safetensors")
-    assert codec.item_error_to_proto(named).field == "x4/1/model.safetensors"
+    assert error_codec.item_error_to_proto(named).field == "x4/1/model.safetensors"

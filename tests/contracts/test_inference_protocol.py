@@ -30,8 +30,8 @@ from ranksrgan.contracts.rpc import RunningServer, check_health, start_server
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer
 from ranksrgan.contracts.serving.loaded_models import open_models
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.models import model_servicers
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.contracts.v1.inference import open_inference_pb2 as pb
 from ranksrgan.contracts.v1.inference import open_inference_pb2_grpc

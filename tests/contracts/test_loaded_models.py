@@ -21,8 +21,9 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.serving.loaded_models import LoadedModels, open_models
-from ranksrgan.contracts.serving.model_repository import ModelRepository, RepositorySettings
+from ranksrgan.contracts.serving.model_repository import ModelRepository
 from ranksrgan.contracts.serving.model_status import ModelState, VersionStatus
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.ranker import Ranker, RankerCatalog, load_ranker
 from ranksrgan.ranker.scorer import ranker_of
 from ranksrgan.srgan import ARCHITECTURES, GeneratorUpscaler, open_generator

@@ -18,12 +18,8 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.serving import model_repository
-from ranksrgan.contracts.serving.model_repository import (
-    ModelRepository,
-    ModelSettings,
-    RepositorySettings,
-    parse_ref,
-)
+from ranksrgan.contracts.serving.model_repository import ModelRepository, ModelSettings, parse_ref
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from tests.contracts.repositories import put_generator
 
 

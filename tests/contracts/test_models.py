@@ -24,9 +24,9 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.rpc import ServerLimits
 from ranksrgan.contracts.serving.loaded_models import open_models
 from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, FROM_MEMORY, LOADING
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.models import model_servicers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.v1 import (
     model_pb2,

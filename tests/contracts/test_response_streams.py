@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import grpc
 import pytest
 
-from ranksrgan.contracts import cancellation, codec
+from ranksrgan.contracts import cancellation, error_codec
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import (
     InternalError,
@@ -91,7 +91,7 @@ class Client:
         try:
             return next(stream)
         except grpc.RpcError as error:
-            raise codec.error_from_proto(error, "the server") from error
+            raise error_codec.error_from_proto(error, "the server") from error
 
     def ask_later(self) -> Any:
         """A call of another method, under way."""

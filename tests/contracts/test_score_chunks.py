@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo, codec
+from ranksrgan.contracts import ScorerInfo, codec, error_codec
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -143,7 +143,7 @@ def ask(server: RunningServer, *requests: Request) -> list[scoring_pb2.ScoreStre
         try:
             return list(stub.ScoreStream(iter(requests), timeout=60))
         except grpc.RpcError as error:
-            raise codec.error_from_proto(error, "server") from error
+            raise error_codec.error_from_proto(error, "server") from error
 
 
 def test_files_tensors_and_messages_side_by_side(server: RunningServer) -> None:
@@ -217,7 +217,7 @@ def test_what_is_announced_and_refused_is_passed_over(
         *chunks(data, 60_000),
         Request(id="right", scorer="contrast", image=codec.image_to_proto(SMALL)),
     )
-    found = codec.item_error_from_proto(wrong.error)
+    found = error_codec.item_error_from_proto(wrong.error)
     assert type(found) is error
     assert field is None or found.field == field
     assert (wrong.id, right.id) == ("wrong", "right")
@@ -249,7 +249,7 @@ def test_images_on_their_way_have_bounded_room(server: RunningServer) -> None:
         Request(id="one", scorer="contrast", image_ahead=ahead(image)),
         *chunks(data, 50_000),
     )
-    assert isinstance(codec.item_error_from_proto(answers[0].error), Overloaded)
+    assert isinstance(error_codec.item_error_from_proto(answers[0].error), Overloaded)
     assert answers[1].score == float(Contrast().score(image[None]))
 
 

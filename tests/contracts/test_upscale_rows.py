@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation, codec
+from ranksrgan.contracts import cancellation, codec, error_codec
 from ranksrgan.contracts.client import RemoteUpscaler, connect_upscaler
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -255,7 +255,7 @@ def ask(channel: grpc.Channel, first: Request, *chunks: bytes | Request) -> list
     try:
         return list(stub.UpscaleStream(iter([first, *parts]), timeout=PATIENCE))
     except grpc.RpcError as error:
-        raise codec.error_from_proto(error, "server") from error
+        raise error_codec.error_from_proto(error, "server") from error
 
 
 ROW = bytes(45 * 3 * 4)

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation, codec
+from ranksrgan.contracts import cancellation, error_codec
 from ranksrgan.contracts.client import Connection, RemoteUpscaler, connect_upscaler
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
@@ -256,7 +256,7 @@ def ask(channel: grpc.Channel, first: Request, *chunks: bytes) -> list[Response]
     try:
         return list(stub.UpscaleStream(iter(requests), timeout=PATIENCE))
     except grpc.RpcError as error:
-        raise codec.error_from_proto(error, "server") from error
+        raise error_codec.error_from_proto(error, "server") from error
 
 
 def encoded(height: int, width: int) -> bytes:

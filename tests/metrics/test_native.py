@@ -183,7 +183,8 @@ def test_cache_that_cannot_be_made(tmp_path: Path, expected: float) -> None:
     assert report["sums"] == pytest.approx([expected] * 2, abs=1e-10)
 
 
-@pytest.mark.timeout(1000)  # all operators are compiled
+@pytest.mark.slow  # all operators are compiled once more
+@pytest.mark.timeout(1000)
 def test_processes_at_once_compile_once_and_survive_what_a_killed_build_left(
     tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch, expected: float
 ) -> None:

@@ -13,7 +13,7 @@ from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.ranker import VGG12, VGG16, RankerEnsemble, cli, load_ranker, server
 from ranksrgan.ranker.settings import RankerServerSettings
 

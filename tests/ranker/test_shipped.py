@@ -13,8 +13,8 @@ from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, MissingAsset
 from ranksrgan.contracts.pairs import PairSource
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.observer import Observers
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.v1 import scoring_pb2
 from ranksrgan.ranker import TrainConfig, cli, load_ranker, server, train
 from ranksrgan.ranker.networks import convert, load_network

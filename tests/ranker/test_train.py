@@ -651,7 +651,7 @@ def test_patience_ends_the_training_and_keeps_the_best(
 ) -> None:
     """With a step size of nearly nothing no validation is better than the first."""
     given = {"lr": 1e-12, "steps": 50, "validate_every": 2, "patience": 3, "weight_decay": 0.0}
-    config = small.model_copy(update=given)
+    config = small.model_copy(update={**given, "log_every": 5})
     rows: list[int] = []
 
     def measured(step: int, loss: float) -> None:
@@ -662,6 +662,8 @@ def test_patience_ends_the_training_and_keeps_the_best(
     best = max(scores, key=float)
     assert result.best_step == 2 * (scores.index(best) + 1)
     assert result.step == rows[-1] == result.best_step + 6 < 50
+    logged = [int(row["step"]) for row in read_curve(tmp_path / "curves.csv")]
+    assert logged == sorted({*range(5, result.step, 5), result.step})
     again = train(config, blur_set, held_out, tmp_path)
     assert (again.step, again.best_step) == (result.step, result.best_step)
 

@@ -9,7 +9,7 @@ import pytest
 
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan import server
 from ranksrgan.srgan.cli import main

@@ -16,8 +16,8 @@ from ranksrgan.contracts import open_upscaler
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import MissingAsset
 from ranksrgan.contracts.images import Picture, read_image, to_tensor, write_image
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.observer import Observers
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.v1 import super_resolution_pb2
 from ranksrgan.srgan import cli, load_recipe, server, shipped
 from ranksrgan.srgan.generators.architectures import load_generator, save_generator

@@ -57,6 +57,7 @@ def most_of(key: str) -> int:
         ("data.memory_mib", {}),
         ("validation.border", {}),
         ("run.steps", {}),
+        ("run.log_every", {}),
     ],
 )
 def test_numbers(key: str, sections: Mapping[str, Any]) -> None:

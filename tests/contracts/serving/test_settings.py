@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.settings import (
     ClientLimits,
     ImageServerSettings,
     ModelServerSettings,
+    RepositorySettings,
     ServerSettings,
     TlsSettings,
     is_local,

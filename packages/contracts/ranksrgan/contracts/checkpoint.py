@@ -29,8 +29,6 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 log = logging.getLogger(__name__)
 
 FORMAT = "ranksrgan-1"
-#: Of files that hold weights, ours first.
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 # Where other projects put the weights inside their files, best first.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")

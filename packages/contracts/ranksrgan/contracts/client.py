@@ -19,7 +19,7 @@ import grpc
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, error_codec
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -138,7 +138,7 @@ class Connection:
 
     def error_of(self, failure: grpc.RpcError) -> RankSRGANError:
         """The error that a failed call stands for, which nobody here has cancelled."""
-        error = codec.error_from_proto(failure, self.address)
+        error = error_codec.error_from_proto(failure, self.address)
         if isinstance(error, RequestCancelled):  # it is what a server that stops does to calls
             return ServiceUnavailable(f"the service at {self.address} ended the call")
         return error

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
 from ranksrgan.contracts.errors import InvalidInput, RankSRGANError, UnknownName
+from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RULE = "letters, digits, '.', '_' and '-', a letter or digit first, at most 100"

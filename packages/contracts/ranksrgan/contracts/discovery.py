@@ -26,13 +26,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES, load_weights
+from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
 from ranksrgan.contracts.pairs import PairSelection, PairSource
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.specs import (
+    WEIGHTS_SUFFIXES,
+    is_remote,
+    is_sum,
+    parse_remote,
+    service_address,
+)
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
 Opener = Callable[[str, Mapping[str, str]], Any]
@@ -62,57 +69,6 @@ _PROVIDERS = {
     (PAIR_SOURCES, "rankdataset"): "ranksrgan-rankdata",
     (SUMS, "fused"): "ranksrgan-metrics",
 }
-
-
-class RemoteName(NamedTuple):
-    """``grpc://host:port/name``, ``grpcs://...`` or ``unix:///path.sock/name`` taken apart."""
-
-    address: str  # "host:port", "grpcs://host:port" or "unix:/path.sock"
-    name: str
-
-
-def is_remote(spec: str) -> bool:
-    return spec.startswith(("grpc://", "grpcs://", "unix:"))
-
-
-def is_sum(spec: str) -> bool:
-    """Whether a scorer's name is a weighted sum, such as ``niqe+0.4*rmse``."""
-    return "+" in spec or "*" in spec
-
-
-def parse_remote(spec: str) -> RemoteName:
-    """Take a service's address and the name behind it apart.
-
-    Raises:
-        InvalidInput: no name, or no address.
-    """
-    if spec.startswith(("grpc://", "grpcs://")):
-        scheme, _, rest = spec.partition("://")
-        address, _, name = rest.partition("/")
-        if ":" not in address:
-            raise InvalidInput(f"{spec}: write {scheme}://HOST:PORT/NAME", field=spec)
-        address = address if scheme == "grpc" else f"grpcs://{address}"
-    else:
-        path, _, name = spec.removeprefix("unix:").partition("?")[0].rpartition("/")
-        # The name may carry options, and those may hold a slash.
-        name = spec[len("unix:") + len(path) + 1 :]
-        address = f"unix:{path.removeprefix('//')}"
-        if not path.removeprefix("//"):
-            raise InvalidInput(f"{spec}: write unix:///PATH.sock/NAME", field=spec)
-    if not name:
-        raise InvalidInput(f"{spec}: the name of a scorer, model or dataset is missing", field=spec)
-    return RemoteName(address, name)
-
-
-def service_address(service: str) -> str:
-    """``grpc://HOST:PORT`` or ``unix:///PATH.sock`` as gRPC wants it.
-
-    Raises:
-        InvalidInput: neither of the two.
-    """
-    if not is_remote(service):
-        raise InvalidInput(f"{service}: write grpc://HOST:PORT or unix:///PATH.sock", field=service)
-    return parse_remote(f"{service.rstrip('/')}/any").address
 
 
 def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:

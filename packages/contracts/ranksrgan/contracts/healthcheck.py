@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ranksrgan.contracts import console
-from ranksrgan.contracts.rpc import health_problem
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials
+from ranksrgan.contracts.serving.health_probe import health_problem
 from ranksrgan.contracts.serving.readiness import READY
 
 

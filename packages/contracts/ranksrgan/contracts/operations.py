@@ -17,7 +17,7 @@ from google.protobuf import duration_pb2, empty_pb2, json_format, struct_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, NotSupported
 from ranksrgan.contracts.jobs import OPERATIONS, JobPhase, is_job_id
 from ranksrgan.contracts.supervisor import Supervisor
@@ -81,7 +81,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         operation = operations_pb2.Operation(name=f"{OPERATIONS}/{job.id}", done=job.done)
         operation.metadata.Pack(kind.metadata(job, job_status_to_proto(job)))
         if job.error is not None:
-            operation.error.CopyFrom(codec.error_to_proto(job.error))
+            operation.error.CopyFrom(error_codec.error_to_proto(job.error))
         elif job.result is not None:
             operation.response.Pack(kind.response(job.result))
         return operation

@@ -10,7 +10,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_factory
 from google.protobuf.message import DecodeError, Message
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, Overloaded
 
@@ -93,7 +93,7 @@ class RemoteOperation:
         if not self.wait(timeout):
             raise DeadlineExceeded(f"{self.name} is not done after {timeout:g} s")
         if self._latest.HasField("error"):
-            raise codec.error_from_status(self._latest.error)
+            raise error_codec.error_from_status(self._latest.error)
         return _unpack(self._latest.response)
 
     def cancel(self) -> None:

@@ -10,21 +10,22 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from ranksrgan.contracts import codec, heaps
+from ranksrgan.contracts import heaps
 from ranksrgan.contracts.config import make_config
-from ranksrgan.contracts.serving.client_credentials import ClientCredentials, connect
+from ranksrgan.contracts.serving.channel import open_channel
 from ranksrgan.contracts.serving.first_thread import FirstThread
+from ranksrgan.contracts.serving.health_probe import (
+    check_health,
+    health_problem,
+    wait_until_healthy,
+)
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import share_interpreter
-from ranksrgan.contracts.serving.readiness import READY, notify, watchdog_seconds
+from ranksrgan.contracts.serving.readiness import notify, watchdog_seconds
 from ranksrgan.contracts.serving.server import Background, RunningServer, Servicer, Services
 from ranksrgan.contracts.serving.settings import ServerSettings, is_local
 from ranksrgan.contracts.serving.stop_signals import stop_signals
@@ -47,12 +48,6 @@ log = logging.getLogger(__name__)
 
 # Seconds that a model gets for the operation at hand when all calls have ended.
 _LAST_OPERATION = 2.0
-
-# Where a name stands for several servers, calls take turns among them.
-_TAKE_TURNS = '{"loadBalancingConfig": [{"round_robin": {}}]}'
-
-# What a client accepts in one answer: an upscaled image is many times the request.
-_MAX_ANSWER_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -210,81 +205,6 @@ def serve(
     if failures:
         raise failures[0]
     return 0
-
-
-def open_channel(address: str, credentials: ClientCredentials | None = None) -> grpc.Channel:
-    """A channel to ``HOST:PORT``, ``grpcs://HOST:PORT`` or ``unix:PATH``; connects when it is first
-    used. A name that stands for several servers is all of them: calls take turns.
-
-    Args:
-        address: of the server.
-        credentials: None for those of the environment, see `serving.client_credentials`.
-
-    Raises:
-        InvalidConfig: see `client_credentials.connect`.
-    """
-    return connect(
-        address,
-        ClientCredentials.from_environment() if credentials is None else credentials,
-        [
-            ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.service_config", _TAKE_TURNS),
-            # What one attempt to connect may take, whatever its name says: a busy server needs it.
-            ("grpc.min_reconnect_backoff_ms", 20_000),
-            # A service that restarts should be found again within a second, not within two minutes.
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-        ],
-    )
-
-
-def health_problem(
-    address: str,
-    service: str = READY,
-    *,
-    timeout: float = 2.0,
-    credentials: ClientCredentials | None = None,
-) -> str | None:
-    """Why the server at ``address`` does not serve; None if it says that it does.
-
-    Args:
-        address: of the server.
-        service: `READY` for all of its services, a service's full name, or ``""`` for the process,
-            which lives while it loads and drains.
-        timeout: seconds to wait for the answer.
-        credentials: see `open_channel`; no token is sent.
-    """
-    given = ClientCredentials.from_environment() if credentials is None else credentials
-    with open_channel(address, given.without_token()) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            answer = stub.Check(  # type: ignore[attr-defined]
-                health_pb2.HealthCheckRequest(service=service), timeout=timeout
-            )
-        except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.NOT_FOUND:
-                return f"{address} has no service {service!r}"
-            return str(codec.error_from_proto(error, address))
-    if answer.status == health_pb2.HealthCheckResponse.SERVING:
-        return None
-    return f"{address} does not serve {service!r} now: it is loading or stopping"
-
-
-def check_health(address: str, service: str = READY, *, timeout: float = 2.0) -> bool:
-    """Whether the server at ``address`` says that it serves; see `health_problem`."""
-    return health_problem(address, service, timeout=timeout) is None
-
-
-def wait_until_healthy(address: str, *, timeout: float = 60.0) -> bool:
-    """Wait until the server at ``address`` answers that it serves; False if it does not in time."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        if check_health(address):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def _limits(settings: ServerSettings) -> ServerLimits:

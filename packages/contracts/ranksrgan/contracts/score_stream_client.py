@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import codec, error_codec
 from ranksrgan.contracts.announced_image import AnnouncedImage
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, RankSRGANError
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
@@ -114,7 +114,7 @@ class ScoreStream:
             raise InternalError(f"{self._connection.address} sent answers out of order")
         if response.WhichOneof("outcome") == "score":
             return float(response.score)
-        return codec.item_error_from_proto(response.error)
+        return error_codec.item_error_from_proto(response.error)
 
     def finish(self) -> None:
         """Say that there is no further request, and hear that all is answered."""

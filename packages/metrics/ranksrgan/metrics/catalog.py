@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ranksrgan.contracts.discovery import is_sum, parse_options
+from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.specs import is_sum
 from ranksrgan.metrics.differentiable_niqe import DifferentiableNiqe
 from ranksrgan.metrics.dists import Dists
 from ranksrgan.metrics.fsim import Fsim, Fsimc

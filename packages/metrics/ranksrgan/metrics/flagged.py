@@ -8,15 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ranksrgan.contracts.discovery import (
-    is_remote,
-    is_sum,
-    open_scorer,
-    parse_options,
-    parse_remote,
-)
+from ranksrgan.contracts.discovery import open_scorer, parse_options
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.specs import is_remote, is_sum, parse_remote
 from ranksrgan.metrics.catalog import METRICS, open_name, options_of
 from ranksrgan.metrics.fused import fuse
 from ranksrgan.metrics.ma import Ma

@@ -26,10 +26,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ranksrgan.contracts.discovery import is_remote, is_sum
 from ranksrgan.contracts.errors import InvalidInput, NotSupported, UndefinedScore
 from ranksrgan.contracts.joining import Joining, joining_of_all
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
+from ranksrgan.contracts.specs import is_remote, is_sum
 
 #: What a sum may have at most, since names come from clients too.
 MAX_TERMS = 16

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import open_upscaler
-from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images
+from ranksrgan.contracts.specs import is_remote
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.degradation import Source, read_rgb, round_to_8_bits, round_to_uint8

@@ -154,8 +154,11 @@ class Run:
         return value
 
     def row_if_due(self) -> dict[str, float]:
-        """Means since the last row, every ``log_every`` steps and after the last; else nothing."""
-        if self.step % self._config.log_every and self.step != self._config.steps:
+        """Means since the last row, every ``log_every`` steps and at the end; else nothing.
+
+        To be asked after a step and, as that may end the training, after a validation.
+        """
+        if not self._pending or (self.step % self._config.log_every and not self._ended):
             return {}
         losses, right, decided = zip(*self._pending, strict=True)
         self._pending = []

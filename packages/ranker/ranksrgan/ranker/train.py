@@ -160,9 +160,7 @@ def _continue(
             loss: float | None = None
             if not run.validation_is_due:  # else an earlier run was stopped in it
                 loss = run.update(next(ready))
-                row = run.row_if_due()
-                if row and curves:
-                    curves.losses(run.step, row)
+                _write_row(run, curves)
                 if bar is not None:
                     bar.update()
                     bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
@@ -170,6 +168,7 @@ def _continue(
                     run.save()  # a kill in a validation, which may be long, loses no step
             stop = _validate(run, here, stopping, curves, on_best)
             if stop is None:
+                _write_row(run, curves)
                 if run.save_is_due:
                     run.save()
                 try:
@@ -183,6 +182,12 @@ def _continue(
             if here.any(stop is not None):
                 run.save()
                 raise stop or KeyboardInterrupt
+
+
+def _write_row(run: Run, curves: Curves | None) -> None:
+    row = run.row_if_due()
+    if row and curves:
+        curves.losses(run.step, row)
 
 
 def _validate(

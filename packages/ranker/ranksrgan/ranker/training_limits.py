@@ -23,6 +23,7 @@ class TrainingLimits(Config):
     jitter: int = Field(default=1024, ge=0)
     further: int = Field(default=16, ge=0)
     halve_at: int = Field(default=100, ge=0)
+    log_every: int = Field(default=100_000, ge=1)
 
 
 def check_request(request: TrainingRequest, limits: TrainingLimits) -> None:

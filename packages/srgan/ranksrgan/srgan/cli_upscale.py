@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import atomic, cancellation
-from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
 from ranksrgan.contracts.console import whole_number
 from ranksrgan.contracts.errors import InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import MAX_PIXELS
 from ranksrgan.contracts.interruption import stop_requested
+from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES
 from ranksrgan.srgan.shipped import DEFAULT, SHIPPED
 
 if TYPE_CHECKING:

@@ -62,6 +62,7 @@ class ValidationLimits(Config):
 
 class RunLimits(Config):
     steps: int = Field(default=10_000_000, ge=1)
+    log_every: int = Field(default=100_000, ge=1)
 
 
 class TrainingLimits(Config):

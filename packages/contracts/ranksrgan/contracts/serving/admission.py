@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import cancellation, codec
+from ranksrgan.contracts import cancellation, error_codec
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -405,7 +405,7 @@ class _Call:
             log.exception("incident %s in %s", incident, self._method)
             failure = InternalError(f"the server failed; its log has incident {incident}")
         self.code = failure.status
-        self._context.abort_with_status(rpc_status.to_status(codec.error_to_proto(failure)))
+        self._context.abort_with_status(rpc_status.to_status(error_codec.error_to_proto(failure)))
 
     def _is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
@@ -421,4 +421,4 @@ def _overloaded(requests: int, retry_after: float) -> Overloaded:
 @functools.lru_cache(maxsize=256)
 def _full(requests: int, retry_after: float) -> grpc.Status:
     """`_overloaded` as gRPC has it; to make it takes as long as the rest of a refusal."""
-    return rpc_status.to_status(codec.error_to_proto(_overloaded(requests, retry_after)))
+    return rpc_status.to_status(error_codec.error_to_proto(_overloaded(requests, retry_after)))

@@ -23,7 +23,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import Forbidden, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.call_threads import same_threads
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
@@ -172,7 +172,7 @@ class Calls(grpc.ServerInterceptor):
 
     def _refuse(self, call: Call, error: RankSRGANError, context: grpc.ServicerContext) -> NoReturn:
         self._observers.request(call.method, error.status, time.monotonic() - call.began)
-        context.abort_with_status(rpc_status.to_status(codec.error_to_proto(error)))
+        context.abort_with_status(rpc_status.to_status(error_codec.error_to_proto(error)))
         raise error  # abort has raised already
 
 

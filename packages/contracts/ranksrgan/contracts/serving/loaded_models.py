@@ -38,11 +38,11 @@ from ranksrgan.contracts.serving.model_repository import (
     SETTINGS,
     ModelRepository,
     ModelSettings,
-    RepositorySettings,
     parse_ref,
 )
 from ranksrgan.contracts.serving.model_status import ModelState, ModelStatus, VersionStatus
 from ranksrgan.contracts.serving.observer import Observers
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 
 log = logging.getLogger(__name__)

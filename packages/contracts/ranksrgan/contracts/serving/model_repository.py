@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from pydantic import Field, PositiveInt
@@ -49,20 +49,6 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 # Without O_NONBLOCK a pipe in the place of a file would hold the server until somebody writes.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-class RepositorySettings(Config):
-    """Which repository a server offers, and what may be done with it.
-
-    Attributes:
-        root: the folder; None for none.
-        poll: seconds between two looks at it for what is new or has changed; None for none.
-        manage: whether clients may load, unload and reload models.
-    """
-
-    root: Path | None = None
-    poll: Annotated[float, Field(gt=0)] | None = None
-    manage: bool = False
 
 
 class ModelSettings(Config):

@@ -8,13 +8,13 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer, ModelCatalog
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.model_status import (
     ManagedModels,
     ModelState,
     ModelStatus,
     VersionStatus,
 )
+from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import model_pb2, model_pb2_grpc
 

@@ -18,9 +18,9 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ranksrgan.contracts.discovery import is_sum
 from ranksrgan.contracts.errors import AddressInUse
 from ranksrgan.contracts.serving.observer import Lengths
+from ranksrgan.contracts.specs import is_sum
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 import grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec, request_segments
+from ranksrgan.contracts import codec, error_codec, request_segments
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     NotSupported,
@@ -98,7 +98,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             except (RequestCancelled, DeadlineExceeded, OutOfStep):
                 raise
             except RankSRGANError as error:
-                response.error.CopyFrom(codec.item_error_to_proto(error))
+                response.error.CopyFrom(error_codec.item_error_to_proto(error))
             yield response
 
     def ScoreGradient(

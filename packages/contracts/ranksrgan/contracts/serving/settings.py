@@ -19,13 +19,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, Field
 
-from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
 from ranksrgan.contracts.config import Config, make_config, merged, read_yaml
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.serving.model_repository import RepositorySettings
 from ranksrgan.contracts.serving.spool import Spool
+from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote
 
 #: Of every variable.
 PREFIX = "RANKSRGAN_"
@@ -76,6 +74,20 @@ class ClientLimits(Config):
 
     at_a_time: int | None = Field(default=None, ge=1)
     per_minute: int | None = Field(default=None, ge=1)
+
+
+class RepositorySettings(Config):
+    """Which repository a server offers, and what may be done with it.
+
+    Attributes:
+        root: the folder; None for none.
+        poll: seconds between two looks at it for what is new or has changed; None for none.
+        manage: whether clients may load, unload and reload models.
+    """
+
+    root: Path | None = None
+    poll: Annotated[float, Field(gt=0)] | None = None
+    manage: bool = False
 
 
 class ServerSettings(Config):

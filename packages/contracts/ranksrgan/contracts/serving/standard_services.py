@@ -17,7 +17,7 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import (
     InvalidInput,
     Overloaded,
@@ -112,4 +112,4 @@ class StandardServices(grpc.ServerInterceptor):
 
 
 def _refuse(error: RankSRGANError, context: grpc.ServicerContext) -> Any:
-    return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(error)))
+    return context.abort_with_status(rpc_status.to_status(error_codec.error_to_proto(error)))

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import DeadlineExceeded, RankSRGANError, ServiceUnavailable
 
 log = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class Waits:
                 raise
         except GeneratorExit:
             if wait.ended is not None:
-                context.set_code(rpc_status.to_status(codec.error_to_proto(wait.ended)).code)
+                context.set_code(rpc_status.to_status(error_codec.error_to_proto(wait.ended)).code)
             raise
         finally:
             with self._lock:
@@ -274,7 +274,7 @@ def end_call(context: grpc.ServicerContext, error: RankSRGANError) -> None:
 
     def with_reason() -> None:
         """What `cancel` does, which has no word for the reason."""
-        status = rpc_status.to_status(codec.error_to_proto(error))
+        status = rpc_status.to_status(error_codec.error_to_proto(error))
         context._rpc_event.call.cancel(  # type: ignore[attr-defined]
             status.code.value[0], status.details
         )

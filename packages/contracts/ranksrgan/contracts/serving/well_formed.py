@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import codec
+from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -109,4 +109,4 @@ def _damaged() -> InvalidInput:
 
 
 def _refuse(error: InvalidInput, context: grpc.ServicerContext) -> Any:
-    return context.abort_with_status(rpc_status.to_status(codec.error_to_proto(error)))
+    return context.abort_with_status(rpc_status.to_status(error_codec.error_to_proto(error)))

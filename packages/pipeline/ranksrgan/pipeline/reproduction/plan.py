@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from ranksrgan.contracts.checkpoint import WEIGHTS_SUFFIXES
+from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES
 from ranksrgan.pipeline.reproduction.config import (
     BICUBIC,
     GROUND_TRUTH,

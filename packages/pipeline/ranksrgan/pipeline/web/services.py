@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ranksrgan.contracts.discovery import list_scorers, list_upscalers, service_address
+from ranksrgan.contracts.discovery import list_scorers, list_upscalers
 from ranksrgan.contracts.errors import RankSRGANError, UnknownName
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.specs import service_address
 from ranksrgan.contracts.upscaler import UpscalerInfo
 
 Role = Literal["metrics", "srgan", "ranker"]

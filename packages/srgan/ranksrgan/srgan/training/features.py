@@ -13,9 +13,9 @@ from ranksrgan.contracts import FeatureMaps, Scorer
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
-from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig, MissingAsset
 from ranksrgan.contracts.scorer import Recordable
+from ranksrgan.contracts.specs import is_remote
 from ranksrgan.srgan.training.encoders import (
     AlexNetFeatures,
     DistilledVGG19Features,

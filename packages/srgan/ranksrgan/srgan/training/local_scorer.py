@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from ranksrgan.contracts import Scorer, open_scorer
-from ranksrgan.contracts.discovery import is_remote, is_sum
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.specs import is_remote, is_sum
 
 
 def with_option(spec: str, name: str, value: object) -> str:

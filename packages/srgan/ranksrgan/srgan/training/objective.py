@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.device import mixed
-from ranksrgan.contracts.discovery import is_remote
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
+from ranksrgan.contracts.specs import is_remote
 from ranksrgan.srgan.config import LossesConfig, RankConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.generators.generator import View, Views
 from ranksrgan.srgan.losses import (
