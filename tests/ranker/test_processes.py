@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.ranker import TrainConfig, train
 from tests.ranker.conftest import MemorySource, blurred
+from tests.two_processes import run_in_two
 
 WORKER = """
 import os, pickle, signal, sys
@@ -49,23 +47,19 @@ with suppress(KeyboardInterrupt) if stopped else suppress():
 
 
 def train_in_two(
-    config: TrainConfig, contents: list[RankedContent], folder: Path, *, stopped: bool = False
+    config: TrainConfig,
+    contents: list[RankedContent],
+    folder: Path,
+    *,
+    stopped: bool = False,
+    torchrun: bool = False,
 ) -> None:
     """Train, or be ``stopped`` in the first validation by a signal that one process gets."""
     given = folder.with_suffix(".pickle")
     given.write_bytes(pickle.dumps((contents, config.model_dump(), str(folder), stopped)))
     script = folder.with_suffix(".py")
     script.write_text(WORKER)
-    run = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-m", *run, str(script), root, str(given)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two(script, given, torchrun=torchrun)
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def test_two_processes_give_the_weights_of_one(
         config = config.model_copy(update={"architecture": "nss"})
         contents = blurred("astronaut.png", crops=16, side=208)
     train(config, MemorySource(contents[8:]), MemorySource(contents[:8]), tmp_path / "one")
-    train_in_two(config, contents, tmp_path / "two")
+    train_in_two(config, contents, tmp_path / "two", torchrun=architecture == "nss")
     one, two = (load_state(tmp_path / name / "last.state.pt") for name in ("one", "two"))
     assert one["network"].keys() == two["network"].keys()
     for key, value in one["network"].items():

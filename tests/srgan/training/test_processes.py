@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.state import Training
+from tests.two_processes import run_in_two
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -88,21 +86,18 @@ Path(f"{folder}.{os.environ['RANK']}").write_bytes(pickle.dumps(outcome))
 
 
 def train_in_two(
-    config: TrainConfig, folder: Path, seeds: list[int] | None = None, trouble: str = ""
+    config: TrainConfig,
+    folder: Path,
+    seeds: list[int] | None = None,
+    trouble: str = "",
+    *,
+    torchrun: bool = False,
 ) -> list[tuple[object, ...]]:
     """What each of the two processes says at the end."""
     given, script = folder.with_suffix(".pickle"), folder.with_suffix(".py")
     given.write_bytes(pickle.dumps((config.model_dump(), str(folder), seeds or [], trouble)))
     script.write_text(WORKER)
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, str(script), str(Path(__file__).parents[3]), str(given)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_in_two(script, given, torchrun=torchrun)
     return [pickle.loads(Path(f"{folder}.{rank}").read_bytes()) for rank in range(2)]
 
 
@@ -174,7 +169,7 @@ def test_srgan_in_two_processes_is_srgan_in_one(
         losses={"adversarial": {"weight": 0.1, "criterion": criterion}}, optimiser={"ema": 0.5}
     )
     result = train(config, tmp_path / "one")
-    outcomes = train_in_two(config, tmp_path / "two")
+    outcomes = train_in_two(config, tmp_path / "two", torchrun=criterion == "vanilla")
     assert [outcome[:2] for outcome in outcomes] == [(4, True)] * 2
     compare(tmp_path / "one", tmp_path / "two", config)
     # The first process validates and both know what it found.
