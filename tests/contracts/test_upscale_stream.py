@@ -303,6 +303,16 @@ def test_what_is_refused(
     assert streams.spooled == 0
 
 
+def test_what_the_server_allows_goes_before_what_pillow_does(
+    upscaler: RemoteUpscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is a limit of the process, and has been raised only once a file has been decoded."""
+    write_image(tmp_path / "in.png", picture(53, 47))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert upscaler.upscale_file(tmp_path / "in.png", tmp_path / "out.png") == (188, 212)
+    assert Image.MAX_IMAGE_PIXELS == 10_000
+
+
 def test_two_orders_are_refused(server: RunningServer) -> None:
     stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(open_channel(server.address))
     with pytest.raises(grpc.RpcError) as caught:

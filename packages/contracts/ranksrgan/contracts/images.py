@@ -143,7 +143,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     if not data:
         raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
     check_costs(data, name)
-    _allow(max_pixels)
+    allow_pixels(max_pixels)
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
@@ -202,7 +202,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         raise InvalidImage(f"{name} is damaged: {error}", field=name) from error
 
 
-def _allow(max_pixels: int) -> None:
+def allow_pixels(max_pixels: int) -> None:
     """Let Pillow read as much as it is asked for: its own limit, a global one, would refuse it.
 
     It is never lowered, so that no thread takes from another what that has asked for.

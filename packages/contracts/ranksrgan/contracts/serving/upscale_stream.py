@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.encoders import Layout, check_format, open_writer
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
-from ranksrgan.contracts.images import FORMATS, Picture, decode_image
+from ranksrgan.contracts.images import FORMATS, Picture, allow_pixels, decode_image
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.serving.arriving_rows import ArrivingRows
 from ranksrgan.contracts.serving.spool import Spool, SpooledFile
@@ -214,6 +214,7 @@ class UpscaleStreams:
 
     def _check_size(self, file: BinaryIO) -> tuple[int, int] | None:
         """Width and height by the header, if it is there and says so."""
+        allow_pixels(self._limits.max_pixels)
         try:
             with PillowImage.open(file, formats=FORMATS) as image:
                 width, height = image.size
