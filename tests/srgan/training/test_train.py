@@ -36,12 +36,13 @@ from ranksrgan.contracts.errors import (
     Unauthenticated,
 )
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.srgan import load_generator, train
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.crops import open_crops
 from ranksrgan.srgan.discriminators import VGGDiscriminator, save_discriminator
 from ranksrgan.srgan.foreign.imdn import IMDN
+from ranksrgan.srgan.training import local_scorer
 from ranksrgan.srgan.training.run import _listed
 from ranksrgan.srgan.training.state import BEST_FILE, STATE_FILE, Training
 
@@ -551,6 +552,36 @@ def test_a_ranker_that_goes_away_leaves_a_state_to_continue_from(
     train(chosen, tmp_path / "left", rankers=[(toy_ranker(), 1.0)])
     train(chosen, tmp_path / "straight", rankers=[(toy_ranker(), 1.0)])
     assert weights(tmp_path / "left") == weights(tmp_path / "straight")
+
+
+def test_what_a_configuration_names_is_opened_where_the_training_computes(
+    gan: MakeConfig, hr_folder: Path, tmp_path: Path, toy_ranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def opening(spec: str, **_: object) -> Scorer:
+        opened.append(spec)
+        return toy_ranker(len(opened))
+
+    monkeypatch.setattr(local_scorer, "open_scorer", opening)
+    chosen = gan(
+        losses={
+            "rank": {
+                "weight": 0.5,
+                "rankers": [{"spec": "a.pth"}, {"spec": "b.pth?device=cuda:1"}],
+            },
+            "scorers": [{"spec": "c.pth", "weight": 0.1}],
+        },
+        validation={"hr": str(hr_folder), "scorers": ["d.pth"]},
+        run={"steps": 1},
+    )
+    train(chosen, tmp_path / "run")
+    assert sorted(opened) == [
+        "a.pth?device=cpu",
+        "b.pth?device=cuda",
+        "c.pth?device=cpu",
+        "d.pth?device=cpu",
+    ]
 
 
 def test_what_fails_before_the_first_step_leaves_no_state(
