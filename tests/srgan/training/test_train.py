@@ -568,7 +568,7 @@ def test_what_a_configuration_names_is_opened_where_the_training_computes(
         losses={
             "rank": {
                 "weight": 0.5,
-                "rankers": [{"spec": "a.pth"}, {"spec": "b.pth?device=cuda:1"}],
+                "rankers": [{"spec": "a.pth"}, {"spec": "b.pth?device=cuda"}],
             },
             "scorers": [{"spec": "c.pth", "weight": 0.1}],
         },
