@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from ranksrgan.pipeline.services import free_ports
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 300.0
@@ -27,9 +28,7 @@ def run_in_two(script: Path, given: Path, *, torchrun: bool = False) -> None:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         started = [_start([*launcher, *command], environment)]
     else:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        (port,) = free_ports(1)
         place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         started = [
             _start(command, environment | place | {"RANK": rank, "LOCAL_RANK": rank})

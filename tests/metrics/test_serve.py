@@ -18,6 +18,7 @@ import torch
 from ranksrgan.contracts import healthcheck, open_scorer
 from ranksrgan.contracts.errors import ServiceUnavailable, Unauthenticated
 from ranksrgan.contracts.serving import tokens
+from ranksrgan.pipeline.services import free_ports
 from tests.contracts.authority import Authority
 
 PATIENCE = 240
@@ -50,11 +51,6 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as chosen:
-        return int(chosen.getsockname()[1])
-
-
 def test_everything_switched_on(
     tmp_path: Path,
     manager: Manager,
@@ -65,7 +61,7 @@ def test_everything_switched_on(
     pair = authority.sign("server", "127.0.0.1")
     assert tokens.main(["tester", "--file", str(tmp_path / "tokens")]) == 0
     token = capsys.readouterr().out.strip()
-    address, page = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    address, page = (f"127.0.0.1:{port}" for port in free_ports(2))
     config = tmp_path / "metrics.yaml"
     config.write_text(f"""
         listen: {address}

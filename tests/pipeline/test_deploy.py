@@ -33,16 +33,16 @@ Local = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def addresses() -> Addresses:
-    from ranksrgan.pipeline.services import _free_ports
+    from ranksrgan.pipeline.services import free_ports
 
-    return Addresses(*(f"127.0.0.1:{port}" for port in _free_ports(3)))
+    return Addresses(*(f"127.0.0.1:{port}" for port in free_ports(3)))
 
 
 @pytest.fixture
 def rankdata_address() -> str:
-    from ranksrgan.pipeline.services import _free_ports
+    from ranksrgan.pipeline.services import free_ports
 
-    return f"127.0.0.1:{_free_ports(1)[0]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 @pytest.fixture

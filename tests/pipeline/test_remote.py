@@ -19,7 +19,7 @@ from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.remote import Made, ServiceAddresses, _digest, run_remotely
-from ranksrgan.pipeline.services import _free_ports
+from ranksrgan.pipeline.services import free_ports
 from ranksrgan.pipeline.stages import RANKSRGAN, Outcome
 from ranksrgan.rankdata import RankDataset
 
@@ -44,7 +44,7 @@ def root(
 @pytest.fixture(scope="module")
 def addresses(root: Path) -> Iterator[ServiceAddresses]:
     """Of services over that root; the other two of the four come up with them."""
-    metrics, ranker, srgan, rankdata = (f"127.0.0.1:{port}" for port in _free_ports(4))
+    metrics, ranker, srgan, rankdata = (f"127.0.0.1:{port}" for port in free_ports(4))
     environment = os.environ | {
         "RANKSRGAN_STATE": str(root / "state"),
         "METRICS_ADDRESS": metrics,

@@ -1,5 +1,6 @@
 """Between messages on the wire and the things of this package, in pairs ``x_to_proto`` and
-``x_from_proto``. Rank datasets have `pairs_codec`; no other module knows both sides."""
+``x_from_proto``. Errors have `error_codec` and rank datasets `pairs_codec`; no other module knows
+both sides."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) ->
 
         remote = parse_remote(spec)
         return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
-    if is_sum(spec) and not _is_file(spec.partition("?")[0]):
+    if names_sum(spec):
         open_term = partial(open_scorer, timeout=timeout, retry_for=retry_for)
         return cast(SumOpener, _load_entry(SUMS, "fused"))(spec, open_term)
     return cast(Scorer, _open_local(spec, SCORERS, weights_entry="ranker", kind="ranker"))
@@ -217,6 +217,11 @@ def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:
             )
         return _load_entry(group, weights_entry)(name, options)
     return _load_entry(group, name)(name, options)
+
+
+def names_sum(spec: str) -> bool:
+    """Whether it is a sum of scorers, and no file with such a name."""
+    return is_sum(spec) and not _is_file(spec.partition("?")[0])
 
 
 def _is_file(name: str) -> bool:

@@ -38,7 +38,7 @@ def local_services(
     Raises:
         ServiceUnavailable: one did not come up; the message ends with its log.
     """
-    ports = _free_ports(3)
+    ports = free_ports(3)
     addresses = Addresses(*(f"127.0.0.1:{port}" for port in ports))
     environment = os.environ | {
         "RANKSRGAN_STATE": str(state),
@@ -73,7 +73,8 @@ def _run(script: Path, *arguments: str, environment: Mapping[str, str]) -> None:
         raise ServiceUnavailable(f"{script} {arguments[0]} failed:\n{done.stdout}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on now, all different."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

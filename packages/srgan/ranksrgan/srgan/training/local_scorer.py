@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from ranksrgan.contracts import Scorer, open_scorer
+from ranksrgan.contracts.discovery import names_sum
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.specs import is_remote, is_sum
+from ranksrgan.contracts.specs import is_remote
 
 
 def with_option(spec: str, name: str, value: object) -> str:
@@ -19,11 +18,6 @@ def with_option(spec: str, name: str, value: object) -> str:
 def says(spec: str, name: str) -> bool:
     """Whether a scorer's name has that option."""
     return any(one.startswith(f"{name}=") for one in spec.partition("?")[2].split("&"))
-
-
-def names_sum(spec: str) -> bool:
-    """Whether it is a sum of scorers, and no file with such a name."""
-    return is_sum(spec) and not Path(spec.partition("?")[0]).is_file()
 
 
 def open_on(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.device import mixed
+from ranksrgan.contracts.discovery import names_sum
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
 from ranksrgan.contracts.specs import is_remote
@@ -24,7 +25,7 @@ from ranksrgan.srgan.losses import (
     pixel_loss,
 )
 from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
-from ranksrgan.srgan.training.local_scorer import names_sum, open_on, says, with_option
+from ranksrgan.srgan.training.local_scorer import open_on, says, with_option
 
 log = logging.getLogger(__name__)
 
