@@ -249,6 +249,7 @@ def test_a_service_that_is_killed_comes_back(
     assert not exists(supervisor)
 
 
+@pytest.mark.slow  # half a minute
 def test_a_service_whose_supervisor_was_killed_is_taken_over_or_down(
     local: Local, addresses: Addresses, tmp_path: Path
 ) -> None:
@@ -266,6 +267,7 @@ def test_a_service_whose_supervisor_was_killed_is_taken_over_or_down(
     assert not exists(last)
 
 
+@pytest.mark.slow  # half a minute
 def test_down_ends_the_work_of_a_service_that_was_killed(
     local: Local, rankdata_address: str, tmp_path: Path
 ) -> None:

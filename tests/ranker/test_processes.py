@@ -71,7 +71,7 @@ def config(small: TrainConfig) -> TrainConfig:
     return small.model_copy(update=given)
 
 
-@pytest.mark.parametrize("architecture", ["vgg12", "nss"])
+@pytest.mark.parametrize("architecture", ["vgg12", pytest.param("nss", marks=pytest.mark.slow)])
 def test_two_processes_give_the_weights_of_one(
     architecture: str,
     config: TrainConfig,

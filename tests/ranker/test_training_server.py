@@ -168,6 +168,7 @@ def test_without_validation_the_last_weights_stay(serving: RankerServing) -> Non
     assert not operation.progress().HasField("best")
 
 
+@pytest.mark.slow  # the same code that generators' trainings are served by
 def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path) -> None:
     submit = (
         "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
@@ -185,7 +186,7 @@ def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path
     assert serving.operation(name).result(PATIENCE).step == 12
 
 
-@pytest.mark.parametrize("with_its_job", [True, False])
+@pytest.mark.parametrize("with_its_job", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_killed_server_costs_no_bit(
     serving: RankerServing, gate: Path, tmp_path: Path, with_its_job: bool
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_killed_server_costs_no_bit(
     assert (trained.step, trained.best_step) == (expected.step, expected.best_step)
 
 
+@pytest.mark.slow  # the same code that generators' trainings are served by
 def test_a_server_that_is_stopped_lets_the_next_go_on(
     serving: RankerServing, start_long: Callable[..., RemoteOperation]
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_server_that_is_stopped_lets_the_next_go_on(
     assert (progress.job.attempts, progress.steps) == (2, 10**6)
 
 
+@pytest.mark.slow  # the same code that generators' trainings are served by
 def test_what_is_cancelled_can_be_continued(
     serving: RankerServing,
     start_long: Callable[..., RemoteOperation],

@@ -293,7 +293,7 @@ def test_the_death_of_the_client_ends_nothing(serving: GeneratorServing, gate: P
     assert serving.operation(name).result(PATIENCE).step == STEPS
 
 
-@pytest.mark.parametrize("with_its_job", [True, False])
+@pytest.mark.parametrize("with_its_job", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_killed_server_costs_no_bit(
     serving: GeneratorServing, gate: Path, tmp_path: Path, with_its_job: bool
 ) -> None:

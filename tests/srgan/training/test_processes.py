@@ -160,7 +160,9 @@ def joint(gan: MakeConfig, hr_folder: Path) -> MakeConfig:
     return make
 
 
-@pytest.mark.parametrize("criterion", ["vanilla", "relativistic"])
+@pytest.mark.parametrize(
+    "criterion", [pytest.param("vanilla", marks=pytest.mark.slow), "relativistic"]
+)
 def test_srgan_in_two_processes_is_srgan_in_one(
     joint: MakeConfig, tmp_path: Path, criterion: str
 ) -> None:

@@ -22,13 +22,13 @@ pytestmark = [
 ]
 
 
-#: Of what others than slow tests export, which takes seconds each: every scale is among them.
+#: Of what others than slow tests export, which takes seconds each: every scale from 2 on is among
+#: them.
 QUICK = {
     "srresnet x3",
     "msrresnet x2",
     "edsr x4",
     "fsrcnn x3",
-    "rrdbnet x1",
     "imdn x2",
     "srgan_leftthomas x2",
     "fast_srgan x4",
