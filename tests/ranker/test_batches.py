@@ -66,6 +66,39 @@ def test_of_contents_every_version_with_its_values(blur_set: PairSource) -> None
     assert batch.group.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
+def test_some_versions_of_each_content_in_their_order(blur_set: PairSource) -> None:
+    config = TrainConfig(versions=2, batch=60, seed=1)
+    batch = next(read_batches(blur_set, config, start=0))
+    contents = list(islice(blur_set.shuffled_contents(1), 60))
+    drawn = set()
+    for i, content in enumerate(contents):
+        rows = slice(2 * i, 2 * i + 2)
+        chosen = [
+            next(p for p in range(3) if torch.equal(content.images[p], image))
+            for image in batch.images[rows]
+        ]
+        assert batch.group[rows].tolist() == [i, i]
+        assert torch.equal(batch.values[rows, 0], content.scores[chosen].float())
+        drawn.add(tuple(chosen))
+    assert drawn == {(0, 1), (0, 2), (1, 2)}
+    later = next(read_batches(blur_set, config, start=1))
+    second = next(islice(read_batches(blur_set, config, start=0), 1, None))
+    assert torch.equal(later.images, second.images)
+    every = next(read_batches(blur_set, TrainConfig(versions=9, batch=60, seed=1), start=0))
+    assert torch.equal(every.images, torch.cat([content.images for content in contents]))
+
+
+def test_some_versions_bring_their_further_values(
+    source_of: Callable[..., PairSource], content_of: Callable[[list[float]], RankedContent]
+) -> None:
+    values = [3.0, 1.0, 2.0, 7.0]
+    content = content_of(values)._replace(further={"ma": 10 * torch.tensor(values)})
+    config = TrainConfig(batch=1, versions=3, further=("ma",))
+    batch = next(read_batches(source_of([content], further={"ma": True}), config, start=0))
+    assert len(batch.values) == 3
+    assert torch.equal(batch.values[:, 1], 10 * batch.values[:, 0])
+
+
 def test_further_metrics_are_columns(
     source_of: Callable[..., PairSource], content_of: Callable[[list[float]], RankedContent]
 ) -> None:

@@ -38,7 +38,7 @@ def read_batches(
 
     Args:
         source: what to learn from.
-        config: its ``sample``, ``batch``, ``seed``, ``further`` and ``as_published``.
+        config: its ``sample``, ``versions``, ``batch``, ``seed``, ``further`` and ``as_published``.
         start: how many batches to leave out.
         rank: which process this is.
         processes: how many share each batch; ``config.batch`` is a multiple of it.
@@ -76,10 +76,12 @@ def read_batches(
         pairs = source.pairs(config.seed, first, processes)
         return map(_of_pairs, _lists(pairs, size))
     contents = source.shuffled_contents(config.seed, first, processes)
+    numbered = zip(count(first, processes), contents)
     if config.as_published:
-        numbered = zip(count(first, processes), contents)
         drawn = (_draw_pair(content, config.seed, number) for number, content in numbered)
         return map(_of_pairs, _lists(drawn, size))
+    if config.versions:
+        contents = (_draw_versions(content, config, number) for number, content in numbered)
     return (_of_contents(batch, config.further) for batch in _lists(contents, size))
 
 
@@ -169,6 +171,20 @@ def _draw_pair(content: RankedContent, seed: int, number: int) -> Pair:
     a, b = pairs[int.from_bytes(digest[:7], "big") % len(pairs)]
     label = torch.sign(content.scores[a] - content.scores[b])
     return Pair(content.images[a], content.images[b], float(label))
+
+
+def _draw_versions(content: RankedContent, config: TrainConfig, number: int) -> RankedContent:
+    """``config.versions`` of a content's versions, in their order; all if it has no more."""
+    digest = hashlib.sha256(f"versions {config.seed} {number}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    shuffled = torch.randperm(len(content.levels), generator=generator)
+    chosen = shuffled[: config.versions].sort().values
+    return content._replace(
+        levels=tuple(content.levels[k] for k in chosen.tolist()),
+        images=content.images[chosen],
+        scores=content.scores[chosen],
+        further={name: values[chosen] for name, values in content.further.items()},
+    )
 
 
 def _joined(images: list[Tensor]) -> Tensor:

@@ -53,6 +53,8 @@ class TrainConfig(Config):
         sample: what a batch is made of: ``contents`` with all of their versions, so that every pair
             of them is learnt from one forward pass, or ``pairs``, which the paper draws. Pairs say
             an order and no value, so they go with `ORDER_LOSSES` alone.
+        versions: of each content so many are learnt from in a step, drawn anew each time; 0: all.
+            For sets with dozens of versions, which would all be in one forward pass.
         batch: contents or pairs a step, over all processes. (16 pairs as published; the paper does
             not say.)
         losses: weight of each loss, see ``loss.py`` and ``loss_correlation.py``. ``magnitude`` is
@@ -100,6 +102,7 @@ class TrainConfig(Config):
     start: Literal["he", "zero_mean"] = "he"
     further: tuple[str, ...] = ()
     sample: Literal["contents", "pairs"] = "contents"
+    versions: int = Field(default=0, ge=0)
     batch: int = Field(default=16, ge=1)
     losses: dict[LossName, Weight] = Field(default_factory=lambda: dict(_LOSSES))
     margin: float = Field(default=0.5, gt=0)
@@ -139,6 +142,11 @@ class TrainConfig(Config):
         if self.architecture == "nss" and (self.start != "he" or self.as_published):
             key = "as_published" if self.as_published else "start"
             raise ValueError(f"{key}: it says how a VGG starts; leave it out for architecture=nss")
+        if self.versions == 1:
+            raise ValueError("versions: one of a content has no order; 0 (all) or 2 are right")
+        if self.versions and (self.as_published or self.sample == "pairs"):
+            key = "as_published" if self.as_published else "sample=pairs"
+            raise ValueError(f"versions: with {key} a content has two in a step")
         if self.as_published:
             if set(self.losses) != {"margin"} or self.further or self.sample != "contents":
                 raise ValueError(
