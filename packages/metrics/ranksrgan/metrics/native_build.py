@@ -85,7 +85,10 @@ FEATURES = {
     "__ARM_FEATURE_SVE2": "sve2",
 }
 
-_SECONDS = 120
+_SECONDS = 45
+
+# Of sources that are compiled together; each more costs ten seconds of a core.
+_MOST_UNITS = 4
 
 _logger = logging.getLogger(__name__)
 
@@ -242,16 +245,19 @@ def _sources(cuda: bool) -> list[Path]:
 
 
 def _units(cuda: bool, folder: Path) -> list[Path]:
-    """What the compiler is called for.
+    """What the compiler is called for, written into ``folder`` but for the sources for a GPU.
 
-    The operators' definitions are one unit, written into ``folder``: by itself each would be
-    torch's headers and little else, ten seconds of compiling.
+    By itself each source would be torch's headers and little else, ten seconds of compiling: they
+    are compiled several together, as many times as there are cores to do so.
     """
     sources = [path for path in _sources(cuda) if path.suffix in (".cpp", ".cu")]
-    definitions = [path for path in sources if path.parent == SOURCES]
-    together = folder / "definitions.cpp"
-    together.write_text("".join(f'#include "{path}"\n' for path in definitions))
-    return [together, *(path for path in sources if path.parent != SOURCES)]
+    alone = [path for path in sources if path.parent.name == "cuda"]
+    together = [path for path in sources if path not in alone]
+    count = min(os.cpu_count() or 1, _MOST_UNITS)
+    units = [folder / f"sources{k}.cpp" for k in range(count)]
+    for k, unit in enumerate(units):
+        unit.write_text("".join(f'#include "{path}"\n' for path in together[k::count]))
+    return [*units, *alone]
 
 
 def _with_cuda() -> bool:

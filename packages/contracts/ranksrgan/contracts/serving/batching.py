@@ -42,7 +42,7 @@ class Batch:
 
     @property
     def images(self) -> int:
-        return len(self.inputs[0])
+        return self.inputs[0].shape[0]
 
     @property
     def pixels(self) -> int:

@@ -20,8 +20,8 @@ void check_ma_dct(const at::Tensor& planes) {
 
 // One number for each window of each plane.
 at::Tensor empty_statistic(const at::Tensor& planes) {
-  return at::empty({planes.size(0), windows_along(planes.size(1)), windows_along(planes.size(2))},
-                   planes.options());
+  const int64_t rows = ma::windows_along(planes.size(1));
+  return at::empty({planes.size(0), rows, ma::windows_along(planes.size(2))}, planes.options());
 }
 
 }  // namespace

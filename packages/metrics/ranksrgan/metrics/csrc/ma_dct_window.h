@@ -8,7 +8,7 @@
 
 #include "anywhere.h"
 
-namespace ranksrgan {
+namespace ranksrgan::ma {
 namespace {
 
 constexpr int kWindow = 7;  // side of a window
@@ -112,4 +112,4 @@ RANKSRGAN_ANYWHERE inline WindowStatistics<Value> window_statistics(const Value*
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::ma

@@ -53,8 +53,7 @@ def usable(dtype: torch.dtype) -> bool:
     if not _able(dtype) or torch.cpu.get_capabilities()[faster]:
         return False
     _winograd(dtype)
-    if dtype == torch.bfloat16:
-        _to_rgb()
+    _to_rgb(torch.float32)
     return native.status().in_use
 
 
@@ -141,7 +140,7 @@ class RgbConvolution(nn.Module):
     """A convolution to three channels, in float32 throughout, for inference on a CPU.
 
     The channels of a pixel are multiplied once for all pixels that it is a neighbour of: 27
-    products fill two registers, where three outputs would leave most of one empty.
+    products fill registers, where three outputs would leave most of one empty.
 
     Args:
         layer: `makes_rgb`; its weights in float32.
@@ -154,7 +153,7 @@ class RgbConvolution(nn.Module):
         self._bias = torch.zeros(3) if layer.bias is None else layer.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        operator = _to_rgb()
+        operator = _to_rgb(x.dtype)
         x = _channels_last(x)
         images = [operator(x[n : n + 1], self._weight, self._bias) for n in range(x.shape[0])]
         return images[0] if len(images) == 1 else torch.cat(images)
@@ -228,13 +227,15 @@ def _winograd(dtype: torch.dtype) -> Callable[..., None]:
     return native.operator("winograd", twin=reference.winograd, register=register)
 
 
-def _to_rgb() -> Callable[..., Tensor]:
+def _to_rgb(dtype: torch.dtype) -> Callable[..., Tensor]:
+    """For maps of that type; those of float32 have two kernels."""
+
     def fake(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return x.new_empty((1, 3, *x.shape[2:]), dtype=torch.float32)
 
     def register(name: str) -> None:
         torch.library.register_fake(name, fake)
 
-    if not _able(torch.bfloat16):
+    if not (_able(torch.bfloat16) or _able(dtype)):
         return reference.convolve_to_rgb
     return native.operator("convolve_to_rgb", twin=reference.convolve_to_rgb, register=register)

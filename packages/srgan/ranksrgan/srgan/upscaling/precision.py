@@ -60,12 +60,12 @@ def by_winograd(network: Network, dtype: torch.dtype = torch.bfloat16) -> Networ
     half = dtype == torch.bfloat16
     twin = in_bfloat16(network) if half else copy.deepcopy(network)
     for parent_name, parent in list(twin.named_modules()):
-        for name, child in list(parent.named_children()):
+        for name, _ in list(parent.named_children()):
             path = f"{parent_name}.{name}".lstrip(".")
             exact = network.get_submodule(path)
             if path in inner and winograd.fits(exact):
                 setattr(parent, name, winograd.WinogradConvolution(exact, dtype))
-            elif half and child is not exact and winograd.makes_rgb(exact):
+            elif winograd.makes_rgb(exact):
                 setattr(parent, name, winograd.RgbConvolution(exact))
     return twin
 

@@ -1,4 +1,4 @@
-// What the convolutions share: registers of AVX-512.
+// What the convolutions of bfloat16 share: registers of AVX-512.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -8,15 +8,15 @@
 
 // Compiled for processors that have it, whatever the rest of the library is compiled for.
 #define RANKSRGAN_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
-#define RANKSRGAN_INLINE RANKSRGAN_BF16 __attribute__((always_inline)) inline
+#define RANKSRGAN_BF16_INLINE RANKSRGAN_BF16 __attribute__((always_inline)) inline
 
-namespace ranksrgan {
+namespace ranksrgan::avx512 {
 namespace {
 
 constexpr int kLanes = 16;  // of float32 in a register
 
 template <bool half>
-RANKSRGAN_INLINE __m512 load(const char* from) {
+RANKSRGAN_BF16_INLINE __m512 load(const char* from) {
   if constexpr (half) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
@@ -25,12 +25,16 @@ RANKSRGAN_INLINE __m512 load(const char* from) {
   }
 }
 
+bool is_able() {
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16");
+}
+
 void check_processor(const char* name) {
   TORCH_CHECK_NOT_IMPLEMENTED(
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16"),
-      name, ": a processor with AVX-512 and its bfloat16 expected, and this one has not");
+      is_able(), name,
+      ": a processor with AVX-512 and its bfloat16 expected, and this one has not");
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::avx512

@@ -10,7 +10,7 @@
 
 #include "../imresize.h"
 
-namespace ranksrgan {
+namespace ranksrgan::imresize {
 namespace {
 
 // Taps times pixels below which another thread costs more than it saves.
@@ -144,6 +144,6 @@ at::Tensor imresize_cpu(const at::Tensor& images, const at::Tensor& row_indices,
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::imresize
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("imresize", ranksrgan::imresize_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("imresize", ranksrgan::imresize::imresize_cpu); }

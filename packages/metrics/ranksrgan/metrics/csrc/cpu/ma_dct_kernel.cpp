@@ -9,7 +9,7 @@
 
 #include "../ma_dct.h"
 
-namespace ranksrgan {
+namespace ranksrgan::ma::ma_dct {
 namespace {
 
 // Rows of windows below which another thread costs more than it saves.
@@ -87,6 +87,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> ma_dct_cpu(const at::Tensor& plan
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::ma::ma_dct
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_dct", ranksrgan::ma_dct_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_dct", ranksrgan::ma::ma_dct::ma_dct_cpu); }

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace ranksrgan {
+namespace ranksrgan::ma {
 namespace {
 
 #if defined(__AVX512F__)
@@ -63,4 +63,4 @@ inline double row_sum(const double* row, int64_t width) {
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::ma

@@ -14,7 +14,7 @@
 #include "../ma_normalise.h"
 #include "ma_lanes.h"
 
-namespace ranksrgan {
+namespace ranksrgan::ma::ma_normalise {
 namespace {
 
 constexpr int kSurroundings = 9;
@@ -226,6 +226,6 @@ at::Tensor ma_normalise_cpu(const at::Tensor& bands, const at::Tensor& parents, 
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::ma::ma_normalise
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_normalise", ranksrgan::ma_normalise_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_normalise", ranksrgan::ma::ma_normalise::ma_normalise_cpu); }

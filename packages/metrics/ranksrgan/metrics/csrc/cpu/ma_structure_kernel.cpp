@@ -8,7 +8,7 @@
 #include "../ma_structure.h"
 #include "ma_lanes.h"
 
-namespace ranksrgan {
+namespace ranksrgan::ma::ma_structure {
 namespace {
 
 // Windows that are worked on together, so that what they share is read once and stays in the cache.
@@ -143,6 +143,6 @@ at::Tensor ma_structure_cpu(at::TensorList planes, at::IntArrayRef first, at::In
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::ma::ma_structure
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_structure", ranksrgan::ma_structure_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_structure", ranksrgan::ma::ma_structure::ma_structure_cpu); }

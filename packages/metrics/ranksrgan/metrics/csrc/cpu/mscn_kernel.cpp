@@ -10,7 +10,7 @@
 #include "../mscn.h"
 #include "local_statistics.h"
 
-namespace ranksrgan {
+namespace ranksrgan::mscn {
 namespace {
 
 // Pixels below which another thread costs more than it saves.
@@ -65,6 +65,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> mscn_cpu(const at::Tensor& planes
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::mscn
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("mscn", ranksrgan::mscn_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("mscn", ranksrgan::mscn::mscn_cpu); }

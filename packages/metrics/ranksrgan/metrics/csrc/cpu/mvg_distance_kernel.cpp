@@ -10,7 +10,7 @@
 
 #include "../mvg_distance.h"
 
-namespace ranksrgan {
+namespace ranksrgan::mvg_distance {
 namespace {
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
@@ -143,6 +143,6 @@ at::Tensor mvg_distance_cpu(const at::Tensor& features, const at::Tensor& mean,
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::mvg_distance
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("mvg_distance", ranksrgan::mvg_distance_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("mvg_distance", ranksrgan::mvg_distance::mvg_distance_cpu); }

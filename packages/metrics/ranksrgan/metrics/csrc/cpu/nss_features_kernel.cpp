@@ -9,7 +9,7 @@
 #include "block_features.h"
 #include "in_turns.h"
 
-namespace ranksrgan {
+namespace ranksrgan::nss_features {
 namespace {
 
 // Rows of levels below which another thread costs more than it saves.
@@ -92,6 +92,6 @@ at::Tensor nss_features_cpu(const at::Tensor& images, const at::Tensor& table, i
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::nss_features
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("nss_features", ranksrgan::nss_features_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("nss_features", ranksrgan::nss_features::nss_features_cpu); }

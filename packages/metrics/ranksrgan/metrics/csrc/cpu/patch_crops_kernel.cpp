@@ -9,7 +9,7 @@
 #include "../patch_crops.h"
 #include "local_statistics.h"
 
-namespace ranksrgan {
+namespace ranksrgan::patch_crops {
 namespace {
 
 // The crop's pixels on the 0..255 scale as one grey plane. crop: (channels, size, size)
@@ -102,6 +102,6 @@ std::tuple<at::Tensor, at::Tensor> patch_crops_cpu(const at::Tensor& images, int
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::patch_crops
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("patch_crops", ranksrgan::patch_crops_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("patch_crops", ranksrgan::patch_crops::patch_crops_cpu); }

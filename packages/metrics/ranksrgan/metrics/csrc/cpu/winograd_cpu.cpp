@@ -4,7 +4,7 @@
 
 #include "../winograd.h"
 
-namespace ranksrgan {
+namespace ranksrgan::winograd {
 namespace {
 
 void winograd_cpu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -16,8 +16,8 @@ void winograd_cpu(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }
 
 }  // namespace
-}  // namespace ranksrgan
+}  // namespace ranksrgan::winograd
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("winograd", ranksrgan::winograd_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("winograd", ranksrgan::winograd::winograd_cpu); }
 
 #endif

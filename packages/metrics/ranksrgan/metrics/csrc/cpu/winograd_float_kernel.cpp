@@ -1,32 +1,21 @@
 #ifdef __x86_64__  // elsewhere there is no kernel
 
-#include <c10/util/Exception.h>
-#include <immintrin.h>
-
 #include <algorithm>
 
+#include "avx2.h"
 #include "in_turns.h"
 #include "winograd_tiles.h"
 
-// Compiled for processors that have it, whatever the rest of the library is compiled for.
-#define RANKSRGAN_AVX2 __attribute__((target("avx2,fma")))
-#define RANKSRGAN_INLINE RANKSRGAN_AVX2 __attribute__((always_inline)) inline
-
-namespace ranksrgan {
+namespace ranksrgan::avx2::winograd {
 namespace {
-
-constexpr int kLanes = 8;                      // of float32 in a register
-constexpr int kRegisters = 4;                  // of outputs
-constexpr int kOutputs = kRegisters * kLanes;  // of a block
-constexpr int kTiles = 3;                      // whose sums fit into the registers
 
 // B' d of one column d of four pixels, for a register of channels.
 struct Column {
   __m256 v[4];
 };
 
-RANKSRGAN_INLINE Column column(const float* const rows[4], const int64_t steps[4], int64_t x,
-                               int64_t width) {
+RANKSRGAN_AVX2_INLINE Column column(const float* const rows[4], const int64_t steps[4], int64_t x,
+                                    int64_t width) {
   Column found;
   if (x < 0 || x >= width) {
     for (auto& one : found.v) one = _mm256_setzero_ps();
@@ -79,45 +68,11 @@ RANKSRGAN_AVX2 void transform_input(const Map& x, int64_t tile_row, int64_t firs
   }
 }
 
-// m (tiles, outputs) = v (tiles, channels) u (channels, outputs)
-template <int tiles>
-RANKSRGAN_AVX2 void multiply(const float* v, const float* u, int64_t channels, float* m) {
-  __m256 sums[tiles][kRegisters];
-  for (auto& sum : sums) {
-    for (auto& one : sum) one = _mm256_setzero_ps();
-  }
-  for (int64_t c = 0; c < channels; ++c, u += kOutputs) {
-    __m256 inputs[tiles];
-    for (int t = 0; t < tiles; ++t) inputs[t] = _mm256_broadcast_ss(v + t * channels + c);
-    for (int r = 0; r < kRegisters; ++r) {
-      const __m256 weights = _mm256_loadu_ps(u + r * kLanes);
-      for (int t = 0; t < tiles; ++t) sums[t][r] = _mm256_fmadd_ps(inputs[t], weights, sums[t][r]);
-    }
-  }
-  for (int t = 0; t < tiles; ++t) {
-    for (int r = 0; r < kRegisters; ++r) {
-      _mm256_storeu_ps(m + t * kOutputs + r * kLanes, sums[t][r]);
-    }
-  }
-}
-
-RANKSRGAN_AVX2 void multiply_all(const float* v, const float* u, int64_t channels, int64_t count,
-                                 float* m) {
-  int64_t t = 0;
-  for (; t + kTiles <= count; t += kTiles) {
-    multiply<kTiles>(v + t * channels, u, channels, m + t * kOutputs);
-  }
-  switch (count - t) {
-    case 2: return multiply<2>(v + t * channels, u, channels, m + t * kOutputs);
-    case 1: return multiply<1>(v + t * channels, u, channels, m + t * kOutputs);
-  }
-}
-
 // A' m A, and what follows the convolution, for the tile at (y, x), of which the image has `high`
 // rows and `wide` columns. m: (16, tiles, outputs), from this tile on.
 template <bool added>
-RANKSRGAN_INLINE void transform_output(const float* m, int64_t position, const Finish& finish,
-                                       int64_t y, int64_t x, bool high, bool wide) {
+RANKSRGAN_AVX2_INLINE void transform_output(const float* m, int64_t position, const Finish& finish,
+                                            int64_t y, int64_t x, bool high, bool wide) {
   float* to = reinterpret_cast<float*>(finish.out) + y * finish.row + x * finish.pixel;
   const float* from = finish.residual;
   if constexpr (added) from += y * finish.residual_row + x * finish.residual_pixel;
@@ -167,14 +122,14 @@ RANKSRGAN_AVX2 void convolve_row(const Convolution& work, int64_t together, int6
   const int64_t v_position = together * x.channels + kPad;
   const int64_t m_position = together * kOutputs + kPad;
   const int64_t pieces = (tiles + together - 1) / together;
-  const int64_t most = ((tiles + pieces - 1) / pieces + kTiles - 1) / kTiles * kTiles;
+  const int64_t most = ((tiles + pieces - 1) / pieces + kTogether - 1) / kTogether * kTogether;
   for (int64_t first = 0; first < tiles; first += most) {
     const int64_t count = std::min(most, tiles - first);
     transform_input(x, tile_row, first, count, v, v_position);
     const auto* u = reinterpret_cast<const float*>(work.weight);
     for (int64_t block = 0; block < work.blocks; ++block) {
       for (int64_t p = 0; p < kPositions; ++p, u += x.channels * kOutputs) {
-        multiply_all(v + p * v_position, u, x.channels, count, m + p * m_position);
+        multiply(v + p * v_position, x.channels, u, x.channels, count, m + p * m_position);
       }
       const Finish finish = finish_of(work, block, kOutputs);
       auto* transform = work.residual ? transform_outputs<true> : transform_outputs<false>;
@@ -183,14 +138,10 @@ RANKSRGAN_AVX2 void convolve_row(const Convolution& work, int64_t together, int6
   }
 }
 
-}  // namespace
-
-void winograd_float32(const Convolution& work) {
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
-      "winograd in float32: a processor with AVX2 and FMA expected, and this one has not");
+void convolve(const Convolution& work) {
+  check_processor("winograd in float32");
   const int64_t of_a_tile = 4 * kPositions * (work.x.channels + kOutputs);
-  const int64_t together = std::max(kScratch / of_a_tile / kTiles, int64_t{1}) * kTiles;
+  const int64_t together = std::max(kScratch / of_a_tile / kTogether, int64_t{1}) * kTogether;
   const int64_t v_size = kPositions * (together * work.x.channels + kPad);
   const int64_t m_size = kPositions * (together * kOutputs + kPad);
   const int64_t rows = (work.x.height + 1) / 2;
@@ -205,6 +156,9 @@ void winograd_float32(const Convolution& work) {
   });
 }
 
-}  // namespace ranksrgan
+}  // namespace
+}  // namespace ranksrgan::avx2::winograd
+
+void ranksrgan::winograd_float32(const Convolution& work) { avx2::winograd::convolve(work); }
 
 #endif

@@ -9,10 +9,10 @@
 #include "in_turns.h"
 #include "winograd_tiles.h"
 
-namespace ranksrgan {
+namespace ranksrgan::avx512::winograd {
 namespace {
 
-RANKSRGAN_INLINE void store_half(char* to, __m512 values) {
+RANKSRGAN_BF16_INLINE void store_half(char* to, __m512 values) {
   const __m256bh rounded = _mm512_cvtneps_pbh(values);
   std::memcpy(to, &rounded, sizeof rounded);
 }
@@ -23,8 +23,8 @@ struct Column {
 };
 
 template <bool half>
-RANKSRGAN_INLINE Column column(const char* const rows[4], const int64_t steps[4], int64_t x,
-                               int64_t width) {
+RANKSRGAN_BF16_INLINE Column column(const char* const rows[4], const int64_t steps[4], int64_t x,
+                                    int64_t width) {
   Column found;
   if (x < 0 || x >= width) {
     for (auto& both : found.v) both[0] = both[1] = _mm512_setzero_ps();
@@ -44,7 +44,7 @@ RANKSRGAN_INLINE Column column(const char* const rows[4], const int64_t steps[4]
   return found;
 }
 
-RANKSRGAN_INLINE void store_both(char* to, __m512 first, __m512 second) {
+RANKSRGAN_BF16_INLINE void store_both(char* to, __m512 first, __m512 second) {
   const __m512bh rounded = _mm512_cvtne2ps_pbh(second, first);
   std::memcpy(to, &rounded, sizeof rounded);
 }
@@ -134,8 +134,8 @@ RANKSRGAN_BF16 void multiply_rest(const char* v, const char* u, int64_t channels
 }
 
 template <bool half, bool added>
-RANKSRGAN_INLINE void finish_pixel(__m512 sum, __m512 bias, __m512 slope, __m512 factor,
-                                   const float* residual, char* out) {
+RANKSRGAN_BF16_INLINE void finish_pixel(__m512 sum, __m512 bias, __m512 slope, __m512 factor,
+                                        const float* residual, char* out) {
   sum = _mm512_add_ps(sum, bias);
   sum = _mm512_max_ps(_mm512_mul_ps(sum, slope), sum);  // in this order a NaN stays one
   if constexpr (added) sum = _mm512_fmadd_ps(sum, factor, _mm512_loadu_ps(residual));
@@ -149,8 +149,8 @@ RANKSRGAN_INLINE void finish_pixel(__m512 sum, __m512 bias, __m512 slope, __m512
 // A' m A, and what follows the convolution, for the tile at (y, x), of which the image has `high`
 // rows and `wide` columns. m: (16, tiles, 16 registers), from this tile on.
 template <int registers, bool half, bool added>
-RANKSRGAN_INLINE void transform_output(const float* m, int64_t position, const Finish& finish,
-                                       int64_t y, int64_t x, bool high, bool wide) {
+RANKSRGAN_BF16_INLINE void transform_output(const float* m, int64_t position, const Finish& finish,
+                                            int64_t y, int64_t x, bool high, bool wide) {
   constexpr int64_t bytes = half ? 2 : 4;
   char* to = finish.out + bytes * (y * finish.row + x * finish.pixel);
   const float* from = finish.residual;
@@ -258,9 +258,7 @@ void winograd_kernel(const Convolution& work) {
   });
 }
 
-}  // namespace
-
-void winograd_bfloat16(const Convolution& work) {
+void convolve(const Convolution& work) {
   check_processor("winograd in bfloat16");
   switch (work.outputs) {
     case 64: return winograd_kernel<4>(work);
@@ -268,6 +266,9 @@ void winograd_bfloat16(const Convolution& work) {
   }
 }
 
-}  // namespace ranksrgan
+}  // namespace
+}  // namespace ranksrgan::avx512::winograd
+
+void ranksrgan::winograd_bfloat16(const Convolution& work) { avx512::winograd::convolve(work); }
 
 #endif

@@ -2,6 +2,9 @@
 #include "ma_dct_kernel.h"
 
 namespace ranksrgan {
+
+using namespace ma;
+
 namespace {
 
 constexpr int kThreads = 128;
