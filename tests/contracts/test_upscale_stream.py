@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -446,6 +447,28 @@ def done_after_all(upscaler: RemoteUpscaler, folder: Path) -> bool:
         return upscaler.upscale_file(folder / "in.png", folder / "out.png") == (32, 32)
     except Overloaded:
         return False
+
+
+def test_a_server_that_stops_finishes_the_file(
+    server: RunningServer, noise: RemoteUpscaler, endless: Endless, tmp_path: Path
+) -> None:
+    """One that has begun; others are refused meanwhile."""
+    endless.free = False
+    write_image(tmp_path / "in.png", picture(6, 4))
+    with ThreadPoolExecutor(2) as threads:
+        file = threads.submit(noise.upscale_file, tmp_path / "in.png", tmp_path / "out.png")
+        assert endless.waiting.wait(PATIENCE)
+        stopping = threads.submit(server.stop, PATIENCE)
+        until(lambda: not wait_until_healthy(server.address, timeout=0.1))
+        with pytest.raises(ServiceUnavailable):
+            noise.upscale_file(tmp_path / "in.png", tmp_path / "another.png")
+        assert not stopping.done()
+        endless.go_on.set()
+        file.result(PATIENCE)
+        stopping.result(PATIENCE)
+    with Image.open(tmp_path / "out.png") as found:
+        assert found.size == (64 * 4, 64 * 6)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["in.png", "out.png"]
 
 
 def test_a_client_that_is_told_to_stop(
