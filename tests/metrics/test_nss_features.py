@@ -277,7 +277,6 @@ int main() {
 """
 
 
-@pytest.mark.slow  # compiles three times
 def test_values_do_not_depend_on_the_width_of_the_registers(tmp_path: Path) -> None:
     compiler = os.environ.get("CXX", "c++").split()[0]
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""

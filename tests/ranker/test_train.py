@@ -261,6 +261,19 @@ def test_resume_refuses_another_configuration_or_other_data(
     assert train(changed, source, None, tmp_path, resume=False).step == 6
 
 
+def test_a_state_of_before_there_were_versions_is_continued(
+    small: TrainConfig, training_contents: list[RankedContent], source_of: Source, tmp_path: Path
+) -> None:
+    source = source_of(training_contents[:4])
+    train(small.model_copy(update={"steps": 3}), source, None, tmp_path)
+    state = load_state(tmp_path / "last.state.pt")
+    assert state["identity"].pop("versions") == 0
+    save_state(tmp_path / "last.state.pt", state)
+    with pytest.raises(InvalidCheckpoint, match="versions was 0 and is 2"):
+        train(small.model_copy(update={"versions": 2}), source, None, tmp_path)
+    assert train(small, source, None, tmp_path).step == 6
+
+
 def test_a_training_that_starts_anew_leaves_nothing_of_the_one_before(
     small: TrainConfig, blur_set: PairSource, held_out: PairSource, tmp_path: Path
 ) -> None:

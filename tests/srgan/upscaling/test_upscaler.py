@@ -226,6 +226,17 @@ def test_what_winograd_spoils_is_computed_by_direct_convolutions(
     assert tried == [True, False, False, False]
 
 
+@pytest.mark.parametrize("network", networks_that_winograd_fits(), ids=str)
+def test_winograds_convolutions_in_float32_make_the_same_picture(network: Generator) -> None:
+    network.eval()
+    twin = by_winograd(network, torch.float32)
+    kinds = {type(module) for module in twin.modules()}
+    assert {WinogradConvolution, RgbConvolution} <= kinds
+    images = torch.rand(2, 3, 22, 17)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(images), network(images), rtol=0, atol=2e-5)
+
+
 @pytest.mark.skipif(
     not usable(torch.bfloat16), reason="no native operators, or no AVX-512 with bfloat16"
 )

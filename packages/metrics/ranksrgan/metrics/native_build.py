@@ -253,11 +253,18 @@ def _units(cuda: bool, folder: Path) -> list[Path]:
     sources = [path for path in _sources(cuda) if path.suffix in (".cpp", ".cu")]
     alone = [path for path in sources if path.parent.name == "cuda"]
     together = [path for path in sources if path not in alone]
-    count = min(os.cpu_count() or 1, _MOST_UNITS)
+    count = min(_cores(), _MOST_UNITS)
     units = [folder / f"sources{k}.cpp" for k in range(count)]
     for k, unit in enumerate(units):
         unit.write_text("".join(f'#include "{path}"\n' for path in together[k::count]))
     return [*units, *alone]
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _with_cuda() -> bool:

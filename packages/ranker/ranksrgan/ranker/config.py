@@ -50,11 +50,12 @@ class TrainConfig(Config):
         start: how the initial weights of a VGG are drawn, see `Start`.
         further: further metrics of the rank dataset to learn, each with a head of its own on the
             one trunk; the loss is the mean over the heads.
-        sample: what a batch is made of: ``contents`` with all of their versions, so that every pair
+        sample: what a batch is made of: ``contents`` with their versions, so that every pair
             of them is learnt from one forward pass, or ``pairs``, which the paper draws. Pairs say
             an order and no value, so they go with `ORDER_LOSSES` alone.
         versions: of each content so many are learnt from in a step, drawn anew each time; 0: all.
-            For sets with dozens of versions, which would all be in one forward pass.
+            For sets with dozens of versions, which would all be in one forward pass. (All are read
+            and decoded anyway.)
         batch: contents or pairs a step, over all processes. (16 pairs as published; the paper does
             not say.)
         losses: weight of each loss, see ``loss.py`` and ``loss_correlation.py``. ``magnitude`` is

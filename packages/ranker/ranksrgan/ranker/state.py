@@ -15,6 +15,9 @@ STATE_FILE = "last.state.pt"
 
 _FORMAT = "ranker-state-2"
 
+# Keys that are younger than the format, and what held before there was one.
+_YOUNGER = {"versions": 0}
+
 
 def identity(
     config: TrainConfig,
@@ -58,7 +61,8 @@ def read_state(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | No
     state = load_state(path)
     if state.get("format") != _FORMAT:
         raise InvalidCheckpoint(f"{path} is no training state of a ranker", field=str(path))
-    saved = state["identity"]
+    before = {key: value for key, value in _YOUNGER.items() if key in identity}
+    saved = {**before, **state["identity"]}
     differences = [
         f"{key} was {saved.get(key)} and is {identity.get(key)}"
         for key in sorted({*saved, *identity})

@@ -155,6 +155,8 @@ class Planner:
         settings = [*(() if spec.recipe else of_scale), *spec.settings, f"seed={seed}"]
         recipe = spec.recipe or kind.recipe
         training = load_ranker_recipe(recipe, settings).model_dump(mode="json")
+        if not training["versions"]:
+            del training["versions"]  # Rankers of before there was this key keep their names
         data = plan.rank_data[spec.rank_data].place(DATASET)
         label = f"Ranker {name}, seed {seed}"
         ranker = self._units.add("ranker", label, {"training": training, "data": data})
