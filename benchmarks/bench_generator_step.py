@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
@@ -16,6 +17,7 @@ from collections import OrderedDict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
@@ -63,7 +65,8 @@ def main() -> None:
             target=_serve,
             args=(address, given, torch.get_num_threads(), theirs),
         )
-        service.start()
+        with mock.patch.dict(os.environ, GOMP_SPINCOUNT="10000"):  # as deploy/ starts servers
+            service.start()
         ours.recv()  # it listens
         remote = connect_scorer(address, "ranker")
         if not isinstance(remote, DifferentiableScorer):
