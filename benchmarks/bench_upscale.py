@@ -29,6 +29,7 @@ import numpy as np
 import skimage.data
 import torch
 from PIL import Image
+from timing import medians
 from torch import Tensor, nn
 
 from ranksrgan.contracts import heaps
@@ -198,7 +199,9 @@ def _compiled_by_openvino(model: Path, threads: int, options: dict[str, str]) ->
 
 def _rate(network: Generator, model: Path, threads: int) -> Enlarge:
     """In bfloat16 or float32, whichever is faster here."""
-    faster = min((_layer(torch.bfloat16), _layer(torch.float32)), key=_seconds)
+    layers = {str(dtype): _layer(dtype) for dtype in (torch.bfloat16, torch.float32)}
+    seconds = medians(layers, rounds=1)
+    faster = layers[min(seconds, key=seconds.__getitem__)]
 
     def convolve(image: Tensor) -> Tensor:
         for _ in range(RATE_REPEATS):
@@ -212,13 +215,6 @@ def _layer(dtype: torch.dtype) -> Callable[[], Tensor]:
     layer = nn.Conv2d(64, 64, 3, padding=1).to(dtype, memory_format=torch.channels_last)
     maps = torch.rand(1, 64, 256, 256).to(dtype, memory_format=torch.channels_last)
     return lambda: layer(maps)
-
-
-def _seconds(work: Callable[[], Tensor]) -> float:
-    work()
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 RATE_REPEATS = 50

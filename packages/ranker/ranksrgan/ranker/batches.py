@@ -166,17 +166,15 @@ def _of_contents(contents: list[RankedContent], further: tuple[str, ...]) -> Bat
 
 def _draw_pair(content: RankedContent, seed: int, number: int) -> Pair:
     """One pair of a content's versions, in the order of the levels, as the published code draws."""
-    digest = hashlib.sha256(f"pair {seed} {number}".encode()).digest()
     pairs = torch.combinations(torch.arange(len(content.levels)), 2).tolist()
-    a, b = pairs[int.from_bytes(digest[:7], "big") % len(pairs)]
+    a, b = pairs[_chance(f"pair {seed} {number}") % len(pairs)]
     label = torch.sign(content.scores[a] - content.scores[b])
     return Pair(content.images[a], content.images[b], float(label))
 
 
 def _draw_versions(content: RankedContent, config: TrainConfig, number: int) -> RankedContent:
     """``config.versions`` of a content's versions, in their order; all if it has no more."""
-    digest = hashlib.sha256(f"versions {config.seed} {number}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    generator = torch.Generator().manual_seed(_chance(f"versions {config.seed} {number}"))
     shuffled = torch.randperm(len(content.levels), generator=generator)
     chosen = shuffled[: config.versions].sort().values
     return content._replace(
@@ -185,6 +183,11 @@ def _draw_versions(content: RankedContent, config: TrainConfig, number: int) -> 
         scores=content.scores[chosen],
         further={name: values[chosen] for name, values in content.further.items()},
     )
+
+
+def _chance(what: str) -> int:
+    """A number below 2^56 that nothing but ``what`` decides."""
+    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:7], "big")
 
 
 def _joined(images: list[Tensor]) -> Tensor:

@@ -1,5 +1,5 @@
-// What the kernels of convolve_to_rgb share, and what is checked first; the Python face has arranged
-// the weights before.
+// What the kernels of convolve_to_rgb share, and what is checked first; the Python face has
+// arranged the weights before.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,8 +28,8 @@ Map check_convolve_to_rgb(const at::Tensor& x, const at::Tensor& weight, const a
   TORCH_CHECK_VALUE(weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
                         weight.dim() == 2 && weight.size(0) == map.channels &&
                         weight.size(1) == kRgbProducts,
-                    "convolve_to_rgb: float32 weights (", map.channels, ", ", kRgbProducts, ") expected, got ",
-                    weight.sizes());
+                    "convolve_to_rgb: float32 weights (", map.channels, ", ", kRgbProducts,
+                    ") expected, got ", weight.sizes());
   TORCH_CHECK_VALUE(bias.scalar_type() == at::kFloat && bias.is_contiguous() && bias.numel() == 3,
                     "convolve_to_rgb: a float32 bias of each of 3 outputs expected, got ",
                     bias.sizes());

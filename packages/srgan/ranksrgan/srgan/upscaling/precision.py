@@ -57,8 +57,7 @@ def by_winograd(network: Network, dtype: torch.dtype = torch.bfloat16) -> Networ
     """A copy with native operators in place of the convolutions that they fit; in bfloat16 as
     `in_bfloat16`, or in float32."""
     inner = convolutions(network)[1:-1]
-    half = dtype == torch.bfloat16
-    twin = in_bfloat16(network) if half else copy.deepcopy(network)
+    twin = in_bfloat16(network) if dtype == torch.bfloat16 else copy.deepcopy(network)
     for parent_name, parent in list(twin.named_modules()):
         for name, _ in list(parent.named_children()):
             path = f"{parent_name}.{name}".lstrip(".")

@@ -228,4 +228,6 @@ at::Tensor ma_normalise_cpu(const at::Tensor& bands, const at::Tensor& parents, 
 }  // namespace
 }  // namespace ranksrgan::ma::ma_normalise
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_normalise", ranksrgan::ma::ma_normalise::ma_normalise_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) {
+  m.impl("ma_normalise", ranksrgan::ma::ma_normalise::ma_normalise_cpu);
+}

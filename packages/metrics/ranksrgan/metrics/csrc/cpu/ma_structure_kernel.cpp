@@ -145,4 +145,6 @@ at::Tensor ma_structure_cpu(at::TensorList planes, at::IntArrayRef first, at::In
 }  // namespace
 }  // namespace ranksrgan::ma::ma_structure
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("ma_structure", ranksrgan::ma::ma_structure::ma_structure_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) {
+  m.impl("ma_structure", ranksrgan::ma::ma_structure::ma_structure_cpu);
+}

@@ -145,4 +145,6 @@ at::Tensor mvg_distance_cpu(const at::Tensor& features, const at::Tensor& mean,
 }  // namespace
 }  // namespace ranksrgan::mvg_distance
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("mvg_distance", ranksrgan::mvg_distance::mvg_distance_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) {
+  m.impl("mvg_distance", ranksrgan::mvg_distance::mvg_distance_cpu);
+}

@@ -94,4 +94,6 @@ at::Tensor nss_features_cpu(const at::Tensor& images, const at::Tensor& table, i
 }  // namespace
 }  // namespace ranksrgan::nss_features
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("nss_features", ranksrgan::nss_features::nss_features_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) {
+  m.impl("nss_features", ranksrgan::nss_features::nss_features_cpu);
+}

@@ -104,4 +104,6 @@ std::tuple<at::Tensor, at::Tensor> patch_crops_cpu(const at::Tensor& images, int
 }  // namespace
 }  // namespace ranksrgan::patch_crops
 
-TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) { m.impl("patch_crops", ranksrgan::patch_crops::patch_crops_cpu); }
+TORCH_LIBRARY_IMPL(ranksrgan, CPU, m) {
+  m.impl("patch_crops", ranksrgan::patch_crops::patch_crops_cpu);
+}
