@@ -16,7 +16,7 @@ import pytest
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage
 from ranksrgan.contracts.images import Picture, decode_image, encode_image
 from ranksrgan.contracts.rpc import open_channel
-from ranksrgan.contracts.serving.images import read_images
+from ranksrgan.contracts.serving.images import read_batches
 from ranksrgan.contracts.v1 import (
     image_pb2,
     scoring_pb2,
@@ -115,10 +115,11 @@ def test_command_lines_report_bombs(
 def test_many_files_that_are_large_together_are_refused() -> None:
     """Flat files shrink to a thousandth, so a request of 64 MiB could hold as many gigabytes."""
     flat = image_pb2.Image(encoded=encode_image(Picture(np.zeros((32, 32, 3), np.uint8))))
-    read, _ = read_images([flat] * 4, [flat] * 4, 1024)
-    assert len(read) == 4
+    ((batch, against),) = read_batches([flat] * 4, [flat] * 4, 1024)
+    assert against is not None
+    assert batch.shape == against.shape == (4, 3, 32, 32)
     with pytest.raises(ImageTooLarge, match="images: they have over 4096 pixels together"):
-        read_images([flat] * 5, [flat] * 5, 1024)
+        read_batches([flat] * 5, [flat] * 5, 1024)
 
 
 def test_pictures_with_much_in_them_are_read_as_ever() -> None:

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ranksrgan.contracts import shared_memory
+from ranksrgan.contracts import codec, shared_memory
 from ranksrgan.contracts.errors import InvalidInput, SharedMemoryUnavailable
 from ranksrgan.contracts.shared_memory import (
     Place,
@@ -29,7 +29,6 @@ from ranksrgan.contracts.shared_memory import (
     lend,
     open_segment,
     place_of,
-    together,
 )
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -274,18 +273,22 @@ def test_places_of_a_batch_and_of_its_images() -> None:
         ((2, 5), 104),
         ((2, 5), 144),
     ]
-    assert together(parts) == batch
-    assert together(parts[1:]) == Place("s", torch.float32, (2, 2, 5), 104)
+
+    def found(places: list[Place]) -> Place | None:
+        return codec.shared_batch_from_proto(list(map(codec.shared_tensor_to_proto, places)), "p")
+
+    assert found(parts) == batch
+    assert found(parts[1:]) == Place("s", torch.float32, (2, 2, 5), 104)
     for others in (
         [],
         parts[::-1],
         parts[::2],
         [parts[0], parts[0]],
         [parts[0], Place("t", torch.float32, (2, 5), 104)],
-        [parts[0], Place("s", torch.int32, (2, 5), 104)],
+        [parts[0], Place("s", torch.float16, (2, 5), 104)],
         [parts[0], Place("s", torch.float32, (5, 2), 104)],
     ):
-        assert together(others) is None
+        assert found(others) is None
 
 
 def test_what_is_lent_is_found_again_as_long_as_it_is_held() -> None:

@@ -25,9 +25,9 @@ from ranksrgan.contracts.errors import (
     UndefinedScore,
 )
 from ranksrgan.contracts.joining import Joining
-from ranksrgan.contracts.request_segments import RequestSegments
+from ranksrgan.contracts.request_segments import RequestSegments, SegmentCache
 from ranksrgan.contracts.rpc import ServerLimits, open_channel, wait_until_healthy
-from ranksrgan.contracts.serving.images import stacked
+from ranksrgan.contracts.serving.images import read_batches
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.shared_memory import Place, Segment, create_segment
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
@@ -360,17 +360,41 @@ def test_requests_that_cannot_be(start: StartServer, tmp_path: Path, segment: Se
         assert getattr(caught.value, "field", None) == field
 
 
-def test_images_side_by_side_are_a_batch_as_they_are() -> None:
-    batch = torch.rand(4, 3, 5, 6)
-    images = list(batch)
-    assert torch.equal(stacked(images), batch)
-    assert stacked(images).data_ptr() == batch.data_ptr()
-    assert stacked(images[1:3]).data_ptr() == batch[1].data_ptr()
-    for others in ([images[1], images[0]], [images[0], images[2]], [batch[0], batch[1].clone()]):
-        assert torch.equal(stacked(others), torch.stack(others))
-        assert stacked(others).data_ptr() != others[0].data_ptr()
-    turned = list(torch.rand(2, 3, 6, 5).transpose(2, 3))
-    assert torch.equal(stacked(turned), torch.stack(turned))
+def test_images_side_by_side_are_a_batch_as_they_are(segment: Segment) -> None:
+    room = segment.tensor(Place(segment.name, torch.float32, (5, 3, 4, 4), 0))
+    room.copy_(torch.rand(5, 3, 4, 4))
+    at = [image_pb2.Image(shared=shared(segment, 3, 4, 4, at=192 * i)) for i in range(5)]
+
+    def read(places: list[int]) -> torch.Tensor:
+        with request_segments.scope(RequestSegments(SegmentCache(), 2**20)):
+            ((batch, against),) = read_batches([at[i] for i in places], [], 64)
+        assert against is None
+        assert torch.equal(batch, room[places])
+        return batch
+
+    whole, inner = read([0, 1, 2, 3, 4]), read([2, 3])
+    whole[3].zero_()
+    assert not room[3].any()  # no copies
+    assert not inner[1].any()
+    for others in ([1, 0], [0, 2], [3, 3], [0, 1, 2, 4]):
+        before = room.clone()
+        read(others).fill_(0.5)
+        assert torch.equal(room, before)  # a copy
+
+
+def test_images_in_shared_memory_that_differ_are_read_one_by_one(segment: Segment) -> None:
+    wide, deep = shared(segment, 3, 4, 5, at=192), shared(segment, 3, 4, 4, at=192)
+    deep.dtype = image_pb2.DATA_TYPE_FLOAT64
+    first = image_pb2.Image(shared=shared(segment, 3, 4, 4))
+    for other, shape in ((wide, (1, 3, 4, 5)), (deep, (1, 3, 4, 4))):
+        with request_segments.scope(RequestSegments(SegmentCache(), 2**20)):
+            batches = read_batches([first, image_pb2.Image(shared=other)], [], 64)
+        assert [tuple(batch.shape) for batch, _ in batches] == [(1, 3, 4, 4), shape]
+
+
+def test_offsets_at_the_end_of_what_a_number_holds_are_no_batch(segment: Segment) -> None:
+    last = shared(segment, 3, 4, 4, at=2**63 - 192)
+    assert codec.shared_batch_from_proto([last, last], "images[0]") is None
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])

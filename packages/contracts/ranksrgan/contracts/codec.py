@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.scorer import ScorerInfo
-from ranksrgan.contracts.shared_memory import Place, together
+from ranksrgan.contracts.shared_memory import Place
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import (
     features_pb2,
@@ -122,6 +123,30 @@ def shared_tensor_from_proto(message: image_pb2.SharedTensor, field: str) -> Pla
     return Place(message.segment, dtype, tuple(message.shape), message.offset)
 
 
+def shared_batch_from_proto(messages: Sequence[image_pb2.SharedTensor], field: str) -> Place | None:
+    """The place of the one tensor ``(N, ...)`` that N tensors are; None if they do not lie so.
+
+    To look at every message by itself takes several times as long.
+
+    Raises:
+        InvalidInput: unknown type.
+    """
+    if not messages:
+        return None
+    first = shared_tensor_from_proto(messages[0], field)
+    expected = image_pb2.SharedTensor()
+    expected.CopyFrom(messages[0])
+    size = first.size
+    for i, message in enumerate(messages):
+        offset = message.offset
+        if offset != first.offset + i * size:
+            return None
+        expected.offset = offset
+        if message != expected:
+            return None
+    return replace(first, shape=(len(messages), *first.shape))
+
+
 def put_tensors(
     tensors: Sequence[Tensor], places: Sequence[image_pb2.SharedTensor], field: str
 ) -> bool:
@@ -142,17 +167,20 @@ def put_tensors(
     if len(places) != results:
         raise InvalidInput(f"{field}: {len(places)} places for {results} results", field=field)
     segments = request_segments.current(field)
-    found = [shared_tensor_from_proto(p, f"{field}[{i}]") for i, p in enumerate(places)]
+    found: list[tuple[Place, Tensor, str]] = []
     begin = 0
     for batch in tensors:
-        theirs = found[begin : begin + len(batch)]
-        whole = together(theirs)
+        theirs = places[begin : begin + len(batch)]
+        whole = shared_batch_from_proto(theirs, f"{field}[{begin}]")
         if whole is not None:
-            segments.write(whole, batch, f"{field}[{begin}]")
+            found.append((whole, batch, f"{field}[{begin}]"))
         else:
             for i, (place, tensor) in enumerate(zip(theirs, batch, strict=True), begin):
-                segments.write(place, tensor, f"{field}[{i}]")
+                name = f"{field}[{i}]"
+                found.append((shared_tensor_from_proto(place, name), tensor, name))
         begin += len(batch)
+    for room, result, name in found:
+        segments.write(room, result, name)
     return True
 
 
@@ -191,6 +219,21 @@ def image_place_from_proto(message: image_pb2.Image, field: str, max_pixels: int
     """
     _check_image(tuple(message.shared.shape), field, max_pixels)
     return shared_tensor_from_proto(message.shared, field)
+
+
+def image_batch_place_from_proto(
+    messages: Sequence[image_pb2.Image], field: str, max_pixels: int
+) -> Place | None:
+    """Where a batch ``(N, 3|1, H, W)`` lies that images in shared memory are; None if they are not
+    there, or not one after the other.
+
+    Raises:
+        InvalidInput, ImageTooLarge: as `image_place_from_proto`.
+    """
+    if not messages or any(message.WhichOneof("kind") != "shared" for message in messages):
+        return None
+    _check_image(tuple(messages[0].shared.shape), field, max_pixels)
+    return shared_batch_from_proto([message.shared for message in messages], field)
 
 
 def image_ahead_to_proto(announced: AnnouncedImage) -> image_pb2.ImageAhead:

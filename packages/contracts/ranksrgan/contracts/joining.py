@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 
@@ -39,17 +39,11 @@ class Joining:
     device: torch.device = _CPU
 
 
-@runtime_checkable
-class Joinable(Protocol):
-    """A scorer or an upscaler that says what it is to be joined like."""
-
-    @property
-    def joining(self) -> Joining: ...
-
-
 def joining_of(model: object) -> Joining:
-    """What the model says; that of one which says nothing is never joined, on the CPU."""
-    return model.joining if isinstance(model, Joinable) else Joining()
+    """What a scorer or an upscaler says in its attribute ``joining``; that of one which says
+    nothing is never joined, on the CPU."""
+    joining = getattr(model, "joining", None)
+    return joining if isinstance(joining, Joining) else Joining()
 
 
 def joining_of_all(models: Iterable[object]) -> Joining:

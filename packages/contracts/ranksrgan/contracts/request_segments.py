@@ -1,7 +1,7 @@
 """What a server reads from shared memory, and writes there, for one request.
 
 Images are read where they lie, and those that lie side by side are one batch as they are
-(`ranksrgan.contracts.serving.images.stacked`): at the size of a training batch each copy costs
+(`ranksrgan.contracts.serving.images.read_batches`): at the size of a training batch each copy costs
 about as much as the rest of the call. A client that changes its own images while they are scored
 spoils its own score and no more: of uint8, the only integers that travel, every value is a level,
 so that a table which they lead through has a place for whatever they become; and what floating

@@ -26,7 +26,7 @@ import stat
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,20 +91,6 @@ class Place:
         return [
             replace(self, shape=tuple(shape), offset=self.offset + i * size) for i in range(count)
         ]
-
-
-def together(places: Sequence[Place]) -> Place | None:
-    """The place of one tensor ``(N, ...)`` that N tensors are; None if they do not lie so."""
-    if not places:
-        return None
-    first, size = places[0], places[0].size
-    kind = (first.segment, first.dtype, first.shape)
-    for i, place in enumerate(places):
-        if (place.segment, place.dtype, place.shape) != kind:
-            return None
-        if place.offset != first.offset + i * size:
-            return None
-    return replace(first, shape=(len(places), *first.shape))
 
 
 class Segment:

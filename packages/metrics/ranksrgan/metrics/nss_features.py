@@ -19,6 +19,9 @@ from ranksrgan.metrics.luma import Convention, check_border, check_convention
 BLOCK = 96
 FEATURES = 36
 
+# That each thread gets in one call of the operator, or one image: 10 to 20 ms.
+_PIXELS_TOGETHER = 2**21
+
 
 def nss_features(
     images: Tensor, border: int = 0, luma: Convention = "y", *, fast: bool = False
@@ -72,7 +75,7 @@ def nss_features(
         images = images.float()  # exact: the others are shorter
     operator = native.operator("nss_features", twin=reference.nss_features, register=_register)
     table, gray = aggd_table(images.device), luma == "gray"
-    together = len(images) if images.is_cuda else _images_together(torch.get_num_threads())
+    together = len(images) if images.is_cuda else _images_together(images.shape[-2:].numel())
     parts: list[Tensor] = []
     for start in range(0, max(1, len(images)), max(1, together)):
         cancellation.check()
@@ -81,10 +84,13 @@ def nss_features(
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
-def _images_together(threads: int) -> int:
-    # Between calls of the operator it is noticed that nobody waits any more; in one call, threads
-    # seldom have to wait for one another.
-    return 1 if threads == 1 else 8 * threads
+def _images_together(pixels: int) -> int:
+    """Images of so many pixels that one call of the operator takes on a CPU.
+
+    Between calls it is noticed that nobody waits any more; in one call, threads seldom have to wait
+    for one another.
+    """
+    return torch.get_num_threads() * max(1, _PIXELS_TOGETHER // pixels)
 
 
 def block_count(images: Tensor, border: int) -> int:

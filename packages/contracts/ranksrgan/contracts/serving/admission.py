@@ -28,7 +28,13 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.first_thread import FirstThread
-from ranksrgan.contracts.serving.methods import FROM_MEMORY, LOADING, WAITING, service_of
+from ranksrgan.contracts.serving.methods import (
+    FROM_MEMORY,
+    HANDLERS,
+    LOADING,
+    WAITING,
+    service_of,
+)
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.pace import TimeInside
 from ranksrgan.contracts.serving.tickets import Ticket, Tickets
@@ -100,6 +106,8 @@ class Admission(grpc.ServerInterceptor):
         self._observers = Observers(observers)
         self._devices = Devices(limits.batch_size, limits.batch_wait, self._observers, first_thread)
         self._time_inside = TimeInside()
+        self._kept = functools.lru_cache(HANDLERS)(self._around)
+        self._kept_refusals = functools.lru_cache(HANDLERS)(self._refusal)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -120,9 +128,13 @@ class Admission(grpc.ServerInterceptor):
         service = service_of(method)
         if handler is None or service not in self._services:
             return handler
+        one_answer = handler.unary_unary is not None
+        if one_answer and method not in self._beside and not self._tickets.left:
+            return self._kept_refusals(method)
+        return self._kept(handler, method)
+
+    def _around(self, handler: Handler, method: str) -> Handler:
         if handler.unary_unary is not None:
-            if method not in self._beside and not self._tickets.left:
-                return grpc.stream_unary_rpc_method_handler(self._refusal(method))
             return grpc.stream_unary_rpc_method_handler(
                 self._one_answer(handler.unary_unary, method),
                 handler.request_deserializer,
@@ -161,7 +173,7 @@ class Admission(grpc.ServerInterceptor):
 
         return answer
 
-    def _refusal(self, method: str) -> Callable[..., Any]:
+    def _refusal(self, method: str) -> Handler:
         """What `_one_answer` would come to without a ticket, at a small part of the cost.
 
         An overloaded server has more calls to refuse than to answer, and each second that it takes
@@ -172,7 +184,7 @@ class Admission(grpc.ServerInterceptor):
             self._observers.request(method, Overloaded.status, 0.0)
             context.abort_with_status(_full(self._tickets.number, self._time_inside.retry_after))
 
-        return InPool(refuse, AT_ONCE)
+        return grpc.stream_unary_rpc_method_handler(InPool(refuse, AT_ONCE))
 
     def _many_answers(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         """A stream of responses to one request: a place is held while one of them is made.

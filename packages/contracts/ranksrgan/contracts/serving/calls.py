@@ -9,9 +9,9 @@ in every line of the log that the call's own thread writes.
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
@@ -115,7 +115,7 @@ class Calls(grpc.ServerInterceptor):
         pairs = handler_call_details.invocation_metadata or ()
         metadata = {key: value for key, value in pairs if isinstance(value, str)}
         asked = metadata.get(REQUEST_ID, "")
-        request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
+        request_id = asked if _SANE_ID.fullmatch(asked) else os.urandom(16).hex()
         call = Call(method, request_id, metadata)
         if self._tokens is not None:
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -248,7 +248,7 @@ class DeviceWorker:
         began = time.monotonic()
         joined = len(jobs) > 1
         try:
-            with cancellation.scope(lambda: any(job.wanted() for job in jobs)):
+            with cancellation.scope(_wanted(jobs)):
                 cancellation.check()
                 results = run_joined(jobs) if joined else [jobs[0].work.run()]
         except Exception as error:
@@ -268,6 +268,13 @@ class DeviceWorker:
                 self._times.measured(_kind(jobs[0]), pixels, seconds)
             for job, result in zip(jobs, results, strict=True):
                 _answer(job, result)
+
+
+def _wanted(jobs: Sequence[Job]) -> Callable[[], bool]:
+    """Whether any of the calls still waits."""
+    if len(jobs) == 1:
+        return jobs[0].wanted
+    return lambda: any(job.wanted() for job in jobs)
 
 
 def _kind(job: Job) -> tuple[str, str, str]:

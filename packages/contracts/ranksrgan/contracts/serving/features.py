@@ -10,7 +10,7 @@ import grpc
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.contracts.scorer import FeatureExtractor
-from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
+from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
 from ranksrgan.contracts.serving.scoring import ScorerCatalog
 from ranksrgan.contracts.serving.turn import alone
 from ranksrgan.contracts.v1 import features_pb2, features_pb2_grpc
@@ -34,9 +34,9 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         scorer = self._catalog.open(request.scorer)
         if not isinstance(scorer, FeatureExtractor):
             raise NotSupported(f"{request.scorer} has no features", field="scorer")
-        images, _ = read_images(request.images, [], self._max_pixels)
+        batches = read_batches(request.images, [], self._max_pixels)
         response = features_pb2.ExtractFeaturesResponse()
-        for batch, _ in batches(images, None):
+        for batch, _ in batches:
             features = alone(
                 scorer,
                 request.scorer,

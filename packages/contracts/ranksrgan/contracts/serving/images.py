@@ -11,7 +11,6 @@ from torch import Tensor
 from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.contracts.serving.precedence import behind
-from ranksrgan.contracts.shared_memory import together
 from ranksrgan.contracts.v1 import image_pb2
 
 #: Pixels of one image that a server decodes unless it is told otherwise.
@@ -21,10 +20,13 @@ MAX_PIXELS = 2**24
 _MOST_TOGETHER = 4
 
 
-def read_images(
+def read_batches(
     images: Sequence[image_pb2.Image], references: Sequence[image_pb2.Image], max_pixels: int
-) -> tuple[list[Tensor], list[Tensor] | None]:
+) -> list[tuple[Tensor, Tensor | None]]:
     """The images of a request, and what they are compared with.
+
+    One batch if all images are alike, as they are when a Python client sent one; else singles. A
+    batch stays the batch that the client sees, since its size can change a network's last bits.
 
     Args:
         images, references: as they were sent; one reference for each image, or none.
@@ -41,12 +43,22 @@ def read_images(
             f"{len(references)} references for {len(images)} images", field="references"
         )
     read = _read(images, "images", max_pixels)
-    return read, _read(references, "references", max_pixels) or None
+    if not references:
+        return [(batch, None) for batch in _alike(read) or _singles(read)]
+    against = _read(references, "references", max_pixels)
+    whole, whole_against = _alike(read), _alike(against)
+    if whole and whole_against:
+        return list(zip(whole, whole_against, strict=True))
+    return list(zip(_singles(read), _singles(against), strict=True))
 
 
-def _read(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> list[Tensor]:
-    if messages and all(message.WhichOneof("kind") == "shared" for message in messages):
-        return _read_shared(messages, field, max_pixels)
+def _read(
+    messages: Sequence[image_pb2.Image], field: str, max_pixels: int
+) -> Tensor | list[Tensor]:
+    """As they lie in shared memory if they are a batch there; else image by image."""
+    whole = codec.image_batch_place_from_proto(messages, f"{field}[0]", max_pixels)
+    if whole is not None:
+        return request_segments.current(f"{field}[0]").read(whole, f"{field}[0]")
     images: list[Tensor] = []
     room = _MOST_TOGETHER * max_pixels
     for i, message in enumerate(messages):
@@ -66,45 +78,14 @@ def _read(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> l
     return images
 
 
-def _read_shared(messages: Sequence[image_pb2.Image], field: str, max_pixels: int) -> list[Tensor]:
-    """Images in shared memory: at once, if they are a batch there."""
-    names = [f"{field}[{i}]" for i in range(len(messages))]
-    places = [
-        codec.image_place_from_proto(message, name, max_pixels)
-        for message, name in zip(messages, names, strict=True)
-    ]
-    segments = request_segments.current(names[0])
-    whole = together(places)
-    if whole is not None:
-        return list(segments.read(whole, names[0]))
-    return [segments.read(place, name) for place, name in zip(places, names, strict=True)]
+def _alike(images: Tensor | list[Tensor]) -> list[Tensor]:
+    """They, as one batch; empty if that is none."""
+    if isinstance(images, Tensor):
+        return [images]
+    if len({(image.shape, image.dtype) for image in images}) > 1:
+        return []
+    return [torch.stack(images)]
 
 
-def batches(
-    images: list[Tensor], references: list[Tensor] | None
-) -> list[tuple[Tensor, Tensor | None]]:
-    """One batch if all images are alike, as they are when a Python client sent one; else singles.
-
-    A batch stays the batch that the client sees, since its size can change a network's last bits.
-    """
-    alike = len({(image.shape, image.dtype) for image in images}) == 1
-    if alike and (references is None or len({(r.shape, r.dtype) for r in references}) == 1):
-        return [(stacked(images), stacked(references) if references else None)]
-    return [
-        (image[None], references[i][None] if references else None) for i, image in enumerate(images)
-    ]
-
-
-def stacked(images: Sequence[Tensor]) -> Tensor:
-    """Images of one shape and type as a batch, without a copy where they lie side by side."""
-    first, size = images[0], images[0].numel()
-    storage = first.untyped_storage().data_ptr()
-    side_by_side = all(
-        image.untyped_storage().data_ptr() == storage
-        and image.storage_offset() == first.storage_offset() + i * size
-        and image.is_contiguous()
-        for i, image in enumerate(images)
-    )
-    if not side_by_side:
-        return torch.stack(list(images))
-    return first.as_strided((len(images), *first.shape), (size, *first.stride()))
+def _singles(images: Tensor | list[Tensor]) -> list[Tensor]:
+    return [image[None] for image in images]

@@ -38,6 +38,10 @@ FROM_MEMORY = LIVENESS | {
     *(f"{_INFERENCE}/Model{method}" for method in ("Ready", "Metadata")),
 }
 
+#: Handlers that an interceptor keeps with what it has put around them: a server's methods have the
+#: same ones at every call, and to make new ones took a tenth of the time of a call.
+HANDLERS = 256
+
 
 def service_of(method: str) -> str:
     """Full name of the service that a method, ``/SERVICE/METHOD``, belongs to."""

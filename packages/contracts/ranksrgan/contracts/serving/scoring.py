@@ -17,7 +17,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.contracts.serving.announced_images import AnnouncedImages, OutOfStep
-from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
+from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
 from ranksrgan.contracts.serving.on_device import gradient_on_device, score_on_device
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.v1 import (
@@ -79,9 +79,9 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         self, request: scoring_pb2.ScoreRequest, context: grpc.ServicerContext
     ) -> scoring_pb2.ScoreResponse:
         scorer = self._catalog.open(request.scorer)
-        images, references = read_images(request.images, request.references, self._max_pixels)
+        batches = read_batches(request.images, request.references, self._max_pixels)
         scores: list[float] = []
-        for batch, batch_references in batches(images, references):
+        for batch, batch_references in batches:
             scores += score_on_device(scorer, request.scorer, batch, batch_references).tolist()
         return scoring_pb2.ScoreResponse(scores=scores)
 
@@ -107,10 +107,10 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         scorer = self._catalog.open(request.scorer)
         if not scorer.info.differentiable or not isinstance(scorer, DifferentiableScorer):
             raise NotSupported(f"{request.scorer} has no gradient", field="scorer")
-        images, references = read_images(request.images, request.references, self._max_pixels)
+        batches = read_batches(request.images, request.references, self._max_pixels)
         response = scoring_pb2.ScoreGradientResponse()
         found: list[Tensor] = []
-        for batch, batch_references in batches(images, references):
+        for batch, batch_references in batches:
             scores, gradients = gradient_on_device(scorer, request.scorer, batch, batch_references)
             response.scores.extend(scores.tolist())
             found.append(gradients)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
 from ranksrgan.contracts import request_segments
 from ranksrgan.contracts.request_segments import RequestSegments, SegmentCache
-from ranksrgan.contracts.serving.methods import service_of
+from ranksrgan.contracts.serving.methods import HANDLERS, service_of
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -29,6 +30,7 @@ class SharedTensors(grpc.ServerInterceptor):
         self._services = services
         self._max_bytes = max_bytes
         self._cache = SegmentCache()
+        self._kept = lru_cache(HANDLERS)(self._around)
 
     def intercept_service(
         self,
@@ -39,7 +41,10 @@ class SharedTensors(grpc.ServerInterceptor):
         service = service_of(handler_call_details.method)
         if handler is None or handler.unary_unary is None or service not in self._services:
             return handler
-        behaviour = handler.unary_unary
+        return self._kept(handler)
+
+    def _around(self, handler: Handler) -> Handler:
+        behaviour = cast(Callable[..., Any], handler.unary_unary)
 
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             local = context.peer().startswith("unix:")

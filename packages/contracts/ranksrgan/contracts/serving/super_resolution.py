@@ -11,7 +11,7 @@ import grpc
 from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
-from ranksrgan.contracts.serving.images import MAX_PIXELS, batches, read_images
+from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
 from ranksrgan.contracts.serving.on_device import UpscalerOnDevice
 from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
@@ -74,8 +74,8 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()
         if all(image.WhichOneof("kind") in ("tensor", "shared") for image in request.images):
-            images, _ = read_images(request.images, [], self._max_pixels)
-            enlarged = [upscaler.upscale(batch) for batch, _ in batches(images, None)]
+            batches = read_batches(request.images, [], self._max_pixels)
+            enlarged = [upscaler.upscale(batch) for batch, _ in batches]
             if codec.put_tensors(enlarged, request.results, "results"):
                 response.images.extend(image_pb2.Image(shared=place) for place in request.results)
             else:

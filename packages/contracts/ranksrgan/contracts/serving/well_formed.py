@@ -6,6 +6,7 @@ gRPC itself would say INTERNAL, as of a fault of the server, and log a traceback
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,6 +15,7 @@ from grpc_status import rpc_status
 
 from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.serving.methods import HANDLERS
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -25,13 +27,19 @@ class WellFormed(grpc.ServerInterceptor):
     The first of the interceptors, so that such a call takes no place.
     """
 
+    def __init__(self) -> None:
+        self._kept = lru_cache(HANDLERS)(self._around)
+
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         handler = continuation(handler_call_details)
-        if handler is None or handler.request_deserializer is None:
+        return None if handler is None else self._kept(handler)
+
+    def _around(self, handler: Handler) -> Handler:
+        if handler.request_deserializer is None:
             return handler
         read = _reading(handler.request_deserializer)
         write = handler.response_serializer
