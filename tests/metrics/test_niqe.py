@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import subprocess
@@ -271,7 +272,9 @@ def test_scorer() -> None:
         Niqe(luma="Y")  # type: ignore[arg-type]
 
 
-def test_it_stops_between_images_when_nobody_waits() -> None:
+def test_it_stops_between_images_when_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("ranksrgan.metrics.nss_features")  # not the function
+    monkeypatch.setattr(module, "_PIXELS_TOGETHER", 96 * 192)
     answers = iter([True, False])
     with cancellation.scope(lambda: next(answers)), pytest.raises(RequestCancelled):
         niqe(torch.rand(3, 1, 96, 192))

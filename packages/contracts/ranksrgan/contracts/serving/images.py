@@ -43,13 +43,12 @@ def read_batches(
             f"{len(references)} references for {len(images)} images", field="references"
         )
     read = _read(images, "images", max_pixels)
-    if not references:
-        return [(batch, None) for batch in _alike(read) or _singles(read)]
-    against = _read(references, "references", max_pixels)
-    whole, whole_against = _alike(read), _alike(against)
-    if whole and whole_against:
-        return list(zip(whole, whole_against, strict=True))
-    return list(zip(_singles(read), _singles(against), strict=True))
+    against = _read(references, "references", max_pixels) if references else None
+    if _alike(read) and (against is None or _alike(against)):
+        return [(_whole(read), None if against is None else _whole(against))]
+    if against is None:
+        return [(image[None], None) for image in read]
+    return [(image[None], other[None]) for image, other in zip(read, against, strict=True)]
 
 
 def _read(
@@ -78,14 +77,15 @@ def _read(
     return images
 
 
-def _alike(images: Tensor | list[Tensor]) -> list[Tensor]:
-    """They, as one batch; empty if that is none."""
+def _alike(images: Tensor | list[Tensor]) -> bool:
+    """Whether they are a batch, or can be."""
     if isinstance(images, Tensor):
-        return [images]
-    if len({(image.shape, image.dtype) for image in images}) > 1:
-        return []
-    return [torch.stack(images)]
+        return True
+    return len({(image.shape, image.dtype) for image in images}) == 1
 
 
-def _singles(images: Tensor | list[Tensor]) -> list[Tensor]:
-    return [image[None] for image in images]
+def _whole(images: Tensor | list[Tensor]) -> Tensor:
+    """They, as one batch; copied only if they are several that do not lie together."""
+    if isinstance(images, Tensor):
+        return images
+    return images[0][None] if len(images) == 1 else torch.stack(images)
