@@ -18,9 +18,11 @@ METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
 demo: .venv/packages.ready
 	$(BIN)/ranksrgan demo -o demo --deploy deploy/local.sh
 
-# A process for each core, and one thread in each: teams of threads would wait for each other.
+# A process for each core, and one thread in each: teams of threads would wait for each other. The
+# tests start hundreds of processes, which compile our modules once, and each time where Python is
+# told to write no bytecode.
 test: .venv/dev.ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile
 
 lint: .venv/dev.ready
 	$(BIN)/ruff check .
