@@ -12,7 +12,7 @@ import pytest
 from ranksrgan.contracts import heaps
 
 TRIAL = """
-import json, resource
+import gc, json, resource, time
 from pathlib import Path
 
 import torch
@@ -33,12 +33,18 @@ def fill():
 
 torch.ones(100 * 2**20, dtype=torch.uint8)  # whatever is needed once
 faults = -fill() + fill()
+began = time.perf_counter()
+gc.collect()
+collected = time.perf_counter() - began
 keep_for_a_server()
+began = time.perf_counter()
+gc.collect()
+collected_kept = time.perf_counter() - began
 fill()
 faults_kept = -fill() + fill()
 kept = resident()
 give_back()
-print(json.dumps([faults, faults_kept, kept - resident()]))
+print(json.dumps([faults, faults_kept, kept - resident(), collected, collected_kept]))
 """
 
 
@@ -47,11 +53,12 @@ def test_heaps_keep_what_is_freed_and_give_it_back_when_told() -> None:
     trial = subprocess.run(
         [sys.executable, "-c", TRIAL], capture_output=True, text=True, check=True
     )
-    faults, faults_kept, given_back = json.loads(trial.stdout)
+    faults, faults_kept, given_back, collected, collected_kept = json.loads(trial.stdout)
     pages = 5 * 100 * 2**20 // 4096
     assert faults > pages / 2, "what is measured against: every use comes page by page"
     assert faults_kept < pages / 100
     assert given_back > 90 * 2**20
+    assert collected_kept < collected / 10
 
 
 @pytest.mark.parametrize(
