@@ -56,7 +56,8 @@ setup: .venv/dev.ready
 	touch $@
 
 .venv/packages.ready: .venv/torch.ready $(METADATA)
-	$(BIN)/python -m pip install --quiet $(PACKAGES:%=-e packages/%) -e 'packages/metrics[native]'
+	$(BIN)/python -m pip install --quiet $(PACKAGES:%=-e packages/%) -e 'packages/metrics[native]' \
+		-e 'packages/pipeline[web]'
 	touch $@
 
 .venv/dev.ready: .venv/packages.ready pyproject.toml

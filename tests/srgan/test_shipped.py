@@ -14,7 +14,7 @@ from skimage import data
 
 from ranksrgan.contracts import open_upscaler
 from ranksrgan.contracts.checkpoint import load_weights
-from ranksrgan.contracts.errors import MissingAsset
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, MissingAsset
 from ranksrgan.contracts.images import Picture, read_image, to_tensor, write_image
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.settings import RepositorySettings
@@ -108,6 +108,23 @@ def test_a_server_without_models_serves_them(
     assert offered(empty) == ["own"]
     named = SrganServerSettings(listen="unix:/x.sock", models={"x": own, "y": Path("srgan")})
     assert offered(named) == ["x", "y"]
+
+
+def test_a_servers_models_have_the_options_of_specs(
+    offered: Callable[[SrganServerSettings], list[str]], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.safetensors"
+    save_generator(own, SRResNet(4, 1), {})
+    models = {"x": Path(f"{own}?tile=64"), "y": Path("srgan?device=cpu&memory=512MiB")}
+    settings = SrganServerSettings(listen="unix:/x.sock", models=models)
+    settings.check()
+    assert offered(settings) == ["x", "y"]
+    wrong = SrganServerSettings(listen="unix:/x.sock", models={"x": Path(f"{own}?speed=2")})
+    with pytest.raises(InvalidInput, match="no option speed"):
+        offered(wrong)
+    missing = SrganServerSettings(listen="unix:/x.sock", models={"x": Path("no.pth?tile=64")})
+    with pytest.raises(InvalidConfig, match=r"models\.x: there is no file no\.pth"):
+        missing.check()
 
 
 def test_a_package_without_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ class ShippedWeights:
         """
         return self.path(str(path)) if str(path) in self.stems else path
 
+    def files(self, specs: Mapping[str, Path]) -> dict[str, Path]:
+        """The files of specs (``PATH?device=cuda``, ``NAME``), by the same keys; raises as
+        `path`."""
+        return {key: self.resolve(Path(str(spec).partition("?")[0])) for key, spec in specs.items()}
+
     def card(self, name: str) -> Path:
         """The model card of a network; raises as `path`."""
         return self.path(name).with_suffix(".md")

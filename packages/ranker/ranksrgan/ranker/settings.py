@@ -31,7 +31,4 @@ class RankerServerSettings(ModelServerSettings):
         super().check()
         if not self.rankers and self.model_repository.root is None:
             SHIPPED.paths()
-        files = {name: str(spec).partition("?")[0] for name, spec in self.rankers.items()}
-        require_weights(
-            {name: SHIPPED.resolve(Path(file)) for name, file in files.items()}, "rankers"
-        )
+        require_weights(SHIPPED.files(self.rankers), "rankers")

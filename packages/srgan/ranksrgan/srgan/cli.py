@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     console.add_named_paths(
         serve,
         "--model",
-        "weights to enlarge with, and the name that clients use (default: the shipped models)",
+        "weights to enlarge with (on a GPU 'NAME=PATH?device=cuda&precision=auto'), and the name "
+        "that clients use (default: the shipped models)",
         required=False,
         setting="models",
     )

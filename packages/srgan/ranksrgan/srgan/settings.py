@@ -17,8 +17,9 @@ class SrganServerSettings(ModelServerSettings):
     """See `ServerSettings` too.
 
     Attributes:
-        models: weights, or names of shipped generators, by the name that clients use. Without any
-            here and in a repository the shipped ones are served.
+        models: weights, or names of shipped generators, by the name that clients use, with options
+            as in an upscaler's spec (``generator.safetensors?device=cuda&precision=auto``). Without
+            any here and in a repository the shipped ones are served.
         rankers: specs for `open_scorer` (weights, or services at their addresses) by the names by
             which clients may use them as a loss. A training opens them when it begins.
         training_limits: what a client's training may ask for.
@@ -53,7 +54,5 @@ class SrganServerSettings(ModelServerSettings):
             )
         if not self.models and self.model_repository.root is None:
             SHIPPED.paths()
-        require_weights(
-            {name: SHIPPED.resolve(path) for name, path in self.models.items()}, "models"
-        )
+        require_weights(SHIPPED.files(self.models), "models")
         require_weights(self.rankers, "rankers")
