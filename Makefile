@@ -20,9 +20,10 @@ demo: .venv/packages.ready
 
 # A process for each core, and one thread in each: teams of threads would wait for each other. The
 # tests start hundreds of processes, which compile our modules once, and each time where Python is
-# told to write no bytecode.
+# told to write no bytecode. Files with few tests have the longest, and would come last.
 test: .venv/dev.ready
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+		$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.ready
 	$(BIN)/ruff check .

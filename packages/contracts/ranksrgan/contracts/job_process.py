@@ -8,6 +8,7 @@ and another process goes on with it.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -95,6 +96,7 @@ def run_job(folder: Path, work: Work) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     heaps.keep_for_a_command()
+    gc.freeze()  # modules: the collector would look through them again and again
     job = JobFolder(folder.resolve())
     lock = _lock(job)
     if lock is None:
