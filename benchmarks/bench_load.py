@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import io
 import math
 import multiprocessing
@@ -471,7 +472,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
     parser.add_argument("--apart", action="store_true", help="clients have cores of their own")
     options = parser.parse_args()
-    heaps.keep_for_a_command()  # what a server has, so that in process costs no more for lack of it
+    # What a server has, so that in process costs no more for lack of it.
+    heaps.keep_for_a_command()
+    gc.freeze()
     with tempfile.TemporaryDirectory() as folder:
         cores = Cores.of(options.apart)
         bench = Bench(f"unix:{folder}/s.sock", options.generator, options.seconds, cores)

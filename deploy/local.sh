@@ -129,18 +129,20 @@ end_jobs() {
     done
 }
 
-# NAME=FILE with the whole path of FILE: a relative one means another file in another folder. What is
-# no file here, or a word that may name a shipped network, stays as it is.
+# NAME=FILE, or NAME=FILE?OPTIONS, with the whole path of FILE: a relative one means another file in
+# another folder. What is no file here, or a word that may name a shipped network, stays as it is.
 whole() {
     local file=${1#*=}
-    if [[ $1 == *=* && $file == *[./]* && $file != /* && -e $file ]]; then echo "${1%%=*}=$PWD/$file"; else echo "$1"; fi
+    file=${file%%\?*}
+    if [[ $1 == *=* && $file == *[./]* && $file != /* && -e $file ]]; then echo "${1%%=*}=$PWD/${1#*=}"; else echo "$1"; fi
 }
 
 # Which files a command names, besides their names: inode, size and time of those that are there.
 files_of() {
-    local argument
+    local argument file
     for argument in "$@"; do
-        case $argument in *=/*) stat -L -c '%i %s %.9Y' "${argument#*=}" 2>/dev/null || true ;; esac
+        file=${argument#*=}
+        case $argument in *=/*) stat -L -c '%i %s %.9Y' "${file%%\?*}" 2>/dev/null || true ;; esac
     done
 }
 

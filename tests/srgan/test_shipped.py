@@ -121,6 +121,8 @@ def test_a_servers_models_have_the_options_of_specs(
     assert offered(settings) == ["x", "y"]
     wrong = SrganServerSettings(listen="unix:/x.sock", models={"x": Path(f"{own}?speed=2")})
     with pytest.raises(InvalidInput, match="no option speed"):
+        wrong.check()
+    with pytest.raises(InvalidInput, match="no option speed"):
         offered(wrong)
     missing = SrganServerSettings(listen="unix:/x.sock", models={"x": Path("no.pth?tile=64")})
     with pytest.raises(InvalidConfig, match=r"models\.x: there is no file no\.pth"):

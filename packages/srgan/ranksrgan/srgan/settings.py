@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pydantic import Field
 
+from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training_limits import TrainingLimits
+from ranksrgan.srgan.upscaling.upscaler import check_options
 
 
 class SrganServerSettings(ModelServerSettings):
@@ -36,7 +38,7 @@ class SrganServerSettings(ModelServerSettings):
         """See `ServerSettings.check`.
 
         Raises:
-            InvalidInput: a Ranker without a data root.
+            InvalidInput: a Ranker without a data root, or a generator with an unknown option.
             InvalidConfig: a spool that is smaller than the files that streams may bring.
             MissingAsset: see `ShippedWeights.path`.
         """
@@ -55,4 +57,6 @@ class SrganServerSettings(ModelServerSettings):
         if not self.models and self.model_repository.root is None:
             SHIPPED.paths()
         require_weights(SHIPPED.files(self.models), "models")
+        for spec in map(str, self.models.values()):
+            check_options(parse_options(spec.partition("?")[2], spec))
         require_weights(self.rankers, "rankers")

@@ -296,12 +296,7 @@ def upscaler_of(
     weights: Weights, options: Mapping[str, str], *, name: str | None = None
 ) -> GeneratorUpscaler:
     """The upscaler of weights that have been read; options and errors as in `open_generator`."""
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise InvalidInput(
-            f"a generator has no option {', '.join(unknown)}; it has: {', '.join(_OPTIONS)}",
-            field=unknown[0],
-        )
+    check_options(options)
     return GeneratorUpscaler(
         network_of(weights, ARCHITECTURES),
         name=name,
@@ -310,6 +305,20 @@ def upscaler_of(
         tile=_whole_number(options, "tile"),
         precision=find_precision(options.get("precision", "float32"), PRECISIONS),
     )
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """Whether a generator has these options; their values show when it is opened.
+
+    Raises:
+        InvalidInput: it has no such option; names all that it has.
+    """
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise InvalidInput(
+            f"a generator has no option {', '.join(unknown)}; it has: {', '.join(_OPTIONS)}",
+            field=unknown[0],
+        )
 
 
 def parse_memory(text: str) -> int:
