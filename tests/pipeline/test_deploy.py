@@ -336,6 +336,7 @@ def test_with_a_data_root_rank_data_is_served_and_networks_are_trained(
         assert caught.value.field == field
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_load_are_reported_with_the_log(local: Local, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
     up = local("up", "--model", f"bad={tmp_path}/bad.safetensors")

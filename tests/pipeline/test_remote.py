@@ -183,6 +183,7 @@ def test_an_operation_that_was_cancelled_is_asked_for_anew(
     assert len(set(seen)) == 2
 
 
+@pytest.mark.slow
 def test_what_was_made_from_weights_that_were_replaced_is_not_taken(
     wanted: PipelineConfig, addresses: ServiceAddresses, root: Path
 ) -> None:

@@ -174,7 +174,11 @@ def test_a_cancelled_build_ends_and_another_goes_on_from_it(
     assert client.build("again", {**GATED, "crop": 40}).result(PATIENCE).crop == 40
 
 
-@pytest.mark.parametrize("with_the_build", [False, True], ids=["server", "server-and-build"])
+@pytest.mark.parametrize(
+    "with_the_build",
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["server", "server-and-build"],
+)
 def test_a_build_outlives_a_killed_server(
     gated: ServerProcess, gate: Gate, root: Path, tmp_path: Path, with_the_build: bool
 ) -> None:

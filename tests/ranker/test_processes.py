@@ -102,6 +102,7 @@ def test_two_processes_give_the_weights_of_one(
     assert [row["step"] for row in scores[1]] == [row["step"] for row in scores[0]] == ["3", "6"]
 
 
+@pytest.mark.slow
 def test_two_processes_resume(
     config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
 ) -> None:

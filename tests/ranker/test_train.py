@@ -200,7 +200,7 @@ train(TrainConfig(**config), MemorySource(content[half:]), MemorySource(content[
 """
 
 
-@pytest.mark.parametrize("save_every", [5, 4])
+@pytest.mark.parametrize("save_every", [pytest.param(5, marks=pytest.mark.slow), 4])
 def test_resume_after_kill_9_to_the_bit(
     save_every: int,
     training_contents: list[RankedContent],

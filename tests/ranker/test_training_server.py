@@ -186,7 +186,8 @@ def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path
     assert serving.operation(name).result(PATIENCE).step == 12
 
 
-@pytest.mark.parametrize("with_its_job", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the same code that generators' trainings are served by
+@pytest.mark.parametrize("with_its_job", [True, False])
 def test_a_killed_server_costs_no_bit(
     serving: RankerServing, gate: Path, tmp_path: Path, with_its_job: bool
 ) -> None:

@@ -368,6 +368,7 @@ def test_one_generator_is_trained_once_at_a_time(serving: GeneratorServing, gate
     assert serving.training.train("busy", GATED, request_id="mine").name == operation.name
 
 
+@pytest.mark.slow
 def test_a_second_training_waits_for_the_first(serving: GeneratorServing, gate: Path) -> None:
     first = serving.training.train("queued-first", GATED)
     until(lambda: serving.saved_step("generators/queued-first") == 4)

@@ -219,6 +219,7 @@ def test_a_signal_to_one_stops_both_after_the_same_step(joint: MakeConfig, tmp_p
         assert load_weights(files[0]).sha256 == load_weights(files[1]).sha256
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_validation_of_the_first_stops_both(
     joint: MakeConfig, tmp_path: Path
 ) -> None:
@@ -229,6 +230,7 @@ def test_a_signal_in_the_validation_of_the_first_stops_both(
     assert (state["step"], state["validated"]) == (2, 0)
 
 
+@pytest.mark.slow
 def test_a_ranker_that_leaves_one_stops_both(joint: MakeConfig, tmp_path: Path) -> None:
     outcomes = train_in_two(joint(losses={"rank": {"weight": 0.5}}), tmp_path / "run", [0], "gone")
     for kind, message in outcomes:
@@ -241,7 +243,12 @@ def test_a_ranker_that_leaves_one_stops_both(joint: MakeConfig, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("trouble", "kind", "said"),
     [
-        ("image", "InvalidImage", "2.png is no image any more; the training is saved at step 2"),
+        pytest.param(
+            "image",
+            "InvalidImage",
+            "2.png is no image any more; the training is saved at step 2",
+            marks=pytest.mark.slow,
+        ),
         ("disk", "DiskFull", "curves.csv cannot be written; the state of step 2 is kept"),
     ],
 )
