@@ -19,9 +19,9 @@ demo: .venv/packages.ready
 	$(BIN)/ranksrgan demo -o demo --deploy deploy/local.sh
 
 # A process for each core, and one thread in each: teams of threads would wait for each other. The
-# tests start hundreds of processes, whose modules are compiled before: no process writes bytecode, since
-# one that tests a full disk would write half of it. Files with few tests have the longest, and would
-# come last.
+# tests start hundreds of processes, whose modules are compiled before: no process writes bytecode,
+# since one that tests a full disk would write half of it. Files with few tests have the longest, and
+# would come last.
 test: .venv/dev.ready
 	$(BIN)/python -m compileall -q packages
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \

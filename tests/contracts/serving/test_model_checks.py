@@ -50,9 +50,10 @@ class Overflowing(Contrast):
 
 def test_named_models_run_once_before_they_serve() -> None:
     made = {"a": Distance(), "b": Distance()}
-    opened = open_named({"one": Path("a"), "two": Path("b")}, made.__getitem__, Observers())
+    specs = {"one": Path("a"), "two": Path("b")}
+    opened = open_named(specs, lambda path, options: made[path], Observers())
     assert opened == {"one": made["a"], "two": made["b"]}
     assert [len(scorer.shapes) for scorer in made.values()] == [1, 1]
     with pytest.raises(InvalidCheckpoint, match="NaN or infinity") as caught:
-        open_named({"one": Path("c")}, lambda spec: Overflowing(), Observers())
+        open_named({"one": Path("c")}, lambda path, options: Overflowing(), Observers())
     assert caught.value.field == "c"

@@ -13,7 +13,6 @@ from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
 from ranksrgan.contracts.serving.loaded_models import open_models, open_named
@@ -47,13 +46,13 @@ def serve(settings: RankerServerSettings) -> int:
     with ExitStack() as serving:
 
         def load(observers: Observers) -> list[rpc.Servicer]:
-            rankers = open_named(settings.rankers, _open, observers)
+            rankers = open_named(settings.rankers, open_ranker, observers)
             loaded = open_models(repository, ranker_of, _named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))
             shipped = {}
             if not rankers and (loaded is None or not loaded.serving()):
-                shipped = open_named(SHIPPED.paths(), _open, observers)
+                shipped = open_named(SHIPPED.paths(), open_ranker, observers)
             catalog = RankerCatalog(rankers, loaded, shipped)
             return [
                 ScoringServicer(
@@ -71,11 +70,6 @@ def serve(settings: RankerServerSettings) -> int:
 
 def _named(ranker: Opened, name: str, version: str) -> Opened:
     return ranker.named(name, version)
-
-
-def _open(spec: str) -> Opened:
-    path, _, options = spec.partition("?")
-    return open_ranker(path, parse_options(options, spec))
 
 
 def _trainings(limits: TrainingLimits) -> TrainingKind[TrainingRequest]:

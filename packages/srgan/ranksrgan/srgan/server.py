@@ -17,7 +17,7 @@ from typing import Any
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.config_limits import check_limits
 from ranksrgan.contracts.data_root import DataRoot, check_id
-from ranksrgan.contracts.discovery import from_anywhere, parse_options
+from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
@@ -60,13 +60,13 @@ def serve(settings: SrganServerSettings) -> int:
     with ExitStack() as serving:
 
         def load(observers: Observers) -> list[rpc.Servicer]:
-            models = open_named(settings.models, _open, observers)
+            models = open_named(settings.models, open_generator, observers)
             loaded = open_models(repository, upscaler_of, GeneratorUpscaler.named, observers)
             if loaded is not None:
                 serving.enter_context(loaded.polling(repository.poll))
             shipped = {}
             if not models and (loaded is None or not loaded.serving()):
-                shipped = open_named(SHIPPED.paths(), _open, observers)
+                shipped = open_named(SHIPPED.paths(), open_generator, observers)
             catalog = UpscalerCatalog(models, loaded, shipped)
             return [
                 SuperResolutionServicer(
@@ -85,11 +85,6 @@ def serve(settings: SrganServerSettings) -> int:
 
         names = [SuperResolutionServicer.full_name, *model_service_names(repository)]
         return serve_and_train(settings, names, load, _trainings(specs, settings.training_limits))
-
-
-def _open(spec: str) -> GeneratorUpscaler:
-    path, _, options = spec.partition("?")
-    return open_generator(path, parse_options(options, spec))
 
 
 def _trainings(rankers: Mapping[str, str], limits: TrainingLimits) -> TrainingKind[dict[str, Any]]:

@@ -25,6 +25,7 @@ from typing import Generic, TypeVar
 
 from ranksrgan.contracts import heaps
 from ranksrgan.contracts.checkpoint import Weights
+from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.errors import (
     InternalError,
     InvalidConfig,
@@ -346,23 +347,27 @@ class LoadedModels(Generic[M]):
 
 
 def open_named(
-    specs: Mapping[str, Path], open_model: Callable[[str], M], observers: Observers
+    specs: Mapping[str, Path],
+    open_model: Callable[[str, Mapping[str, str]], M],
+    observers: Observers,
 ) -> dict[str, M]:
     """Open models that an operator names one by one, run each once, and tell of it.
 
     Args:
-        specs: by name, as ``open_model`` takes them.
-        open_model: what it raises is raised.
+        specs: by name: ``PATH``, ``PATH?device=cuda``.
+        open_model: of a path and its options, as an entry point; what it raises is raised.
         observers: are told what was loaded.
 
     Raises:
+        InvalidInput: see `parse_options`.
         InvalidCheckpoint: see `warm_up`.
     """
     models = {}
-    for name, spec in specs.items():
+    for name, spec in ((name, str(spec)) for name, spec in specs.items()):
         began = time.monotonic()
-        models[name] = open_model(str(spec))
-        warm_up(models[name], USUAL_SHAPE, str(spec))
+        path, _, options = spec.partition("?")
+        models[name] = open_model(path, parse_options(options, spec))
+        warm_up(models[name], USUAL_SHAPE, spec)
         observers.loaded(name, time.monotonic() - began)
     return models
 
