@@ -630,16 +630,27 @@ def test_an_image_that_cannot_be_read_again_loses_no_step(
 def test_a_signal_stops_after_the_step_with_everything_saved(
     gan: MakeConfig, tmp_path: Path, number: signal.Signals
 ) -> None:
+    stopped: list[dict[str, float]] = []
+    straight: list[dict[str, float]] = []
+
     def send(step: int, values: Mapping[str, float]) -> None:
+        go_on(step, values)
         if step == 3:
             os.kill(os.getpid(), number)
+
+    def go_on(step: int, values: Mapping[str, float]) -> None:
+        stopped.append(dict(values))
+
+    def follow(step: int, values: Mapping[str, float]) -> None:
+        straight.append(dict(values))
 
     before = signal.getsignal(number)
     result = train(gan(run={"steps": 6}), tmp_path / "run", on_step=send)
     assert (result.step, result.finished) == (3, False)
     assert signal.getsignal(number) == before
-    assert train(gan(run={"steps": 6}), tmp_path / "run").finished
-    train(gan(run={"steps": 6}), tmp_path / "straight")
+    assert train(gan(run={"steps": 6}), tmp_path / "run", on_step=go_on).finished
+    train(gan(run={"steps": 6}), tmp_path / "straight", on_step=follow)
+    assert stopped == straight  # tells at which step they part, if they do
     assert weights(tmp_path / "run") == weights(tmp_path / "straight")
 
 
