@@ -18,11 +18,9 @@ METADATA := $(PACKAGES:%=packages/%/pyproject.toml)
 demo: .venv/packages.ready
 	$(BIN)/ranksrgan demo -o demo --deploy deploy/local.sh
 
-# A process for each core, and one thread in each: teams of threads would wait for each other. The
-# tests start hundreds of processes, whose modules are compiled before: no process writes bytecode,
-# since one that tests a full disk would write half of it. Files with few tests have the longest, and
-# would come last.
-test: .venv/dev.ready
+# A process for each core, and one thread in each: teams of threads would wait for each other. Files
+# with few tests have the longest, and would come last.
+test: .venv/compiled.ready
 	$(BIN)/python -m compileall -q packages
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 \
 		$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -48,23 +46,30 @@ proto: .venv/dev.ready
 bench: .venv/dev.ready
 	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
-setup: .venv/dev.ready
+setup: .venv/compiled.ready
 
 # torch first and alone: whatever build is there, or is asked for, must satisfy the rest.
 .venv/torch.ready:
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed (PYTHON=...)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-compile $(TORCH)
 	touch $@
 
 .venv/packages.ready: .venv/torch.ready $(METADATA)
-	$(BIN)/python -m pip install --quiet $(PACKAGES:%=-e packages/%) -e 'packages/metrics[native]' \
-		-e 'packages/pipeline[web]'
+	$(BIN)/python -m pip install --quiet --no-compile $(PACKAGES:%=-e packages/%) \
+		-e 'packages/metrics[native]' -e 'packages/pipeline[web]'
 	touch $@
 
 .venv/dev.ready: .venv/packages.ready pyproject.toml
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --group dev
+	touch $@
+
+# The tests start hundreds of processes, and none of them writes bytecode, since one that tests a full
+# disk would write half of it: modules are compiled before, by all cores, where pip would use one.
+# Some packages have modules for other Pythons.
+.venv/compiled.ready: .venv/dev.ready
+	$(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing/_internal)/' .venv/lib || true
 	touch $@
 
 clean:
