@@ -143,6 +143,7 @@ def test_what_does_not_belong_there_is_told(root: Path) -> None:
     (root / ("n" * 150)).mkdir()
     (root / os.fsdecode(b"bad\xff")).mkdir()
     (root / ".git").mkdir()
+    (root / "lost+found").mkdir(0o700)
     names, refused = ModelRepository(root).scan()
     assert names == ["x4"]
     assert sorted(refused) == ["bad\\udcff", "n" * 120, "notes.txt"]

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
 from ranksrgan.contracts import codec, open_scorer
-from ranksrgan.contracts.client import Connection, connect_scorer
+from ranksrgan.contracts.client import Connection, RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     AddressInUse,
     DeadlineExceeded,
@@ -266,6 +266,32 @@ def test_calls_take_turns_among_the_servers_of_a_name(start: StartServer) -> Non
     target = "ipv4:" + ",".join(start(servicer).address for servicer in servicers)
     with open_channel(target) as channel:
         call_until(channel, lambda: all(servicer.seen for servicer in servicers))
+
+
+def test_another_server_of_the_name_is_asked_while_one_stops(start: StartServer) -> None:
+    slow = Slow()
+    servers = [start(ScoringServicer(Catalog(contrast=Contrast(), slow=slow))) for _ in range(2)]
+    target = "ipv4:" + ",".join(server.address for server in servers)
+    connection = Connection(target, timeout=60, retry_for=0)
+    scorer = RemoteScorer(connection, "contrast", Contrast.info)
+    images, wanted = IMAGES, Contrast().score(IMAGES)
+    for _ in range(4):
+        scorer.score(images)  # both are known by now
+    held = connect_scorer(servers[1].address, "slow")
+    working, outcome = in_background(lambda: held.score(images))
+    assert slow.working.acquire(timeout=60)
+    stopping = threading.Thread(target=servers[1].stop, args=(60.0,))
+    stopping.start()
+    while check_health(servers[1].address):
+        assert stopping.is_alive()
+    for _ in range(20):  # half of them come to the one that stops
+        assert torch.equal(scorer.score(images), wanted)
+    assert stopping.is_alive()
+    slow.release.set()
+    for thread in (working, stopping):
+        thread.join(60)
+    assert len(outcome) == 1 and torch.is_tensor(outcome[0])
+    connection.close()
 
 
 def test_an_old_connection_is_replaced_without_a_failed_call(start: StartServer) -> None:

@@ -53,6 +53,10 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+# Servers that are asked at once when one refuses because it stops: its name may stand for several,
+# among which calls take turns.
+_OTHERS = 3
+
 
 class Connection:
     """Calls to one address, with a deadline each and patience while nobody answers or all is full.
@@ -62,7 +66,8 @@ class Connection:
         timeout: seconds that one attempt may take.
         retry_for: seconds from the first failure during which UNAVAILABLE is tried again, and a
             full server after the time that it names (one that names none is not asked again). Every
-            method of our services may be repeated without harm.
+            method of our services may be repeated without harm. A server that refuses because it
+            stops, or loads, is no reason to wait as long as another of its name takes the call.
 
     Attributes:
         max_message_bytes: that the server takes in one request, and else in chunks; 0 if it takes
@@ -117,6 +122,7 @@ class Connection:
     def attempt(self, work: Callable[[], Result]) -> Result:
         """Do what may fail with a gRPC error, again while that may pass and there is patience."""
         give_up: float | None = None
+        others = 0 if self.address.startswith("unix:") else _OTHERS
         unanswered = 0.1
         while True:
             try:
@@ -126,6 +132,9 @@ class Connection:
                 now = time.monotonic()
                 give_up = now + self._retry_for if give_up is None else give_up
                 if isinstance(error, ServiceUnavailable):
+                    if others and error_codec.is_answer(failure):
+                        others -= 1
+                        continue
                     pause, unanswered = unanswered, min(2 * unanswered, 2.0)
                 elif isinstance(error, Overloaded) and error.retry_after is not None:
                     # Others were told the same time, and are not to come all at once.

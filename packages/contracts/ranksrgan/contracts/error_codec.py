@@ -114,6 +114,12 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
     return kind(text)
 
 
+def is_answer(call: grpc.RpcError) -> bool:
+    """Whether a server of ours has said itself why the call failed."""
+    status = rpc_status.from_call(call) if isinstance(call, grpc.Call) else None
+    return status is not None and _error_info(status) is not None
+
+
 def _public(error: RankSRGANError) -> tuple[str, str]:
     """Text and field for a client. In which folder a server has its weights is not its matter."""
     text, field = error.message, error.field or ""

@@ -6,7 +6,7 @@
 Whoever can write to the folder decides what is served, and nothing more: no link is followed, every
 file is opened once and judged by what was opened, and what does not belong there is refused rather
 than passed over. Names that begin with a dot are nobody's: files are written under such names
-before they take their places.
+before they take their places. Nor is ``lost+found``, in a root that is a volume.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ MAX_WEIGHTS = 2**31
 _MAX_SETTINGS = 2**16
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# A volume may have it, and is empty all the same.
+_OF_A_VOLUME = "lost+found"
 
 # Without O_NONBLOCK a pipe in the place of a file would hold the server until somebody writes.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -151,6 +153,8 @@ class ModelRepository:
         names, refused = [], {}
         with self._folder() as folder:
             for entry in _entries(folder):
+                if entry == _OF_A_VOLUME:
+                    continue
                 try:
                     with _inside(folder, check_id(entry, "model"), _FOLDER, ascii(entry)):
                         names.append(entry)
