@@ -290,7 +290,8 @@ def test_another_server_of_the_name_is_asked_while_one_stops(start: StartServer)
     slow.release.set()
     for thread in (working, stopping):
         thread.join(60)
-    assert len(outcome) == 1 and torch.is_tensor(outcome[0])
+    assert len(outcome) == 1
+    assert torch.is_tensor(outcome[0])
     connection.close()
 
 

@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,9 @@ from ranksrgan.contracts.errors import RankSRGANError
 from ranksrgan.contracts.serving.settings import ServerSettings, load_settings
 
 S = TypeVar("S", bound=ServerSettings)
+
+# What a write may end with. Those to files are told by `atomic`, with their names.
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
 def run(main: Callable[[], int]) -> int:
@@ -34,18 +39,30 @@ def run(main: Callable[[], int]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     heaps.keep_for_a_command()
     try:
-        return main()
+        code = main()
+        sys.stdout.flush()
+        return code
     except RankSRGANError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _OF_OUTPUT:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = error.filename
+        if where is None:
+            where = "standard output"
+            _abandon_output()
+        print(f"error: {where}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _abandon_output() -> None:
+    """Lest Python tries again, at its end, to write what it could not."""
+    with suppress(OSError, ValueError):  # one that is no file of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.shared_memory import (
     Place,
     Segment,
@@ -232,6 +233,7 @@ def _aligned_bytes(tensor: Tensor) -> int:
 
 
 def _batch(images: Tensor, field: str) -> Tensor:
+    require_tensor(images, field)
     if images.ndim != 4:
         raise InvalidInput(
             f"{field} have shape (N, 3|1, H, W), not {tuple(images.shape)}", field=field

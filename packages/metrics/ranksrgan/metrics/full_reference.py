@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import (
@@ -156,6 +157,8 @@ def channel_pairs(
 
 def check_shapes(images: Tensor, references: Tensor) -> None:
     """Raise `InvalidInput` unless each image has a reference of its size."""
+    require_tensor(images)
+    require_tensor(references, "references")
     if images.shape != references.shape:
         raise InvalidInput(
             f"references has the shape {tuple(references.shape)} and images "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_tensor import require_tensor
 
 
 def image_gradient(
@@ -28,6 +29,7 @@ def image_gradient(
     Raises:
         InvalidInput: uint8, and whatever ``score`` refuses.
     """
+    require_tensor(images)
     if not images.is_floating_point():
         raise InvalidInput(
             f"images are {images.dtype}; a gradient needs floating point in [0, 1]",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.metrics import native, reference
 
 
@@ -51,6 +52,7 @@ def imresize(
     Raises:
         InvalidInput: another type or shape, or not exactly one of ``scale`` and ``size``.
     """
+    require_tensor(images)
     if images.dtype not in (torch.float32, torch.float64):
         raise InvalidInput(
             f"images is of type {images.dtype}; float32 or float64 is wanted (imresize_uint8 takes "
@@ -76,6 +78,7 @@ def imresize_uint8(
     Raises:
         InvalidInput: as in `imresize`.
     """
+    require_tensor(images)
     if images.dtype != torch.uint8:
         raise InvalidInput(f"images is of type {images.dtype}; uint8 is wanted", field="images")
     return _resize(images, scale, size)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
+from ranksrgan.contracts.image_tensor import require_tensor
 
 Convention = Literal["y", "gray"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
@@ -53,7 +54,8 @@ def check_images(images: Tensor, field: str = "images") -> None:
 
 
 def check_layout(images: Tensor, field: str = "images") -> None:
-    """Raise `InvalidInput` unless ``images`` is ``(N, 3|1, H, W)``, floating point or uint8."""
+    """Raise `InvalidInput` unless ``images`` is a tensor ``(N, 3|1, H, W)``, floating or uint8."""
+    require_tensor(images, field)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
         raise InvalidInput(
             f"{field} has the shape {tuple(images.shape)}; (N, 3, H, W) or (N, 1, H, W) with at "

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import (
@@ -142,6 +143,8 @@ def checked_batches(
     """
     check_convention(luma)
     check_border(border)
+    if not isinstance(images, Sequence):
+        require_tensor(images)
     if isinstance(images, Tensor):
         batches = {"images": images}
     else:

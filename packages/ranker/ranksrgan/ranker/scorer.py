@@ -23,6 +23,7 @@ from ranksrgan.contracts.device import (
     recording,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput, NotSupported
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -185,6 +186,7 @@ class Ranker:
                 "gradient by image, only that of score()",
                 field="statistics",
             )
+        require_tensor(images)
         if images.ndim == 4 and images.shape[2:].numel() > MAX_GRADIENT_PIXELS:
             raise ImageTooLarge(
                 f"an image is {images.shape[3]} x {images.shape[2]} pixels; a Ranker has the "
@@ -375,6 +377,7 @@ def ranker_of(weights: Weights, options: Mapping[str, str]) -> Opened:
 
 def _parts(images: Tensor, pixels: int) -> Sequence[Tensor]:
     """The images, as many at a time as have so many pixels together; one at least."""
+    require_tensor(images)
     if images.ndim != 4 or 0 in images.shape:
         return [images]  # it will be refused
     return torch.split(images, max(1, pixels // images.shape[2:].numel()))
@@ -390,6 +393,7 @@ def _hash(weights: Weights, network: Network, head: int) -> str:
 def _check(images: Tensor, references: Tensor | None) -> None:
     if references is not None:
         raise InvalidInput("a Ranker takes no references", field="references")
+    require_tensor(images)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise InvalidInput(
             f"images have shape (N, 3|1, H, W) with N at least 1, not {tuple(images.shape)}",

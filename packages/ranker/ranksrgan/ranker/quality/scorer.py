@@ -23,6 +23,7 @@ from ranksrgan.contracts.device import (
     place,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -130,6 +131,7 @@ class QualityScorer:
             ImageTooLarge: more than `MAX_PIXELS`, or than a gradient takes within `MEMORY`.
             InvalidInput: uint8, and whatever `score` refuses.
         """
+        require_tensor(images)
         if images.ndim == 4:
             _check_size(images, "takes the gradient of", self._model.gradient_bytes)
         if images.ndim != 4 or references is None or len(references) != len(images):
@@ -186,6 +188,7 @@ def load_quality_scorer(path: Path, **options: str) -> QualityScorer:
 
 
 def _check(images: Tensor, field: str, least: int) -> None:
+    require_tensor(images, field)
     if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise InvalidInput(
             f"{field} have shape (N, 3|1, H, W) with N at least 1, not {tuple(images.shape)}",

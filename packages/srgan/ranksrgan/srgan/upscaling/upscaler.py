@@ -18,6 +18,7 @@ from torch import Tensor
 from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, find_precision, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.srgan.generators.architectures import ARCHITECTURES
@@ -439,6 +440,7 @@ def _whole_number(options: Mapping[str, str], name: str) -> int | None:
 
 
 def _check(images: Tensor) -> None:
+    require_tensor(images)
     if images.ndim != 4 or images.shape[1] != 3 or images.numel() == 0:
         raise InvalidInput(
             f"images has the shape {tuple(images.shape)}; an upscaler takes (N, 3, H, W) with "
