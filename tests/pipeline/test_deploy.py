@@ -291,6 +291,7 @@ def test_down_ends_the_work_of_a_service_that_was_killed(
     assert not exists(worker)
 
 
+@pytest.mark.slow  # the one of the services that come back asks too
 def test_demo_asks_what_is_served(local: Local, tmp_path: Path) -> None:
     assert "no service runs" in local("demo").stderr
     torch.manual_seed(0)

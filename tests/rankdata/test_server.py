@@ -200,6 +200,7 @@ def test_a_build_outlives_a_killed_server(
     assert made.fingerprint(made.contents) == expected.fingerprint(expected.contents)
 
 
+@pytest.mark.slow  # as one that is killed
 def test_a_build_outlives_a_stopped_server(gated: ServerProcess, gate: Gate) -> None:
     operation = gated.client().build("faces", GATED)
     until(lambda: gate.calls == 3)

@@ -379,6 +379,7 @@ def test_names_of_rankers_are_checked(serving: RankerServing, name: str) -> None
     assert caught.value.field == "ranker_id"
 
 
+@pytest.mark.slow  # the same code that generators' trainings are served by
 def test_a_ranker_of_other_settings_is_not_continued(serving: RankerServing) -> None:
     serving.training.train("taken", REQUEST).result(PATIENCE)
     before = (serving.root / "rankers" / "taken" / "config.yaml").read_text()

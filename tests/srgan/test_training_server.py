@@ -315,6 +315,7 @@ def test_a_killed_server_costs_no_bit(
     assert trained.parameters_hash == hashes(tmp_path)[0]
 
 
+@pytest.mark.slow  # as one that is killed, and tests/contracts/test_operations.py stops one
 def test_a_server_that_is_stopped_lets_the_next_go_on(
     serving: GeneratorServing, start_long: Callable[..., RemoteOperation]
 ) -> None:
