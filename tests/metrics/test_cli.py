@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ranksrgan.contracts.assets import ASSETS
+from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.images import Picture, from_tensor, write_image
 from ranksrgan.contracts.rpc import ServerLimits, start_server
 from ranksrgan.contracts.serving.scoring import ScoringServicer
@@ -24,6 +25,7 @@ from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.metrics import METRICS, MetricCatalog, niqe, niqe_features, psnr, rmse, server, ssim
 from ranksrgan.metrics.cli import main
 from ranksrgan.metrics.niqe_model import NiqeModel
+from ranksrgan.ranker import VGG12
 
 Capture = pytest.CaptureFixture[str]
 
@@ -125,6 +127,47 @@ def bad_file(folder: Path, kind: str) -> Path:
     elif kind == "flat":
         Image.new("RGB", (200, 200), (90, 90, 90)).save(path)
     return path
+
+
+def test_an_output_replaces_no_input(
+    tmp_path: Path, crops: dict[str, Tensor], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    NiqeModel.published().save(Path("niqe.json"))
+    save_weights(
+        Path("r.safetensors"),
+        VGG12(4, torch.Generator().manual_seed(0)).state_dict(),
+        kind="ranker",
+        architecture="vgg12",
+        options={"width": 4},
+    )
+    Path("scores").mkdir()
+    for name in ("p.csv", "m.csv", "scores/q.txt"):
+        Path(name).write_text("image,score\na.png,1\nb.png,2\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for command, output in (
+        ("score sr/a.png", "sr/a.png"),
+        ("score sr", "sr/../sr/b.png"),
+        ("score sr/a.png --metric psnr --reference hr/a.png", "hr/a.png"),
+        ("score sr --metric psnr --reference hr", "hr/b.png"),
+        ("score sr --niqe-model niqe.json", "niqe.json"),
+        ("score sr --metric r.safetensors?device=cpu", "r.safetensors"),
+        ("score sr --metric niqe,niqe+0.1*r.safetensors", "r.safetensors"),
+        ("compare sr hr", "hr/a.png"),
+        ("features sr", "sr/a.png"),
+        ("protocol --predictions p.csv --mos m.csv", "p.csv"),
+        ("protocol --predictions p.csv --mos m.csv", "m.csv"),
+        ("protocol --predictions scores --mos m.csv", "scores/q.txt"),
+        ("fit-niqe hr", "hr/a.png"),
+        ("fit-ma hr --scores m.csv", "m.csv"),
+    ):
+        assert main([*command.split(), "-o", output]) == 1
+        said = f"error: {output} is an input and would be replaced: name another file with -o\n"
+        assert capsys.readouterr().err == said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # an earlier output is none, though it lies beside the images
+        assert main(["score", "sr", "--format", "csv", "-o", "sr/scores.csv"]) == 0
+    assert Path("sr/scores.csv").read_text().startswith("image,niqe\n")
 
 
 @pytest.mark.parametrize(

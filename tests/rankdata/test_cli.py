@@ -33,6 +33,24 @@ def test_build_then_inspect(hr: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert picture.is_file()
 
 
+def test_a_histogram_replaces_nothing_of_the_dataset(
+    hr: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_build(hr)) == 0
+    folder = hr.parent / "out"
+    image = next((folder / "levels" / "sr").iterdir())
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for file in (folder / "manifest.parquet", folder / "dataset.json", image):
+        capsys.readouterr()
+        assert main(["inspect", str(folder), "--histogram", str(file)]) == 1
+        said = f"{file} is an input and would be replaced: name another file with --histogram"
+        assert capsys.readouterr().err == f"error: {said}\n"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # an earlier one is no part of it
+        assert main(["inspect", str(folder), "--histogram", str(folder / "scores.png")]) == 0
+    assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_inspect_as_json(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(_build(hr, "--metric", "psnr")) == 0
     capsys.readouterr()

@@ -81,6 +81,39 @@ def test_several_and_a_report(
     assert "two: calibration" in page.read_text()
 
 
+def test_a_report_replaces_no_input(
+    rankers: list[str],
+    opened: list[tuple[str, dict[str, str]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights, data = rankers[0].partition("?")[0], tmp_path / "data"
+    (data / "levels" / "hr").mkdir(parents=True)
+    inside = ("manifest.parquet", "dataset.json", "levels/hr/a.png")
+    for name in inside:
+        (data / name).write_text(name)
+    before = Path(weights).read_bytes()
+    command = ["eval", "--data", str(data), "--ranker", f"one={rankers[0]}", "--report"]
+    for file in (weights, *(str(data / name) for name in inside)):
+        assert cli.main([*command, file]) == 1
+        said = f"{file} is an input and would be replaced: name another file with --report"
+        assert capsys.readouterr().err == f"error: {said}\n"
+    assert opened == []
+    assert Path(weights).read_bytes() == before
+    assert [(data / name).read_text() for name in inside] == list(inside)
+    for _ in range(2):  # an earlier report is none
+        assert cli.main([*command, str(data / "out.html")]) == 0
+    assert (data / "out.html").read_text().startswith("<!doctype html>")
+
+
+def test_convert_replaces_no_input(rankers: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    weights = rankers[0].partition("?")[0]
+    before = Path(weights).read_bytes()
+    assert cli.main(["convert", weights, weights, "--half"]) == 1
+    assert f"{weights} is an input and would be replaced" in capsys.readouterr().err
+    assert Path(weights).read_bytes() == before
+
+
 def test_another_metric_has_to_be_there(
     rankers: list[str],
     opened: list[tuple[str, dict[str, str]]],

@@ -378,6 +378,80 @@ def test_collisions_stop_the_command(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("inputs", "output", "message"),
+    [
+        (
+            1,
+            "up.gif",
+            "up.gif: results are PNG, JPEG, WebP, TIFF or BMP; for a folder of that name",
+        ),
+        (1, "up.xyz", "up.xyz: results are PNG, JPEG, WebP, TIFF or BMP"),
+        (2, "up.png", "up.png: 2 inputs need a folder"),
+    ],
+)
+def test_an_output_that_is_neither_result_nor_folder_is_a_wrong_command_line(
+    upscale: Upscale,
+    photo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    inputs: int,
+    output: str,
+    message: str,
+) -> None:
+    given = (photo, photo.parent)[:inputs]
+    with pytest.raises(SystemExit) as ended:
+        upscale(*given, "-o", tmp_path / output, "--model", "bicubic")
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+    assert upscale(*given, "-o", f"{tmp_path / output}/", "--model", "bicubic") == 0
+    assert read_image(tmp_path / output / "photo.png").colour.shape == (60, 80, 3)
+
+
+def test_a_missing_input_is_said_to_be_missing(
+    upscale: Upscale, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert upscale(tmp_path / "nope", "-o", tmp_path / "up", "--model", "bicubic") == 1
+    failed = f"failed: {tmp_path / 'nope'}: No such file or directory\n"
+    assert failed in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("report", "what"),
+    [
+        ("in/photo.png", "an input"),
+        ("model.safetensors", "an input"),
+        ("out/photo.png", "a result of this run"),
+    ],
+)
+def test_a_report_replaces_nothing_that_is_needed(
+    upscale: Upscale,
+    weights_file: Path,
+    tmp_path: Path,
+    png: MakePng,
+    capsys: pytest.CaptureFixture[str],
+    report: str,
+    what: str,
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "photo.png").write_bytes(png(20, 15))
+    (tmp_path / "model.safetensors").write_bytes(weights_file.read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    model = f"{tmp_path / 'model.safetensors'}?device=cpu"
+    for given in ("in", "in/photo.png"):
+        options = ("-o", tmp_path / "out", "--model", model, "--report", tmp_path / report)
+        assert upscale(tmp_path / given, *options) == 1
+        said = f"{tmp_path / report} is {what} and would be replaced: name another file"
+        assert f"error: {said} with --report\n" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "out").exists()
+    for _ in range(2):  # an earlier report is replaced, also beside the inputs
+        options = ("-o", tmp_path / "out", "--model", model, "--report", tmp_path / "in/r.json")
+        assert upscale(tmp_path / "in", *options) == 0
+        assert json.loads((tmp_path / "in/r.json").read_text())["done"] == 1
+
+
 def test_alpha_and_sixteen_bits_come_through(
     upscale: Upscale, weights_file: Path, tmp_path: Path
 ) -> None:

@@ -77,3 +77,22 @@ def test_convert_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "conv_hr.weight" in torch.load(out, weights_only=True)["params"]
     assert main(["convert", str(source), str(out), "--to", "official-old"]) == 1
     assert "no original code loads" in capsys.readouterr().err
+
+
+def test_no_command_replaces_its_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path in (a, b):
+        save_generator(path, SRResNet(4, 2), {})
+    before = a.read_bytes(), b.read_bytes()
+    for command, output, option in (
+        (["convert", str(a), str(a), "--half"], a, "OUT"),
+        (["interpolate", str(a), str(b), "--alpha", ".5", "-o", str(a)], a, "-o"),
+        (["interpolate", str(a), str(b), "--alpha", ".5", "-o", str(b)], b, "-o"),
+        (["export-onnx", str(a), "-o", str(a)], a, "-o"),
+    ):
+        assert main(command) == 1
+        said = f"{output} is an input and would be replaced: name another file with {option}"
+        assert capsys.readouterr().err == f"error: {said}\n"
+    assert (a.read_bytes(), b.read_bytes()) == before

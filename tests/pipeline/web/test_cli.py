@@ -44,6 +44,20 @@ def test_votes_are_exported(
         assert vote.outcome == 1
 
 
+def test_exported_votes_replace_no_input(
+    votes: Path, study_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = next(study_folder.rglob("*.png"))
+    before = votes.read_bytes(), image.read_bytes()
+    command = ["web", "export-votes", "faces", "--votes", str(votes)]
+    command += ["--images", str(study_folder), str(tmp_path / "versions"), "-o"]
+    for file in (votes, image):
+        assert main([*command, str(file)]) == 1
+        said = f"error: {file} is an input and would be replaced: name another file with -o\n"
+        assert capsys.readouterr().err == said
+    assert (votes.read_bytes(), image.read_bytes()) == before
+
+
 def test_votes_go_to_standard_output(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["web", "export-votes", "faces", "--votes", str(votes)]) == 0
     assert capsys.readouterr().out.startswith("left,right,winner,")

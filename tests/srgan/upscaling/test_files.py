@@ -120,14 +120,64 @@ def test_inputs_that_cannot_be_planned_are_entries(photos: Path, tmp_path: Path)
         ("out", {"format": "gif"}, "no format 'gif'"),
         ("out", {"suffix": "/../x"}, "part of a file's name"),
         ("out.png", {"suffix": "_x2"}, "leave out suffix and format"),
-        ("photos/notes.txt", {}, "is a file; give a folder"),
+        ("photos/README", {}, "is a file; give a folder"),
+        ("photos/README/", {}, "is a file; give a folder"),
     ],
 )
 def test_contradictions_are_refused(
     photos: Path, tmp_path: Path, output: str, options: dict[str, str], message: str
 ) -> None:
+    (photos / "README").write_text("no folder")
     with pytest.raises(InvalidInput, match=message):
-        plan_files([photos / "a.png"], tmp_path / output, **options)
+        plan_files([photos / "a.png"], f"{tmp_path}/{output}", **options)
+
+
+_FORMATS_WRITTEN = "results are PNG, JPEG, WebP, TIFF or BMP"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "message"),
+    [
+        (["a.png"], "up.gif", f"{_FORMATS_WRITTEN}; for a folder of that name write .*/up.gif/$"),
+        (["a.png"], "up.GIF", _FORMATS_WRITTEN),
+        (["a.png"], "up.xyz", _FORMATS_WRITTEN),
+        (["a.png"], "up.jp2", _FORMATS_WRITTEN),
+        (["a.png"], "photos/notes.txt", rf"notes\.txt: {_FORMATS_WRITTEN}$"),
+        (["a.png", "b.png"], "up.png", "up.png: 2 inputs need a folder; for a folder .*/up.png/$"),
+        (["a.png", "b.png"], "up.heic", "2 inputs need a folder"),
+        (["a.png", "b.png"], "photos/b.png", "b.png: 2 inputs need a folder$"),
+        ([""], "up.png", "up.png: .*photos needs a folder; for a folder of that name"),
+    ],
+)
+def test_no_folder_is_made_of_a_name_that_looks_like_a_file(
+    photos: Path, tmp_path: Path, inputs: list[str], output: str, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message) as refused:
+        plan_files([photos / name for name in inputs], tmp_path / output)
+    assert refused.value.field == "output"
+
+
+@pytest.mark.parametrize("inputs", [["a.png"], ["a.png", "b.png"]])
+@pytest.mark.parametrize(
+    "output", ["results.v2", "set.x4", "photos.large", "up.gif/", "up.png/", "there.png", "plain"]
+)
+def test_names_of_folders_may_have_dots(
+    photos: Path, tmp_path: Path, inputs: list[str], output: str
+) -> None:
+    (tmp_path / "there.png").mkdir()
+    plan = plan_files([photos / name for name in inputs], f"{tmp_path}/{output}")
+    assert [job.output for job in plan.jobs] == [tmp_path / output / name for name in inputs]
+    assert plan.failed == []
+
+
+def test_a_missing_input_is_missing_whatever_its_ending(photos: Path, tmp_path: Path) -> None:
+    nowhere = [tmp_path / name for name in ("nope", "nope.gif", "nope.d", "n" * 300)]
+    for output in ("up", "up.png"):
+        plan = plan_files([*nowhere, photos / "a.png"], f"{tmp_path}/{output}/")
+        assert [job.input for job in plan.jobs] == [photos / "a.png"]
+        messages = [f"{path}: No such file or directory" for path in nowhere[:3]]
+        messages.append(f"{nowhere[3]}: File name too long")
+        assert [failure.message for failure in plan.failed] == messages
 
 
 def tree(folder: Path, png: MakePng, *names: str) -> None:

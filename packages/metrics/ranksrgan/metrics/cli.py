@@ -13,14 +13,17 @@ from ranksrgan.contracts.assets import get_asset, present
 from ranksrgan.contracts.console import run, whole_number
 from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.contracts.outputs import check_output
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.serving.settings import ImageServerSettings
+from ranksrgan.contracts.specs import is_remote, is_sum
 from ranksrgan.metrics import compare, features
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name
 from ranksrgan.metrics.fit_ma import fit_ma
 from ranksrgan.metrics.fit_niqe import fit_niqe
 from ranksrgan.metrics.flagged import FlaggedScorers
 from ranksrgan.metrics.full_reference import CHANNELS
+from ranksrgan.metrics.fused import parse_terms
 from ranksrgan.metrics.luma import CONVENTIONS
 from ranksrgan.metrics.protocol import FORMATS as PROTOCOL_FORMATS
 from ranksrgan.metrics.protocol import evaluate_files
@@ -160,6 +163,7 @@ def _add_output_flags(
 
 def _score(arguments: argparse.Namespace) -> int:
     scorers, references = _opened(arguments)
+    _check_output(arguments, arguments.images)
     report = score_files(
         arguments.images, scorers, references, choose_device(arguments.device, field="--device")
     )
@@ -170,6 +174,7 @@ def _score(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     opened = _opened if arguments.recipe is None else _of_recipe
     scorers, references = opened(arguments)
+    _check_output(arguments, arguments.folders)
     device = choose_device(arguments.device, field="--device")
     found = compare.compare_folders(
         arguments.folders,
@@ -183,6 +188,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _protocol(arguments: argparse.Namespace) -> int:
+    tables = [arguments.predictions, arguments.mos]
+    check_output("-o", arguments.output, tables, read={".csv", ".txt"})
     found = evaluate_files(
         arguments.predictions,
         arguments.mos,
@@ -196,6 +203,7 @@ def _protocol(arguments: argparse.Namespace) -> int:
 
 def _features(arguments: argparse.Namespace) -> int:
     scorer = FlaggedScorers(arguments.border, arguments.luma).open(arguments.metric)
+    check_output("-o", arguments.output, [*arguments.images, *_files_of(arguments.metric)])
     found, failed = features.extract_files(arguments.images, scorer)
     _write(features.FORMATS[arguments.format](found), arguments.output)
     for failure in failed:
@@ -204,6 +212,7 @@ def _features(arguments: argparse.Namespace) -> int:
 
 
 def _fit_niqe(arguments: argparse.Namespace) -> int:
+    check_output("-o", arguments.output, [arguments.images])
     model = fit_niqe(arguments.images, arguments.luma)
     model.save(arguments.output, source=f"{arguments.images.name}, luma {arguments.luma}")
     print(arguments.output)
@@ -211,6 +220,7 @@ def _fit_niqe(arguments: argparse.Namespace) -> int:
 
 
 def _fit_ma(arguments: argparse.Namespace) -> int:
+    check_output("-o", arguments.output, [arguments.images, arguments.scores])
     model = fit_ma(
         arguments.images,
         arguments.scores,
@@ -279,6 +289,21 @@ def _references(scorers: Mapping[str, Scorer], arguments: argparse.Namespace) ->
     if wanting and arguments.reference is None:
         arguments.usage_error(f"{', '.join(wanting)}: --reference is needed")
     return References(arguments.reference) if arguments.reference else None
+
+
+def _check_output(arguments: argparse.Namespace, images: Sequence[Path]) -> None:
+    given = (arguments.reference, arguments.niqe_model, arguments.ma_model)
+    files = [file for name in arguments.metric or () for file in _files_of(name)]
+    check_output("-o", arguments.output, [*images, *filter(None, given), *files])
+
+
+def _files_of(name: str) -> list[str]:
+    """What may be a file in the name of a scorer that opens."""
+    if is_remote(name):
+        return []
+    if Path(name.partition("?")[0]).is_file() or not is_sum(name):
+        return [name]
+    return [term.name for term in parse_terms(name)]
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ranksrgan.contracts.outputs import DATASET_SUFFIXES, check_output
 from ranksrgan.rankdata.build_assemble import describe_losses
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.duplicates import Leaks, leaks
 from ranksrgan.rankdata.inspect import DatasetReport, plot_histogram, summarise
-from ranksrgan.rankdata.manifest import scorer_facts
+from ranksrgan.rankdata.manifest import LEVELS, scorer_facts
 
 # Of the orders in which levels come, the most frequent ones.
 _ORDERS = 6
@@ -34,10 +35,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    dataset = RankDataset.open(arguments.dataset, check_hashes=arguments.check)
+    folder, picture = arguments.dataset, arguments.histogram
+    check_output("--histogram", picture, [folder], read=DATASET_SUFFIXES)
+    check_output("--histogram", picture, [folder / LEVELS])  # a histogram may lie beside them
+    dataset = RankDataset.open(folder, check_hashes=arguments.check)
     report = summarise(dataset)
-    if arguments.histogram is not None:
-        plot_histogram(dataset, arguments.histogram)
+    if picture is not None:
+        plot_histogram(dataset, picture)
     found = leaks(dataset) if arguments.leaks else None
     if arguments.format == "json":
         content = _as_json(report) | ({} if found is None else {"leaks": _leaks_json(found)})

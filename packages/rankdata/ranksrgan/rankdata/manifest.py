@@ -25,6 +25,8 @@ from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.scorer import ScorerInfo
 
 MANIFEST = "manifest.parquet"
+#: Folder of the images, by level.
+LEVELS = "levels"
 _ROWS_PER_GROUP = 16_384
 RECORD = "dataset.json"
 FORMAT = 2
@@ -171,7 +173,7 @@ def _without_nulls(facts: object) -> object:
 
 def level_image(folder: Path, level: str, source: str) -> Path:
     """Where the image of a level lies."""
-    return folder / "levels" / level / f"{source}.png"
+    return folder / LEVELS / level / f"{source}.png"
 
 
 def write_manifest(folder: Path, rows: Iterable[Row], further: Sequence[str] = ()) -> None:

@@ -14,6 +14,7 @@ import torch
 from ranksrgan.contracts import console
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.outputs import check_output
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.report import FORMATS, References, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
@@ -173,6 +174,7 @@ def _train(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.networks import convert
 
+    check_output("OUT", arguments.output, [arguments.input])
     network = convert(arguments.input, arguments.output, half=arguments.half)
     options = ", ".join(f"{name} {value}" for name, value in network.options.items())
     print(f"{arguments.output}: {network.architecture} ({options})")

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
+from ranksrgan.contracts.encoders import SUFFIXES
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.outputs import DATASET_SUFFIXES, check_output
 
 # In a spec an equals sign comes after a question mark, in a path usually after a slash.
 _NAMED = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
@@ -64,6 +66,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.compare import as_json, as_table, compare
 
     specs = named_specs(arguments.rankers)
+    check_output(
+        "--report",
+        arguments.report,
+        [arguments.data, *specs.values()],
+        read=SUFFIXES | DATASET_SUFFIXES,
+    )
     source = open_pair_source(arguments.data, split=arguments.split)
     scorers = {name: open_scorer(spec) for name, spec in specs.items()}
     found = compare(scorers, source, metric=arguments.metric, min_gap=arguments.min_gap)

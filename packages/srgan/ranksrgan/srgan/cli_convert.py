@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ranksrgan.contracts.outputs import check_output
+
 FORMS = ("official", "official-old", "basicsr")
 
 
@@ -64,6 +66,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 def _convert(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.conversion import convert
 
+    check_output("OUT", arguments.output, [arguments.input])
     network = convert(
         arguments.input, arguments.output, arguments.to, arguments.scale, half=arguments.half
     )
@@ -74,6 +77,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _interpolate(arguments: argparse.Namespace) -> int:
     from ranksrgan.srgan.conversion import interpolate_files
 
+    check_output("-o", arguments.output, [arguments.a, arguments.b])
     network = interpolate_files(arguments.a, arguments.b, arguments.alpha, arguments.output)
     print(f"{arguments.output}: {network}, {arguments.alpha:g} of the way from A to B")
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ranksrgan.contracts.outputs import check_output
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand; `run` does it."""
@@ -26,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from ranksrgan.srgan.generators.architectures import load_generator
     from ranksrgan.srgan.upscaling.onnx_export import export_onnx
 
+    check_output("-o", args.output, [args.weights])
     network = load_generator(args.weights)
     difference = export_onnx(network, args.output)
     compared = (

@@ -16,6 +16,7 @@ from ranksrgan.contracts.console import whole_number
 from ranksrgan.contracts.errors import InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import MAX_PIXELS
 from ranksrgan.contracts.interruption import stop_requested
+from ranksrgan.contracts.outputs import check_output
 from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES
 from ranksrgan.srgan.shipped import DEFAULT, SHIPPED
 
@@ -46,10 +47,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
         required=True,
         metavar="OUT",
-        help="folder, or with a single file the name of the result",
+        help="folder, or with a single file the name of the result; with a / at its end it is a "
+        "folder, whatever its name looks like",
     )
     parser.add_argument(
         "--model",
@@ -73,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="largest input that is read, in pixels (default %(default)s)",
     )
+    parser.set_defaults(usage_error=parser.error)
 
 
 def _add_model_options(group: argparse._ArgumentGroup) -> None:
@@ -149,14 +151,20 @@ def run(args: argparse.Namespace) -> int:
     report is written too.
 
     Raises:
-        InvalidInput: the inputs, output and options do not go together; nothing was done.
+        InvalidInput: the inputs, output and options do not go together, or the report would
+            replace an input, the model or a result; nothing was done.
         UnknownName, InvalidCheckpoint, ServiceUnavailable: the model cannot be opened.
+        SystemExit: the output's name is neither a result's nor a folder's.
     """
     # Heavy imports wait until here, so that --help does not.
     from ranksrgan.srgan.upscaling.batch import Report, entry_of
-    from ranksrgan.srgan.upscaling.files import plan_files
+    from ranksrgan.srgan.upscaling.files import check_name, plan_files
 
     started = time.perf_counter()
+    try:
+        check_name(args.inputs, args.output)
+    except InvalidInput as error:
+        args.usage_error(f"argument -o/--output: {error}")
     plan = plan_files(
         args.inputs,
         args.output,
@@ -164,6 +172,9 @@ def run(args: argparse.Namespace) -> int:
         format=args.format,
         skip_existing=args.skip_existing,
     )
+    check_output("--report", args.report, [*args.inputs, args.model])
+    results = [job.output for job in plan.jobs]
+    check_output("--report", args.report, results, what="a result of this run")
     report = Report([entry_of(failed) for failed in plan.failed])
     stopped = _enlarge(args, plan, _open(args), report)
     content = report.to_json()

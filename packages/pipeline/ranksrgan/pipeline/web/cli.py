@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ranksrgan.contracts import atomic, console, heaps
 from ranksrgan.contracts.errors import NotSupported, UnknownName
+from ranksrgan.contracts.outputs import check_output
 
 if TYPE_CHECKING:
     from ranksrgan.pipeline.web.services import Role
@@ -103,6 +104,7 @@ def _export_votes(arguments: argparse.Namespace) -> int:
 
     if not arguments.votes.is_file():
         raise UnknownName(f"there is no file {arguments.votes}", field="votes")
+    check_output("-o", arguments.output, [arguments.votes, *(arguments.images or ())[:1]])
     book = VoteBook(arguments.votes, read_only=True)
     ballots = book.ballots(arguments.name)
     if not ballots:

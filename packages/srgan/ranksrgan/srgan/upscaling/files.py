@@ -7,6 +7,7 @@ at the same place below the output.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,16 @@ from ranksrgan.contracts.images import SUFFIXES
 
 #: What a result may be stored as; ``keep`` is the input's own format.
 FORMATS = ("keep", "png", "jpg", "webp", "tif")
+
+# Endings of images that are never written; and what else looks like a format's.
+_OTHER_IMAGES = frozenset(
+    f".{name}"
+    for name in (
+        *("apng", "avif", "dng", "exr", "gif", "heic", "heif", "ico", "jfif", "jp2", "jpe", "jxl"),
+        *("cr2", "cr3", "nef", "arw", "pbm", "pgm", "pnm", "ppm", "psd", "svg", "tga"),
+    )
+)
+_ENDING = re.compile(r"\.[a-z]{2,4}")
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Plan:
 
 def plan_files(
     inputs: Sequence[Path],
-    output: Path,
+    output: Path | str,
     *,
     suffix: str = "",
     format: str = "keep",
@@ -62,7 +73,7 @@ def plan_files(
             and folders are passed over, links to folders are not followed, and the output is never
             an input of its own. A folder in them that cannot be read fails, and the rest goes on.
         output: a folder. With a single file as input it may also be the name of the result, which
-            then decides the format.
+            then decides the format; as a text that ends in a slash it is a folder always.
         suffix: goes between an input's name and its ending: ``"_x4"``.
         format: one of `FORMATS`.
         skip_existing: results that are there already stay as they are. An input by whose name
@@ -74,7 +85,8 @@ def plan_files(
 
     Raises:
         InvalidInput: two inputs would become the same file, or a result would replace an input;
-            also for an unknown format, or a ``suffix`` that is no part of a name.
+            also for an unknown format, a ``suffix`` that is no part of a name, or what `check_name`
+            refuses.
     """
     if format not in FORMATS:
         raise InvalidInput(
@@ -82,8 +94,10 @@ def plan_files(
         )
     if Path(f"x{suffix}").name != f"x{suffix}":
         raise InvalidInput(f"{suffix!r} cannot be part of a file's name", field="suffix")
+    check_name(inputs, output)
+    names_a_file = _is_single(inputs) and _names_a_file(output)
     inputs, output = [Path(path) for path in inputs], Path(output)
-    if len(inputs) == 1 and not _is_folder(inputs[0]) and _names_a_file(output):
+    if names_a_file:
         if suffix or format != "keep":
             raise InvalidInput(
                 f"{output} is the name of the result; leave out suffix and format, or give a "
@@ -100,6 +114,34 @@ def plan_files(
             plan = Plan([job for job in plan.jobs if _entry(job.input) not in results], plan.failed)
     _refuse_collisions(plan.jobs, suffix, skip_existing)
     return plan
+
+
+def check_name(inputs: Sequence[Path], output: Path | str) -> None:
+    """Refuse to make a folder of a name that was meant for a file.
+
+    A folder that is there, or a text that ends in a slash, may have any name. Else an ending of an
+    image format is taken for a file's. With a single file as input so is every one of two to four
+    letters (``out.xyz``), but not ``results.v2``, ``set.x4`` and ``photos.large``.
+
+    Args:
+        inputs, output: see `plan_files`.
+
+    Raises:
+        InvalidInput: for a single file the format is none that is written, else a folder is needed.
+    """
+    if _says_folder(output):
+        return
+    ending, single = Path(output).suffix.lower(), _is_single(inputs)
+    is_image = ending in SUFFIXES or ending in _OTHER_IMAGES
+    if not single and is_image:
+        given = f"{len(inputs)} inputs need" if len(inputs) > 1 else f"{inputs[0]} needs"
+        wrong = f"{given} a folder"
+    elif single and ending not in SUFFIXES and (is_image or _ENDING.fullmatch(ending)):
+        wrong = "results are PNG, JPEG, WebP, TIFF or BMP"
+    else:
+        return
+    advice = "" if os.path.lexists(output) else f"; for a folder of that name write {output}/"
+    raise InvalidInput(f"{output}: {wrong}{advice}", field="output")
 
 
 def find_images(
@@ -150,8 +192,24 @@ def _entry(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
 
-def _names_a_file(output: Path) -> bool:
-    return output.suffix.lower() in SUFFIXES and not _is_folder(output)
+def _says_folder(output: Path | str) -> bool:
+    return str(output).endswith(os.sep) or _is_folder(Path(output))  # a Path has no slash there
+
+
+def _is_single(inputs: Sequence[Path]) -> bool:
+    return len(inputs) == 1 and not _is_folder(Path(inputs[0]))
+
+
+def _names_a_file(output: Path | str) -> bool:
+    return Path(output).suffix.lower() in SUFFIXES and not _says_folder(output)
+
+
+def _why_not_there(path: Path) -> str | None:
+    try:
+        path.stat()
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None
 
 
 def _plan_folder(inputs: list[Path], output: Path, suffix: str, format: str) -> Plan:
@@ -176,7 +234,7 @@ def _plan_folder(inputs: list[Path], output: Path, suffix: str, format: str) -> 
             ending = file.suffix if format == "keep" else f".{format}"
             if ending.lower() not in SUFFIXES:
                 message = f"{file}: cannot keep the format of {ending or 'a name without ending'}"
-                plan.failed.append(Unplanned(file, message))
+                plan.failed.append(Unplanned(file, _why_not_there(file) or message))
                 continue
             place = output / file.relative_to(folder).parent
             plan.jobs.append(Job(file, place / f"{file.stem}{suffix}{ending}"))

@@ -1,0 +1,71 @@
+"""Where a command's output may not go: in place of what the command reads or makes besides."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from ranksrgan.contracts.encoders import SUFFIXES
+from ranksrgan.contracts.errors import InvalidInput
+
+#: Endings of a rank dataset's files beside its images.
+DATASET_SUFFIXES = frozenset({".csv", ".json", ".mdb", ".parquet"})
+
+
+def check_output(
+    option: str,
+    output: Path | None,
+    needed: Iterable[Path | str],
+    *,
+    what: str = "an input",
+    read: Collection[str] = SUFFIXES,
+) -> None:
+    """Refuse an output in whose place something is that is needed, by this name or another.
+
+    To be called before the work. An output of an earlier run is no hindrance, also where it lies in
+    a folder of inputs; so of the files there only those count that such a folder is read for.
+
+    Args:
+        option: that names the output, as the user writes it.
+        output: None if it is not given. A device or a pipe takes nothing's place.
+        needed: files, folders, and specs of models and scorers: what follows a question mark in one
+            is no part of its file's name.
+        what: they are, for the message.
+        read: the endings, in lower case, of what a folder among them is read for, at any depth.
+
+    Raises:
+        InvalidInput: names the output and the option.
+    """
+    if output is None:
+        return
+    target = Path(os.path.realpath(output))
+    there = _stat(target)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        return
+    for given in needed:
+        text = str(given)
+        for name in filter(None, dict.fromkeys([text, text.partition("?")[0]])):
+            place = Path(os.path.realpath(name))
+            taken = place == target
+            found = None if there is None else _stat(place)
+            if there is not None and found is not None:
+                # The same file where a disk takes upper and lower case for one, too.
+                taken = os.path.samestat(found, there) or (
+                    stat.S_ISDIR(found.st_mode)
+                    and target.suffix.lower() in read
+                    and target.is_relative_to(place)
+                )
+            if taken:
+                raise InvalidInput(
+                    f"{output} is {what} and would be replaced: name another file with {option}",
+                    field=option,
+                )
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # also a name that is too long, or may not be looked up
+        return None
