@@ -53,7 +53,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         load_experiment(EXPERIMENTS, "table9")
     with pytest.raises(UnknownName, match="huge is neither a recipe"):
         load_scale(EXPERIMENTS, "huge")
-    with pytest.raises(InvalidConfig, match=r"steps\.generators: unknown key"):
+    with pytest.raises(InvalidConfig, match=r"steps\.generators=7: unknown key; did you mean steps\.generator\?"):
         load_scale(EXPERIMENTS, "gpu", ["steps.generators=7"])
 
 
