@@ -385,3 +385,10 @@ def test_a_wrong_value_of_the_file_stays_the_files(recipes: Path) -> None:
         "train.steps=0: Input should be greater than or equal to 1; "
         f"{path}: seed: {number.format('integer', 'an', 'integer')}"
     )
+
+
+def test_thousands_of_unknown_keys_are_no_search_each() -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        make_config(Training, {f"sed{number}": 1 for number in range(3000)})
+    assert str(refused.value).count("did you mean seed?") == 20
+    assert str(refused.value).count("unknown key") == 3000

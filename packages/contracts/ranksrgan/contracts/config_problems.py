@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 # How much an unknown key has to be like one beside it, and like one that stands deeper.
 _LIKE_NEIGHBOUR, _LIKE_DEEPER = 0.6, 0.8
 _MOST_HINTS = 3
+# A request with thousands of unknown keys is not to cost a server thousands of searches.
+_MOST_HINTED = 20
 
 Loc = tuple[int | str, ...]
 
@@ -52,7 +54,8 @@ def find_problems(
         parts, kinds = _as_written(detail, content)
         unknown = detail["type"] == "extra_forbidden"
         if unknown:
-            text = f"unknown key{_hint(detail['loc'], parts[:-1], model)}"
+            hint = _hint(detail["loc"], parts[:-1], model) if len(found) < _MOST_HINTED else ""
+            text = f"unknown key{hint}"
         else:
             text = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         found.append(Problem(".".join(parts), text, unknown, kinds))
@@ -154,13 +157,18 @@ def _hint(loc: Loc, section: tuple[str, ...], model: type[BaseModel]) -> str:
     models = [model]
     for part in loc[:-1]:
         models = _step(models, part)
-    typed = str(loc[-1])
+    matcher = SequenceMatcher(b=str(loc[-1]))
     found = []
     for path in {path for one in models for path in _paths(one, section, ())}:
-        like = SequenceMatcher(a=path[-1], b=typed).ratio()
         depth = len(path) - len(section)
-        if like >= (_LIKE_NEIGHBOUR if depth == 1 else _LIKE_DEEPER):
-            found.append(((-like, depth), ".".join(path)))
+        enough = _LIKE_NEIGHBOUR if depth == 1 else _LIKE_DEEPER
+        matcher.set_seq1(path[-1])
+        # The first two are bounds of the third, which takes long.
+        if all(
+            ratio() >= enough
+            for ratio in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)
+        ):
+            found.append(((-matcher.ratio(), depth), ".".join(path)))
     best = sorted(path for rank, path in found if rank == min(found)[0])
     return f"; did you mean {' or '.join(best)}?" if 0 < len(best) <= _MOST_HINTS else ""
 
