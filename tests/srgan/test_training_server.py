@@ -415,7 +415,10 @@ def test_command_line(
     ("arguments", "says"),
     [
         (["--recipe", "srrresnet"], "neither a recipe"),
-        (["--recipe", "srresnet", "run.stops=3"], "run.stops=3: unknown key; did you mean run.steps?"),
+        (
+            ["--recipe", "srresnet", "run.stops=3"],
+            "run.stops=3: unknown key; did you mean run.steps?",
+        ),
         (["--recipe", "srresnet", "-o", "runs/x"], "generators/NAME"),
         (["--recipe", "srresnet", "-o", "generators"], "generators/NAME"),
     ],

@@ -49,7 +49,7 @@ def find_problems(
     error: ValidationError, model: type[BaseModel], content: Mapping[str, Any]
 ) -> list[Problem]:
     """What pydantic found wrong with the content of a model."""
-    found = []
+    found: list[Problem] = []
     for detail in error.errors():
         parts, kinds = _as_written(detail, content)
         unknown = detail["type"] == "extra_forbidden"
