@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pytest
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ranksrgan.contracts.config import Config, dump_yaml, load_config, load_recipe
+from ranksrgan.contracts.config import (
+    Config,
+    dump_yaml,
+    load_config,
+    load_recipe,
+    make_config,
+)
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
+from ranksrgan.contracts.yaml_text import read_yaml
 
 
 class Train(Config):
@@ -97,7 +104,7 @@ def test_an_unknown_key_names_file_key_and_neighbour(tmp_path: Path) -> None:
     path.write_text("train:\n  step: 5\n")
     with pytest.raises(InvalidConfig) as refused:
         load_config(Recipe, path)
-    assert str(refused.value) == f"{path}: train.step: unknown key; did you mean steps?"
+    assert str(refused.value) == f"{path}: train.step: unknown key; did you mean train.steps?"
     assert refused.value.field == "train.step"
     assert isinstance(refused.value, InvalidInput)
 
@@ -105,7 +112,7 @@ def test_an_unknown_key_names_file_key_and_neighbour(tmp_path: Path) -> None:
 def test_an_unknown_key_far_from_all_gets_no_hint() -> None:
     with pytest.raises(InvalidConfig) as refused:
         load_config(Recipe, None, ["zzz=1"])
-    assert str(refused.value) == "configuration: zzz: unknown key"
+    assert str(refused.value) == "zzz=1: unknown key"
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
@@ -239,3 +246,149 @@ def test_recipes_that_extend_nothing_or_themselves_are_refused(
         load_recipe(Recipe, recipes, extending("e.yaml", "d.yaml"))
     with pytest.raises(InvalidConfig, match=r"schedule: unknown key"):
         load_recipe(Recipe, recipes, "child")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: 1\n# again\nseed: 2\n", "seed is given twice, in lines 1 and 3"),
+        ("seed: 1\n'seed': 2\n", "seed is given twice, in lines 1 and 2"),
+        ("train:\n  lr: 1\n  lr: 2\n", "train.lr is given twice, in lines 2 and 3"),
+        ("train: {lr: 1, lr: 2}", "train.lr is given twice, in line 1"),
+        ("train:\n  milestones:\n  - {a: 1,\n     a: 1}\n", "train.milestones.0.a is given twice"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidConfig) as refused:
+        load_config(Recipe, path)
+    assert str(refused.value).startswith(f"{path}: {said}")
+    with pytest.raises(InvalidConfig, match="lr is given twice, in line 1") as refused:
+        load_config(Recipe, None, ["train={lr: 1, lr: 2}"])
+    assert refused.value.field == "train.lr"
+
+
+def test_merged_keys_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "train: &base {lr: 1, steps: 2}\nfirst: &first {<<: *base, steps: 3}\n"
+        "second: {<<: [*first, *base], lr: 4}\nthird:\n  <<: *base\n  <<: *first\n  lr: 5\n"
+    )
+    assert read_yaml(path) == {
+        "train": {"lr": 1, "steps": 2},
+        "first": {"lr": 1, "steps": 3},
+        "second": {"lr": 4, "steps": 3},
+        "third": {"lr": 5, "steps": 3},
+    }
+    path.write_text("a: &a\n  b: *a\n")  # what holds itself is walked through once
+    with pytest.raises(InvalidConfig, match="a: unknown key"):
+        load_config(Recipe, path)
+
+
+@pytest.mark.parametrize("text", ["2001-02-31", "!!bool maybe", "[" * 5000, "{a"])
+def test_what_no_yaml_value_is(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidConfig, match="the value is not YAML"):
+        load_config(Recipe, None, [f"data={text}"])
+    path = tmp_path / "r.yaml"
+    path.write_text(f"data: {text}")
+    with pytest.raises(InvalidConfig, match=r"r\.yaml is not YAML"):
+        load_config(Recipe, path)
+
+
+class Loss(Config):
+    weight: float = 0.0
+
+
+class Losses(Config):
+    pixel: Loss = Loss()
+    rank: Loss | None = None
+
+
+class Training(Scheduled):
+    losses: Losses = Losses()
+    parts: dict[str, Train] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.train.steps < self.seed:
+            raise ValueError(f"train.steps is {self.train.steps}; seed may not be larger")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("steps=1", "steps=1: unknown key; did you mean train.steps?"),
+        ("stepz=1", "stepz=1: unknown key; did you mean train.steps?"),
+        ("train.seed=1", "train.seed=1: unknown key"),  # there is a seed, but not there
+        ("weight=1", "weight=1: unknown key; did you mean losses.pixel.weight or losses.rank.wei"),
+        ("losses.rnk.weight=1", "losses.rnk.weight=1: losses.rnk: unknown key; did you mean los"),
+        ("parts={a: {stepz: 1}}", "parts={a: {stepz: 1}}: parts.a.stepz: unknown key; did you mea"),
+        ("schedule={kind: cosine, perid: 3, period: 1}", "schedule={kind: cosine, perid: 3, peri"),
+    ],
+)
+def test_an_unknown_key_may_be_one_of_a_section(override: str, said: str) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        load_config(Training, None, [override])
+    assert str(refused.value).startswith(said)
+
+
+def test_hints_are_whole_keys_of_the_model_that_is_meant() -> None:
+    wrong = {"schedule": {"kind": "cosine", "period": 1, "perid": 3}, "parts": {"a": {"stepz": 1}}}
+    with pytest.raises(InvalidConfig) as refused:
+        make_config(Training, wrong)
+    assert str(refused.value) == (
+        "configuration: schedule.perid: unknown key; did you mean schedule.period?; "
+        "parts.a.stepz: unknown key; did you mean parts.a.steps?"
+    )
+    assert refused.value.field == "schedule.perid"
+    with pytest.raises(InvalidConfig) as refused:
+        make_config(Training, {"schedule": {"kind": "constant", "perid": 3}})
+    assert str(refused.value) == "configuration: schedule.perid: unknown key"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["train.lr=fast"], "train.lr=fast: Input should be a valid number, unable to parse str"),
+        (["train.lr=fast", "train.lr=slow"], "train.lr=slow: Input should be a valid number"),
+        (["train={steps: 0}"], "train={steps: 0}: train.steps: Input should be greater than or"),
+        (["train={steps: 0}", "seed=8"], "train={steps: 0}: train.steps: Input should be greater"),
+        (["train.milestones=[a]"], "train.milestones=[a]: train.milestones.0: Input should be a"),
+        (["seed=99"], "FILE with seed=99: train.steps is 9; seed may not be larger"),
+        (["train.steps=5", "data=x"], "FILE with train.steps=5: train.steps is 5; seed may not"),
+        (["train={steps: 5}"], "FILE with train={steps: 5}: train.steps is 5; seed may not be la"),
+        (["schedule.kind=constant"], "FILE with schedule.kind=constant: schedule.period: unknown"),
+        (["schedule={kind: cosine}"], "schedule={kind: cosine}: schedule.period: Field required"),
+        (["bad=1", "train.lr=x", "seed=y"], "train.lr=x: Input should be a valid number, unable"),
+    ],
+)
+def test_a_wrong_value_is_blamed_on_the_override_that_gave_it(
+    recipes: Path, overrides: list[str], said: str
+) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        load_recipe(Training, recipes, "base", overrides)
+    text = str(refused.value)
+    assert text.startswith(said.replace("FILE", str(recipes / "base.yaml")))
+    assert "Value error" not in text
+
+
+def test_a_wrong_value_of_the_file_stays_the_files(recipes: Path) -> None:
+    path = recipes / "bad.yaml"
+    path.write_text("train: {lr: fast}\nseed: x\n")
+    with pytest.raises(InvalidConfig) as refused:
+        load_recipe(Training, recipes, "bad", ["train.steps=0", "data=y"])
+    number = "Input should be a valid {}, unable to parse string as {} {}"
+    assert str(refused.value) == (
+        f"{path}: train.lr: {number.format('number', 'a', 'number')}; "
+        "train.steps=0: Input should be greater than or equal to 1; "
+        f"{path}: seed: {number.format('integer', 'an', 'integer')}"
+    )
+
+
+def test_thousands_of_unknown_keys_are_no_search_each() -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        make_config(Training, {f"sed{number}": 1 for number in range(3000)})
+    assert str(refused.value).count("did you mean seed?") == 20
+    assert str(refused.value).count("unknown key") == 3000

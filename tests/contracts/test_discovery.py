@@ -13,9 +13,11 @@ from ranksrgan.contracts.discovery import (
     from_anywhere,
     list_scorers,
     list_upscalers,
+    open_upscaler,
     parse_options,
 )
 from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
     InvalidInput,
     NotSupported,
     ServiceUnavailable,
@@ -141,3 +143,31 @@ def test_addresses_of_services() -> None:
     for text in ("host:1", "http://host:1", "grpc://host"):
         with pytest.raises(InvalidInput, match="write grpc://HOST:PORT"):
             service_address(text)
+
+
+def test_a_path_that_is_no_weights_file_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("run/config.yaml", "run/last.state.pt", "run/a.pth", "run/ranker.safetensors"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    Path("images").mkdir()
+    Path("rmse").mkdir()
+    wanted = ".safetensors, .pth or .pt is wanted"
+    for spec, said in {
+        "run/config.yaml": f"run/config.yaml is no weights file: {wanted}",
+        "run/config.yaml?head=ma": f"run/config.yaml is no weights file: {wanted}",
+        "run": "run is a folder; name the file in it, such as run/ranker.safetensors",
+        "run/": "run/ is a folder; name the file in it, such as run/ranker.safetensors",
+        "images": f"images is a folder; name the file in it: {wanted}",
+    }.items():
+        with pytest.raises(InvalidCheckpoint) as refused:
+            open_scorer(spec)
+        assert str(refused.value) == said
+        assert refused.value.field == spec.partition("?")[0]
+    with pytest.raises(InvalidCheckpoint, match=r"such as run/a\.pth"):
+        open_upscaler("run")
+    with pytest.raises(UnknownName, match="'nothing' is neither a file nor one of"):
+        open_scorer("nothing")
+    assert open_scorer("rmse").info.name == "rmse"  # what is offered goes before a folder

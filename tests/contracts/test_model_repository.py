@@ -65,6 +65,7 @@ def test_settings_are_read(root: Path) -> None:
         ("options: {device: [cpu]}", "options"),
         ("- 1", "keys and values"),
         ("a: [", "not YAML"),
+        ("versions: [1]\nversions: [2]", "versions is given twice, in lines 1 and 2"),
         ("a" * 70_000, "longer than"),
     ],
 )

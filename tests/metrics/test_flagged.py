@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.rpc import ServerLimits, start_server
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics import niqe
@@ -136,3 +136,13 @@ def test_a_model_that_no_metric_uses_is_a_mistake(
     else:
         with pytest.raises(InvalidInput, match=f"--{flag}-model is for .*, and none of them"):
             flagged.check_models()
+
+
+def test_a_path_that_is_no_weights_file_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    file.write_text("image,mos\na,1\n")
+    with pytest.raises(InvalidCheckpoint, match=r"scores\.csv is no weights file: \.safetensors,"):
+        FlaggedScorers(None, None).open(str(file))
+    (tmp_path / "ranker.safetensors").touch()
+    with pytest.raises(InvalidCheckpoint, match=r"is a folder; .* such as .*/ranker\.safetensors"):
+        FlaggedScorers(None, None).open(str(tmp_path))

@@ -99,6 +99,11 @@ def test_files_that_are_none(model: MaModel, ma_mat: Path, tmp_path: Path) -> No
     save_weights(weights, {"x": torch.zeros(1)}, kind="ranker", architecture="vgg12", options={})
     with pytest.raises(InvalidCheckpoint, match="holds a ranker of the architecture vgg12"):
         MaModel.load(weights)
+    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(
+        InvalidCheckpoint, match=r"other\.pth holds weights that do not say of what"
+    ):
+        MaModel.load(tmp_path / "other.pth")
     arrays = {"linear": model.linear}
     save_weights(weights, arrays, kind="ma", architecture="three-forests", options={})
     with pytest.raises(InvalidCheckpoint, match=r"misses 'forest1\.roots'"):

@@ -44,7 +44,9 @@ def test_the_packaged_configuration_is_valid_and_fair(tmp_path: Path, from_nothi
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="rankerr: unknown key; did you mean ranker"):
+    with pytest.raises(
+        InvalidConfig, match=r"rankerr\.settings=\[\]: rankerr: unknown key; did you mean ranker"
+    ):
         demo.demo_config(tmp_path, 0, ("rankerr.settings=[]",))
 
 

@@ -239,5 +239,5 @@ def test_what_cannot_be_a_name_of_the_services(
 def test_a_wrong_setting_is_named_before_anything_is_asked(wanted: PipelineConfig) -> None:
     stage = wanted.srresnet.model_copy(update={"settings": ("run.stepps=3",)})
     nobody = ServiceAddresses(*3 * ["unix:/nowhere.sock"])
-    with pytest.raises(InvalidConfig, match=r"run\.stepps: unknown key"):
+    with pytest.raises(InvalidConfig, match=r"run\.stepps=3: unknown key"):
         run_remotely(wanted.model_copy(update={"srresnet": stage}), nobody)

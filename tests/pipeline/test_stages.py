@@ -150,5 +150,5 @@ def test_a_wrong_setting_is_named(
     config, _ = small_run
     stage = config.srresnet.model_copy(update={"settings": ("run.stepps=3",)})
     changed = config.model_copy(update={"srresnet": stage, "output": tmp_path / "other"})
-    with pytest.raises(InvalidConfig, match=r"run\.stepps: unknown key; did you mean steps"):
+    with pytest.raises(InvalidConfig, match=r"run\.stepps=3: unknown key; did you mean run\.steps"):
         run(changed)

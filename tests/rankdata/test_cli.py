@@ -132,7 +132,7 @@ def test_executor_that_is_not_installed(
 
 def test_unknown_key(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(_build(hr, "strid=3")) == 1
-    assert "strid: unknown key; did you mean stride?" in capsys.readouterr().err
+    assert "strid=3: unknown key; did you mean stride?" in capsys.readouterr().err
     assert not (hr.parent / "out").exists()
 
 

@@ -460,8 +460,8 @@ def test_configuration_by_kind(study: Path, pipal: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["kind=paper"], "kind: Input should be 'pipal' or 'votes'"),
-        (["kind=pipal", "vals=0.1"], "vals: unknown key; did you mean val"),
+        (["kind=paper"], "kind=paper: Input should be 'pipal' or 'votes'"),
+        (["kind=pipal", "vals=0.1"], "vals=0.1: unknown key; did you mean val"),
         (["kind=pipal", "crop=0"], "crop"),
         (["kind=pipal", "val=0.6", "test=0.6"], "at most 1 is possible"),
         (["kind=votes", "votes=v.csv", "rating.method=glicko"], "rating"),

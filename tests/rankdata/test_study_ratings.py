@@ -160,5 +160,5 @@ def test_ratings_that_do_not_fit_the_study(tmp_path: Path) -> None:
 def test_pipal_has_no_ratings(tmp_path: Path) -> None:
     file = tmp_path / "human.yaml"
     file.write_text("kind: pipal\nreferences: a\ndistorted: b\nlabels: c\noutput: d\n")
-    with pytest.raises(InvalidConfig, match="ratings: unknown key"):
+    with pytest.raises(InvalidConfig, match=r"ratings=ratings\.csv: unknown key"):
         load_human_config(file, ["ratings=ratings.csv"])

@@ -70,7 +70,10 @@ def test_how_a_training_that_stopped_is_continued(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "srresnet", "run.stops=3"], "run.stops: unknown key; did you mean steps?"),
+        (
+            ["--recipe", "srresnet", "run.stops=3"],
+            "run.stops=3: unknown key; did you mean run.steps?",
+        ),
         (["--recipe", "srrresnet"], "neither a recipe"),
         (["--recipe", "srresnet", "run.steps"], "overrides look like"),
         (["--recipe", "srresnet"], "data.hr names no folder"),

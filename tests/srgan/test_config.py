@@ -62,7 +62,10 @@ def test_overrides_reach_every_level() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("losses.pixl.weight=1", r"losses\.pixl: unknown key; did you mean pixel"),
+        (
+            "losses.pixl.weight=1",
+            r"losses\.pixl\.weight=1: losses\.pixl: unknown key; did you mean losses\.pixel\?",
+        ),
         ("data.crop=30", "multiple of the scale"),
         ("data.crop=28", "32 pixels or more"),
         ("discriminator=null", "go together"),

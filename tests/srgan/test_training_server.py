@@ -416,7 +416,10 @@ def test_command_line(
     ("arguments", "says"),
     [
         (["--recipe", "srrresnet"], "neither a recipe"),
-        (["--recipe", "srresnet", "run.stops=3"], "run.stops: unknown key; did you mean steps?"),
+        (
+            ["--recipe", "srresnet", "run.stops=3"],
+            "run.stops=3: unknown key; did you mean run.steps?",
+        ),
         (["--recipe", "srresnet", "-o", "runs/x"], "generators/NAME"),
         (["--recipe", "srresnet", "-o", "generators"], "generators/NAME"),
     ],
@@ -493,7 +496,7 @@ ESCAPES = ["../outside/waves", "/etc", "images/..", "images/a/b", "file:///etc",
                 ("ensemble?members=/etc/a.pth", UnknownName, "ensemble"),
             )
         ),
-        (configured(run__stops=3), InvalidConfig, "run.stops", "did you mean steps"),
+        (configured(run__stops=3), InvalidConfig, "run.stops", "did you mean run.steps"),
         (configured(output="/tmp/x"), InvalidConfig, "output", "unknown key"),
         (configured(run__steps=2.5), InvalidConfig, "run.steps", "integer"),
         (configured(data__batch=10**9), InvalidConfig, "data.batch", "allows, 256"),

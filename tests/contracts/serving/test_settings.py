@@ -102,7 +102,21 @@ def test_a_variable_may_hold_a_section() -> None:
             "RANKSRGAN_TOKEN",
             "RANKSRGAN_TOKEN: unknown setting; did you mean RANKSRGAN_TOKENS",
         ),
-        (None, {"RANKSRGAN_TLS__CERT": "t"}, {}, "tls.key", "RANKSRGAN_TLS__CERT: tls.cert: unkno"),
+        (
+            None,
+            {"RANKSRGAN_TLS__CERT": "t"},
+            {},
+            "tls.key",
+            "RANKSRGAN_TLS__CERT: .*tls.cert: unkn",
+        ),
+        (
+            None,
+            {"RANKSRGAN_TLS": "{key: a, key: b}"},
+            {},
+            "key",
+            "RANKSRGAN_TLS: key is given twice, in line 1",
+        ),
+        ("workers: 1\nworkers: 2", {}, {}, "workers", r"server\.yaml: workers is given twice, in"),
         (None, {"RANKSRGAN_TLS": "{a"}, {}, "RANKSRGAN_TLS", "RANKSRGAN_TLS is not YAML"),
         (
             None,

@@ -53,7 +53,13 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         load_experiment(EXPERIMENTS, "table9")
     with pytest.raises(UnknownName, match="huge is neither a recipe"):
         load_scale(EXPERIMENTS, "huge")
-    with pytest.raises(InvalidConfig, match=r"steps\.generators: unknown key"):
+    with pytest.raises(UnknownName, match=r"/absent is no folder: --experiments names that of"):
+        load_scale(tmp_path / "absent", "small")
+    with pytest.raises(UnknownName, match=f"{tmp_path} has no scales: --experiments names"):
+        load_scale(tmp_path, "small")
+    with pytest.raises(
+        InvalidConfig, match=r"steps\.generators=7: unknown key; did you mean steps\.generator\?"
+    ):
         load_scale(EXPERIMENTS, "gpu", ["steps.generators=7"])
 
 

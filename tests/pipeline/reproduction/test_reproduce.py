@@ -151,7 +151,7 @@ def test_figures_of_two_scales_are_never_mixed(tiny_data: Path, tmp_path: Path) 
         (["table3", "--seeds", "1", "1"], "seeds: one is given twice"),
         (["table3", "table3"], "experiments: one is given twice"),
         (["table3", "--data", "nowhere"], "nowhere is no folder: --data names"),
-        (["table3", "--set", "steps.gan=3"], "steps.gan: unknown key"),
+        (["table3", "--set", "steps.gan=3"], "steps.gan=3: unknown key"),
         (["table3", "--initial", "nothing.pth"], "nothing.pth is missing"),
         (["table3", "--set", "start=nothing"], "ships no network 'nothing', only ranksrgan, srgan"),
     ],

@@ -286,7 +286,7 @@ def test_any_size_and_any_draw_gives_an_image(
             {"first": {"shapes": dict.fromkeys(PUBLISHED.first.shapes.model_dump(), 0)}},
             "no shape to draw",
         ),
-        ({"first": {"blurr": 1}}, "did you mean blur"),
+        ({"first": {"blurr": 1}}, "did you mean first.blur"),
     ],
 )
 def test_impossible_ranges_are_refused(content: dict[str, object], said: str) -> None:

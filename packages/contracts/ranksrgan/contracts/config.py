@@ -1,13 +1,11 @@
 """Configuration: pydantic models, YAML files, overrides on the command line.
 
-An unknown key is an error that names the file and the key, and what is close to it.
+An unknown key is an error that names the file or the override, the key, and what is close to it.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +13,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ranksrgan.contracts.config_problems import explain, explain_overridden, find_problems
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.contracts.yaml_text import Dumper, KeyTwice, load_yaml, read_yaml
 
 
 class Config(BaseModel):
@@ -37,12 +37,11 @@ def load_config(model: type[C], path: Path | None = None, overrides: Sequence[st
             plain dict by default keeps its other keys (``losses.plcc=1``).
 
     Raises:
-        InvalidConfig: unreadable, not YAML, unknown key, wrong type; names file and key.
+        InvalidConfig: unreadable, not YAML, a key twice, unknown key, wrong type; names the key and
+            the file or override that it is from.
     """
     content: dict[str, Any] = {} if path is None else read_yaml(Path(path))
-    for override in overrides:
-        _apply(model, content, override)
-    return make_config(model, content, "configuration" if path is None else str(path))
+    return _overridden(model, content, None if path is None else str(path), overrides)
 
 
 def recipe_names(recipes: Path) -> list[str]:
@@ -74,9 +73,7 @@ def load_recipe(
         return load_config(model, None, overrides)
     path = _find_recipe(recipes, str(name), Path())
     content = _read_recipe(path, recipes, ())
-    for override in overrides:
-        _apply(model, content, override)
-    return make_config(model, content, str(path))
+    return _overridden(model, content, str(path), overrides)
 
 
 def make_config(
@@ -98,31 +95,13 @@ def make_config(
     try:
         return model.model_validate(dict(content))
     except ValidationError as error:
-        raise InvalidConfig(_explain(error, model, where), field=_first_key(error)) from error
+        found = find_problems(error, model, content)
+        raise InvalidConfig(explain(found, where), field=found[0].key) from error
 
 
 def dump_yaml(config: Config) -> str:
     """The resolved configuration as YAML, defaults included."""
-    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file.
-
-    Raises:
-        InvalidConfig: unreadable, not YAML, or something else than keys and values.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise InvalidConfig(f"{path}: {error.strerror}", field=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"{path} is not YAML: {error}", field=str(path)) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InvalidConfig(f"{path} should hold keys and values", field=str(path))
-    return content
+    return yaml.dump(config.model_dump(mode="json"), Dumper=Dumper, sort_keys=False)
 
 
 def _find_recipe(recipes: Path, name: str, beside: Path) -> Path:
@@ -168,6 +147,20 @@ def merged(above: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, An
     return result
 
 
+def _overridden(
+    model: type[C], content: dict[str, Any], file: str | None, overrides: Sequence[str]
+) -> C:
+    """A configuration of a file's content with overrides, which it changes."""
+    for override in overrides:
+        _apply(model, content, override)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        found = find_problems(error, model, content)
+        text = explain_overridden(found, file, overrides)
+        raise InvalidConfig(text, field=found[0].key) from error
+
+
 def _apply(model: type[BaseModel], content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
@@ -180,7 +173,9 @@ def _apply(model: type[BaseModel], content: dict[str, Any], override: str) -> No
         if not isinstance(content, dict):
             raise InvalidConfig(f"{override!r}: {parent} holds a value, not keys", field=key)
     try:
-        content[last] = yaml.load(value, Loader=_Loader)
+        content[last] = load_yaml(value)
+    except KeyTwice as error:
+        raise InvalidConfig(f"{override!r}: {error}", field=f"{key}.{error.key}") from error
     except yaml.YAMLError as error:
         raise InvalidConfig(f"{override!r}: the value is not YAML", field=key) from error
 
@@ -193,48 +188,3 @@ def _default_dict(model: type[BaseModel], key: str) -> dict[str, Any]:
     info = model.model_fields.get(key)
     default = None if info is None else info.get_default(call_default_factory=True)
     return copy.deepcopy(default) if isinstance(default, dict) else {}
-
-
-def _explain(
-    error: ValidationError, model: type[BaseModel], where: str | Callable[[str], str]
-) -> str:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(problem["loc"][-1]), _keys(model), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            line = f"{key}: unknown key{hint}"
-        else:
-            line = f"{key}: {problem['msg']}" if key else problem["msg"]
-        lines.append(line if isinstance(where, str) else f"{where(key)}: {line}")
-    return (f"{where}: " if isinstance(where, str) else "") + "; ".join(lines)
-
-
-def _keys(model: type[BaseModel]) -> set[str]:
-    names: set[str] = set()
-    for name, info in model.model_fields.items():
-        names.add(name)
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            names |= _keys(info.annotation)
-    return names
-
-
-def _first_key(error: ValidationError) -> str:
-    return ".".join(str(part) for part in error.errors()[0]["loc"])
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-4`` as a string; everybody who types it means a number."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes the text ``1e-4``, which the loader would take for a number."""
-
-
-for _yaml in (_Loader, _Dumper):
-    _yaml.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"),
-        list("-+0123456789"),
-    )

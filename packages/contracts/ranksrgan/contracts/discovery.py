@@ -82,7 +82,7 @@ def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) ->
     Raises:
         UnknownName: nobody offers it; the message lists what is offered and what to install.
         InvalidInput: a malformed spec or option.
-        InvalidCheckpoint: the file is not a Ranker's.
+        InvalidCheckpoint: the file is not a Ranker's, or it is a folder.
         ServiceUnavailable: nobody answers there.
     """
     if is_remote(spec):
@@ -216,7 +216,36 @@ def _open_local(spec: str, group: str, *, weights_entry: str, kind: str) -> Any:
                 f"{name} holds a {weights.kind}; a {kind} is wanted here", field=name
             )
         return _load_entry(group, weights_entry)(name, options)
+    if name not in offered(group) and (group, name) not in _PROVIDERS:
+        _refuse_path(name, kind)
     return _load_entry(group, name)(name, options)
+
+
+def _refuse_path(name: str, kind: str) -> None:
+    """Raise what is wrong with a file or folder that is there and holds no weights by its name."""
+    *some, last = WEIGHTS_SUFFIXES
+    wanted = f"{', '.join(some)} or {last}"
+    if _is_folder(name):
+        weights = _weights_in(Path(name), kind)
+        such = f", such as {weights}" if weights else f": {wanted} is wanted"
+        raise InvalidCheckpoint(f"{name} is a folder; name the file in it{such}", field=name)
+    if _is_file(name):
+        raise InvalidCheckpoint(f"{name} is no weights file: {wanted} is wanted", field=name)
+
+
+def _weights_in(folder: Path, kind: str) -> Path | None:
+    """A file of weights in a folder, one that is called by its kind before others."""
+    try:
+        found = [
+            path
+            for path in folder.iterdir()
+            if path.suffix in WEIGHTS_SUFFIXES
+            and not path.name.endswith(".state.pt")  # of a training, which nobody scores with
+            and path.is_file()
+        ]
+    except OSError:
+        return None
+    return min(found, key=lambda path: (path.stem != kind, path.name), default=None)
 
 
 def names_sum(spec: str) -> bool:

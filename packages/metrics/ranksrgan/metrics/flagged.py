@@ -71,6 +71,7 @@ class FlaggedScorers:
             UnknownName: there is none of that name.
             InvalidInput: a malformed name or option, or a border or a luma is given and does not
                 reach this one.
+            InvalidCheckpoint: a folder, or a file that is no Ranker's.
         """
         if is_remote(name):
             return open_scorer(self._with_options(name))
@@ -80,6 +81,8 @@ class FlaggedScorers:
         if is_sum(name):
             return fuse(name, self.open)
         metric, _, text = name.partition("?")
+        if metric not in METRICS and Path(metric).is_dir():
+            return open_scorer(name)  # it says which file is meant
         self._opened.add(metric)
         options = parse_options(text, name)
         if metric in self._models:

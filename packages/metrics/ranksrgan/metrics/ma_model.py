@@ -148,9 +148,9 @@ def _read_once(path: Path, mtime_ns: int) -> MaModel:
 def _read_safetensors(path: Path) -> MaModel:
     weights = load_weights(path)
     if weights.kind != _KIND or weights.architecture != _ARCHITECTURE:
+        known = weights.kind and f"a {weights.kind} of the architecture {weights.architecture}"
         raise InvalidCheckpoint(
-            f"{path} holds a {weights.kind} of the architecture {weights.architecture}, not a Ma "
-            "model",
+            f"{path} holds {known or 'weights that do not say of what they are'}, not a Ma model",
             field=str(path),
         )
     try:

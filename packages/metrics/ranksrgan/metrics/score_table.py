@@ -147,6 +147,12 @@ def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:
         if columns is None:
             if not _is_number(cells[-1]) and not _is_image_file(cells[0]):
                 columns = cells
+                if len(columns) == 1:
+                    raise InvalidDataset(
+                        f"{place}: there is one column, {columns[0]!r:.60}; commas are wanted "
+                        "between the image and its scores",
+                        field=place,
+                    )
                 if len(set(columns)) != len(columns):
                     raise InvalidDataset(f"{place}: two columns of one name", field=place)
                 continue

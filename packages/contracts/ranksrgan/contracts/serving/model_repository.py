@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
 from pydantic import Field, PositiveInt
 
 from ranksrgan.contracts.checkpoint import Weights, weights_in
@@ -36,6 +35,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.serving.model_checks import USUAL_SHAPE
+from ranksrgan.contracts.yaml_text import parse_yaml
 
 WEIGHTS = "model.safetensors"
 SETTINGS = "model.yaml"
@@ -168,7 +168,7 @@ class ModelRepository:
 
         Raises:
             UnknownName: there is no such model.
-            InvalidConfig: it is not YAML, or has unknown keys or wrong values.
+            InvalidConfig: it is not YAML, or has a key twice, unknown keys or wrong values.
             InvalidInput: it is a link, or no file.
         """
         label = f"{name}/{SETTINGS}"
@@ -182,10 +182,7 @@ class ModelRepository:
                 text = file.read(_MAX_SETTINGS + 1)
         if len(text) > _MAX_SETTINGS:
             raise InvalidConfig(f"{label} is longer than {_MAX_SETTINGS} bytes", field=label)
-        try:
-            content = yaml.safe_load(text)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidConfig(f"{label} is not YAML: {error}", field=label) from error
+        content = parse_yaml(text, label)
         if not isinstance(content, Mapping | None):
             raise InvalidConfig(f"{label} should hold keys and values", field=label)
         return make_config(ModelSettings, content or {}, label)

@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, Field
 
-from ranksrgan.contracts.config import Config, make_config, merged, read_yaml
+from ranksrgan.contracts.config import Config, make_config, merged
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote
+from ranksrgan.contracts.yaml_text import parse_yaml, read_yaml
 
 #: Of every variable.
 PREFIX = "RANKSRGAN_"
@@ -324,10 +324,7 @@ def _from_variable(kind: type[ServerSettings], name: str, text: str) -> dict[str
     # An address ([::1]:50051) may begin with a bracket, but ends with none.
     if not (trimmed.startswith("{") or (trimmed.startswith("[") and trimmed.endswith("]"))):
         return _nested(keys, text)
-    try:
-        return _nested(keys, yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InvalidConfig(f"{name} is not YAML: {error}", field=name) from error
+    return _nested(keys, parse_yaml(text, name))
 
 
 def _nested(keys: list[str], value: Any) -> dict[str, Any]:

@@ -327,9 +327,16 @@ def load_scale(folder: Path, name: str, overrides: Sequence[str] = ()) -> Scale:
         overrides: ``key.key=value`` each.
 
     Raises:
-        UnknownName: there is none.
+        UnknownName: there is none, or the folder has no scales at all.
         InvalidConfig: unknown key or wrong type.
     """
+    is_file = Path(name).suffix in {".yaml", ".yml"}
+    if not is_file and not config.recipe_names(folder / "scales"):
+        what = "has no scales" if folder.is_dir() else "is no folder"
+        raise UnknownName(
+            f"{folder} {what}: --experiments names that of the experiments and their scales",
+            field=str(folder),
+        )
     return config.load_recipe(Scale, folder / "scales", name, overrides)
 
 
