@@ -140,7 +140,10 @@ def test_target_where_a_disk_is_mounted(tmp_path: Path, monkeypatch: pytest.Monk
         (["levels/notes.txt"], "levels/notes.txt"),
         (["levels/hr/picked/one.png", "levels/hr/one.jpg"], "levels/hr/one.jpg, levels/hr/picked"),
         (["pack/votes.csv", ".git/HEAD"], ".git, pack/votes.csv"),
-        ([f"{n}.safetensors" for n in range(5)], "0.safetensors, 1.safetensors, 2.safetensors and 2"),
+        (
+            [f"{n}.safetensors" for n in range(5)],
+            "0.safetensors, 1.safetensors, 2.safetensors and 2",
+        ),
     ],
 )
 def test_what_is_not_the_datasets_is_never_deleted(

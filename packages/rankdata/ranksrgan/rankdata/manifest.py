@@ -199,13 +199,11 @@ def foreign_entries(folder: Path, inside: str = "") -> Iterator[str]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         name = f"{inside}{entry.name}"
-        if not entry.is_dir():
-            own = _OWN_FILES.fullmatch(name)
-        elif own := _OWN_FOLDERS.fullmatch(name):
-            if not entry.is_symlink():  # removing a link leaves what it leads to
-                yield from foreign_entries(folder, f"{name}/")
-        if own is None:
+        own = _OWN_FOLDERS if entry.is_dir() else _OWN_FILES
+        if not own.fullmatch(name):
             yield name
+        elif entry.is_dir() and not entry.is_symlink():  # what a link leads to is not removed
+            yield from foreign_entries(folder, f"{name}/")
 
 
 def write_manifest(folder: Path, rows: Iterable[Row], further: Sequence[str] = ()) -> None:
