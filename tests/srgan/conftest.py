@@ -71,12 +71,9 @@ def png() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def hr_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four small pictures with structure: sums of waves, none of a size that 4 divides.
-
-    Not in the test's own folder, which a training would refuse with something else in it.
-    """
-    folder = tmp_path_factory.mktemp("images") / "hr"
+def hr_folder(tmp_path: Path) -> Path:
+    """Four small pictures with structure: sums of waves, none of a size that 4 divides."""
+    folder = tmp_path / "hr"
     write_waves(folder, 4)
     return folder
 
