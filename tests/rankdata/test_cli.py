@@ -100,6 +100,21 @@ def test_another_build_needs_force(hr: Path, capsys: pytest.CaptureFixture[str])
     assert main(_build(hr, "--stride", "50", "--force")) == 0
 
 
+def test_force_spares_what_is_not_the_datasets(
+    hr: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_build(hr)) == 0
+    out = hr.parent / "out"
+    (out / "ranker.safetensors").write_bytes(b"weeks of work")
+    capsys.readouterr()
+    assert main(_build(hr, "--stride", "50", "--force")) == 1
+    assert "delete the rest: ranker.safetensors; move that elsewhere" in capsys.readouterr().err
+    assert (out / "ranker.safetensors").read_bytes() == b"weeks of work"
+    assert [path.name for path in out.parent.glob(".*.building")] == []
+    (out / "ranker.safetensors").rename(out.parent / "ranker.safetensors")
+    assert main(_build(hr, "--stride", "50", "--force")) == 0
+
+
 def test_recipe_with_flags(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = hr.parent / "ranks"
     flags = ["--hr", str(hr), "-o", str(out), "--crop", "whole", "--further", "rmse", "psnr"]

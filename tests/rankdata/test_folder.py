@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,59 @@ def test_target_where_a_disk_is_mounted(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(InvalidInput, match="is where a disk is mounted"):
         check_target(tmp_path, overwrite=True)
     check_target(tmp_path / "ranks", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        (["notes.txt"], "notes.txt"),
+        (["runs/a/curves.csv", "runs/b/curves.csv"], "runs"),
+        (["levels/notes.txt"], "levels/notes.txt"),
+        (["levels/hr/picked/one.png", "levels/hr/one.jpg"], "levels/hr/one.jpg, levels/hr/picked"),
+        (["pack/votes.csv", ".git/HEAD"], ".git, pack/votes.csv"),
+        (
+            [f"{n}.safetensors" for n in range(5)],
+            "0.safetensors, 1.safetensors, 2.safetensors and 2",
+        ),
+    ],
+)
+def test_what_is_not_the_datasets_is_never_deleted(
+    tmp_path: Path, others: list[str], named: str
+) -> None:
+    target = tmp_path / "ranks"
+    with locked_building_folder(target) as building:
+        _complete(building, "old")
+        building.publish(overwrite=False)
+    for other in others:
+        (target / other).parent.mkdir(parents=True, exist_ok=True)
+        (target / other).write_text("mine")
+    with locked_building_folder(target) as building:
+        _complete(building, "new")
+        with pytest.raises(InvalidInput, match=re.escape(f"the rest: {named}")) as caught:
+            building.publish(overwrite=True)
+        assert caught.value.field == str(target)
+        assert building.result("one").is_file()  # to go on from when the rest was moved
+    assert (target / "dataset.json").read_text() == "old"
+    assert {(target / other).read_text() for other in others} == {"mine"}
+
+
+def test_all_that_is_a_datasets_is_replaced(tmp_path: Path) -> None:
+    """Of votes, packed, and with what kills of the packing have left."""
+    target, elsewhere = tmp_path / "ranks", tmp_path / "elsewhere"
+    names = (
+        *("dataset.json", "manifest.parquet", "config.yaml", "ratings.csv"),
+        *("levels/hr/a b.png", "levels/x4/a b.png", "pack/index.json", "pack/00000.mdb"),
+        *(".pack-unfinished/00001.mdb", ".pack-unfinished/.index-0123abcd.json"),
+        ".pack-old/index.json",
+    )
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("old")
+    elsewhere.mkdir()
+    (elsewhere / "kept.txt").write_text("")
+    (target / "levels" / "linked").symlink_to(elsewhere)
+    with locked_building_folder(target) as building:
+        _complete(building, "new")
+        building.publish(overwrite=True)
+    assert [path.name for path in target.iterdir()] == ["dataset.json"]
+    assert (elsewhere / "kept.txt").exists()

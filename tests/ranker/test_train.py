@@ -35,6 +35,7 @@ from ranksrgan.contracts.errors import (
     UndefinedScore,
 )
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent
+from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, predictions, train
 from ranksrgan.ranker.evaluate import RankEvaluation
@@ -294,6 +295,36 @@ def test_a_training_that_starts_anew_leaves_nothing_of_the_one_before(
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
     assert read_curve(tmp_path / "validation.csv") == []
     assert train(other, blur_set, held_out, tmp_path).step == 6
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_rank_dataset_and_another_training_are_not_trained_over(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path, resume: bool
+) -> None:
+    dataset, generator = tmp_path / "ranks", tmp_path / "generator"
+    for folder, file, config in (
+        (dataset, "manifest.parquet", "metric: niqe\n"),
+        (generator, "generator.safetensors", "generator: {scale: 4}\n"),
+    ):
+        folder.mkdir()
+        (folder / "config.yaml").write_text(config)
+        for name in (file, "last.state.pt"):
+            (folder / name).write_text("weeks of work")
+        with pytest.raises(InvalidInput, match=f"than the training of a Ranker: {file}, con"):
+            train(small, blur_set, None, folder, resume=resume)
+        assert (folder / "config.yaml").read_text() == config
+        assert (folder / "last.state.pt").read_text() == "weeks of work"
+        assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_was_killed_before_its_first_save_goes_on(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path, resume: bool
+) -> None:
+    write_run_record(tmp_path, small, small.seed)
+    (tmp_path / "kept.csv").touch()
+    assert train(small, blur_set, None, tmp_path, resume=resume).step == 6
+    assert (tmp_path / "kept.csv").exists()
 
 
 def test_resume_refuses_a_damaged_state(

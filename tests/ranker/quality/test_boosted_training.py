@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from ranksrgan.contracts.discovery import open_scorer
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, InvalidDataset
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    InvalidDataset,
+    InvalidInput,
+)
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.ranker.cli import main
 from ranksrgan.ranker.quality.boosted_training import load_boosted_recipe, train_boosted
@@ -100,6 +105,28 @@ def test_a_folder_of_another_run_is_left_as_it_is(
     (tmp_path / "last.state.pt").unlink()
     with pytest.raises(InvalidCheckpoint, match="nothing says what it was trained with"):
         train_boosted(other, source, None, tmp_path)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_rankers_training_is_not_trained_over(
+    contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tmp_path: Path,
+    resume: bool,
+) -> None:
+    (tmp_path / "config.yaml").write_text("width: 64\n")
+    (tmp_path / "ranker.safetensors").write_text("weeks of work")
+    source = source_of(named(contents, slice(6)))
+    trees = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    network = load_quality_recipe("sensitivity", None, ["steps=1", "crop=64", "device=cpu"])
+    refusal = r"than the training of a quality model: ranker\.safetensors, config\.yaml; train into"
+    with pytest.raises(InvalidInput, match=refusal):
+        train_boosted(trees, source, None, tmp_path, resume=resume)
+    with pytest.raises(InvalidInput, match=refusal):
+        train_quality(network, source, None, tmp_path, resume=resume)
+    assert (tmp_path / "config.yaml").read_text() == "width: 64\n"
+    assert (tmp_path / "ranker.safetensors").read_text() == "weeks of work"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_flags_that_are_not_for_a_quality_model(

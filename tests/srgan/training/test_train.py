@@ -333,6 +333,25 @@ def test_a_run_goes_on_without_the_weights_that_it_started_from(
         train(wanted(1, tmp_path / "nowhere"), tmp_path / "new")
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_its_images_and_a_rankers_training_are_not_trained_over(
+    config: MakeConfig, hr_folder: Path, tmp_path: Path, resume: bool
+) -> None:
+    images = {path.name for path in hr_folder.iterdir()}
+    with pytest.raises(InvalidInput, match=r"than the training of a generator: .*\.png") as caught:
+        train(config(), hr_folder, resume=resume)
+    assert caught.value.field == str(hr_folder)
+    assert {path.name for path in hr_folder.iterdir()} == images
+    (tmp_path / "config.yaml").write_text("width: 64\n")
+    for name in ("run.json", "ranker.safetensors", STATE_FILE):
+        (tmp_path / name).write_text("weeks of work")
+    with pytest.raises(InvalidInput, match=r"ranker\.safetensors, config\.yaml, run\.json;"):
+        train(config(), tmp_path, resume=resume)
+    assert (tmp_path / "config.yaml").read_text() == "width: 64\n"
+    assert (tmp_path / STATE_FILE).read_text() == "weeks of work"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_a_damaged_or_foreign_state_is_refused(config: MakeConfig, tmp_path: Path) -> None:
     train(config(), tmp_path)
     state = tmp_path / STATE_FILE

@@ -1,4 +1,4 @@
-"""One training at a time in a folder."""
+"""The folder of a training: of one kind, and one training at a time in it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,69 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ranksrgan.contracts import atomic
+from ranksrgan.contracts.config import read_yaml
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.folder_lock import locked
+from ranksrgan.contracts.some_names import some_names
 
 #: What every training of the project writes, see `curves` and `provenance`.
 _CURVES = ("curves.csv", "validation.csv")
-_RECORDS = (*_CURVES, "config.yaml", "run.json")
+_CONFIG = "config.yaml"
+_RECORDS = (*_CURVES, _CONFIG, "run.json")
+
+#: What may lie in a folder before a training begins there: TensorBoard's, a volume's, a unit's of
+#: `ranksrgan reproduce`, what a shell writes a command's output to, notes and recipes. A state
+#: says itself, when it is read, of which training it is.
+_BEFOREHAND = (
+    *("tensorboard", "lost+found", "unit.json", "last.state.pt"),
+    *("*.log", "*.out", "*.txt", "*.yaml"),
+)
+
+
+def check_folder(folder: Path, kind: str, key: str) -> None:
+    """Refuse to train where something else lies, a dataset, images or a training of another kind.
+
+    A folder with a run in it is known by ``config.yaml``, which a training writes before all else.
+    Whatever lies beside that is let be.
+
+    Args:
+        folder: of the run, there or not.
+        kind: what is trained, as in "a generator".
+        key: of ``config.yaml`` in runs of this kind, and in no other file of that name.
+
+    Raises:
+        InvalidInput: it is a file, or there is something else in it; names some of that.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file; a folder is wanted", field=str(folder))
+    if not folder.is_dir() or _configured_by(folder, key):
+        return
+    others = [path.name for path in folder.iterdir() if not _may_be_there(path.name)]
+    if others:
+        # First what tells one kind of folder from another.
+        others.sort(key=lambda name: (name in _RECORDS, name))
+        raise InvalidInput(
+            f"{folder} holds something else than the training of {kind}: {some_names(others)}; "
+            "train into a new folder",
+            field=str(folder),
+        )
+
+
+def _configured_by(folder: Path, key: str) -> bool:
+    try:
+        return key in read_yaml(folder / _CONFIG)
+    except InvalidConfig:  # also where there is none
+        return False
+
+
+def _may_be_there(name: str) -> bool:
+    if name == _CONFIG:
+        return False
+    return name.startswith(".") or any(fnmatchcase(name, form) for form in _BEFOREHAND)
 
 
 def clear(folder: Path, files: Iterable[str]) -> None:

@@ -23,7 +23,8 @@ from typing import Any
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import DiskFull, InvalidInput
-from ranksrgan.rankdata.manifest import RECORD
+from ranksrgan.contracts.some_names import some_names
+from ranksrgan.rankdata.manifest import RECORD, foreign_entries
 
 _LOCK = "lock"
 _SETTINGS = "settings.json"
@@ -34,7 +35,8 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
     Raises:
         InvalidInput: ``target`` is a file, a folder with anything but a dataset in it, holds a
-            dataset and ``overwrite`` is not set, or is where a disk is mounted.
+            dataset and ``overwrite`` is not set, holds something else beside the dataset, or is
+            where a disk is mounted.
     """
     if not target.exists():
         return
@@ -50,6 +52,12 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         if not overwrite:
             raise InvalidInput(
                 f"{target} already holds a dataset; replacing it has to be asked for (--force)",
+                field=str(target),
+            )
+        if others := list(foreign_entries(target)):
+            raise InvalidInput(
+                f"{target} holds more than a dataset, and replacing it would delete the rest: "
+                f"{some_names(others)}; move that elsewhere, or choose another folder",
                 field=str(target),
             )
     elif any(target.iterdir()):

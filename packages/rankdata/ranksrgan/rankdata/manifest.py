@@ -2,14 +2,19 @@
 
 manifest.parquet              Row by Row
 dataset.json                  Record
+config.yaml                   what a build is configured by
+ratings.csv                   of votes alone: what a later study goes on from
 levels/<level>/<source>.png   the level images, 8 bits, whole
+pack/                         what `pack` made; hidden names beside it, if it was killed
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -30,6 +35,13 @@ LEVELS = "levels"
 _ROWS_PER_GROUP = 16_384
 RECORD = "dataset.json"
 FORMAT = 2
+
+_OWN_FOLDERS = re.compile(r"levels(/[^/]+)?|pack|\.pack-(unfinished|old)")
+_OWN_FILES = re.compile(
+    rf"{re.escape(RECORD)}|{re.escape(MANIFEST)}|config\.yaml|ratings\.csv"
+    r"|levels/[^/]+/[^/]+\.png"
+    r"|\.?pack(-unfinished|-old)?/(\d+\.mdb|\.?index[^/]*\.json)"
+)
 
 #: What gives the label that orders the versions of a content: a metric's value; the position in
 #: the list of levels (from best to worst: 1, 2, 3); or people's votes.
@@ -174,6 +186,26 @@ def _without_nulls(facts: object) -> object:
 def level_image(folder: Path, level: str, source: str) -> Path:
     """Where the image of a level lies."""
     return folder / LEVELS / level / f"{source}.png"
+
+
+def foreign_entries(folder: Path, inside: str = "") -> Iterator[str]:
+    """What lies in a dataset's folder and is not the dataset's, relative to it.
+
+    Only names are looked at, so that a damaged dataset has its files too.
+
+    Args:
+        folder: of the dataset.
+        inside: the part of it to look through, empty or with a slash at its end.
+    """
+    with os.scandir(folder / inside) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = f"{inside}{entry.name}"
+        own = _OWN_FOLDERS if entry.is_dir() else _OWN_FILES
+        if not own.fullmatch(name):
+            yield name
+        elif entry.is_dir() and not entry.is_symlink():  # what a link leads to is not removed
+            yield from foreign_entries(folder, f"{name}/")
 
 
 def write_manifest(folder: Path, rows: Iterable[Row], further: Sequence[str] = ()) -> None:

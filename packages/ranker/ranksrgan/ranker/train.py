@@ -30,7 +30,7 @@ from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes, processes
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.training_folder import alone_in, clear
+from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
@@ -99,7 +99,8 @@ def train(
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
             ``begin_from`` another network than ``config`` says.
         InvalidConfig: the batch does not divide by the processes; no such device.
-        InvalidInput: another training is at work in ``folder``.
+        InvalidInput: another training is at work in ``folder``, or something else lies in it, see
+            `check_folder`.
         InvalidDataset: a source has nothing to learn from, or contradicts itself; or ``val_source``
             cannot choose weights, see `check_held_out`.
         TrainingDiverged: NaN or infinity; the last good state is kept.
@@ -109,6 +110,7 @@ def train(
     """
     with ExitStack() as stack:
         here = stack.enter_context(processes(config.device))
+        here.from_first(lambda: check_folder(folder, "a Ranker", "width"))
         precision = "bfloat16" if computes_in_bfloat16(config.precision, here.device) else "float32"
         device = here.device.type if here.count > 1 else str(here.device)
         config = config.model_copy(update={"device": device, "precision": precision})

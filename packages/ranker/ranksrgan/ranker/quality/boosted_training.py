@@ -24,6 +24,7 @@ from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.contracts.training_folder import check_folder
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.config import RECIPES
 from ranksrgan.ranker.quality.egb import SIDE, Egb, deep_features, fit_egb
@@ -118,9 +119,11 @@ def train_boosted(
             ``backbone`` does not fit.
         InvalidConfig: no such device, or a setting that cannot be.
         InvalidDataset: no references, too few images, or opinions that are all equal.
-        UnknownName, InvalidInput: no such metric, or no such network.
+        UnknownName, InvalidInput: no such metric, or no such network; or something else than a
+            training lies in ``folder``, see `check_folder`.
         ImageTooSmall, UndefinedScore: a metric cannot be had of an image.
     """
+    check_folder(folder, "a quality model", "model")
     learn = Opinions(train_source, "train")
     judge = None if val_source is None else Opinions(val_source, "val")
     identity = {

@@ -18,7 +18,7 @@ from ranksrgan.contracts.errors import InvalidConfig, RequestCancelled
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.training_folder import alone_in, clear
+from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
 from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.opinions import Opinions
 from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
@@ -76,7 +76,7 @@ def train_quality(
         InvalidConfig: no such device, a ``crop`` smaller than the model takes, or more than one
             process, started by ``torchrun``.
         InvalidInput: an option that the model does not have; another training is at work in
-            ``folder``.
+            ``folder``, or something else lies in it, see `check_folder`.
         InvalidDataset: no references, an image that is too small, a single image, or opinions that
             are all equal.
         TrainingDiverged: NaN or infinity; the last good state is kept.
@@ -86,6 +86,7 @@ def train_quality(
             "WORLD_SIZE: a quality model is trained by one process; start it without torchrun",
             field="WORLD_SIZE",
         )
+    check_folder(folder, "a quality model", "model")
     device = choose_device(config.device)
     precision = "bfloat16" if computes_in_bfloat16(config.precision, device) else "float32"
     config = config.model_copy(update={"device": str(device), "precision": precision})

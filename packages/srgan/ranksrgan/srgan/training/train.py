@@ -19,7 +19,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.processes import processes
 from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.contracts.training_folder import alone_in
+from ranksrgan.contracts.training_folder import alone_in, check_folder
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.objective import Rankers
@@ -82,7 +82,7 @@ def train(
         InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
             or a state of another configuration.
         InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them; another
-            training is at work in ``folder``.
+            training is at work in ``folder``, or something else lies in it, see `check_folder`.
         InvalidCheckpoint, MissingAsset: weights to start from, or of a Ranker or VGG19.
         TrainingDiverged: a loss, gradient or weight is not finite; the last good state is kept, and
             the message names a file with the images of that step.
@@ -94,6 +94,7 @@ def train(
     """
     with ExitStack() as stack:
         here = stack.enter_context(processes(config.run.device, field="run.device"))
+        here.from_first(lambda: check_folder(folder, "a generator", "generator"))
         run = here.together(
             lambda: Run(config, folder, here, rankers, feature_network, validation_scorers or {})
         )
