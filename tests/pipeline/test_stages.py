@@ -10,7 +10,12 @@ import pytest
 
 from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import load_weights
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, InvalidDataset
+from ranksrgan.contracts.errors import (
+    InvalidCheckpoint,
+    InvalidConfig,
+    InvalidDataset,
+    InvalidInput,
+)
 from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.stages import BICUBIC, CONTROL, RANKSRGAN, SRRESNET, Outcome, run
 from ranksrgan.rankdata import RankDataset
@@ -142,6 +147,16 @@ def test_rank_data_of_other_parameters_is_not_taken(
     stage = config.rankdata.model_copy(update={"stride": 4})
     with pytest.raises(InvalidDataset, match="other parameters"):
         run(config.model_copy(update={"rankdata": stage}))
+
+
+def test_the_folder_of_something_else_is_left_as_it_is(
+    small_run: tuple[PipelineConfig, Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("levels: {hr: hr}\n")
+    with pytest.raises(InvalidInput, match="is not that of a pipeline"):
+        run(small_run[0].model_copy(update={"output": tmp_path}))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "levels: {hr: hr}\n"
 
 
 def test_a_wrong_setting_is_named(

@@ -58,6 +58,24 @@ def check_folder(folder: Path, kind: str, key: str) -> None:
         )
 
 
+def check_config(folder: Path, kind: str, key: str) -> None:
+    """Refuse to put a ``config.yaml`` in place of another kind's.
+
+    Args:
+        folder: that gets it, there or not.
+        kind: of what it configures, as in "a pipeline".
+        key: as in `check_folder`.
+
+    Raises:
+        InvalidInput: there is one without that key.
+    """
+    if (folder / _CONFIG).exists() and not _configured_by(folder, key):
+        raise InvalidInput(
+            f"{folder / _CONFIG} is not that of {kind} and would be replaced; choose a new folder",
+            field=str(folder),
+        )
+
+
 def _configured_by(folder: Path, key: str) -> bool:
     try:
         return key in read_yaml(folder / _CONFIG)

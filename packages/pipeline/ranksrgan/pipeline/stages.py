@@ -23,6 +23,7 @@ from typing import NamedTuple
 from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.provenance import write_run_record
+from ranksrgan.contracts.training_folder import check_config
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.rankdata import BuildConfig, RankDataset, build
@@ -81,9 +82,11 @@ def run(config: PipelineConfig) -> Outcome:
             training in the folder started from other weights than it would now.
         InvalidDataset: the folder holds a rank dataset made with other parameters or weights.
         InvalidCheckpoint: the folder holds a training with another configuration.
+        InvalidInput: the folder is that of something else, see `check_config`.
         RankSRGANError: whatever a stage raises; what was finished stays.
     """
     out = config.output
+    check_config(out, "a pipeline", "held_out")
     write_run_record(out, config, config.seed)
     srresnet, start = _beginning(config)
     log.info("3 of 6: rank data")
