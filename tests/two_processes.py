@@ -18,6 +18,8 @@ PATIENCE = 300.0
 # has no threads, and lives as long as the tests do.
 _IMPORTED = ["ranksrgan.ranker", "ranksrgan.srgan", "torch._dynamo"]
 _context = multiprocessing.get_context("forkserver")
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))  # where they look for this module
 _context.set_forkserver_preload(_IMPORTED)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ranksrgan.contracts.config import load_config
@@ -25,6 +27,6 @@ def test_levels_that_would_have_one_name_are_refused() -> None:
     for blends in ("[0.501, 0.5, 0.25]", "[0.25, 0.25]"):
         settings = [*PLACES, f"rankdata.interpolations={blends}"]
         with pytest.raises(
-            InvalidConfig, match=r"rankdata\.interpolations: .*both the level srgan"
+            InvalidConfig, match=rf"^rankdata\.interpolations={re.escape(blends)}: .*both the level"
         ):
             load_config(PipelineConfig, None, settings)

@@ -77,7 +77,7 @@ def test_cria_cl_edl_shapes_parameters_mask_and_sum() -> None:
 
 
 def test_cria_cl_edl_sixty_steps_lower_its_loss_by_a_fifth(hr_folder: Path, tmp_path: Path) -> None:
-    seen, _ = losses_of(tiny("cria_edl", hr_folder, "run.steps=60"), tmp_path)
+    seen, _ = losses_of(tiny("cria_edl", hr_folder, "run.steps=60"), tmp_path / "run")
     losses = [step["generator"] for step in seen]
     assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
 
@@ -126,7 +126,7 @@ def test_cria_cl_edl_ratio_is_finite_where_the_pixel_loss_is_0() -> None:
 def test_cria_cl_edl_contrasts_are_logged_with_their_components(
     recipe: str, hr_folder: Path, tmp_path: Path
 ) -> None:
-    (step,), _ = losses_of(tiny(recipe, hr_folder, "run.steps=1"), tmp_path)
+    (step,), _ = losses_of(tiny(recipe, hr_folder, "run.steps=1"), tmp_path / "run")
     assert all(math.isfinite(value) for value in step.values())
     wanted = {"pixel", "perceptual", "adversarial"}
     wanted |= {
