@@ -31,12 +31,12 @@ from judged_photographs import DESCRIPTION, judged_photographs
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import load_weights
-from ranksrgan.contracts.config import read_yaml
 from ranksrgan.contracts.device import choose_device
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import MissingAsset
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.yaml_text import read_yaml
 from ranksrgan.metrics.protocol import Agreement, agreement
 from ranksrgan.ranker.quality.boosted_training import BOOSTED, load_boosted_recipe, train_boosted
 from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.config import read_yaml
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.folder_lock import locked
 from ranksrgan.contracts.some_names import some_names
+from ranksrgan.contracts.yaml_text import read_yaml
 
 #: What every training of the project writes, see `curves` and `provenance`.
 _CURVES = ("curves.csv", "validation.csv")
