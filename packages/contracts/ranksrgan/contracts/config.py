@@ -13,7 +13,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ranksrgan.contracts.config_problems import explain, explain_overridden, find_problems
+from ranksrgan.contracts.config_problems import (
+    Problem,
+    explain,
+    explain_overridden,
+    find_problems,
+)
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
 from ranksrgan.contracts.yaml_text import Dumper, KeyTwice, load_yaml, read_yaml
 
@@ -92,11 +97,7 @@ def make_config(
     Raises:
         InvalidConfig: unknown key or wrong type; names the key.
     """
-    try:
-        return model.model_validate(dict(content))
-    except ValidationError as error:
-        found = find_problems(error, model, content)
-        raise InvalidConfig(explain(found, where), field=found[0].key) from error
+    return _validated(model, dict(content), lambda found: explain(found, where))
 
 
 def dump_yaml(config: Config) -> str:
@@ -153,12 +154,17 @@ def _overridden(
     """A configuration of a file's content with overrides, which it changes."""
     for override in overrides:
         _apply(model, content, override)
+    return _validated(model, content, lambda found: explain_overridden(found, file, overrides))
+
+
+def _validated(
+    model: type[C], content: dict[str, Any], explained: Callable[[list[Problem]], str]
+) -> C:
     try:
         return model.model_validate(content)
     except ValidationError as error:
         found = find_problems(error, model, content)
-        text = explain_overridden(found, file, overrides)
-        raise InvalidConfig(text, field=found[0].key) from error
+        raise InvalidConfig(explained(found), field=found[0].key) from error
 
 
 def _apply(model: type[BaseModel], content: dict[str, Any], override: str) -> None:

@@ -104,8 +104,8 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
         address: of the server, for messages about the connection itself.
     """
     code, text = call.code(), call.details() or ""
-    status = rpc_status.from_call(call) if isinstance(call, grpc.Call) else None
-    if status is not None and _error_info(status) is not None:
+    status = _own_status(call)
+    if status is not None:
         return error_from_status(status)
     kind = BY_STATUS.get(code.name, InternalError)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
@@ -116,8 +116,13 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
 
 def is_answer(call: grpc.RpcError) -> bool:
     """Whether a server of ours has said itself why the call failed."""
+    return _own_status(call) is not None
+
+
+def _own_status(call: grpc.RpcError) -> status_pb2.Status | None:
+    """What a server of ours has said; None if it was another one, or the connection."""
     status = rpc_status.from_call(call) if isinstance(call, grpc.Call) else None
-    return status is not None and _error_info(status) is not None
+    return None if status is None or _error_info(status) is None else status
 
 
 def _public(error: RankSRGANError) -> tuple[str, str]:

@@ -84,11 +84,25 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
         raise InvalidConfig(f"{where} is not YAML: {error}", field=where) from error
 
 
+def parse_keys(text: str | bytes, where: str) -> dict[str, Any]:
+    """The keys and values of a text in YAML; none of an empty one.
+
+    Raises:
+        InvalidConfig: see `parse_yaml`, or something else than keys and values.
+    """
+    content = parse_yaml(text, where)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidConfig(f"{where} should hold keys and values", field=where)
+    return content
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file.
 
     Raises:
-        InvalidConfig: unreadable, not YAML, a key twice, or something else than keys and values.
+        InvalidConfig: unreadable, or see `parse_keys`.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,12 +110,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InvalidConfig(f"{path}: {error.strerror}", field=str(path)) from error
     except UnicodeDecodeError as error:
         raise InvalidConfig(f"{path} is not YAML: {error}", field=str(path)) from error
-    content = parse_yaml(text, str(path))
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise InvalidConfig(f"{path} should hold keys and values", field=str(path))
-    return content
+    return parse_keys(text, str(path))
 
 
 def _refuse_twice(node: yaml.Node, above: tuple[str, ...], seen: set[int]) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput, UndefinedScore
+from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.votes import Vote, check_votes
 
 # Votes of one item over another below which they count as none: so far out, rounding decides.
@@ -244,5 +245,4 @@ def _reachable(edges: Tensor) -> Tensor:
 
 
 def _names(items: tuple[str, ...], chosen: Tensor) -> str:
-    names = [items[position] for position in chosen.nonzero().flatten().tolist()]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
+    return some_names([items[k] for k in chosen.nonzero().flatten().tolist()], most=5)

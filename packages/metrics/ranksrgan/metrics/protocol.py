@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 
 from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.correlation import krocc, pair_accuracy, plcc, srocc
 from ranksrgan.metrics.score_table import in_lower_case, read_column, read_scores
 
@@ -272,9 +273,9 @@ FORMATS: dict[str, Callable[[Evaluation], str]] = {
 def _require_all(wanted: Mapping[str, object], given: Mapping[str, object], lack: str) -> None:
     missing = [name for name in wanted if name not in given]
     if missing:
-        named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
         raise InvalidDataset(
-            f"{len(missing)} of {len(wanted)} images have {lack}: {named}", field=missing[0]
+            f"{len(missing)} of {len(wanted)} images have {lack}: {some_names(missing)}",
+            field=missing[0],
         )
 
 

@@ -36,10 +36,10 @@ _ROWS_PER_GROUP = 16_384
 RECORD = "dataset.json"
 FORMAT = 2
 
-_OWN_FOLDERS = re.compile(r"levels(/[^/]+)?|pack|\.pack-(unfinished|old)")
+_OWN_FOLDERS = re.compile(rf"{LEVELS}(/[^/]+)?|pack|\.pack-(unfinished|old)")
 _OWN_FILES = re.compile(
     rf"{re.escape(RECORD)}|{re.escape(MANIFEST)}|config\.yaml|ratings\.csv"
-    r"|levels/[^/]+/[^/]+\.png"
+    rf"|{LEVELS}/[^/]+/[^/]+\.png"
     r"|\.?pack(-unfinished|-old)?/(\d+\.mdb|\.?index[^/]*\.json)"
 )
 

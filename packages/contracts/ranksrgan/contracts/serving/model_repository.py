@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +35,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.serving.model_checks import USUAL_SHAPE
-from ranksrgan.contracts.yaml_text import parse_yaml
+from ranksrgan.contracts.yaml_text import parse_keys
 
 WEIGHTS = "model.safetensors"
 SETTINGS = "model.yaml"
@@ -182,10 +182,7 @@ class ModelRepository:
                 text = file.read(_MAX_SETTINGS + 1)
         if len(text) > _MAX_SETTINGS:
             raise InvalidConfig(f"{label} is longer than {_MAX_SETTINGS} bytes", field=label)
-        content = parse_yaml(text, label)
-        if not isinstance(content, Mapping | None):
-            raise InvalidConfig(f"{label} should hold keys and values", field=label)
-        return make_config(ModelSettings, content or {}, label)
+        return make_config(ModelSettings, parse_keys(text, label), label)
 
     def versions(self, name: str) -> list[int]:
         """The versions of a model that are there, sorted.
