@@ -58,7 +58,7 @@ def main() -> None:
     heaps.keep_for_a_command()  # as the command that trains does
     device = choose_device(given.device)
     with tempfile.TemporaryDirectory() as scratch:
-        features = open_feature_network(str(_vgg19(Path(scratch))), device)
+        features = open_feature_network(str(random_vgg19(Path(scratch))), device)
         address = f"unix:{scratch}/ranker.sock"
         ours, theirs = multiprocessing.Pipe()
         service = multiprocessing.get_context("spawn").Process(
@@ -85,7 +85,7 @@ def main() -> None:
     )
     medians = {name: statistics.median(found) for name, found in times.items()}
     for name, seconds in medians.items():
-        print(f"{name:<34}{1e3 * seconds:>10.0f} ms a step")
+        print(f"{name:<34}{1e3 * seconds:>10.1f} ms a step")
     srgan, here, served = medians.values()
     print(f"{'RankSRGAN / SRGAN':<34}{here / srgan:>10.3f}")
     print(f"{'service / in process':<34}{served / here:>10.3f}")
@@ -161,7 +161,7 @@ def _serve(address: str, given: argparse.Namespace, threads: int, done: Connecti
     server.stop()
 
 
-def _vgg19(folder: Path) -> Path:
+def random_vgg19(folder: Path) -> Path:
     """Random weights under torchvision's keys."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     index, inputs = 0, 3

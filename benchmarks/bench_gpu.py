@@ -6,22 +6,27 @@ Every line has its rate as a share of this GPU's own bfloat16 matrix rate, measu
 operations for each product of a convolution's weights, three times that for a training step's
 forward and backward pass. "Eager float32" is PyTorch's own way, with TF32 convolutions (the network
 as it stands, NCHW, for enlarging; our step, launched kernel by kernel, for training); "exact" is
-the same without TF32. A recorded step is one CUDA graph (``run.graph``, the default). All
-alternatives take turns in one process.
+the same without TF32. A recorded step is one CUDA graph (``run.graph``, the default), also where
+the networks are compiled (``run.compile``). VGG19 of the perceptual loss has random weights, which
+cost the same. All alternatives take turns in one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
+from bench_generator_step import random_vgg19
 from bench_upscale import convolution_flops
 from torch import Tensor, nn
 
-from ranksrgan.contracts.device import choose_device, tf32
+from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.device import choose_device, place, tf32
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
@@ -29,15 +34,10 @@ from ranksrgan.srgan.config import TrainConfig, load_recipe
 from ranksrgan.srgan.data.crops import Batch
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
+from ranksrgan.srgan.training.encoders import Encoder, VGG19Features
 from ranksrgan.srgan.training.objective import Objective
 from ranksrgan.srgan.training.state import Training
 from ranksrgan.srgan.training.step import Step
-
-# The perceptual loss needs a file that is not everywhere; the pixel loss takes its place.
-_WITHOUT_FEATURES = (
-    "losses.perceptual={weight: 0.0, network: null}",
-    "losses.pixel={weight: 0.01, criterion: l1}",
-)
 
 NETWORKS: dict[str, Callable[[], Generator]] = {"SRResNet": SRResNet, "RRDBNet": RRDBNet}
 
@@ -105,13 +105,7 @@ def _eager(network: nn.Module, image: Tensor, *, allow_tf32: bool) -> Tensor:
 
 def _train(given: argparse.Namespace, device: torch.device, rate: float) -> None:
     for recipe in ("srresnet", "srgan_control"):
-        config = load_recipe(
-            recipe,
-            [
-                "data.hr=unused",
-                *(_WITHOUT_FEATURES if recipe == "srgan_control" else []),
-            ],
-        )
+        config = load_recipe(recipe, ["data.hr=unused"])
         flops = _step_flops(config)
         batch = _batch(config)
         ways: dict[str, Callable[[], object]] = {}
@@ -119,8 +113,8 @@ def _train(given: argparse.Namespace, device: torch.device, rate: float) -> None
             ("eager float32", {"graph": False}, False, True),
             ("eager float32, exact", {"graph": False}, False, False),
             ("ours, bfloat16, eager", {"graph": False}, True, False),
+            ("ours, bfloat16, recorded", {}, True, False),
             ("ours, bfloat16, compiled", {"compile": True}, True, False),
-            ("ours, bfloat16, recorded", {"graph": True}, True, False),
         ):
             if run.get("compile") and not given.compile:
                 continue
@@ -143,7 +137,13 @@ def _step(
 ) -> Step:
     config = config.model_copy(update={"run": config.run.model_copy(update=run)})
     training = Training.start(config, device)
-    return Step(training, Objective(config, [], None), Processes(0, 1, device), bfloat16)
+    features = _features(device) if config.losses.perceptual.weight else None
+    return Step(training, Objective(config, [], features), Processes(0, 1, device), bfloat16)
+
+
+def _features(device: torch.device) -> Encoder:
+    with tempfile.TemporaryDirectory() as scratch:
+        return place(VGG19Features(load_weights(random_vgg19(Path(scratch)))), device)
 
 
 def _steps(
@@ -166,25 +166,34 @@ def _batch(config: TrainConfig) -> Batch:
 
 def _step_flops(config: TrainConfig) -> float:
     """Forward and backward of the generator, and of the discriminator, which a step passes
-    forward three times (real, fake, and fake for the generator) and backward as often."""
+    forward three times (real, fake, and fake for the generator) and backward as often; VGG19
+    forward for both pictures, and backward to one of them."""
     side = config.data.crop
     generator = SRResNet(config.generator.features, config.generator.blocks)
     flops = 3 * convolution_flops(generator, 8) * (side / 32) ** 2
-    network = Training.start(config, torch.device("cpu")).discriminator
-    if network is not None:
-        counted: list[int] = []
-
-        def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            weight = layer.get_parameter("weight")
-            counted.append(2 * weight.numel() * output.shape[2] * output.shape[3])
-
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                module.register_forward_hook(count)
-        with torch.no_grad():
-            network.eval()(torch.rand(1, 3, side, side))
-        flops += 3 * 3 * sum(counted)
+    cpu = torch.device("cpu")
+    discriminator = Training.start(config, cpu).discriminator
+    if discriminator is not None:
+        flops += 3 * 3 * _layers_flops(discriminator, side)
+    if config.losses.perceptual.weight:
+        flops += 3 * _layers_flops(_features(cpu), side)
     return flops * config.data.batch
+
+
+def _layers_flops(network: nn.Module, side: int) -> float:
+    """Of the convolutions, forward, for one square picture."""
+    counted: list[int] = []
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        weight = layer.get_parameter("weight")
+        counted.append(2 * weight.numel() * output.shape[2] * output.shape[3])
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network.eval()(torch.rand(1, 3, side, side))
+    return sum(counted)
 
 
 def _in_turns(

@@ -538,3 +538,31 @@ def test_on_the_gpu(network: VGG, images: Tensor) -> None:
     # Convolutions on a GPU compute in TF32 unless told otherwise: 10 bits of mantissa.
     torch.testing.assert_close(scores.cpu(), here.score(images), rtol=1e-2, atol=1e-2)
     assert there.score(images).device.type == "cpu"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("channels", [1, 3])
+def test_repeated_calls_on_the_gpu_are_recorded_and_the_same(
+    network: VGG, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    there = Ranker(network, higher_is_better=False, device="cuda")
+    random = torch.Generator().manual_seed(0)
+    for number in range(8):
+        images = torch.rand(3, channels, 48, 40, generator=random)
+        if number % 2:
+            images = images.cuda()
+        leaf = images.clone().requires_grad_()
+        expected = there.score(leaf)  # with a graph, which is never recorded
+        (wanted,) = torch.autograd.grad(expected.sum(), leaf)
+        with torch.inference_mode():
+            scores, gradients = there.gradient(images)
+            alone = there.score(images)
+        assert scores.device == gradients.device == alone.device == images.device
+        assert torch.equal(scores, expected)
+        assert torch.equal(gradients, wanted)
+        assert torch.equal(alone, expected)
+    with pytest.raises(InvalidInput, match="reach from nan"):
+        there.gradient(torch.full((3, channels, 48, 40), float("nan"), device="cuda"))
+    with pytest.raises(InvalidInput, match="no references"):
+        there.gradient(images, images)

@@ -11,9 +11,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
-from ranksrgan.contracts.device import recording
-from ranksrgan.contracts.errors import TrainingDiverged
+from ranksrgan.contracts.client import Connection, RemoteScorer, connect_scorer
+from ranksrgan.contracts.errors import ServiceUnavailable, TrainingDiverged
 from ranksrgan.contracts.processes import Processes
+from ranksrgan.contracts.recording import recording
 from ranksrgan.ranker import VGG, Ranker
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
@@ -21,9 +22,9 @@ from ranksrgan.srgan.data.crops import Batch
 from ranksrgan.srgan.training import step as step_module
 from ranksrgan.srgan.training.features import RankerTrunk
 from ranksrgan.srgan.training.objective import Objective, Rankers
-from ranksrgan.srgan.training.recording import WARM_UP, Recording
 from ranksrgan.srgan.training.state import STATE_FILE, Training
 from ranksrgan.srgan.training.step import Step, unrecordable
+from tests.srgan.training.one_scorer import serving
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -47,6 +48,12 @@ def cpu_ranker() -> Recordable:
     )
 
 
+def remote_ranker() -> RemoteScorer:
+    """Nobody is there, which deciding does not take."""
+    connection = Connection("unix:/nowhere/ranker.sock", timeout=1.0, retry_for=0.0)
+    return RemoteScorer(connection, "small", vgg_ranker("cpu").info)
+
+
 def obstacle_of(config: TrainConfig, rankers: Rankers, count: int = 1) -> str | None:
     """On a GPU, which deciding it does not take."""
     here = Processes(0, count, torch.device("cuda"))
@@ -60,6 +67,9 @@ def test_steps_that_are_the_same_work_each_time_are_recorded(
     ranked = gan(losses={"rank": {"weight": 0.1}}, optimiser={"accumulate": 2, "ema": 0.5})
     assert obstacle_of(config(), []) is None
     assert obstacle_of(ranked, [(cpu_ranker(), 1.0)]) is None
+    assert obstacle_of(config(run={"compile": True}), []) is None
+    elsewhere = gan(losses={"rank": {"weight": 0.1}})
+    assert obstacle_of(elsewhere, [(cpu_ranker(), 1.0), (remote_ranker(), 0.5)]) is None
 
 
 def test_what_keeps_a_step_from_being_recorded(
@@ -68,7 +78,6 @@ def test_what_keeps_a_step_from_being_recorded(
     ranked = {"rank": {"weight": 0.1}}
     cases: list[tuple[TrainConfig, Rankers, int, str]] = [
         (config(run={"graph": False}), [], 1, "run.graph is false"),
-        (config(run={"compile": True}), [], 1, "run.compile has ways of its own"),
         (config(), [], 2, "several processes share a step"),
         (
             gan(losses={"rank": {"weight": 0.1, "jitter": 4}}),
@@ -76,13 +85,19 @@ def test_what_keeps_a_step_from_being_recorded(
             1,
             "losses.rank.jitter draws other windows for each step",
         ),
-        # It says nothing of itself, as a service does not.
-        (gan(losses=ranked), [(toy_ranker(3), 1.0)], 1, "toy3 is elsewhere, or may do other work"),
+        # It says nothing of itself.
+        (gan(losses=ranked), [(toy_ranker(3), 1.0)], 1, "toy3 may do other work"),
+        (
+            gan(losses=ranked, optimiser={"accumulate": 2}),
+            [(remote_ranker(), 1.0)],
+            1,
+            "between the parts of a step a service is asked",
+        ),
         (
             gan(losses=ranked),
             [(cpu_ranker(), 1.0), (vgg_ranker("cpu"), 1.0)],
             1,
-            "small is elsewhere, or may do other work",
+            "small may do other work",
         ),
     ]
     for chosen, rankers, count, expected in cases:
@@ -258,38 +273,73 @@ def test_a_recorded_step_that_breaks_down_stops_with_its_batch(
 
 
 @pytest.mark.cuda
-def test_work_is_done_once_a_call_and_on_the_batch_of_that_call() -> None:
-    total = torch.zeros((), device="cuda")
+@pytest.mark.usefixtures("deterministic")
+def test_a_step_that_asks_a_service_is_recorded_around_it(gan: MakeConfig, tmp_path: Path) -> None:
+    """To the bit the steps that are launched one by one, the Ranker's recorded gradient too."""
+    address = f"unix:{tmp_path}/ranker.sock"
+    found = {}
+    # In bfloat16 a training allows TF32 in its process, which here is the service's too.
+    run = {**ON_A_GPU, "precision": "float32"}
+    with serving(vgg_ranker(), address):
+        for graph in (True, False):
+            chosen = gan(run={**run, "graph": graph}, losses={"rank": {"weight": 0.1}})
+            folder = tmp_path / str(graph)
+            losses = losses_of(chosen, folder, [(connect_scorer(address, "small"), 1.0)])
+            found[graph] = losses, load_weights(folder / "generator.safetensors").tensors
+    assert found[True][0] == found[False][0]
+    assert len({step["rank"] for step in found[True][0]}) == 10
+    for key, value in found[False][1].items():
+        assert torch.equal(found[True][1][key], value), key
 
-    def work(batch: Batch) -> torch.Tensor:
-        total.add_(batch.hr.to("cuda").float().sum())
-        return total + 1
 
-    recorded = Recording(work, torch.device("cuda"))
-    expected = 0
-    for value in range(WARM_UP + 3):
-        hr = torch.full((1, 3, 8, 8), value, dtype=torch.uint8)
-        result = recorded(Batch(hr[..., :2, :2].contiguous(), hr))
-        expected += 192 * value
-        assert result.item() == expected + 1
-    assert total.item() == expected
+def state_of(training: Training) -> dict[str, torch.Tensor]:
+    assert training.discriminator is not None
+    networks = (training.generator, training.discriminator)
+    return {
+        f"{number}.{key}": value.clone()
+        for number, network in enumerate(networks)
+        for key, value in network.state_dict().items()
+    }
 
 
 @pytest.mark.cuda
-def test_work_that_reads_from_the_gpu_is_done_without_a_recording(
-    caplog: pytest.LogCaptureFixture,
+def test_a_recorded_step_whose_service_goes_changes_nothing(
+    gan: MakeConfig, tmp_path: Path
 ) -> None:
-    calls: list[float] = []
+    address = f"unix:{tmp_path}/ranker.sock"
+    chosen = gan(run=ON_A_GPU, losses={"rank": {"weight": 0.1}})
+    device, batch = torch.device("cuda"), random_batch(2, 64)
+    with serving(vgg_ranker(), address) as server:
+        ranker = connect_scorer(address, "small", retry_for=0.3)
+        training = Training.start(chosen, device)
+        objective = Objective(chosen, [(ranker, 1.0)], None)
+        step = Step(training, objective, Processes(0, 1, device), True)
+        for _ in range(6):
+            step(batch)
+        before = state_of(training)
+        server.stop()
+        with pytest.raises(ServiceUnavailable):
+            step(batch)
+    for key, value in state_of(training).items():
+        assert torch.equal(value, before[key]), key
+    with serving(vgg_ranker(), address):
+        assert math.isfinite(step(batch)["rank"])
+        torch.nn.init.constant_(training.generator.get_parameter("conv_last.bias"), math.nan)
+        with pytest.raises(TrainingDiverged, match="the generator makes pixels that are not"):
+            step(batch)
 
-    def work(batch: Batch) -> torch.Tensor:
-        found = batch.hr.to("cuda").float().sum()
-        calls.append(found.item())
-        return found
 
-    recorded = Recording(work, torch.device("cuda"))
-    for value in range(WARM_UP + 3):
-        hr = torch.full((1, 1, 2, 2), value, dtype=torch.uint8)
-        assert recorded(Batch(hr, hr)).item() == 4 * value
-    assert calls == [4.0 * value for value in range(WARM_UP + 3)]
-    assert "no CUDA graph" in caplog.text
-    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_compiled_steps_are_recorded_too(
+    gan: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    compiled, plain = (
+        losses_of(gan(run={**ON_A_GPU, "compile": compile_}), tmp_path / str(compile_))
+        for compile_ in (True, False)
+    )
+    assert caplog.text.count("a step is recorded as a CUDA graph") == 2
+    for ours, theirs in zip(compiled, plain, strict=True):
+        assert ours == pytest.approx(theirs, rel=5e-2)

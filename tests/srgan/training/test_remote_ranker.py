@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from ranksrgan.contracts.checkpoint import load_weights
-from ranksrgan.contracts.errors import ServiceUnavailable, UnknownName
-from ranksrgan.contracts.rpc import RunningServer, start_server
-from ranksrgan.contracts.scorer import Scorer, ScorerInfo
-from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
+from tests.srgan.training.one_scorer import serving
 
 MakeConfig = Callable[..., TrainConfig]
-
-
-class OneScorer:
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
-
-    def infos(self) -> list[ScorerInfo]:
-        return [self._scorer.info]
-
-    def open(self, name: str) -> Scorer:
-        if name != self._scorer.info.name:
-            raise UnknownName(f"no scorer {name}", field=name)
-        return self._scorer
-
-
-@contextmanager
-def serving(scorer: Scorer, address: str) -> Iterator[RunningServer]:
-    server = start_server(address, [ScoringServicer(OneScorer(scorer))])
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec, error_codec
+from ranksrgan.contracts.asking import Asked, Asking
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -31,6 +33,7 @@ from ranksrgan.contracts.errors import (
     ServiceUnavailable,
     SharedMemoryUnavailable,
 )
+from ranksrgan.contracts.recording import recording
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.rpc import open_channel
 from ranksrgan.contracts.score_stream_client import AROUND, Outgoing, ScoreStream, outgoing
@@ -217,6 +220,11 @@ class RemoteScorer:
     def info(self) -> ScorerInfo:
         return self._info
 
+    @property
+    def recordable(self) -> bool:
+        """See `Recordable`; by `begin` alone."""
+        return self._info.differentiable
+
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`.
 
@@ -243,6 +251,28 @@ class RemoteScorer:
             return self._scores(answer.scores, images)
 
         return self._connection.exchange([images, references], 0, work)
+
+    def begin(self, images: Tensor) -> Callable[[], Tensor]:
+        """`score` in two halves, for images that require a gradient: what is returned gives it.
+
+        While work of a GPU is recorded (`Recording`), the service is asked whenever that is
+        repeated, and the GPU goes on with what has been recorded in between. Otherwise it is asked
+        in the second half.
+
+        Raises:
+            NotSupported: it has no gradient.
+        """
+        if not self._info.differentiable:
+            raise NotSupported(f"{self._name} has no gradient", field="scorer")
+        if not recording():
+            return partial(self.score, images)
+        asking = Asking(self.gradient, images)
+
+        def wait() -> Tensor:
+            scored: Tensor = Asked.apply(images, asking)  # type: ignore[no-untyped-call]
+            return scored
+
+        return wait
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `DifferentiableScorer.gradient`."""

@@ -95,15 +95,6 @@ def tf32(allowed: bool, device: torch.device) -> Iterator[None]:
         convolutions.fp32_precision = before
 
 
-def recording() -> bool:
-    """Whether the work of this thread is being recorded in a CUDA graph: nothing is computed yet.
-
-    What would read a value from the GPU has to do without it then.
-    """
-    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return bool(in_use) and torch.cuda.is_current_stream_capturing()
-
-
 def place(network: Network, device: torch.device) -> Network:
     """Move a network to a device, channels last: a quarter to a third faster on CPUs and GPUs.
 

@@ -83,8 +83,9 @@ class Recordable(Protocol):
 
     Attributes:
         recordable: its work on a GPU is the same for all images of one shape. Nothing in it depends
-            on their values, on earlier calls or on chance, and while `device.recording` says so it
-            reads nothing from the GPU; a check that would is left out.
+            on their values, on earlier calls or on chance, and while `recording.recording` says so
+            it reads nothing from the GPU: a check that would is left out, and what takes more than
+            the GPU is left to `recording.in_between`.
     """
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
@@ -20,12 +20,12 @@ from ranksrgan.contracts.device import (
     find_precision,
     mixed,
     place,
-    recording,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput, NotSupported
 from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
+from ranksrgan.contracts.recording import Repeats, recording
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale, find_head, read_heads
@@ -51,6 +51,11 @@ MAX_GRADIENT_PIXELS = 2**22
 _TOGETHER = 2**22
 _GRADIENTS_TOGETHER = 2**20
 
+# Values of the images of a call that a GPU has done before its kernels are launched one by one.
+_RECORDED = 3 * 2**20
+
+_Work = Callable[[Tensor], tuple[Tensor, ...]]
+
 # A generator in training overshoots [0, 1], and the loss has to see it; pixels that count to 255
 # are a mistake. Beyond this limit it is the mistake.
 _LIMIT = 16.0
@@ -62,6 +67,10 @@ class Ranker:
     It owns a copy of the weights. They require no gradient and BatchNorm uses its running
     statistics, whatever is called on any module around it, so that a Ranker is bit for bit the same
     after it has served as a loss. Several threads may use it at a time.
+
+    On a GPU the work on images of a shape that comes again and again is recorded, see `Repeats`:
+    the same kernels, launched at once. Each of the last four shapes then keeps the memory that it
+    takes, a gigabyte at most at width 64.
 
     Args:
         network: whose weights to copy.
@@ -112,6 +121,10 @@ class Ranker:
             parameters_hash = hash_tensors(frozen.network.state_dict())
         self._network = place(frozen, self._device)
         self._bfloat16 = computes_in_bfloat16(precision, self._device)
+        self._scoring = self._repeated(lambda images: (self._score(images),), f"{name}'s score")
+        self._differentiating = self._repeated(
+            lambda images: image_gradient(self.score, images), f"{name}'s gradient"
+        )
         self._scale = scale
         self._info = ScorerInfo(
             name=name,
@@ -163,9 +176,10 @@ class Ranker:
         _check(images, references)
         wants_gradient = images.requires_grad and torch.is_grad_enabled()
         parts = _parts(images, _TOGETHER)
-        if self._batch_statistics or wants_gradient or len(parts) == 1:
+        if self._batch_statistics or wants_gradient:
             return self._score(images)
-        return torch.cat([self._score(part) for part in parts])
+        found = [self._scoring(part)[0] for part in parts]
+        return (found[0] if len(found) == 1 else torch.cat(found)).to(images.device)
 
     def _score(self, images: Tensor) -> Tensor:
         # Who asks for less than float32 by an autocast around the call gets that as well.
@@ -193,12 +207,19 @@ class Ranker:
                 f"gradient of at most {MAX_GRADIENT_PIXELS}",
                 field="images",
             )
-        parts = _parts(images, _GRADIENTS_TOGETHER)
-        if len(parts) == 1:
-            return image_gradient(self.score, images, references)
-        found = [image_gradient(self.score, part, references) for part in parts]
-        scores, gradients = zip(*found, strict=True)
-        return torch.cat(scores), torch.cat(gradients)
+        _check(images, references)  # while the work is recorded nothing can be looked at
+        found = [self._differentiating(part) for part in _parts(images, _GRADIENTS_TOGETHER)]
+        scores, gradients = (
+            (several[0] if len(several) == 1 else torch.cat(several)).to(images.device)
+            for several in zip(*found, strict=True)
+        )
+        return scores, gradients
+
+    def _repeated(self, work: _Work, what: str) -> _Work:
+        """On a GPU, where every image is the same work."""
+        if self._batch_statistics or not self.recordable:
+            return work
+        return Repeats(work, self._device, what, largest=_RECORDED)
 
     def feature_maps(self, images: Tensor) -> dict[str, Tensor]:
         """The feature maps of the five stages, for a perceptual loss; see `FeatureMaps`.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.client import RemoteScorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import DifferentiableScorer
@@ -92,14 +94,34 @@ class RankLoss:
             bfloat16: the convolutions of Rankers in this process run in it, in half the time. Of
                 trained Rankers the gradient then has a cosine of 0.99 with that of float32.
         """
+        return self.begin(sr, seed, bfloat16=bfloat16)()
+
+    def begin(self, sr: Tensor, seed: int = 0, *, bfloat16: bool = False) -> Callable[[], Tensor]:
+        """The loss in two halves, arguments as of `__call__`: what is returned gives it.
+
+        What a GPU does in between in a recorded step does not wait for Rankers in services; see
+        `RemoteScorer.begin`.
+        """
         random = torch.Generator().manual_seed(seed)
         with torch.autocast(sr.device.type, enabled=False):
             shown = random_views(sr.float().clamp(0, 1), self.jitter, random)
-            total = sr.new_zeros((), dtype=torch.float32)
-            for ranker, weight in self.rankers:
-                sign = -1.0 if ranker.info.higher_is_better else 1.0
-                with mixed(bfloat16, sr.device):
-                    scores = ranker.score(shown)
-                ranked = self._function(sign * (scores - self._bias))
-                total = total + weight * (ranked.sum() if self._summed else ranked.mean()).float()
-        return total
+            asked = [
+                ranker.begin(shown)
+                if isinstance(ranker, RemoteScorer)
+                else partial(ranker.score, shown)
+                for ranker, _ in self.rankers
+            ]
+
+        def finish() -> Tensor:
+            with torch.autocast(sr.device.type, enabled=False):
+                total = sr.new_zeros((), dtype=torch.float32)
+                for (ranker, weight), score in zip(self.rankers, asked, strict=True):
+                    sign = -1.0 if ranker.info.higher_is_better else 1.0
+                    with mixed(bfloat16, sr.device):
+                        scores = score()
+                    ranked = self._function(sign * (scores - self._bias))
+                    loss = ranked.sum() if self._summed else ranked.mean()
+                    total = total + weight * loss.float()
+            return total
+
+        return finish

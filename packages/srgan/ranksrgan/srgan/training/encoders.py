@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ranksrgan.contracts.checkpoint import Weights, load_into
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig
 from ranksrgan.metrics.backbones import AlexNet, Backbone
+from ranksrgan.srgan.generators.convolutions import convolution_relu
 
 #: Channels of VGG19's convolutions, block by block; a 2x2 maximum follows each block.
 VGG19_BLOCKS = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
@@ -64,6 +66,11 @@ class Encoder(nn.Module):
             if set(self.layers) <= set(self.chain):
                 break
             before = name
+        self._before_relu = {
+            name
+            for name, after in pairwise(self.chain)
+            if name not in self.layers and isinstance(self.chain[after], nn.ReLU)
+        }
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -75,15 +82,21 @@ class Encoder(nn.Module):
             )
         found: dict[str, Tensor] = {}
         x = images
+        waiting: nn.Conv2d | None = None  # for its ReLU
         for name, module in self.chain.items():
-            x = module(x)
+            if name in self._before_relu and isinstance(module, nn.Conv2d):
+                waiting = module
+                continue
+            x = module(x) if waiting is None else convolution_relu(waiting, x)
+            waiting = None
             if name in self.layers:
                 found[name] = x
         return found
 
     def extract(self, images: Tensor) -> Mapping[str, Tensor]:
         """See `FeatureNetwork.extract`; the images are on the device of the network."""
-        return self.forward(images)
+        found: dict[str, Tensor] = self(images)
+        return found
 
 
 class VGG19Features(Encoder):

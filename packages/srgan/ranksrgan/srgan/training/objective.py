@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.client import RemoteScorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.discovery import names_sum
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
@@ -126,6 +127,10 @@ class Objective:
         views = Views.of(made)
         sr, pixel = views.fused, self.config.pixel
         terms: dict[str, Tensor] = {}
+        ranked: Callable[[], Tensor] | None = None
+        if self.rank is not None:
+            seed = 1_000_003 * self.seed + completed + 7_919 * part
+            ranked = self.rank.begin(sr, seed, bfloat16=bfloat16)
         if "pixel" in self.weights:
             terms["pixel"] = pixel_loss(views.view(pixel.view), hr, pixel.criterion)
         if self.features is not None:
@@ -134,9 +139,8 @@ class Objective:
                 terms["perceptual"] = perceptual_loss(
                     sr, hr, self.features, perceptual.criterion, perceptual.layers
                 )
-        if self.rank is not None:
-            seed = 1_000_003 * self.seed + completed + 7_919 * part
-            terms["rank"] = self.rank(sr, seed, bfloat16=bfloat16)
+        if ranked is not None:
+            terms["rank"] = ranked()
             if self.config.rank.reduction == "sum":
                 terms["rank"] = terms["rank"] * parts
         for name, loss in self.scorers.items():
@@ -184,6 +188,12 @@ class Objective:
         return found
 
     @property
+    def asks_services(self) -> bool:
+        """Whether the rank loss waits for what another process computes."""
+        rankers = self.rank.rankers if self.rank is not None else ()
+        return any(isinstance(ranker, RemoteScorer) for ranker, _ in rankers)
+
+    @property
     def changes(self) -> str | None:
         """What of it is, or may be, other work in another step, if anything: see `Recordable`."""
         if self.scorers:
@@ -197,7 +207,7 @@ class Objective:
             asked.append((self.features.name, self.features))
         for name, network in asked:
             if not (isinstance(network, Recordable) and network.recordable):
-                return f"{name} is elsewhere, or may do other work for other images"
+                return f"{name} may do other work for other images"
         return None
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:

@@ -26,14 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.device import mixed, recording, tf32
+from ranksrgan.contracts.device import mixed, tf32
 from ranksrgan.contracts.errors import RankSRGANError, TrainingDiverged
 from ranksrgan.contracts.processes import Processes, summing_only
+from ranksrgan.contracts.recording import Recording, in_between, recording
 from ranksrgan.srgan.data.crops import Batch
 from ranksrgan.srgan.generators.generator import Views
 from ranksrgan.srgan.losses import adversarial_loss, discriminator_loss, is_relativistic
 from ranksrgan.srgan.training.objective import Objective
-from ranksrgan.srgan.training.recording import Recording
 from ranksrgan.srgan.training.schedule import learning_rate
 from ranksrgan.srgan.training.state import Training
 
@@ -83,17 +83,17 @@ class Step:
         self._parts = training.config.optimiser.accumulate
         self._criterion = training.config.losses.adversarial.criterion
         if training.config.run.compile:
-            for network in (training.generator, training.discriminator):
-                if network is not None:
+            for network in (training.generator, training.discriminator, objective.features):
+                if isinstance(network, nn.Module):
                     network.compile(dynamic=False)  # in place: keys and copies are unaffected
         self._generator = here.share(training.generator)
         self._discriminator: nn.Module | None = None
         if training.discriminator is not None:
             self._discriminator = here.share(training.discriminator)
-        self._do: Callable[[Batch], _Numbers] = self._work
+        self._do: Callable[[Tensor, Tensor], _Numbers] = lambda lr, hr: self._work(Batch(lr, hr))
         obstacle = unrecordable(training, objective, here)
         if obstacle is None:
-            self._do = Recording(self._work, here.device)
+            self._do = Recording(self._do, here.device)
         elif here.device.type == "cuda":
             log.info("steps are not recorded as a CUDA graph: %s", obstacle)
         #: Losses of the last call, as far as it came.
@@ -113,7 +113,7 @@ class Step:
         """
         self.losses = {}
         self._set_rates()
-        numbers = self._do(batch)
+        numbers = self._do(*batch)
         if self._training.average is not None:
             self._training.average.n_averaged += 1
         self._read(numbers)
@@ -195,8 +195,8 @@ class Step:
 
         def content() -> dict[str, Tensor]:
             cancellation.check()
-            if not recording():
-                self._require_finite(views.fused)
+            if self._objective.asks_services or not recording():
+                in_between(lambda: self._require_finite(views.fused))
             return self._objective.before_discriminator(
                 views,
                 hr,
@@ -289,8 +289,8 @@ def unrecordable(training: Training, objective: Objective, here: Processes) -> s
         return "run.graph is false"
     if here.count > 1:
         return "several processes share a step"
-    if run.compile:
-        return "run.compile has ways of its own"
+    if objective.asks_services and training.config.optimiser.accumulate > 1:
+        return "between the parts of a step a service is asked"
     return objective.changes
 
 

@@ -1,0 +1,73 @@
+"""A service asked in the midst of recorded work; the GPU goes on with what needs no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranksrgan.contracts.recording import in_between
+
+Answer = tuple[Tensor, Tensor]
+
+
+class Asking:
+    """One place of a recording where a service is asked for scores and their gradients.
+
+    Args:
+        gradient: asks; see `DifferentiableScorer.gradient`. It is called in another thread, in the
+            context of that which repeats the recording.
+        images: that are asked about, in the memory of the recording.
+    """
+
+    def __init__(self, gradient: Callable[[Tensor], Answer], images: Tensor) -> None:
+        self._gradient = gradient
+        self._images = images.detach()
+        self.scores = images.new_empty(len(images), dtype=torch.float64)
+        self.gradients = images.new_empty(images.shape)
+        self._places = (self.scores.detach(), self.gradients.detach())
+        # What is copied to and fro must not wait for what the GPU does meanwhile.
+        self._stream = torch.cuda.Stream(images.device)  # type: ignore[no-untyped-call]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="asking")
+        self._answer: Future[Answer] | None = None
+        in_between(self._ask)
+
+    def wait(self) -> None:
+        """From here on the scores are there; raises what the call raises."""
+        in_between(self._take)
+
+    def _ask(self) -> None:
+        made = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        made.record()
+
+        def ask() -> Answer:
+            with torch.cuda.stream(self._stream):
+                self._stream.wait_event(made)
+                return self._gradient(self._images)
+
+        self._answer = self._thread.submit(copy_context().run, ask)
+
+    def _take(self) -> None:
+        if self._answer is None:
+            raise RuntimeError("nothing was asked")
+        for place, found in zip(self._places, self._answer.result(), strict=True):
+            place.copy_(found)
+
+
+class Asked(torch.autograd.Function):
+    """The scores of what was asked, with their gradient to the images."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, asking: Asking) -> Tensor:
+        asking.wait()
+        ctx.asking = asking  # what it holds is to be overwritten, which autograd would refuse
+        return asking.scores
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
+        gradients = ctx.asking.gradients
+        return outputs[0].to(gradients.dtype).reshape(-1, 1, 1, 1) * gradients, None
