@@ -19,6 +19,7 @@ import skimage.data
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.assets import get_asset
 from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state, save_weights
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import (
@@ -1105,7 +1106,7 @@ def test_drift_is_told_and_stops_if_wanted(
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it itself
 def test_compiled_networks_train_the_same(
-    gan: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gan: MakeConfig, random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captured and differentiated as for a GPU; only the generation of code is left out."""
     capture = torch.nn.Module.compile
@@ -1116,11 +1117,16 @@ def test_compiled_networks_train_the_same(
         capture(self, backend="aot_eager", **options)
 
     monkeypatch.setattr(torch.nn.Module, "compile", quick)
+    alexnet = str(random_weights / get_asset("alexnet").file)
     results = {}
     for compiled in (False, True):
         losses: list[dict[str, float]] = []
         result = train(
-            gan(run={"steps": 3, "compile": compiled}, optimiser={"ema": 0.5}),
+            gan(
+                run={"steps": 3, "compile": compiled},
+                optimiser={"ema": 0.5},
+                losses={"perceptual": {"weight": 0.1, "network": alexnet}},
+            ),
             tmp_path / str(compiled),
             on_step=lambda _, values, losses=losses: losses.append(dict(values)),
         )
@@ -1129,4 +1135,4 @@ def test_compiled_networks_train_the_same(
         torch.testing.assert_close(results[True][0][key], value, rtol=1e-2, atol=2e-4)
     for found, expected in zip(results[True][1], results[False][1], strict=True):
         assert found == pytest.approx(expected, rel=1e-3)
-    assert compiled_by_name == ["SRResNet", "VGGDiscriminator"]
+    assert compiled_by_name == ["SRResNet", "VGGDiscriminator", "AlexNetFeatures"]
