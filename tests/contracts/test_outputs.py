@@ -56,12 +56,16 @@ def test_what_is_needed_is_not_replaced(here: Path, output: str, needed: str) ->
         ("r.safetensors", "grpc://host:1/r.safetensors"),
         ("r.safetensors", "?device=cpu"),
         ("/dev/null", "/dev/null"),
-        ("photos", "photos"),  # fails as a folder, and loses nothing
     ],
 )
 def test_everything_else_may_be(here: Path, output: str, needed: str) -> None:
     check_output("-o", Path(output), [needed])
     check_output("-o", None, [needed])
+
+
+def test_a_folder_is_no_file(here: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^again is a folder: name a file with -o$"):
+        check_output("-o", Path("again"), [])
 
 
 def test_a_folder_is_read_for_some_of_its_files(here: Path) -> None:

@@ -423,6 +423,7 @@ def test_a_missing_input_is_said_to_be_missing(
         ("in/photo.png", "an input"),
         ("model.safetensors", "an input"),
         ("out/photo.png", "a result of this run"),
+        ("out", "the folder of the results"),
     ],
 )
 def test_a_report_replaces_nothing_that_is_needed(

@@ -1,4 +1,5 @@
-"""Where a command's output may not go: in place of what the command reads or makes besides."""
+"""Where a command's output may not go: in place of a folder, or of what the command reads or makes
+besides."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def check_output(
     what: str = "an input",
     read: Collection[str] = SUFFIXES,
 ) -> None:
-    """Refuse an output in whose place something is that is needed, by this name or another.
+    """Refuse an output that is a folder, or that takes the place of what is needed, by any name.
 
     To be called before the work. An output of an earlier run is no hindrance, also where it lies in
     a folder of inputs; so of the files there only those count that such a folder is read for.
@@ -42,6 +43,8 @@ def check_output(
         return
     target = Path(os.path.realpath(output))
     there = _stat(target)
+    if there is not None and stat.S_ISDIR(there.st_mode):
+        raise InvalidInput(f"{output} is a folder: name a file with {option}", field=option)
     if there is not None and not stat.S_ISREG(there.st_mode):
         return
     for given in needed:

@@ -175,6 +175,8 @@ def run(args: argparse.Namespace) -> int:
     check_output("--report", args.report, [*args.inputs, args.model])
     results = [job.output for job in plan.jobs]
     check_output("--report", args.report, results, what="a result of this run")
+    folders = {result.parent for result in results}
+    check_output("--report", args.report, folders, what="the folder of the results")
     report = Report([entry_of(failed) for failed in plan.failed])
     stopped = _enlarge(args, plan, _open(args), report)
     content = report.to_json()
