@@ -32,7 +32,7 @@ class NoStream:
 
 
 class NoEvent:
-    def record(self) -> None:
+    def record(self, stream: object) -> None:
         pass
 
 
@@ -44,6 +44,7 @@ def gaps(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     monkeypatch.setattr(torch.cuda, "Stream", NoStream)
     monkeypatch.setattr(torch.cuda, "Event", NoEvent)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", NoStream)
     return left
 
 

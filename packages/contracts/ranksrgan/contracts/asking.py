@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.recording import in_between
+from ranksrgan.contracts.recording import in_between, take_stream
 
 Answer = tuple[Tensor, Tensor]
 
@@ -27,12 +28,11 @@ class Asking:
     def __init__(self, gradient: Callable[[Tensor], Answer], images: Tensor) -> None:
         self._gradient = gradient
         self._images = images.detach()
-        self.scores = images.new_empty(len(images), dtype=torch.float64)
+        self.scores = images.new_zeros(len(images), dtype=torch.float64)
         self.gradients = images.new_empty(images.shape)
         self._places = (self.scores.detach(), self.gradients.detach())
         # What is copied to and fro must not wait for what the GPU does meanwhile.
-        self._stream = torch.cuda.Stream(images.device)  # type: ignore[no-untyped-call]
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="asking")
+        self._stream = take_stream(self, images.device)
         self._answer: Future[Answer] | None = None
         in_between(self._ask)
 
@@ -42,14 +42,22 @@ class Asking:
 
     def _ask(self) -> None:
         made = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        made.record()
+        usual = torch.cuda.current_stream(self._images.device)
+        made.record(usual)
+        answer: Future[Answer] = Future()
 
-        def ask() -> Answer:
-            with torch.cuda.stream(self._stream):
-                self._stream.wait_event(made)
-                return self._gradient(self._images)
+        def ask() -> None:
+            stream = usual if self._stream is None else self._stream
+            try:
+                with torch.cuda.stream(stream):
+                    stream.wait_event(made)
+                    answer.set_result(self._gradient(self._images))
+            except BaseException as error:
+                answer.set_exception(error)
 
-        self._answer = self._thread.submit(copy_context().run, ask)
+        # Nobody who ends the process waits for it.
+        threading.Thread(target=copy_context().run, args=(ask,), name="asking", daemon=True).start()
+        self._answer = answer
 
     def _take(self) -> None:
         if self._answer is None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -26,8 +27,12 @@ log = logging.getLogger(__name__)
 #: Calls before the recording, in which cuDNN chooses its kernels and optimisers make their states.
 WARM_UP = 2
 
-# A process can record one graph at a time; a server may run several trainings.
+# A process can record one graph at a time, and nobody may wait for the whole GPU meanwhile.
 _one_at_a_time = threading.Lock()
+
+# Torch has 32 streams a device, and gives them out again and again: so many are ours, one for each
+# recording. Of two on one stream, the end of the first would take the second's workspace along.
+_MOST_STREAMS = 28
 
 _of_this_thread = threading.local()
 
@@ -64,12 +69,48 @@ def in_between(work: Callable[[], None]) -> None:
     recorder.leave(work)
 
 
+class _Streams:
+    """The streams of a device that are ours."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._made = 0
+        self._free: list[torch.cuda.Stream] = []
+
+    def take(self) -> torch.cuda.Stream | None:
+        """One that nobody else has; None if there is none left."""
+        with self._lock:
+            if not self._free and self._made < _MOST_STREAMS:
+                self._made += 1
+                self._free.append(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
+            return self._free.pop() if self._free else None
+
+    def give(self, stream: torch.cuda.Stream) -> None:
+        with self._lock:
+            self._free.append(stream)
+
+
+_streams: dict[int, _Streams] = {}
+
+
+def take_stream(owner: object, device: torch.device) -> torch.cuda.Stream | None:
+    """A stream of that GPU for the owner alone, as long as it lives; None if there is none left."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    streams = _streams.setdefault(index, _Streams(torch.device("cuda", index)))
+    stream = streams.take()
+    if stream is not None:
+        weakref.finalize(owner, streams.give, stream).atexit = False
+    return stream
+
+
 class Recording(Generic[Result]):
     """Work on tensors of one shape, done by Python at first and by the GPU alone afterwards.
 
-    The first `WARM_UP` calls do the work, the next one records it and lets the GPU do it. A
-    recording keeps the memory that the work needs for itself alone, as long as it lives. Work that
-    cannot be recorded, or for which the memory is not there, is done by Python on; the log says so.
+    The first `WARM_UP` calls of a thread do the work, its next one records it and lets the GPU do
+    it. A recording keeps the memory that the work needs for itself alone, as long as it lives. Work
+    that cannot be recorded, or for which the memory is not there, is done by Python on; the log
+    says so.
 
     Args:
         work: what is done with some tensors on the device, and what it results in. It reads nothing
@@ -86,9 +127,14 @@ class Recording(Generic[Result]):
         self._work = work
         self._device = device
         self._what = what
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._calls = 0
+        self._stream = take_stream(self, device)
+        self._possible = self._stream is not None
+        self._warm = threading.local()  # cuDNN and cuBLAS have what they need by thread
         self._recorded: tuple[list[_Part], tuple[Tensor, ...], Result] | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        return self._recorded is not None
 
     def __call__(self, *given: Tensor) -> Result:
         """The result of the work; the next call overwrites its tensors.
@@ -100,11 +146,14 @@ class Recording(Generic[Result]):
             RankSRGANError: as the work, and of what it leaves to `in_between`. After that nothing
                 of the work is done that follows.
         """
-        self._calls += 1
-        if self._calls <= WARM_UP:
-            return self._work_aside(given)
-        if self._calls == WARM_UP + 1:
-            self._recorded = self._record(given)
+        if self._recorded is None and self._possible and self._stream is not None:
+            calls: int = getattr(self._warm, "calls", 0)
+            if calls < WARM_UP:
+                result = self._work_aside(given, self._stream)
+                self._warm.calls = calls + 1
+                return result
+            self._recorded = self._record(given, self._stream)
+            self._possible = self._recorded is not None
         if self._recorded is None:
             return self._work(*given)
         cancellation.check()  # as the work itself would
@@ -116,39 +165,42 @@ class Recording(Generic[Result]):
         return result
 
     def close(self) -> None:
-        """The GPU may still be at it; its memory is given back afterwards."""
+        """Give the memory back when the GPU is no longer at it; the work is done by Python on."""
+        self._possible = False
         if self._recorded is not None:
-            torch.cuda.synchronize(self._device)
+            with _one_at_a_time:
+                torch.cuda.synchronize(self._device)
             self._recorded = None
 
-    def _work_aside(self, given: tuple[Tensor, ...]) -> Result:
+    def _work_aside(self, given: tuple[Tensor, ...], stream: torch.cuda.Stream) -> Result:
         """On a stream of its own: what is recorded must not meet what ran on the usual one."""
         usual = torch.cuda.current_stream(self._device)
-        self._stream.wait_stream(usual)
-        with torch.cuda.stream(self._stream):
+        stream.wait_stream(usual)
+        with torch.cuda.stream(stream):
             result = self._work(*given)
-        usual.wait_stream(self._stream)
+        usual.wait_stream(stream)
         return result
 
     def _record(
-        self, given: tuple[Tensor, ...]
+        self, given: tuple[Tensor, ...], stream: torch.cuda.Stream
     ) -> tuple[list[_Part], tuple[Tensor, ...], Result] | None:
-        usual = torch.cuda.current_stream(self._device)
-        chance = torch.cuda.default_generators[usual.device.index]
-        before = chance.clone_state()
-        inputs = tuple(torch.empty_like(tensor, device=self._device) for tensor in given)
-        recorder = _Recorder(self._stream)
-        try:
-            with _one_at_a_time, recorder:
-                result = self._work(*inputs)
-        except RuntimeError as error:
-            # Torch leaves out both: it would be on the other stream, and draw for a recording.
-            torch.cuda.set_stream(usual)
-            chance.graphsafe_set_state(before)
-            log.warning(
-                "%s is launched kernel by kernel: no CUDA graph of it (%s)", self._what, error
-            )
-            return None
+        with torch.cuda.device(self._device):
+            usual = torch.cuda.current_stream()
+            chance = torch.cuda.default_generators[usual.device.index]
+            before = chance.clone_state()
+            inputs = tuple(torch.empty_like(tensor, device=self._device) for tensor in given)
+            recorder = _Recorder(stream)
+            try:
+                with _one_at_a_time, recorder:
+                    result = self._work(*inputs)
+            except RuntimeError as error:
+                # Torch leaves out both: it would be on that stream, and draw for a recording.
+                torch.cuda.set_stream(usual)
+                chance.graphsafe_set_state(before)
+                log.warning(
+                    "%s is launched kernel by kernel: no CUDA graph of it (%s)", self._what, error
+                )
+                return None
         log.info("%s is recorded as a CUDA graph", self._what)
         return recorder.parts, inputs, result
 
@@ -188,10 +240,11 @@ class _Recorder:
     def _begin(self) -> None:
         graph = torch.cuda.CUDAGraph()
         # Other threads, which prepare batches, may go on using the GPU meanwhile.
-        self._open = torch.cuda.graph(
+        opened = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
         )
-        self._open.__enter__()
+        opened.__enter__()
+        self._open = opened
         self.parts.append(graph.replay)
 
     def _end(
@@ -209,7 +262,8 @@ class Repeats:
     """Work on tensors of any shapes, recorded for those that come again and again.
 
     It is simply done where it would be a part of something else that is recorded, under autocast,
-    whose choice may be another next time, and on many values, which keep a GPU busy anyway.
+    whose choice may be another next time, and on many values, which keep a GPU busy anyway. A copy,
+    and what comes out of a pickle, has recorded nothing.
 
     Args:
         work: see `Recording`; it results in tensors, which carry no gradient.
@@ -225,7 +279,6 @@ class Repeats:
         work: Callable[..., tuple[Tensor, ...]],
         device: torch.device,
         what: str,
-        *,
         largest: int,
         kept: int = 4,
     ) -> None:
@@ -234,8 +287,13 @@ class Repeats:
         self._what = what
         self._largest = largest
         self._kept = kept
-        self._recordings: OrderedDict[object, Recording[tuple[Tensor, ...]]] = OrderedDict()
+        # None for what has come once.
+        self._recordings: OrderedDict[object, Recording[tuple[Tensor, ...]] | None] = OrderedDict()
+        self._done: torch.cuda.Event | None = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Repeats, (self._work, self._device, self._what, self._largest, self._kept)
 
     def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
         """The results, which are the caller's, there or where the tensors lie; several threads may
@@ -243,13 +301,39 @@ class Repeats:
         size = sum(tensor.numel() for tensor in given)
         if recording() or torch.is_autocast_enabled(self._device.type) or size > self._largest:
             return self._work(*given)
-        kind = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in given)
+        cudnn: Any = torch.backends.cudnn
+        chosen = (cudnn.deterministic, cudnn.conv.fp32_precision)
+        kind = (chosen, *((tensor.shape, tensor.stride(), tensor.dtype) for tensor in given))
         # What a recording keeps is to be written to in other calls, which may be in another mode.
         with self._lock, torch.inference_mode(False), torch.no_grad():
-            recorded = self._recordings.pop(kind, None)
-            if recorded is None:
+            recorded = self._recordings.get(kind)
+            if recorded is None and kind in self._recordings:
                 recorded = Recording(self._work, self._device, self._what)
             self._recordings[kind] = recorded
-            while len(self._recordings) > self._kept:
-                self._recordings.popitem(last=False)[1].close()
-            return tuple(result.clone() for result in recorded(*given))
+            self._recordings.move_to_end(kind)
+            try:
+                with self._in_turn():
+                    found = (self._work if recorded is None else recorded)(*given)
+                    results = tuple(result.clone() for result in found)
+            except BaseException:
+                if recorded is None or not recorded.is_recorded:
+                    del self._recordings[kind]  # what fails costs no other its place
+                raise
+            if len(self._recordings) > self._kept:
+                _, dropped = self._recordings.popitem(last=False)
+                if dropped is not None:
+                    dropped.close()
+        return results
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """After what other threads have asked for on streams of their own."""
+        stream = torch.cuda.current_stream(self._device)
+        if self._done is None:
+            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        else:
+            stream.wait_event(self._done)
+        try:
+            yield
+        finally:
+            self._done.record(stream)

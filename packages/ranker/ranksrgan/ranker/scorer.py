@@ -120,11 +120,14 @@ class Ranker:
                 norm.running_mean = norm.running_var = None
             parameters_hash = hash_tensors(frozen.network.state_dict())
         self._network = place(frozen, self._device)
-        self._bfloat16 = computes_in_bfloat16(precision, self._device)
-        self._scoring = self._repeated(lambda images: (self._score(images),), f"{name}'s score")
-        self._differentiating = self._repeated(
-            lambda images: image_gradient(self.score, images), f"{name}'s gradient"
+        self._there = _There(
+            self._network,
+            self._device,
+            bfloat16=computes_in_bfloat16(precision, self._device),
+            batch_statistics=batch_statistics,
         )
+        self._scoring = self._repeated(self._there.scores, f"{name}'s score")
+        self._differentiating = self._repeated(self._there.gradients, f"{name}'s gradient")
         self._scale = scale
         self._info = ScorerInfo(
             name=name,
@@ -177,15 +180,9 @@ class Ranker:
         wants_gradient = images.requires_grad and torch.is_grad_enabled()
         parts = _parts(images, _TOGETHER)
         if self._batch_statistics or wants_gradient:
-            return self._score(images)
+            return self._there.score(images)
         found = [self._scoring(part)[0] for part in parts]
         return (found[0] if len(found) == 1 else torch.cat(found)).to(images.device)
-
-    def _score(self, images: Tensor) -> Tensor:
-        # Who asks for less than float32 by an autocast around the call gets that as well.
-        with mixed(True, self._device) if self._bfloat16 else nullcontext():
-            scores: Tensor = self._network(self._prepare(images))
-        return scores.double().to(images.device)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
@@ -243,7 +240,7 @@ class Ranker:
                 f"a Ranker of architecture {network.architecture} has no feature maps; a VGG has",
                 field="architecture",
             )
-        maps = network.features(self._prepare(images))
+        maps = network.features(self._there.prepare(images))
         return {f"stage{stage}": found.to(images.device) for stage, found in enumerate(maps)}
 
     def named(self, name: str, model_version: str = "") -> Ranker:
@@ -252,7 +249,31 @@ class Ranker:
         twin._info = replace(self._info, name=name, model_version=model_version)
         return twin
 
-    def _prepare(self, images: Tensor) -> Tensor:
+
+class _There:
+    """A network on its device, with images that have been looked at."""
+
+    def __init__(
+        self, network: Frozen, device: torch.device, *, bfloat16: bool, batch_statistics: bool
+    ) -> None:
+        self._network = network
+        self._device = device
+        self._bfloat16 = bfloat16
+        self._batch_statistics = batch_statistics
+
+    def score(self, images: Tensor) -> Tensor:
+        # Who asks for less than float32 by an autocast around the call gets that as well.
+        with mixed(True, self._device) if self._bfloat16 else nullcontext():
+            scores: Tensor = self._network(self.prepare(images))
+        return scores.double().to(images.device)
+
+    def scores(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.score(images),)
+
+    def gradients(self, images: Tensor) -> tuple[Tensor, ...]:
+        return image_gradient(lambda shown, _: self.score(shown), images)
+
+    def prepare(self, images: Tensor) -> Tensor:
         """One layout, whatever that of the caller: it decides the kernels and so the last bits."""
         height, width = images.shape[2:]
         deepest = len(images) * (height // MIN_SIDE) * (width // MIN_SIDE)

@@ -196,7 +196,8 @@ class Step:
         def content() -> dict[str, Tensor]:
             cancellation.check()
             if self._objective.asks_services or not recording():
-                in_between(lambda: self._require_finite(views.fused))
+                made = views.fused.detach()
+                in_between(lambda: self._require_finite(made))
             return self._objective.before_discriminator(
                 views,
                 hr,
@@ -259,7 +260,7 @@ class Step:
 
     def _require_finite(self, sr: Tensor) -> None:
         """Before a remote Ranker is given the images."""
-        if not bool(sr.detach().sum().isfinite()):
+        if not bool(sr.sum().isfinite()):
             raise self._diverged(["the generator makes pixels that are not finite"])
 
     def _read(self, numbers: _Numbers) -> None:
