@@ -24,9 +24,6 @@ current: ContextVar[str] = ContextVar("current", default="another")
 class NoStream:
     """As the CPU has it: what is done has been done."""
 
-    def __init__(self, device: torch.device) -> None:
-        pass
-
     def wait_event(self, event: object) -> None:
         pass
 
@@ -41,10 +38,10 @@ def gaps(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     """What a recording would do in between, without a GPU."""
     left: list[Callable[[], None]] = []
     monkeypatch.setattr(asking, "in_between", left.append)
-    monkeypatch.setattr(torch.cuda, "Stream", NoStream)
+    monkeypatch.setattr(asking, "take_stream", lambda owner, device: NoStream())
     monkeypatch.setattr(torch.cuda, "Event", NoEvent)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
-    monkeypatch.setattr(torch.cuda, "current_stream", NoStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: NoStream())
     return left
 
 
