@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -64,6 +65,71 @@ def test_undo_takes_the_last_vote_of_that_rater_back(book: VoteBook, study: Stud
     assert not book.undo("faces", "nobody", 1)
 
 
+def test_what_is_taken_back_stays_as_withdrawn(book: VoteBook, tmp_path: Path) -> None:
+    book.record("faces", "Ada", SHOWN, "left", 10)
+    assert book.undo("faces", "Ada", 1)
+    assert book.ballots("faces") == []
+    assert book.studies() == []
+    book.record("faces", "Ada", SWAPPED, "left", 20)
+    assert [(b.position, b.milliseconds) for b in book.ballots("faces")] == [(1, 20)]
+    assert [b.milliseconds for b in book.ballots("faces", "Ada")] == [20]
+    with sqlite3.connect(tmp_path / "votes.sqlite") as database:
+        rows = database.execute("SELECT milliseconds, withdrawn FROM vote ORDER BY id").fetchall()
+    assert [milliseconds for milliseconds, _ in rows] == [10, 20]
+    age = datetime.now(UTC) - datetime.fromisoformat(rows[0][1])
+    assert timedelta(0) <= age < timedelta(minutes=10)
+    assert rows[1][1] is None
+    with pytest.raises(InvalidInput, match="Ada has voted on this pair already"):
+        book.record("faces", "Ada", SHOWN, "right", 30)
+
+
+# As version 1 made it, with three votes in it.
+FORMAT_1 = """
+CREATE TABLE vote (
+    id INTEGER PRIMARY KEY, study TEXT NOT NULL, rater TEXT NOT NULL, position INTEGER NOT NULL,
+    content TEXT NOT NULL, left_method TEXT NOT NULL, right_method TEXT NOT NULL,
+    choice TEXT NOT NULL CHECK (choice IN ('left', 'right', 'tie')), time TEXT NOT NULL,
+    milliseconds INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX one_vote_a_pair ON vote (
+    study, rater, content, min(left_method, right_method), max(left_method, right_method)
+);
+INSERT INTO vote VALUES
+    (1, 'faces', 'Ada', 1, 'cat', 'sharp', 'soft', 'left', '2026-01-02T03:04:05.678+00:00', 10),
+    (2, 'faces', 'ada', 1, 'cat', 'sharp', 'soft', 'tie', '2026-01-02T03:04:06.678+00:00', 20),
+    (3, 'faces', 'Ada', 2, 'cup', 'soft', 'sharp', 'left', '2026-01-02T03:04:07.678+00:00', 30);
+PRAGMA user_version = 1;
+"""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(FORMAT_1)
+    return path
+
+
+def test_a_file_of_format_1_is_read_as_it_is(old: Path) -> None:
+    before = old.read_bytes()
+    book = VoteBook(old, read_only=True)
+    assert [b.milliseconds for b in book.ballots("faces")] == [10, 20, 30]
+    assert [b.milliseconds for b in book.ballots("faces", "Ada")] == [10, 30]
+    assert book.studies() == ["faces"]
+    assert old.read_bytes() == before
+
+
+def test_a_file_of_format_1_is_brought_up(old: Path) -> None:
+    before = VoteBook(old, read_only=True).ballots("faces")
+    for _ in range(2):  # again, at the next start
+        book = VoteBook(old)
+        assert book.ballots("faces") == before
+    assert book.undo("faces", "Ada", 2)
+    book.record("faces", "Ada", before[2].showing, "tie", 40)
+    assert [b.milliseconds for b in book.ballots("faces")] == [10, 20, 40]
+    assert VoteBook(old, read_only=True).ballots("faces") == book.ballots("faces")
+
+
 def test_many_vote_at_once(book: VoteBook, study: Study) -> None:
     jobs = [(f"rater {i}", pair) for i in range(8) for pair in study.pairs]
 
@@ -90,7 +156,7 @@ def test_something_else_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_file_of_a_later_version_is_refused(book: VoteBook, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "votes.sqlite") as database:
         database.execute("PRAGMA user_version = 7")
-    with pytest.raises(InvalidDataset, match="is of format 7; this version reads 1"):
+    with pytest.raises(InvalidDataset, match="is of format 7; this version reads up to 2"):
         VoteBook(tmp_path / "votes.sqlite")
 
 

@@ -1,6 +1,7 @@
 """The votes of all studies, in one SQLite file.
 
-Write-ahead logging: people vote while others read. A vote that was answered is on the disk.
+Write-ahead logging: people vote while others read. A vote that was answered is on the disk, and
+stays: one that is taken back is marked as withdrawn, and counts no more.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from ranksrgan.pipeline.web.study import Pair, Showing
 
 Choice = Literal["left", "right", "tie"]
 
-_FORMAT = 1
+_FORMAT = 2
 
-# A pair has one vote a rater, whichever side its methods were on.
-_SCHEMA = """
+# A pair has one vote a rater that counts, whichever side its methods were on.
+_SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS vote (
     id INTEGER PRIMARY KEY,
     study TEXT NOT NULL,
@@ -32,12 +34,19 @@ CREATE TABLE IF NOT EXISTS vote (
     right_method TEXT NOT NULL,
     choice TEXT NOT NULL CHECK (choice IN ('left', 'right', 'tie')),
     time TEXT NOT NULL,
-    milliseconds INTEGER NOT NULL
-);
+    milliseconds INTEGER NOT NULL,
+    withdrawn TEXT
+)
+""",
+    """
 CREATE UNIQUE INDEX IF NOT EXISTS one_vote_a_pair ON vote (
     study, rater, content, min(left_method, right_method), max(left_method, right_method)
-);
-"""
+) WHERE withdrawn IS NULL
+""",
+)
+
+# What makes format 2 of format 1, whose votes were deleted when they were taken back.
+_FROM_1 = ("ALTER TABLE vote ADD COLUMN withdrawn TEXT", "DROP INDEX one_vote_a_pair")
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Ballot:
 
 
 class VoteBook:
-    """The file of votes, made if it is not there.
+    """The file of votes, made if it is not there, and brought up if an earlier version made it.
 
     Args:
         path: of the file; SQLite keeps two more beside it while it is in use.
@@ -84,19 +93,19 @@ class VoteBook:
         self._address = f"{path.absolute().as_uri()}?mode={mode}"
         with self._open() as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _FORMAT):
+            if version not in range(_FORMAT + 1):
                 raise InvalidDataset(
-                    f"{path} is of format {version}; this version reads {_FORMAT}", field=str(path)
+                    f"{path} is of format {version}; this version reads up to {_FORMAT}",
+                    field=str(path),
                 )
             (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if version == 0 and (tables or read_only):
                 raise InvalidDataset(f"{path} holds something else than votes", field=str(path))
             if not read_only:
                 database.execute("PRAGMA journal_mode = WAL")
-                # At once: tables of format 0 would be taken for something else.
-                database.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_FORMAT}; COMMIT;"
-                )
+                _bring_up(database)
+        # All votes of format 1 count.
+        self._counts = "1" if read_only and version == 1 else "withdrawn IS NULL"
 
     def record(
         self, study: str, rater: str, showing: Showing, choice: Choice, milliseconds: int
@@ -113,14 +122,15 @@ class VoteBook:
             done = database.execute(
                 "INSERT INTO vote (study, rater, position, content, left_method, right_method, "
                 "choice, time, milliseconds) SELECT ?, ?, coalesce(max(position), 0) + 1, ?, ?, ?, "
-                "?, ?, ? FROM vote WHERE study = ? AND rater = ? ON CONFLICT DO NOTHING",
+                "?, ?, ? FROM vote WHERE study = ? AND rater = ? AND withdrawn IS NULL "
+                "ON CONFLICT DO NOTHING",
                 (*ballot, study, rater),
             )
             if done.rowcount:
                 return
             (before,) = database.execute(
                 "SELECT choice FROM vote WHERE study = ? AND rater = ? AND content = ? "
-                "AND left_method IN (?, ?) AND right_method IN (?, ?)",
+                "AND left_method IN (?, ?) AND right_method IN (?, ?) AND withdrawn IS NULL",
                 (study, rater, pair.content, left, right, left, right),
             ).fetchone()
         if before != choice:
@@ -132,30 +142,35 @@ class VoteBook:
     def undo(self, study: str, rater: str, position: int) -> bool:
         """Take back the rater's vote of that position; False if it is not the last one.
 
-        The same request again, after an answer that was lost, takes nothing more back.
+        The vote stays in the file as withdrawn, with the time: anybody can take back anybody's. The
+        same request again, after an answer that was lost, takes nothing more back.
         """
         with self._open() as database:
             done = database.execute(
-                "DELETE FROM vote WHERE study = ? AND rater = ? AND position = ? AND position = "
-                "(SELECT max(position) FROM vote WHERE study = ? AND rater = ?)",
-                (study, rater, position, study, rater),
+                "UPDATE vote SET withdrawn = ? WHERE study = ? AND rater = ? AND position = ? "
+                "AND withdrawn IS NULL AND position = (SELECT max(position) FROM vote "
+                "WHERE study = ? AND rater = ? AND withdrawn IS NULL)",
+                (_now(), study, rater, position, study, rater),
             )
             return done.rowcount > 0
 
     def ballots(self, study: str, rater: str | None = None) -> list[Ballot]:
-        """The votes of a study, of one rater or all, in the order in which they were given."""
+        """The votes of a study that count, of one rater or all, in the order of their giving."""
+        whose, names = ("", (study,)) if rater is None else (" AND rater = ?", (study, rater))
         with self._open() as database:
             rows = database.execute(
                 "SELECT rater, position, content, left_method, right_method, choice, time, "
-                "milliseconds FROM vote WHERE study = ? AND (? IS NULL OR rater = ?) ORDER BY id",
-                (study, rater, rater),
+                f"milliseconds FROM vote WHERE study = ?{whose} AND {self._counts} ORDER BY id",
+                names,
             ).fetchall()
         return [_ballot(*row) for row in rows]
 
     def studies(self) -> list[str]:
-        """The names of the studies that have votes."""
+        """The names of the studies that have votes that count."""
         with self._open() as database:
-            rows = database.execute("SELECT DISTINCT study FROM vote ORDER BY study").fetchall()
+            rows = database.execute(
+                f"SELECT DISTINCT study FROM vote WHERE {self._counts} ORDER BY study"
+            ).fetchall()
         return [name for (name,) in rows]
 
     @contextmanager
@@ -183,6 +198,15 @@ class VoteBook:
                     f"{message}; a file of votes is wanted", field=field
                 ) from error
             raise
+
+
+def _bring_up(database: sqlite3.Connection) -> None:
+    """Make the tables, or those of an earlier version what this one has: all of it or nothing."""
+    database.execute("BEGIN IMMEDIATE")
+    (version,) = database.execute("PRAGMA user_version").fetchone()  # since nobody else changes it
+    for statement in (*(_FROM_1 if version == 1 else ()), *_SCHEMA):
+        database.execute(statement)
+    database.execute(f"PRAGMA user_version = {_FORMAT}")
 
 
 def _ballot(
