@@ -99,6 +99,11 @@ class Study:
             raise UnknownName(f"the study {self.name} has no pair {token[:40]!r}", field="pair")
         return self._by_token[token]
 
+    def files(self, pair: Pair) -> tuple[Path, Path]:
+        """The two images of a pair."""
+        methods = self.images[pair.content]
+        return methods[pair.first], methods[pair.second]
+
     def showing(self, rater: str, pair: Pair) -> Showing:
         """How a rater sees a pair."""
         swapped = _draw("side", self.name, rater, *pair)[0] & 1

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ranksrgan.contracts.config import Config
@@ -17,6 +17,7 @@ from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.pipeline.web.guard import read_body
 from ranksrgan.pipeline.web.replies import reply
 from ranksrgan.pipeline.web.study import Showing, Study, check_rater
+from ranksrgan.pipeline.web.study_images import MissingFiles, send_image
 from ranksrgan.pipeline.web.study_results import standings, votes_csv
 from ranksrgan.pipeline.web.vote_book import Choice, VoteBook
 
@@ -46,6 +47,7 @@ class StudyApi:
 
     def __init__(self, studies: Mapping[str, Study], book: VoteBook | None) -> None:
         self._studies, self._book = studies, book
+        self._missing = MissingFiles()
 
     def routes(self) -> list[Route]:
         return [
@@ -110,17 +112,14 @@ class StudyApi:
         )
 
     def image(self, request: Request) -> Response:
+        """One of a pair's two images, as the rater of the query sees them."""
         study, _ = self._find(request)
         pair, side = study.pair(request.path_params["pair"]), request.path_params["side"]
         if side not in ("left", "right"):
             raise UnknownName(f"{side[:20]!r} is neither left nor right", field="side")
         showing = study.showing(check_rater(request.query_params.get("rater", "")), pair)
         method = showing.left if side == "left" else showing.right
-        return FileResponse(
-            study.images[pair.content][method],
-            # Neither the name of the file nor that of its folder leaves us.
-            headers={"Cache-Control": "private, max-age=3600"},
-        )
+        return send_image(study.images[pair.content][method], request.headers.get("if-none-match"))
 
     def _find(self, request: Request) -> tuple[Study, VoteBook]:
         name = request.path_params["study"]
@@ -143,11 +142,15 @@ class StudyApi:
     def _next(self, study: Study, book: VoteBook, rater: str) -> dict[str, Any]:
         ballots = book.ballots(study.name, rater)
         ahead = study.ahead(rater, {ballot.showing.pair for ballot in ballots})
+        done = len(study.pairs) - len(ahead)
+        missing = self._missing.among(path for one in ahead for path in study.files(one.pair))
+        # Who waited for an image that is gone would never come to the others.
+        ahead = [one for one in ahead if missing.isdisjoint(study.files(one.pair))]
         shown = [self._describe(study, showing) for showing in ahead[:2]]
         return {
             "rater": rater,
-            "done": len(study.pairs) - len(ahead),
-            "total": len(study.pairs),
+            "done": done,
+            "total": done + len(ahead),
             # Of the vote that undo would take back; 0 if there is none.
             "last": max((ballot.position for ballot in ballots), default=0),
             "pair": shown[0] if shown else None,
