@@ -12,10 +12,12 @@ rater comes back, and images that are added later change nothing about the other
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -24,13 +26,26 @@ from typing import Literal, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
+from ranksrgan.contracts.errors import (
+    ImageTooLarge,
+    InvalidDataset,
+    InvalidImage,
+    InvalidInput,
+    UnknownName,
+)
+from ranksrgan.contracts.images import decode_image
+from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.score_table import image_name
+
+log = logging.getLogger(__name__)
 
 Side = Literal["left", "right"]
 
 #: What every browser shows.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
+# What they are to hold, whatever their suffix says.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 
 #: A method of that name is the reference itself, as rank data calls it.
 REFERENCE = "hr"
@@ -117,7 +132,9 @@ class Study:
 
 
 def open_study(name: str, folder: Path) -> Study:
-    """Read which images a study has.
+    """Read which images a study has, and each of them once: people are to vote on no damaged one.
+
+    The log says which files and contents are left out.
 
     Args:
         name: of the study, for addresses and votes.
@@ -126,20 +143,29 @@ def open_study(name: str, folder: Path) -> Study:
     Raises:
         InvalidInput: ``folder`` is none, or ``name`` is no name.
         InvalidDataset: no content with two methods, images of one content that differ in size,
-            something that is no image, a link that leads out of the folder, or names that the votes
-            could not tell apart; names it.
+            something that is no image, damaged, or of a kind that is not read, a link that leads
+            out of the folder, or names that the votes could not tell apart; names it.
     """
     _check_name(name, "study")
     if not folder.is_dir():
         raise InvalidInput(f"{folder} is not a folder", field=str(folder))
     images: dict[str, dict[str, Path]] = {}
     sizes: dict[str, tuple[int, int]] = {}
+    others: list[str] = []  # whose suffix is none of ours
+    alone: list[str] = []
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.name.startswith("."):
-            methods = _methods(place, folder)
-            if len(methods) > 1:
-                content = _check_name(place.name, str(place))
-                images[content], sizes[content] = methods, _common_size(methods)
+        if place.name.startswith("."):
+            continue
+        if not place.is_dir():
+            others.append(place.name)
+            continue
+        methods = _methods(place, folder, others)
+        if len(methods) > 1:
+            content = _check_name(place.name, str(place))
+            images[content], sizes[content] = methods, _common_size(methods)
+        else:
+            alone.append(place.name)
+    _tell_left_out(folder, others, alone)
     if not images:
         raise InvalidDataset(
             f"{folder} has nothing to compare: folders of contents with two images or more are "
@@ -191,10 +217,14 @@ def _draw(*names: str) -> bytes:
     return hashlib.sha256("\0".join(names).encode()).digest()
 
 
-def _methods(place: Path, folder: Path) -> dict[str, Path]:
+def _methods(place: Path, folder: Path, others: list[str]) -> dict[str, Path]:
+    """The images of a content by method; what else is there is added to ``others``."""
     methods: dict[str, Path] = {}
     for path in sorted(place.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() not in SUFFIXES:
+            others.append(f"{place.name}/{path.name}")
             continue
         if not path.resolve().is_relative_to(folder.resolve()):
             raise InvalidDataset(f"{path} is a link that leads out of {folder}", field=str(path))
@@ -205,18 +235,42 @@ def _methods(place: Path, folder: Path) -> dict[str, Path]:
     return methods
 
 
+def _tell_left_out(folder: Path, others: Sequence[str], alone: Sequence[str]) -> None:
+    if others:
+        log.warning(
+            "%s: left out %d that are no CONTENT/METHOD of %s: %s",
+            *(folder, len(others), " ".join(sorted(SUFFIXES)), some_names(others)),
+        )
+    if alone:
+        log.warning(
+            "%s: left out %d with fewer than two images: %s",
+            *(folder, len(alone), some_names(alone)),
+        )
+
+
 def _common_size(methods: Mapping[str, Path]) -> tuple[int, int]:
     sizes: dict[tuple[int, int], Path] = {}
     for path in methods.values():
-        try:
-            with Image.open(path) as image:
-                sizes[_upright(image)] = path
-        except (UnidentifiedImageError, OSError) as error:
-            raise InvalidDataset(f"{path} is not an image: {error}", field=str(path)) from error
+        sizes[_size(path)] = path
     if len(sizes) > 1:
         told = ", ".join(f"{path} is {w} x {h}" for (w, h), path in sizes.items())
         raise InvalidDataset(f"images of one content differ in size: {told}", field=told)
     return next(iter(sizes))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Of an image that can be read to its end."""
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            size = _upright(image)
+    except (UnidentifiedImageError, OSError) as error:
+        raise InvalidDataset(f"{path} is not an image: {error}", field=str(path)) from error
+    try:
+        decode_image(data, name=str(path))
+    except (InvalidImage, ImageTooLarge) as error:
+        raise InvalidDataset(f"people cannot vote on it: {error}", field=str(path)) from error
+    return size
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
