@@ -12,7 +12,7 @@ import pytest
 
 from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput
 from ranksrgan.pipeline.web.study import Pair, Showing, Study
-from ranksrgan.pipeline.web.vote_book import VoteBook
+from ranksrgan.pipeline.web.vote_book import Tally, VoteBook
 
 PAIR = Pair("cat", "sharp", "soft")
 SHOWN, SWAPPED = Showing(PAIR, "sharp", "soft"), Showing(PAIR, "soft", "sharp")
@@ -128,6 +128,20 @@ def test_a_file_of_format_1_is_brought_up(old: Path) -> None:
     book.record("faces", "Ada", before[2].showing, "tie", 40)
     assert [b.milliseconds for b in book.ballots("faces")] == [10, 20, 40]
     assert VoteBook(old, read_only=True).ballots("faces") == book.ballots("faces")
+
+
+def test_votes_are_counted(book: VoteBook, study: Study) -> None:
+    assert book.tally("faces") == Tally(votes=0, raters=0, withdrawn=0, last=0)
+    for rater in ("Ada", "Bo"):
+        for showing in study.ahead(rater, ())[:2]:
+            book.record("faces", rater, showing, "left", 10)
+    book.record("other", "Cy", SHOWN, "left", 10)
+    assert book.tally("faces") == Tally(votes=4, raters=2, withdrawn=0, last=4)
+    book.undo("faces", "Bo", 2)
+    book.undo("faces", "Bo", 1)
+    assert book.tally("faces") == Tally(votes=2, raters=1, withdrawn=2, last=4)
+    book.record("faces", "Bo", SHOWN, "left", 10)
+    assert book.tally("faces") == Tally(votes=3, raters=2, withdrawn=2, last=6)
 
 
 def test_many_vote_at_once(book: VoteBook, study: Study) -> None:

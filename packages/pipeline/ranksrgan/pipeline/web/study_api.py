@@ -15,11 +15,12 @@ from starlette.routing import Route
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.pipeline.web.guard import read_body
+from ranksrgan.pipeline.web.live_standings import LiveStandings
 from ranksrgan.pipeline.web.replies import reply
 from ranksrgan.pipeline.web.study import Showing, Study, check_rater
 from ranksrgan.pipeline.web.study_images import MissingFiles, send_image
-from ranksrgan.pipeline.web.study_results import standings, votes_csv
-from ranksrgan.pipeline.web.vote_book import Choice, VoteBook
+from ranksrgan.pipeline.web.study_results import votes_csv
+from ranksrgan.pipeline.web.vote_book import Choice, Tally, VoteBook
 
 # More than any request of these pages has.
 _BODY_BYTES = 2**12
@@ -48,6 +49,9 @@ class StudyApi:
     def __init__(self, studies: Mapping[str, Study], book: VoteBook | None) -> None:
         self._studies, self._book = studies, book
         self._missing = MissingFiles()
+        self._standings: dict[str, LiveStandings] = {}
+        if book is not None:
+            self._standings = {name: LiveStandings(name, book) for name in studies}
 
     def routes(self) -> list[Route]:
         return [
@@ -61,7 +65,9 @@ class StudyApi:
         ]
 
     def list_studies(self, request: Request) -> Response:
-        return reply([self._summary(study) for study in self._studies.values()])
+        studies, book = self._studies.values(), self._book
+        tallies = [Tally() if book is None else book.tally(study.name) for study in studies]
+        return reply([_summary(*found) for found in zip(studies, tallies, strict=True)])
 
     def next(self, request: Request) -> Response:
         """The pair that the rater of the query sees next, and the images of the one after it."""
@@ -94,10 +100,11 @@ class StudyApi:
         return reply(await run_in_threadpool(work))
 
     def results(self, request: Request) -> Response:
-        study, book = self._find(request)
-        ballots = book.ballots(study.name)
-        found = [asdict(standing) for standing in standings(ballots)]
-        return reply({**self._summary(study), "standings": found})
+        """How the methods fare, and the numbers of the votes that say it."""
+        study, _ = self._find(request)
+        tally, found = self._standings[study.name].now()
+        standings = [asdict(standing) for standing in found]
+        return reply({**_summary(study, tally), "standings": standings})
 
     def votes(self, request: Request) -> Response:
         """All votes as CSV."""
@@ -129,16 +136,6 @@ class StudyApi:
             raise UnknownName(f"there is no study {name[:80]!r}, only {there}", field="study")
         return study, self._book
 
-    def _summary(self, study: Study) -> dict[str, Any]:
-        ballots = [] if self._book is None else self._book.ballots(study.name)
-        return {
-            "name": study.name,
-            "contents": len(study.images),
-            "pairs": len(study.pairs),
-            "votes": len(ballots),
-            "raters": len({ballot.rater for ballot in ballots}),
-        }
-
     def _next(self, study: Study, book: VoteBook, rater: str) -> dict[str, Any]:
         ballots = book.ballots(study.name, rater)
         ahead = study.ahead(rater, {ballot.showing.pair for ballot in ballots})
@@ -160,6 +157,16 @@ class StudyApi:
     def _describe(self, study: Study, showing: Showing) -> dict[str, Any]:
         width, height = study.sizes[showing.pair.content]
         return {"token": study.token(showing.pair), "width": width, "height": height}
+
+
+def _summary(study: Study, tally: Tally) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "contents": len(study.images),
+        "pairs": len(study.pairs),
+        "votes": tally.votes,
+        "raters": tally.raters,
+    }
 
 
 def _parse(model: type[Any], body: bytes) -> Any:
