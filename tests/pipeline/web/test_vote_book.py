@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput
 from ranksrgan.pipeline.web.study import Pair, Showing, Study
@@ -231,10 +234,71 @@ def test_a_full_disk_is_said(book: VoteBook, monkeypatch: pytest.MonkeyPatch) ->
         for i in range(200):
             book.record("faces", f"{'x' * 60} {i}", SHOWN, "left", 1)
 
-    with pytest.raises(DiskFull, match="the vote is not counted"):
+    with pytest.raises(DiskFull, match="the disk of the votes is full, and nothing was changed"):
         fill()
     monkeypatch.undo()
     raters = [ballot.rater for ballot in book.ballots("faces")]
     assert 0 < len(raters) < 200
     book.record("faces", "Ada", SHOWN, "left", 1)
     assert [ballot.rater for ballot in book.ballots("faces")] == [*raters, "Ada"]
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """Stands in for a quota: writing beyond it fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_quota_that_is_used_up_is_a_full_disk(
+    study: Study, study_client: TestClient, book: VoteBook, tmp_path: Path
+) -> None:
+    shown, other, *_ = study.ahead("Ada", ())
+    book.record("faces", "Ada", shown, "left", 1)
+    before = book.ballots("faces")
+    ballot = {"pair": study.token(other.pair), "choice": "left", "milliseconds": 1}
+    with no_file_longer_than((tmp_path / "votes.sqlite-wal").stat().st_size):
+        for rater in ("Ada", "Bo"):
+            answer = study_client.post("/api/studies/faces/votes", json={"rater": rater, **ballot})
+            told = answer.json()["error"]
+            assert (answer.status_code, told["code"]) == (507, "DISK_FULL")
+            assert told["message"] == (
+                "votes.sqlite: disk I/O error; the disk of the votes is full, and nothing was "
+                "changed"
+            )
+            assert told["field"] == "votes.sqlite"
+        assert book.ballots("faces") == before
+        assert study_client.get("/api/studies/faces/results").json()["votes"] == 1
+        assert study_client.get("/api/studies/faces/next?rater=Bo").json()["done"] == 0
+    assert (
+        study_client.post("/api/studies/faces/votes", json={"rater": "Ada", **ballot}).json()[
+            "done"
+        ]
+        == 2
+    )
+
+
+def test_other_faults_of_the_disk_are_no_want_of_room(
+    book: VoteBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_READ"
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", fail)
+    with pytest.raises(InvalidDataset, match="must be readable and writable"):
+        book.ballots("faces")
+
+
+def test_the_file_stays_open_as_long_as_it_is_used(tmp_path: Path) -> None:
+    book = VoteBook(tmp_path / "votes.sqlite")
+    book.record("faces", "Ada", SHOWN, "left", 1)
+    companions = {"votes.sqlite", "votes.sqlite-wal", "votes.sqlite-shm"}
+    assert {path.name for path in tmp_path.iterdir()} == companions
+    del book
+    assert {path.name for path in tmp_path.iterdir()} == {"votes.sqlite"}

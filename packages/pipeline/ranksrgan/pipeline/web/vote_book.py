@@ -6,7 +6,11 @@ stays: one that is taken back is marked as withdrawn, and counts no more.
 
 from __future__ import annotations
 
+import errno
+import logging
 import sqlite3
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,10 +21,16 @@ from typing import Literal, get_args
 from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput, Overloaded
 from ranksrgan.pipeline.web.study import Pair, Showing
 
+log = logging.getLogger(__name__)
+
 Choice = Literal["left", "right", "tie"]
 _CHOICES: dict[str, Choice] = {choice: choice for choice in get_args(Choice)}
 
 _FORMAT = 2
+
+# What SQLite may take to write at once, beside the vote itself: a step of its shared memory.
+_ROOM = 2**16
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 # A pair has one vote a rater that counts, whichever side its methods were on.
 _SCHEMA = (
@@ -93,6 +103,9 @@ class Tally:
 class VoteBook:
     """The file of votes, made if it is not there, and brought up if an earlier version made it.
 
+    Unless it is only read, it is kept open as long as this object lives: its companions then are
+    there already, and votes are read even when the disk has no room for them.
+
     Args:
         path: of the file; SQLite keeps two more beside it while it is in use.
         read_only: for the votes that are there; nothing is made or changed, unless somebody votes
@@ -100,10 +113,12 @@ class VoteBook:
 
     Raises:
         InvalidDataset: it is something else, of a later version, or cannot be read or written.
+        DiskFull: there is no room for it.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
+        self._name = str(path)
         mode = "rwc"
         if read_only:
             # Where nobody is at work on it, SQLite would make the companions of such a file again,
@@ -124,6 +139,12 @@ class VoteBook:
             if not read_only:
                 database.execute("PRAGMA journal_mode = WAL")
                 _bring_up(database)
+        if not read_only:
+            self._name = path.name  # from here on raters read what is wrong
+            with self._translated():
+                kept = sqlite3.connect(self._address, uri=True, check_same_thread=False)
+                weakref.finalize(self, kept.close)
+                kept.execute("SELECT count(*) FROM vote").fetchone()
         # All votes of format 1 count.
         self._counts = "1" if read_only and version == 1 else "withdrawn IS NULL"
 
@@ -207,18 +228,32 @@ class VoteBook:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection, whose changes are kept if the block ends well; SQLite's errors as ours."""
+        with (
+            self._translated(),
+            closing(sqlite3.connect(self._address, timeout=10.0, uri=True)) as database,
+        ):
+            database.execute("PRAGMA synchronous = FULL")
+            with database:
+                yield database
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with closing(sqlite3.connect(self._address, timeout=10.0, uri=True)) as database:
-                database.execute("PRAGMA synchronous = FULL")
-                with database:
-                    yield database
+            yield
         except sqlite3.Error as error:
             kind = getattr(error, "sqlite_errorname", "")
-            message, field = f"{self._path}: {error}", str(self._path)
-            if kind.startswith("SQLITE_FULL"):
-                raise DiskFull(f"{message}; the vote is not counted", field=field) from error
+            message, field = f"{self._name}: {error}", self._name
             if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise Overloaded(f"{message}; try again in a moment", field=field) from error
+            log.error("%s: %s (%s)", self._path, error, kind)
+            # A disk without room has many names, by the file that SQLite could not make longer.
+            if kind.startswith("SQLITE_FULL") or (
+                kind.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and not self._has_room()
+            ):
+                raise DiskFull(
+                    f"{message}; the disk of the votes is full, and nothing was changed",
+                    field=field,
+                ) from error
             if kind.startswith(("SQLITE_READONLY", "SQLITE_IOERR")):
                 raise InvalidDataset(
                     f"{message}; the file and its folder must be readable and writable",
@@ -229,6 +264,14 @@ class VoteBook:
                     f"{message}; a file of votes is wanted", field=field
                 ) from error
             raise
+
+    def _has_room(self) -> bool:
+        """Whether a little more can be written beside the file: a quota too shows in no number."""
+        try:
+            with tempfile.TemporaryFile(dir=self._path.absolute().parent, buffering=0) as probe:
+                return probe.write(bytes(_ROOM)) == _ROOM
+        except OSError as error:
+            return error.errno not in _NO_ROOM
 
 
 def _bring_up(database: sqlite3.Connection) -> None:
