@@ -81,11 +81,13 @@ class Study:
         name: of the study.
         images: file by content and method; at least two methods a content, all of one size.
         sizes: width and height by content.
+        hashes: SHA-256 of the files, by content and method.
     """
 
     name: str
     images: Mapping[str, Mapping[str, Path]]
     sizes: Mapping[str, tuple[int, int]]
+    hashes: Mapping[str, Mapping[str, str]]
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
@@ -151,6 +153,7 @@ def open_study(name: str, folder: Path) -> Study:
         raise InvalidInput(f"{folder} is not a folder", field=str(folder))
     images: dict[str, dict[str, Path]] = {}
     sizes: dict[str, tuple[int, int]] = {}
+    hashes: dict[str, dict[str, str]] = {}
     others: list[str] = []  # whose suffix is none of ours
     alone: list[str] = []
     for place in sorted(folder.iterdir()):
@@ -162,7 +165,8 @@ def open_study(name: str, folder: Path) -> Study:
         methods = _methods(place, folder, others)
         if len(methods) > 1:
             content = _check_name(place.name, str(place))
-            images[content], sizes[content] = methods, _common_size(methods)
+            images[content] = methods
+            sizes[content], hashes[content] = _read(methods)
         else:
             alone.append(place.name)
     _tell_left_out(folder, others, alone)
@@ -173,7 +177,7 @@ def open_study(name: str, folder: Path) -> Study:
             field=str(folder),
         )
     _check_items(images, folder)
-    return Study(name, images, sizes)
+    return Study(name, images, sizes, hashes)
 
 
 def item_name(content: str, method: str) -> str:
@@ -248,18 +252,21 @@ def _tell_left_out(folder: Path, others: Sequence[str], alone: Sequence[str]) ->
         )
 
 
-def _common_size(methods: Mapping[str, Path]) -> tuple[int, int]:
+def _read(methods: Mapping[str, Path]) -> tuple[tuple[int, int], dict[str, str]]:
+    """The size that all images of a content have, and their hashes."""
     sizes: dict[tuple[int, int], Path] = {}
-    for path in methods.values():
-        sizes[_size(path)] = path
+    hashes: dict[str, str] = {}
+    for method, path in methods.items():
+        size, hashes[method] = _read_one(path)
+        sizes[size] = path
     if len(sizes) > 1:
         told = ", ".join(f"{path} is {w} x {h}" for (w, h), path in sizes.items())
         raise InvalidDataset(f"images of one content differ in size: {told}", field=told)
-    return next(iter(sizes))
+    return next(iter(sizes)), hashes
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Of an image that can be read to its end."""
+def _read_one(path: Path) -> tuple[tuple[int, int], str]:
+    """Size and hash of an image that can be read to its end."""
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -270,7 +277,7 @@ def _size(path: Path) -> tuple[int, int]:
         decode_image(data, name=str(path))
     except (InvalidImage, ImageTooLarge) as error:
         raise InvalidDataset(f"people cannot vote on it: {error}", field=str(path)) from error
-    return size
+    return size, hashlib.sha256(data).hexdigest()
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from ranksrgan.pipeline.web.guard import read_body
 from ranksrgan.pipeline.web.live_standings import LiveStandings
 from ranksrgan.pipeline.web.replies import reply
 from ranksrgan.pipeline.web.study import Showing, Study, check_rater
-from ranksrgan.pipeline.web.study_images import MissingFiles, send_image
+from ranksrgan.pipeline.web.study_images import MissingFiles, send_image, warn_of_other_files
 from ranksrgan.pipeline.web.study_results import votes_csv
 from ranksrgan.pipeline.web.vote_book import Choice, Tally, VoteBook
 
@@ -39,7 +39,7 @@ class _UndoRequest(Config):
 
 
 class StudyApi:
-    """The routes below ``/api`` for studies.
+    """The routes below ``/api`` for studies. The log says which images are not those voted on.
 
     Args:
         studies: by name.
@@ -51,6 +51,8 @@ class StudyApi:
         self._missing = MissingFiles()
         self._standings: dict[str, LiveStandings] = {}
         if book is not None:
+            for study in studies.values():
+                warn_of_other_files(study, book)
             self._standings = {name: LiveStandings(name, book) for name in studies}
 
     def routes(self) -> list[Route]:

@@ -14,6 +14,9 @@ from typing import BinaryIO
 from starlette.responses import Response, StreamingResponse
 
 from ranksrgan.contracts.errors import UnknownName
+from ranksrgan.contracts.some_names import some_names
+from ranksrgan.pipeline.web.study import Study
+from ranksrgan.pipeline.web.vote_book import VoteBook
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,26 @@ _KINDS = {
 }
 
 _CHUNK = 2**18
+
+
+def warn_of_other_files(study: Study, book: VoteBook) -> None:
+    """Say in the log which images are not those that people have voted on.
+
+    Raises:
+        DiskFull, Overloaded, InvalidDataset: the book cannot be read, or written.
+    """
+    voted, replaced, gone = book.recognise(study)
+    for images, what in (
+        (replaced, "are OTHER FILES than those that people voted on"),
+        (gone, "are NOT THERE any more"),
+    ):
+        if images:
+            log.warning(
+                "study %s: %d of %d images that have votes %s: %s. The votes are kept, and count "
+                "as before; for votes on other images open them under another name",
+                *(study.name, len(images), voted, what),
+                some_names([f"{content}/{method}" for content, method in images], 10),
+            )
 
 
 class MissingFiles:

@@ -16,10 +16,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput, Overloaded
-from ranksrgan.pipeline.web.study import Pair, Showing
+from ranksrgan.pipeline.web.study import Pair, Showing, Study
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,16 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_vote_a_pair ON vote (
 """,
     # Of which votes are counted without reading the table.
     "CREATE INDEX IF NOT EXISTS votes_of_a_study ON vote (study, rater, withdrawn)",
+    # The files that people voted on.
+    """
+CREATE TABLE IF NOT EXISTS image (
+    study TEXT NOT NULL,
+    content TEXT NOT NULL,
+    method TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (study, content, method)
+)
+""",
 )
 
 # What makes format 2 of format 1, whose votes were deleted when they were taken back.
@@ -98,6 +108,20 @@ class Tally:
     raters: int = 0
     withdrawn: int = 0
     last: int = 0
+
+
+class Recognised(NamedTuple):
+    """What became of the images that people voted on.
+
+    Attributes:
+        voted: how many they are.
+        replaced: content and method of those that are other files now.
+        gone: likewise, of those that are not there any more.
+    """
+
+    voted: int
+    replaced: list[tuple[str, str]]
+    gone: list[tuple[str, str]]
 
 
 class VoteBook:
@@ -217,6 +241,42 @@ class VoteBook:
             ).fetchone()
         return Tally(*row)
 
+    def recognise(self, study: Study) -> Recognised:
+        """Compare the files of a study with those that people voted on, which the book remembers.
+
+        Files without votes that count are remembered as they are now.
+
+        Raises:
+            DiskFull, Overloaded: they could not be written.
+        """
+        now = {
+            (content, method): sha256
+            for content, hashes in study.hashes.items()
+            for method, sha256 in hashes.items()
+        }
+        with self._open() as database:
+            voted = set(
+                database.execute(
+                    "SELECT content, left_method FROM vote WHERE study = ? AND withdrawn IS NULL "
+                    "UNION SELECT content, right_method FROM vote WHERE study = ? "
+                    "AND withdrawn IS NULL",
+                    (study.name, study.name),
+                )
+            )
+            before = {
+                (content, method): sha256
+                for content, method, sha256 in database.execute(
+                    "SELECT content, method, sha256 FROM image WHERE study = ?", (study.name,)
+                )
+            }
+            other = {image for image, sha256 in now.items() if before.get(image) != sha256}
+            replaced = other & voted & before.keys()
+            database.executemany(
+                "INSERT OR REPLACE INTO image (study, content, method, sha256) VALUES (?, ?, ?, ?)",
+                [(study.name, *image, now[image]) for image in sorted(other - replaced)],
+            )
+        return Recognised(len(voted), sorted(replaced), sorted(voted - now.keys()))
+
     def studies(self) -> list[str]:
         """The names of the studies that have votes that count."""
         with self._open() as database:
@@ -278,6 +338,8 @@ def _bring_up(database: sqlite3.Connection) -> None:
     """Make the tables, or those of an earlier version what this one has: all of it or nothing."""
     database.execute("BEGIN IMMEDIATE")
     (version,) = database.execute("PRAGMA user_version").fetchone()  # since nobody else changes it
+    if version == _FORMAT:
+        return  # and write nothing: the disk may be full
     for statement in (*(_FROM_1 if version == 1 else ()), *_SCHEMA):
         database.execute(statement)
     database.execute(f"PRAGMA user_version = {_FORMAT}")
