@@ -11,7 +11,7 @@ from PIL import Image
 
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.pipeline.web.study import Pair, Study, check_rater, open_study
+from ranksrgan.pipeline.web.study import Pair, Study, check_rater, open_study, person
 
 
 def add(path: Path, side: int = 8) -> None:
@@ -173,6 +173,16 @@ def test_names_of_raters(rater: str) -> None:
 
 def test_a_name_is_one_however_it_is_typed() -> None:
     assert check_rater("Zoe\u0308") == check_rater("Zo\u00eb") == "Zo\u00eb"
+    assert check_rater(" Anna \u00a0  B") == "Anna B"
+
+
+def test_spellings_of_a_name_are_one_person(study: Study) -> None:
+    spellings = ("Anna B", "anna b", "ANNA  B")
+    assert {person(name) for name in spellings} == {"anna b"}
+    assert person("Stra\u00dfe") == person("STRASSE")
+    assert person("Anna B") != person("AnnaB")
+    pictures = [[(one.pair, one.left) for one in study.ahead(name, ())] for name in spellings]
+    assert pictures[0] == pictures[1] == pictures[2]
 
 
 @pytest.mark.parametrize(

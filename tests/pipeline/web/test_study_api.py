@@ -88,6 +88,25 @@ def test_who_comes_back_goes_on(study: Study, book: VoteBook) -> None:
         assert ahead(client, "Bo")["done"] == 0
 
 
+def test_a_name_may_be_spelt_another_way(
+    study_client: TestClient, book: VoteBook, study: Study
+) -> None:
+    unknown = ahead(study_client, "anna  b")
+    assert unknown["rater"] == "anna b"
+    state = vote(study_client, ahead(study_client, "Anna B"))
+    assert ahead(study_client, "ANNA   b") == state
+    assert state["rater"] == "Anna B"
+    # Who joined before the first vote goes on with the same pairs and sides.
+    late = {**unknown, "pair": state["pair"]}
+    greys = {side: grey(study_client, late, side) for side in ("left", "right")}
+    assert greys == {side: grey(study_client, state, side) for side in ("left", "right")}
+    assert vote(study_client, late)["done"] == 2
+    assert {ballot.rater for ballot in book.ballots("faces")} == {"Anna B"}
+    shown = book.ballots("faces")[1].showing
+    path = study.images[shown.pair.content][shown.left]
+    assert greys["left"] == decode_image(path.read_bytes()).colour[0, 0, 0]
+
+
 def test_undo(study_client: TestClient) -> None:
     first = ahead(study_client)
     second = vote(study_client, first)

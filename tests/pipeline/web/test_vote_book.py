@@ -147,6 +147,42 @@ def test_votes_are_counted(book: VoteBook, study: Study) -> None:
     assert book.tally("faces") == Tally(votes=3, raters=2, withdrawn=2, last=6)
 
 
+def test_a_name_is_shown_as_it_was_first_spelt(book: VoteBook, study: Study) -> None:
+    first, second, *_ = study.ahead("Anna B", ())
+    assert book.known_as("faces", "anna b") == "anna b"
+    book.record("faces", "Anna B", first, "left", 10)
+    for spelling in ("anna b", "ANNA B", "Anna B"):
+        assert book.known_as("faces", spelling) == "Anna B"
+    assert book.known_as("faces", "Anna") == "Anna"
+    assert book.known_as("other", "anna b") == "anna b"
+    with pytest.raises(InvalidInput, match="Anna B has voted on this pair already"):
+        book.record("faces", "anna b", first, "right", 10)
+    book.record("faces", "anna b", second, "left", 10)
+    assert [(b.rater, b.position) for b in book.ballots("faces")] == [("Anna B", 1), ("Anna B", 2)]
+    assert book.tally("faces").raters == 1
+    assert book.undo("faces", "ANNA B", 2)
+    assert len(book.ballots("faces", "Anna B")) == 1
+
+
+def test_spellings_that_an_old_file_holds_stay_two_raters(old: Path) -> None:
+    book = VoteBook(old)
+    names = {name: book.known_as("faces", name) for name in ("Ada", "ada", "ADA")}
+    assert names == {"Ada": "Ada", "ada": "ada", "ADA": "Ada"}
+    assert book.tally("faces").raters == 2
+
+
+def test_spellings_at_the_same_time_become_one_rater(book: VoteBook, study: Study) -> None:
+    names = ["anna", "Anna", "ANNA", "aNNa"]
+
+    def vote(job: tuple[str, Pair]) -> None:
+        book.record("faces", job[0], study.showing(*job), "left", 5)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(vote, [(name, pair) for pair in study.pairs for name in names]))
+    assert len(book.ballots("faces")) == len(study.pairs)
+    assert book.tally("faces").raters == 1
+
+
 def test_many_vote_at_once(book: VoteBook, study: Study) -> None:
     jobs = [(f"rater {i}", pair) for i in range(8) for pair in study.pairs]
 

@@ -6,7 +6,8 @@
 
 Which pair a rater sees when, and which of the two is on the left, is drawn by hash from the names
 of the study, the rater and the pair: another order for every rater, the same one whenever that
-rater comes back, and images that are added later change nothing about the others.
+rater comes back, however the name is spelt, and images that are added later change nothing about
+the others.
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ class Study:
         return {self.token(pair): pair for pair in self.pairs}
 
     def token(self, pair: Pair) -> str:
-        """What the browser calls a pair: it says nothing about the methods."""
-        return _draw("pair", self.name, *pair).hex()[:20]
+        """What the browser calls a pair: it says nothing about the methods.
+
+        It changes with the rule by which sides are drawn, so that no page that was open meanwhile
+        votes for the other side.
+        """
+        return _draw("pair of a person", self.name, *pair).hex()[:20]
 
     def pair(self, token: str) -> Pair:
         """The pair of that token.
@@ -123,13 +128,14 @@ class Study:
 
     def showing(self, rater: str, pair: Pair) -> Showing:
         """How a rater sees a pair."""
-        swapped = _draw("side", self.name, rater, *pair)[0] & 1
+        swapped = _draw("side", self.name, person(rater), *pair)[0] & 1
         return Showing(pair, *((pair.second, pair.first) if swapped else (pair.first, pair.second)))
 
     def ahead(self, rater: str, done: Collection[Pair]) -> list[Showing]:
         """What a rater has yet to see, in the rater's order."""
         left = [pair for pair in self.pairs if pair not in done]
-        left.sort(key=lambda pair: _draw("order", self.name, rater, *pair))
+        whose = person(rater)
+        left.sort(key=lambda pair: _draw("order", self.name, whose, *pair))
         return [self.showing(rater, pair) for pair in left]
 
 
@@ -189,12 +195,13 @@ def item_name(content: str, method: str) -> str:
 
 
 def check_rater(rater: str) -> str:
-    """The name of a rater without space around it, in Unicode's composed form.
+    """The name of a rater with single spaces within and none around, in Unicode's composed form.
 
     Raises:
         InvalidInput: it cannot be one.
     """
-    rater = unicodedata.normalize("NFC", rater).strip()
+    spaced = "".join(" " if unicodedata.category(one) == "Zs" else one for one in rater)
+    rater = unicodedata.normalize("NFC", re.sub(" +", " ", spaced)).strip()
     if not (0 < len(rater) <= 64 and _begins(rater[0]) and all(map(_goes_on, rater))):
         raise InvalidInput(
             "a rater's name has 1 to 64 letters, digits, spaces or . ' @ - _ and begins with a "
@@ -202,6 +209,11 @@ def check_rater(rater: str) -> str:
             field="rater",
         )
     return rater
+
+
+def person(rater: str) -> str:
+    """What all spellings of a rater's name have in common, in capitals or not."""
+    return unicodedata.normalize("NFC", " ".join(rater.split()).casefold())
 
 
 def _begins(character: str) -> bool:

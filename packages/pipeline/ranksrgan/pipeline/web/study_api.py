@@ -139,6 +139,7 @@ class StudyApi:
         return study, self._book
 
     def _next(self, study: Study, book: VoteBook, rater: str) -> dict[str, Any]:
+        rater = book.known_as(study.name, rater)
         ballots = book.ballots(study.name, rater)
         ahead = study.ahead(rater, {ballot.showing.pair for ballot in ballots})
         done = len(study.pairs) - len(ahead)

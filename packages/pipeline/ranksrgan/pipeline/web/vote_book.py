@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput, Overloaded
-from ranksrgan.pipeline.web.study import Pair, Showing, Study
+from ranksrgan.pipeline.web.study import Pair, Showing, Study, person
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS vote (
     choice TEXT NOT NULL CHECK (choice IN ('left', 'right', 'tie')),
     time TEXT NOT NULL,
     milliseconds INTEGER NOT NULL,
-    withdrawn TEXT
+    withdrawn TEXT,
+    person TEXT NOT NULL DEFAULT ''
 )
 """,
     """
@@ -54,8 +55,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_vote_a_pair ON vote (
     study, rater, content, min(left_method, right_method), max(left_method, right_method)
 ) WHERE withdrawn IS NULL
 """,
-    # Of which votes are counted without reading the table.
-    "CREATE INDEX IF NOT EXISTS votes_of_a_study ON vote (study, rater, withdrawn)",
+    # In which raters are found, and votes counted, without reading the table.
+    "CREATE INDEX IF NOT EXISTS votes_of_a_study ON vote (study, person, rater, withdrawn)",
     # The files that people voted on.
     """
 CREATE TABLE IF NOT EXISTS image (
@@ -68,8 +69,14 @@ CREATE TABLE IF NOT EXISTS image (
 """,
 )
 
-# What makes format 2 of format 1, whose votes were deleted when they were taken back.
-_FROM_1 = ("ALTER TABLE vote ADD COLUMN withdrawn TEXT", "DROP INDEX one_vote_a_pair")
+# What makes format 2 of format 1, where votes were deleted when they were taken back, and every
+# spelling of a name was somebody else.
+_FROM_1 = (
+    "ALTER TABLE vote ADD COLUMN withdrawn TEXT",
+    "ALTER TABLE vote ADD COLUMN person TEXT NOT NULL DEFAULT ''",
+    "UPDATE vote SET person = person(rater)",
+    "DROP INDEX one_vote_a_pair",
+)
 
 
 @dataclass(frozen=True)
@@ -175,21 +182,26 @@ class VoteBook:
     def record(
         self, study: str, rater: str, showing: Showing, choice: Choice, milliseconds: int
     ) -> None:
-        """Write a vote. The same vote again, from a repeated request, changes nothing.
+        """Write a vote under the name that `known_as` has for the rater.
+
+        The same vote again, from a repeated request, changes nothing.
 
         Raises:
             InvalidInput: this rater voted otherwise on this pair.
             DiskFull, Overloaded: it could not be written.
         """
         pair, left, right = showing
-        ballot = (study, rater, pair.content, left, right, choice, _now(), milliseconds)
         with self._open() as database:
+            # Nobody is to come in between with another spelling.
+            database.execute("BEGIN IMMEDIATE")
+            rater = _known_as(database, study, rater)
+            ballot = (study, rater, person(rater), pair.content, left, right, choice, _now())
             done = database.execute(
-                "INSERT INTO vote (study, rater, position, content, left_method, right_method, "
-                "choice, time, milliseconds) SELECT ?, ?, coalesce(max(position), 0) + 1, ?, ?, ?, "
-                "?, ?, ? FROM vote WHERE study = ? AND rater = ? AND withdrawn IS NULL "
-                "ON CONFLICT DO NOTHING",
-                (*ballot, study, rater),
+                "INSERT INTO vote (study, rater, position, person, content, left_method, "
+                "right_method, choice, time, milliseconds) "
+                "SELECT ?, ?, coalesce(max(position), 0) + 1, ?, ?, ?, ?, ?, ?, ? FROM vote "
+                "WHERE study = ? AND rater = ? AND withdrawn IS NULL ON CONFLICT DO NOTHING",
+                (*ballot, milliseconds, study, rater),
             )
             if done.rowcount:
                 return
@@ -211,6 +223,8 @@ class VoteBook:
         same request again, after an answer that was lost, takes nothing more back.
         """
         with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            rater = _known_as(database, study, rater)
             done = database.execute(
                 "UPDATE vote SET withdrawn = ? WHERE study = ? AND rater = ? AND position = ? "
                 "AND withdrawn IS NULL AND position = (SELECT max(position) FROM vote "
@@ -218,6 +232,15 @@ class VoteBook:
                 (_now(), study, rater, position, study, rater),
             )
             return done.rowcount > 0
+
+    def known_as(self, study: str, rater: str) -> str:
+        """How a rater's name was first spelt in a study; as it is spelt here if there is no vote.
+
+        Spellings that differ in capitals or spaces are one rater. In files of format 1 they were
+        not, and who has votes under just this spelling goes on with them.
+        """
+        with self._open() as database:
+            return _known_as(database, study, rater)
 
     def ballots(self, study: str, rater: str | None = None) -> list[Ballot]:
         """The votes of a study that count, of one rater or all, in the order of their giving."""
@@ -334,8 +357,18 @@ class VoteBook:
             return error.errno not in _NO_ROOM
 
 
+def _known_as(database: sqlite3.Connection, study: str, rater: str) -> str:
+    found = database.execute(
+        "SELECT rater FROM vote WHERE study = ? AND person = ? AND withdrawn IS NULL "
+        "ORDER BY rater <> ?, id LIMIT 1",
+        (study, person(rater), rater),
+    ).fetchone()
+    return rater if found is None else str(found[0])
+
+
 def _bring_up(database: sqlite3.Connection) -> None:
     """Make the tables, or those of an earlier version what this one has: all of it or nothing."""
+    database.create_function("person", 1, person, deterministic=True)
     database.execute("BEGIN IMMEDIATE")
     (version,) = database.execute("PRAGMA user_version").fetchone()  # since nobody else changes it
     if version == _FORMAT:
