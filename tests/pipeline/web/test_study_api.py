@@ -217,6 +217,26 @@ def test_pairs_of_missing_images_do_not_come(
     assert gone in study.files(study.pair(state["pair"]["token"]))
 
 
+def test_a_file_that_cannot_be_opened_is_not_there(
+    study_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ahead(study_client)
+
+    def refuse(path: Path, *rest: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("is_file", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refuse)
+            answer = study_client.get(image_of(state))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "UNKNOWN_NAME")
+
+
+def test_raters_are_told_who_sees_their_names(study_client: TestClient) -> None:
+    page = study_client.get("/study/faces").text
+    assert "stored with your votes, and everybody who opens this page can see it with them" in page
+
+
 def test_an_image_is_sent_anew_when_it_was_replaced(study_client: TestClient, study: Study) -> None:
     state = ahead(study_client)
     first = study_client.get(image_of(state))

@@ -162,6 +162,8 @@ def test_a_name_is_shown_as_it_was_first_spelt(book: VoteBook, study: Study) -> 
     assert book.tally("faces").raters == 1
     assert book.undo("faces", "ANNA B", 2)
     assert len(book.ballots("faces", "Anna B")) == 1
+    assert book.undo("faces", "ANNA B", 1)
+    assert book.known_as("faces", "anna b") == "Anna B"
 
 
 def test_spellings_that_an_old_file_holds_stay_two_raters(old: Path) -> None:
@@ -169,6 +171,9 @@ def test_spellings_that_an_old_file_holds_stay_two_raters(old: Path) -> None:
     names = {name: book.known_as("faces", name) for name in ("Ada", "ada", "ADA")}
     assert names == {"Ada": "Ada", "ada": "ada", "ADA": "Ada"}
     assert book.tally("faces").raters == 2
+    for _ in range(2):  # the second time it is not the other's
+        book.undo("faces", "ada", 1)
+    assert [b.milliseconds for b in book.ballots("faces")] == [10, 30]
 
 
 def test_spellings_at_the_same_time_become_one_rater(book: VoteBook, study: Study) -> None:
@@ -291,7 +296,11 @@ def no_file_longer_than(size: int) -> Iterator[None]:
 
 
 def test_a_quota_that_is_used_up_is_a_full_disk(
-    study: Study, study_client: TestClient, book: VoteBook, tmp_path: Path
+    study: Study,
+    study_client: TestClient,
+    book: VoteBook,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     shown, other, *_ = study.ahead("Ada", ())
     book.record("faces", "Ada", shown, "left", 1)
@@ -307,6 +316,8 @@ def test_a_quota_that_is_used_up_is_a_full_disk(
                 "changed"
             )
             assert told["field"] == "votes.sqlite"
+            said = f"{tmp_path}/votes.sqlite: disk I/O error (SQLITE_IOERR_WRITE)"
+            assert caplog.messages[-1] == said
         assert book.ballots("faces") == before
         assert study_client.get("/api/studies/faces/results").json()["votes"] == 1
         assert study_client.get("/api/studies/faces/next?rater=Bo").json()["done"] == 0

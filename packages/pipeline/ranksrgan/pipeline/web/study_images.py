@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -83,33 +82,33 @@ def send_image(path: Path, known: str | None) -> Response:
     Raises:
         UnknownName: it is not there, or cannot be read.
     """
+    gone = UnknownName("this image is not there now; load the page again", field="pair")
+    if not _is_there(path):
+        raise gone
     try:
         file = path.open("rb")
-        found = os.fstat(file.fileno())
     except OSError as error:
-        raise _not_there() from error
+        raise gone from error
+    found = os.fstat(file.fileno())
     # No time of the file, which could tell methods apart.
     version = hashlib.sha256(f"{found.st_ino} {found.st_mtime_ns} {found.st_size}".encode())
     headers = {
         "Cache-Control": "private, no-cache",
         "ETag": f'"{version.hexdigest()[:32]}"',
     }
-    if not stat.S_ISREG(found.st_mode) or _names(known, headers["ETag"]):
+    if _names(known, headers["ETag"]):
         file.close()
-        if not stat.S_ISREG(found.st_mode):
-            raise _not_there()
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(found.st_size)
     kind = _KINDS[path.suffix.lower()]
     return StreamingResponse(_chunks(file, found.st_size), headers=headers, media_type=kind)
 
 
-def _not_there() -> UnknownName:
-    return UnknownName("this image is not there now; load the page again", field="pair")
-
-
 def _is_there(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.R_OK)
+    try:
+        return path.is_file() and os.access(path, os.R_OK)
+    except OSError:  # of a folder that nobody may look into
+        return False
 
 
 def _names(known: str | None, tag: str) -> bool:

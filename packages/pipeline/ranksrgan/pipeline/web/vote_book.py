@@ -75,7 +75,7 @@ _FROM_1 = (
     "ALTER TABLE vote ADD COLUMN withdrawn TEXT",
     "ALTER TABLE vote ADD COLUMN person TEXT NOT NULL DEFAULT ''",
     "UPDATE vote SET person = person(rater)",
-    "DROP INDEX one_vote_a_pair",
+    "DROP INDEX IF EXISTS one_vote_a_pair",
 )
 
 
@@ -149,7 +149,7 @@ class VoteBook:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
-        self._name = str(path)
+        self._name, self._serving = str(path), False
         mode = "rwc"
         if read_only:
             # Where nobody is at work on it, SQLite would make the companions of such a file again,
@@ -171,7 +171,8 @@ class VoteBook:
                 database.execute("PRAGMA journal_mode = WAL")
                 _bring_up(database)
         if not read_only:
-            self._name = path.name  # from here on raters read what is wrong
+            # From here on raters read what is wrong, who need no path, and the log has it all.
+            self._name, self._serving = path.name, True
             with self._translated():
                 kept = sqlite3.connect(self._address, uri=True, check_same_thread=False)
                 weakref.finalize(self, kept.close)
@@ -328,7 +329,8 @@ class VoteBook:
             message, field = f"{self._name}: {error}", self._name
             if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise Overloaded(f"{message}; try again in a moment", field=field) from error
-            log.error("%s: %s (%s)", self._path, error, kind)
+            if self._serving:
+                log.error("%s: %s (%s)", self._path, error, kind)
             # A disk without room has many names, by the file that SQLite could not make longer.
             if kind.startswith("SQLITE_FULL") or (
                 kind.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and not self._has_room()
@@ -359,8 +361,8 @@ class VoteBook:
 
 def _known_as(database: sqlite3.Connection, study: str, rater: str) -> str:
     found = database.execute(
-        "SELECT rater FROM vote WHERE study = ? AND person = ? AND withdrawn IS NULL "
-        "ORDER BY rater <> ?, id LIMIT 1",
+        # Votes that were taken back too: a name is not to change with them.
+        "SELECT rater FROM vote WHERE study = ? AND person = ? ORDER BY rater <> ?, id LIMIT 1",
         (study, person(rater), rater),
     ).fetchone()
     return rater if found is None else str(found[0])
