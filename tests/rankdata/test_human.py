@@ -32,7 +32,7 @@ from ranksrgan.rankdata.human import (
 from ranksrgan.rankdata.manifest import read_record, write_record
 from ranksrgan.rankdata.pairs import open_rank_dataset
 from ranksrgan.rankdata.split import split_sources
-from ranksrgan.rankdata.study_ratings import BradleyTerryRating, EloRating
+from ranksrgan.rankdata.study_ratings import RATINGS, BradleyTerryRating, EloRating
 
 SIDE = 40
 LEVELS = ("00_00", "00_01", "04_02", "10_05")
@@ -426,7 +426,6 @@ def test_people_may_prefer_the_original(study: Path) -> None:
         (("cat_srgan", "dog_srgan", "left"), InvalidDataset, "versions of two references"),
         (("cat_srgan", "cat_bicubic", "both"), InvalidDataset, r"votes\.csv:12: .* is no vote"),
         (("cat", "cat_hr", "left"), InvalidDataset, "judges cat_hr, of which"),
-        (("dog_esrgan_v2", "dog", "tie"), UndefinedScore, "dog: no vote compares"),
     ],
 )
 def test_impossible_votes(
@@ -435,6 +434,41 @@ def test_impossible_votes(
     _vote(study, [*_VOTES, vote])
     with pytest.raises(error, match=message):
         build_from_judgements(_votes_config(study))
+    assert not (study.parent / "ranks").exists()
+
+
+def test_references_whose_votes_do_not_connect_are_dropped(
+    study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = build_from_judgements(_votes_config(study))
+    _vote(study, [*_VOTES, ("dog_esrgan_v2", "dog", "tie")])
+    dataset = build_from_judgements(_votes_config(study), overwrite=True)
+    assert [content.source for content in dataset.contents] == ["cat", "cat_night"]
+    assert [c.scores for c in dataset.contents] == [c.scores for c in whole.contents[:2]]
+    counts = dataset.record.counts
+    # Of cat_night nobody judged esrgan_v2; of dog four are judged, the original among them.
+    assert counts.crops_dropped == {
+        "image_without_vote": 1,
+        "image_of_votes_that_do_not_connect": 4,
+    }
+    assert (counts.sources, counts.sources_without_kept_crop) == (3, 1)
+    assert "dog" not in (dataset.folder / RATINGS).read_text()
+    assert [record.getMessage() for record in caplog.records if "connect" in record.msg] == [
+        "1 of 3 references with votes are left out, since the votes do not connect their versions "
+        "(rating.method=elo rates them too): dog: no vote compares dog_srgan, dog_bicubic with "
+        "dog_esrgan_v2, dog"
+    ]
+    config = _votes_config(study, rating=EloRating(method="elo"))
+    dataset = build_from_judgements(config, overwrite=True)
+    assert [content.source for content in dataset.contents] == ["cat", "cat_night", "dog"]
+    assert dataset.contents[2].levels == ("bicubic", "esrgan_v2", "hr", "srgan")
+
+
+def test_votes_that_connect_no_reference_are_refused(study: Path) -> None:
+    _vote(study, [_VOTES[-1], ("dog_esrgan_v2", "dog", "tie")])
+    with pytest.raises(UndefinedScore, match=r"dog: no vote compares .*method=elo") as told:
+        build_from_judgements(_votes_config(study))
+    assert told.value.field == "votes"
     assert not (study.parent / "ranks").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,10 @@ from ranksrgan.metrics import read_votes
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.web.study import Pair, Showing, Study
 from ranksrgan.pipeline.web.vote_book import VoteBook
+from ranksrgan.rankdata.human import VotesConfig, build_from_judgements
 from tests.pipeline.web.conftest import PATIENCE
+
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -42,6 +46,57 @@ def test_votes_are_exported(
     for vote in read_votes(output):
         assert {vote.left, vote.right} <= names
         assert vote.outcome == 1
+
+
+def test_votes_on_images_that_are_gone_are_left_out(
+    study: Study, book: VoteBook, study_folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    for showing in study.ahead("Ada", ()):
+        book.record("faces", "Ada", showing, "left", 10)
+    (study_folder / "cat" / "soft.png").unlink()
+    output, images = tmp_path / "votes.csv", tmp_path / "versions"
+    command = ["web", "export-votes", "faces", "--votes", str(tmp_path / "votes.sqlite")]
+    command += ["-o", str(output)]
+    assert main([*command, "--images", str(study_folder), str(images)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{output}: 4 votes\n"
+    assert said.err.splitlines() == [
+        f"2 of 6 votes are on images that {study_folder} lacks, and left out: cat/soft (2 votes)",
+        f"{images}: 5 images",
+    ]
+    names = {path.stem for path in images.iterdir()}
+    assert {item for vote in read_votes(output) for item in (vote.left, vote.right)} == names
+    for content in ("cat", "cup"):
+        path = tmp_path / "references" / f"{content}.png"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(study_folder / "cup" / "sharp.png", path)
+    config = VotesConfig(
+        output=tmp_path / "ranks",
+        references=tmp_path / "references",
+        distorted=images,
+        votes=output,
+        val=0,
+    )
+    contents = build_from_judgements(config).contents
+    assert {c.source: c.levels for c in contents} == {
+        "cat": ("noisy", "sharp"),
+        "cup": ("noisy", "sharp", "soft"),
+    }
+    assert main(command) == 0
+    assert len(read_votes(output)) == 6
+
+
+def test_votes_on_none_of_the_images_are_refused(
+    votes: Path, study_folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    for content in ("cat", "cup"):
+        for method in ("sharp", "soft", "noisy"):
+            path = study_folder / content / f"{method}.png"
+            path.rename(path.with_stem(f"{method}2"))
+    command = ["web", "export-votes", "faces", "--votes", str(votes), "-o", str(tmp_path / "v.csv")]
+    assert main([*command, "--images", str(study_folder), str(tmp_path / "versions")]) == 1
+    assert "3 of 3 votes are on images that" in capsys.readouterr().err
+    assert not (tmp_path / "v.csv").exists()
 
 
 def test_exported_votes_replace_no_input(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.pipeline.web.study import Pair, Study, check_rater, open_study
+from ranksrgan.pipeline.web.study import Pair, Study, check_rater, open_study, person
 
 
 def add(path: Path, side: int = 8) -> None:
@@ -59,13 +59,28 @@ def test_tokens_find_their_pairs_and_name_no_method(study: Study) -> None:
         study.pair("x")
 
 
-def test_what_is_no_result_is_left_out(study_folder: Path) -> None:
+def test_what_is_no_result_is_left_out(
+    study_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     add(study_folder / "alone" / "sharp.png")
     add(study_folder / ".hidden" / "sharp.png")
     add(study_folder / ".hidden" / "soft.png")
     (study_folder / "cat" / "notes.txt").write_text("nice")
     (study_folder / "readme.md").write_text("")
+    (study_folder / "cat" / "old.tiff").write_bytes(b"")
     assert set(open_study("faces", study_folder).images) == {"cat", "cup"}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{study_folder}: left out 3 that are no CONTENT/METHOD of .bmp .jpeg .jpg .png .webp: "
+        "cat/notes.txt, cat/old.tiff, readme.md",
+        f"{study_folder}: left out 1 with fewer than two images: alone",
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_left_out(
+    study_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_study("faces", study_folder)
+    assert caplog.records == []
 
 
 def test_images_of_one_content_have_one_size(study_folder: Path) -> None:
@@ -77,6 +92,23 @@ def test_images_of_one_content_have_one_size(study_folder: Path) -> None:
 def test_what_is_no_image_is_named(study_folder: Path) -> None:
     (study_folder / "cat" / "broken.png").write_bytes(b"no image")
     with pytest.raises(InvalidDataset, match=r"cat/broken.png is not an image"):
+        open_study("faces", study_folder)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_damaged_images_are_named(study_folder: Path, suffix: str) -> None:
+    path = study_folder / "cat" / f"cut{suffix}"
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 48, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(InvalidDataset, match=f"cat/cut{suffix}") as told:
+        open_study("faces", study_folder)
+    assert told.value.field == str(path)
+
+
+def test_what_browsers_do_not_show_is_named(study_folder: Path) -> None:
+    Image.new("RGB", (48, 40)).save(study_folder / "cat" / "scan.png", format="TIFF")
+    with pytest.raises(InvalidDataset, match=r"cat/scan.png is not an image"):
         open_study("faces", study_folder)
 
 
@@ -141,6 +173,16 @@ def test_names_of_raters(rater: str) -> None:
 
 def test_a_name_is_one_however_it_is_typed() -> None:
     assert check_rater("Zoe\u0308") == check_rater("Zo\u00eb") == "Zo\u00eb"
+    assert check_rater(" Anna \u00a0  B") == "Anna B"
+
+
+def test_spellings_of_a_name_are_one_person(study: Study) -> None:
+    spellings = ("Anna B", "anna b", "ANNA  B")
+    assert {person(name) for name in spellings} == {"anna b"}
+    assert person("Stra\u00dfe") == person("STRASSE")
+    assert person("Anna B") != person("AnnaB")
+    pictures = [[(one.pair, one.left) for one in study.ahead(name, ())] for name in spellings]
+    assert pictures[0] == pictures[1] == pictures[2]
 
 
 @pytest.mark.parametrize(

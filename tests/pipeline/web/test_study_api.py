@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from ranksrgan.contracts.images import decode_image
+from ranksrgan.contracts.images import Picture, decode_image, write_image
 from ranksrgan.metrics import elo, read_votes
 from ranksrgan.pipeline.web.app import make_app
 from ranksrgan.pipeline.web.study import Study
@@ -87,6 +88,25 @@ def test_who_comes_back_goes_on(study: Study, book: VoteBook) -> None:
         assert ahead(client, "Bo")["done"] == 0
 
 
+def test_a_name_may_be_spelt_another_way(
+    study_client: TestClient, book: VoteBook, study: Study
+) -> None:
+    unknown = ahead(study_client, "anna  b")
+    assert unknown["rater"] == "anna b"
+    state = vote(study_client, ahead(study_client, "Anna B"))
+    assert ahead(study_client, "ANNA   b") == state
+    assert state["rater"] == "Anna B"
+    # Who joined before the first vote goes on with the same pairs and sides.
+    late = {**unknown, "pair": state["pair"]}
+    greys = {side: grey(study_client, late, side) for side in ("left", "right")}
+    assert greys == {side: grey(study_client, state, side) for side in ("left", "right")}
+    assert vote(study_client, late)["done"] == 2
+    assert {ballot.rater for ballot in book.ballots("faces")} == {"Anna B"}
+    shown = book.ballots("faces")[1].showing
+    path = study.images[shown.pair.content][shown.left]
+    assert greys["left"] == decode_image(path.read_bytes()).colour[0, 0, 0]
+
+
 def test_undo(study_client: TestClient) -> None:
     first = ahead(study_client)
     second = vote(study_client, first)
@@ -158,6 +178,80 @@ def test_what_is_not_there(study_client: TestClient, address: str) -> None:
 def test_a_side_is_left_or_right(study_client: TestClient) -> None:
     token = ahead(study_client)["pair"]["token"]
     assert study_client.get(f"{API}/images/{token}/up?rater=Ada").status_code == 404
+
+
+def image_of(state: dict[str, Any], side: str = "left") -> str:
+    return f"{API}/images/{state['pair']['token']}/{side}?rater={state['rater']}"
+
+
+@pytest.mark.parametrize("how", ["removed", "a folder"])
+def test_pairs_of_missing_images_do_not_come(
+    study_client: TestClient, study: Study, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = ahead(study_client)
+    shown = study.showing("Ada", study.pair(state["pair"]["token"]))
+    gone = study.images[shown.pair.content][shown.left]
+    content = gone.read_bytes()
+    gone.unlink()
+    if how == "a folder":
+        gone.mkdir()
+    answer = study_client.get(image_of(state))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "UNKNOWN_NAME")
+    assert str(gone.parent.parent) not in answer.text
+    assert shown.left not in answer.text
+    seen = []
+    state = ahead(study_client)
+    while state["pair"] is not None:
+        seen.append(study.pair(state["pair"]["token"]))
+        state = vote(study_client, state)
+    there = {pair for pair in study.pairs if gone not in study.files(pair)}
+    assert (set(seen), len(seen)) == (there, 4)
+    assert (state["done"], state["total"]) == (4, 4)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"{gone} is not there or cannot be read: raters do not see its pairs"]
+    if how == "a folder":
+        gone.rmdir()
+    gone.write_bytes(content)
+    state = ahead(study_client)
+    assert (state["done"], state["total"]) == (4, 6)
+    assert gone in study.files(study.pair(state["pair"]["token"]))
+
+
+def test_a_file_that_cannot_be_opened_is_not_there(
+    study_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ahead(study_client)
+
+    def refuse(path: Path, *rest: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("is_file", "open"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, refuse)
+            answer = study_client.get(image_of(state))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "UNKNOWN_NAME")
+
+
+def test_raters_are_told_who_sees_their_names(study_client: TestClient) -> None:
+    page = study_client.get("/study/faces").text
+    assert "stored with your votes, and everybody who opens this page can see it with them" in page
+
+
+def test_an_image_is_sent_anew_when_it_was_replaced(study_client: TestClient, study: Study) -> None:
+    state = ahead(study_client)
+    first = study_client.get(image_of(state))
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert "last-modified" not in first.headers
+    known = {"If-None-Match": first.headers["etag"]}
+    same = study_client.get(image_of(state), headers=known)
+    assert (same.status_code, same.content) == (304, b"")
+    assert same.headers["etag"] == first.headers["etag"]
+    shown = study.showing("Ada", study.pair(state["pair"]["token"]))
+    path = study.images[shown.pair.content][shown.left]
+    write_image(path, Picture(np.full((40, 48, 3), 255, np.uint8)))
+    new = study_client.get(image_of(state), headers=known)
+    assert (new.status_code, new.content) == (200, path.read_bytes())
+    assert int(new.headers["content-length"]) == len(new.content)
 
 
 def test_results_are_live_elo(study_client: TestClient, tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ _LEAST = 1e-9
 _PINNED = 1e8
 
 
+class Incomparable(UndefinedScore):
+    """No vote compares two groups of items; more votes mend that, and a prior does not."""
+
+
 class Strength(NamedTuple):
     """What is known of an item from earlier votes.
 
@@ -111,9 +115,10 @@ def bradley_terry(
     Raises:
         InvalidInput: no vote, an item against itself, an outcome outside 0..1, a negative prior, an
             earlier strength that is not finite, or a standard error that is not positive.
-        UndefinedScore: no vote compares two groups of items, whose strengths then have nothing to
-            do with each other; or, without a prior, one group was preferred to another in every
-            vote. The message names them.
+        Incomparable: no vote compares two groups of items, whose strengths then have nothing to do
+            with each other. The message names them.
+        UndefinedScore: without a prior, one group was preferred to another in every vote; names
+            them.
     """
     earlier = dict(earlier or {})
     votes = list(votes)
@@ -216,7 +221,7 @@ def _require_comparable(
     won = (wins > _LEAST) | (known[:, None] & known[None, :])
     together = _reachable(won | won.T)
     if not bool(together.all()):
-        raise UndefinedScore(
+        raise Incomparable(
             f"no vote compares {_names(items, together)} with {_names(items, ~together)}",
             field="votes",
         )

@@ -18,6 +18,7 @@ level ``hr``, whether people judged them or not: full-reference models learn fro
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,9 @@ from ranksrgan.contracts import ScorerInfo, cancellation
 from ranksrgan.contracts.config import Config, load_config
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import SUFFIXES
+from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import Vote, read_scores, read_votes
+from ranksrgan.metrics.bradley_terry import Incomparable
 from ranksrgan.metrics.score_table import image_name
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
@@ -57,6 +60,8 @@ from ranksrgan.rankdata.study_ratings import (
 
 if TYPE_CHECKING:
     from ranksrgan.rankdata.build import Progress
+
+_log = logging.getLogger(__name__)
 
 #: The level of the reference itself, where people judged it too.
 ORIGINAL = "hr"
@@ -104,7 +109,9 @@ class VotesConfig(_JudgedConfig):
         references: folder of the references.
         distorted: folder of the versions, or of folders with them.
         votes: CSV file: see ``ranksrgan.metrics.votes``. Items are versions; the bare name of a
-            reference is the reference itself. Versions without a vote are dropped and counted.
+            reference is the reference itself. Versions without a vote are dropped and counted, and
+            so are all of a reference whose votes do not connect them, where the method of rating
+            needs that.
         ratings: ``ratings.csv`` of the dataset that the same study was before, of whose votes none
             is among these. Without it the votes are all that is known.
         rating: how the votes on the versions of a reference become scores.
@@ -162,20 +169,23 @@ def build_from_judgements(
         InvalidDataset: a version without a reference, a score or vote without an image, votes
             between versions of two references, a version of another size than its reference,
             earlier ratings that cannot be gone on from, or nothing left. The message names it.
-        UndefinedScore: the votes on a reference cannot be rated; names it.
+        UndefinedScore: the votes on a reference are too one-sided to be rated, or on no reference
+            they connect its versions; names it.
         DiskFull: the disk is full.
     """
     references = by_stem(config.references)
     versions = find_versions(config.distorted, references)
     ratings: dict[str, StudyRating] = {}
+    apart: set[str] = set()  # have votes, which do not connect them
     if isinstance(config, PipalConfig):
         scores = _opinion_scores(config, versions)
         metric, reason = _people("mos"), "image_without_label"
     else:
-        ratings = _ratings(config, versions, references)
+        ratings, apart = _ratings(config, versions, references)
         scores = {item: rating.score for item, rating in ratings.items()}
         metric, reason = _people(f"votes:{config.rating.method}"), "image_without_vote"
-    dropped = Counter({reason: len(versions.keys() - scores.keys())})
+    dropped = Counter({reason: len(versions.keys() - scores.keys() - apart)})
+    dropped["image_of_votes_that_do_not_connect"] = len(apart)
     judged = _by_reference(scores, versions, dropped)
 
     sources: list[ScoredSource] = []
@@ -275,8 +285,12 @@ def _opinion_scores(config: PipalConfig, versions: Mapping[str, Version]) -> dic
 
 def _ratings(
     config: VotesConfig, versions: dict[str, Version], references: Mapping[str, Path]
-) -> dict[str, StudyRating]:
-    """Ratings of what votes or earlier ratings name; adds originals among it to ``versions``."""
+) -> tuple[dict[str, StudyRating], set[str]]:
+    """Ratings of what votes or earlier ratings name; adds originals among it to ``versions``.
+
+    Also the items that have none although they are named: of references whose votes do not connect
+    their versions, as is common while a study is under way. The log names these.
+    """
     earlier: dict[str, dict[str, StudyRating]] = defaultdict(dict)
     if config.ratings is not None:
         for item, rating in read_ratings(config.ratings, config.rating).items():
@@ -294,12 +308,32 @@ def _ratings(
             )
         votes[of.pop()].append(Vote(items[0], items[1], outcome))
     ratings = {item: rating for known in earlier.values() for item, rating in known.items()}
+    apart: set[str] = set()
+    gaps: dict[str, str] = {}
     for reference, cast in votes.items():
         try:
             ratings |= config.rating.rate(cast, earlier[reference])
+        except Incomparable as error:
+            gaps[reference] = str(error)
+            apart |= {item for vote in cast for item in (vote.left, vote.right)}
+            apart |= earlier[reference].keys()
         except UndefinedScore as error:
             raise UndefinedScore(f"{reference}: {error}", field="votes") from error
-    return ratings
+    ratings = {item: rating for item, rating in ratings.items() if item not in apart}
+    if gaps:
+        told = [f"{reference}: {gap}" for reference, gap in gaps.items()]
+        if not ratings:
+            raise UndefinedScore(
+                f"no reference has votes that connect its versions ({some_names(told)}): more "
+                "votes would, and rating.method=elo rates those that there are",
+                field="votes",
+            )
+        _log.warning(
+            "%d of %d references with votes are left out, since the votes do not connect their "
+            "versions (rating.method=elo rates them too): %s",
+            *(len(gaps), len(votes), some_names(told)),
+        )
+    return ratings, apart
 
 
 def _judged(

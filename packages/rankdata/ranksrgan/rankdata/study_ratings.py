@@ -84,7 +84,7 @@ class BradleyTerryRating(Config):
         """Ratings, with intervals, of the items of votes and of earlier ones.
 
         Raises:
-            UndefinedScore: see `bradley_terry`.
+            Incomparable, UndefinedScore: see `bradley_terry`.
         """
         known = {item: self._strength(rating) for item, rating in earlier.items()}
         fitted = bradley_terry(votes, prior=self.prior, earlier=known)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ranksrgan.contracts import atomic, console, heaps
-from ranksrgan.contracts.errors import NotSupported, UnknownName
+from ranksrgan.contracts.errors import InvalidDataset, NotSupported, UnknownName
 from ranksrgan.contracts.outputs import check_output
+from ranksrgan.contracts.some_names import some_names
 
 if TYPE_CHECKING:
     from ranksrgan.pipeline.web.services import Role
@@ -70,7 +71,8 @@ def add_web(commands: Any) -> None:
         nargs=2,
         type=Path,
         metavar=("STUDY", "FOLDER"),
-        help="also copy the study's images to a folder, named as the votes name them",
+        help="also copy the study's images to a folder, named as the votes name them, and leave "
+        "out the votes on images that are not there",
     )
     export.set_defaults(run=_export_votes)
 
@@ -99,7 +101,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _export_votes(arguments: argparse.Namespace) -> int:
     from ranksrgan.pipeline.web.study import open_study
-    from ranksrgan.pipeline.web.study_results import copy_versions, votes_csv
+    from ranksrgan.pipeline.web.study_results import copy_versions, votes_csv, votes_on_images
     from ranksrgan.pipeline.web.vote_book import VoteBook
 
     if not arguments.votes.is_file():
@@ -113,6 +115,23 @@ def _export_votes(arguments: argparse.Namespace) -> int:
             f"{', '.join(book.studies()) or 'none'}",
             field="name",
         )
+    study = None
+    if arguments.images is not None:
+        study = open_study(arguments.name, arguments.images[0])
+        given = len(ballots)
+        ballots, lacking = votes_on_images(ballots, study)
+        if lacking:
+            names = [
+                f"{content}/{method} ({count} votes)"
+                for (content, method), count in sorted(lacking.items())
+            ]
+            message = (
+                f"{given - len(ballots)} of {given} votes are on images that {arguments.images[0]} "
+                f"lacks, and left out: {some_names(names, 10)}"
+            )
+            if not ballots:
+                raise InvalidDataset(f"{message}; no vote is left", field=str(arguments.images[0]))
+            print(message, file=sys.stderr)
     text = votes_csv(ballots)
     if arguments.output is None:
         sys.stdout.buffer.write(text.encode())  # UTF-8, as in the file, whatever the terminal's
@@ -120,8 +139,8 @@ def _export_votes(arguments: argparse.Namespace) -> int:
     else:
         atomic.write_text(arguments.output, text)
         print(f"{arguments.output}: {len(ballots)} votes")
-    if arguments.images is not None:
-        source, target = arguments.images
-        count = copy_versions(open_study(arguments.name, source), target)
+    if study is not None:
+        target = arguments.images[1]
+        count = copy_versions(study, target)
         print(f"{target}: {count} images", file=sys.stderr)
     return 0

@@ -9,16 +9,18 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.pipeline.web.guard import read_body
+from ranksrgan.pipeline.web.live_standings import LiveStandings
 from ranksrgan.pipeline.web.replies import reply
 from ranksrgan.pipeline.web.study import Showing, Study, check_rater
-from ranksrgan.pipeline.web.study_results import standings, votes_csv
-from ranksrgan.pipeline.web.vote_book import Choice, VoteBook
+from ranksrgan.pipeline.web.study_images import MissingFiles, send_image, warn_of_other_files
+from ranksrgan.pipeline.web.study_results import votes_csv
+from ranksrgan.pipeline.web.vote_book import Choice, Tally, VoteBook
 
 # More than any request of these pages has.
 _BODY_BYTES = 2**12
@@ -37,7 +39,7 @@ class _UndoRequest(Config):
 
 
 class StudyApi:
-    """The routes below ``/api`` for studies.
+    """The routes below ``/api`` for studies. The log says which images are not those voted on.
 
     Args:
         studies: by name.
@@ -46,6 +48,12 @@ class StudyApi:
 
     def __init__(self, studies: Mapping[str, Study], book: VoteBook | None) -> None:
         self._studies, self._book = studies, book
+        self._missing = MissingFiles()
+        self._standings: dict[str, LiveStandings] = {}
+        if book is not None:
+            for study in studies.values():
+                warn_of_other_files(study, book)
+            self._standings = {name: LiveStandings(name, book) for name in studies}
 
     def routes(self) -> list[Route]:
         return [
@@ -59,7 +67,9 @@ class StudyApi:
         ]
 
     def list_studies(self, request: Request) -> Response:
-        return reply([self._summary(study) for study in self._studies.values()])
+        studies, book = self._studies.values(), self._book
+        tallies = [Tally() if book is None else book.tally(study.name) for study in studies]
+        return reply([_summary(*found) for found in zip(studies, tallies, strict=True)])
 
     def next(self, request: Request) -> Response:
         """The pair that the rater of the query sees next, and the images of the one after it."""
@@ -92,10 +102,11 @@ class StudyApi:
         return reply(await run_in_threadpool(work))
 
     def results(self, request: Request) -> Response:
-        study, book = self._find(request)
-        ballots = book.ballots(study.name)
-        found = [asdict(standing) for standing in standings(ballots)]
-        return reply({**self._summary(study), "standings": found})
+        """How the methods fare, and the numbers of the votes that say it."""
+        study, _ = self._find(request)
+        tally, found = self._standings[study.name].now()
+        standings = [asdict(standing) for standing in found]
+        return reply({**_summary(study, tally), "standings": standings})
 
     def votes(self, request: Request) -> Response:
         """All votes as CSV."""
@@ -110,17 +121,14 @@ class StudyApi:
         )
 
     def image(self, request: Request) -> Response:
+        """One of a pair's two images, as the rater of the query sees them."""
         study, _ = self._find(request)
         pair, side = study.pair(request.path_params["pair"]), request.path_params["side"]
         if side not in ("left", "right"):
             raise UnknownName(f"{side[:20]!r} is neither left nor right", field="side")
         showing = study.showing(check_rater(request.query_params.get("rater", "")), pair)
         method = showing.left if side == "left" else showing.right
-        return FileResponse(
-            study.images[pair.content][method],
-            # Neither the name of the file nor that of its folder leaves us.
-            headers={"Cache-Control": "private, max-age=3600"},
-        )
+        return send_image(study.images[pair.content][method], request.headers.get("if-none-match"))
 
     def _find(self, request: Request) -> tuple[Study, VoteBook]:
         name = request.path_params["study"]
@@ -130,24 +138,19 @@ class StudyApi:
             raise UnknownName(f"there is no study {name[:80]!r}, only {there}", field="study")
         return study, self._book
 
-    def _summary(self, study: Study) -> dict[str, Any]:
-        ballots = [] if self._book is None else self._book.ballots(study.name)
-        return {
-            "name": study.name,
-            "contents": len(study.images),
-            "pairs": len(study.pairs),
-            "votes": len(ballots),
-            "raters": len({ballot.rater for ballot in ballots}),
-        }
-
     def _next(self, study: Study, book: VoteBook, rater: str) -> dict[str, Any]:
+        rater = book.known_as(study.name, rater)
         ballots = book.ballots(study.name, rater)
         ahead = study.ahead(rater, {ballot.showing.pair for ballot in ballots})
+        done = len(study.pairs) - len(ahead)
+        missing = self._missing.among(path for one in ahead for path in study.files(one.pair))
+        # Who waited for an image that is gone would never come to the others.
+        ahead = [one for one in ahead if missing.isdisjoint(study.files(one.pair))]
         shown = [self._describe(study, showing) for showing in ahead[:2]]
         return {
             "rater": rater,
-            "done": len(study.pairs) - len(ahead),
-            "total": len(study.pairs),
+            "done": done,
+            "total": done + len(ahead),
             # Of the vote that undo would take back; 0 if there is none.
             "last": max((ballot.position for ballot in ballots), default=0),
             "pair": shown[0] if shown else None,
@@ -157,6 +160,16 @@ class StudyApi:
     def _describe(self, study: Study, showing: Showing) -> dict[str, Any]:
         width, height = study.sizes[showing.pair.content]
         return {"token": study.token(showing.pair), "width": width, "height": height}
+
+
+def _summary(study: Study, tally: Tally) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "contents": len(study.images),
+        "pairs": len(study.pairs),
+        "votes": tally.votes,
+        "raters": tally.raters,
+    }
 
 
 def _parse(model: type[Any], body: bytes) -> Any:

@@ -96,6 +96,24 @@ def votes_csv(ballots: Iterable[Ballot]) -> str:
     return file.getvalue()
 
 
+def votes_on_images(
+    ballots: Iterable[Ballot], study: Study
+) -> tuple[list[Ballot], Counter[tuple[str, str]]]:
+    """The votes on images that a study has, and those that it lacks with their numbers of votes.
+
+    Images may go while a study is under way; rank data takes no vote on what it cannot see.
+    """
+    kept: list[Ballot] = []
+    lacking: Counter[tuple[str, str]] = Counter()
+    for ballot in ballots:
+        content, *methods = ballot.showing.pair
+        gone = [method for method in methods if method not in study.images.get(content, {})]
+        lacking.update((content, method) for method in gone)
+        if not gone:
+            kept.append(ballot)
+    return kept, lacking
+
+
 def copy_versions(study: Study, folder: Path) -> int:
     """Copy a study's images into one folder under the names that its votes have.
 
