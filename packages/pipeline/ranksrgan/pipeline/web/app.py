@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, RankSRGANError
 from ranksrgan.pipeline.web.comparison_api import ComparisonApi
 from ranksrgan.pipeline.web.comparisons import Comparisons, Limits
+from ranksrgan.pipeline.web.connection import Connection
 from ranksrgan.pipeline.web.guard import LOOPBACK, AtMost, Guard
 from ranksrgan.pipeline.web.replies import reply_to_error, reply_to_failure, reply_to_http_error
 from ranksrgan.pipeline.web.services import Role, Services
@@ -133,6 +134,7 @@ def serve(
     with _listen(host, int(port)) as listening:
         config = uvicorn.Config(
             make_app(services, opened, book, hosts=[host, *hosts], limits=limits),
+            http=Connection,
             limit_concurrency=_CONNECTIONS,
             log_config=None,
             access_log=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -10,9 +11,18 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ranksrgan.contracts.errors import InvalidInput, Overloaded
-from ranksrgan.pipeline.web.replies import UploadTooLarge, describe_error, http_status, reply
+from ranksrgan.pipeline.web.replies import (
+    UploadTooLarge,
+    UploadTooSlow,
+    describe_error,
+    http_status,
+    reply,
+)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+#: For the body of a request, a vote say, that one packet holds.
+BODY_SECONDS = 10.0
 
 # Everything comes from this server: no inline script or style, no frame, no other site.
 _HEADERS = {
@@ -107,11 +117,13 @@ class AtMost:
             self._under_way -= 1
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
     """The body of a request.
 
     Raises:
         UploadTooLarge: it is longer than ``limit`` bytes; no more than that is read.
+        UploadTooSlow: it has not come within ``seconds``. Until then it takes one of the places of
+            `AtMost`, so that a few who send nothing would keep out everyone.
     """
     refusal = UploadTooLarge(
         f"the file is larger than {limit / 2**20:g} MiB, the most that is taken", field="body"
@@ -120,10 +132,18 @@ async def read_body(request: Request, limit: int) -> bytes:
     if not stated.isdigit() or int(stated) > limit:
         raise refusal
     body = bytearray()
-    async for part in request.stream():
-        if len(body) + len(part) > limit:
-            raise refusal
-        body += part
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                if len(body) + len(part) > limit:
+                    raise refusal
+                body += part
+    except TimeoutError as error:
+        raise UploadTooSlow(
+            f"the request's body has not come within {seconds:g} s: {len(body)} bytes are here; "
+            "send it again, over a faster connection if it is large",
+            field="body",
+        ) from error
     return bytes(body)
 
 
