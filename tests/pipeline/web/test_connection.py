@@ -142,7 +142,10 @@ def test_bytes_that_trickle_buy_no_time(
 
 
 def test_uploads_are_refused_before_they_are_read(
-    sockets: Callable[[int], socket.socket], study: Study, book: VoteBook
+    sockets: Callable[[int], socket.socket],
+    study: Study,
+    book: VoteBook,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = make_app({}, {"faces": study}, book, limits=Limits(workers=1, queue=1))
     data = photograph(8, 8)
@@ -170,6 +173,7 @@ def test_uploads_are_refused_before_they_are_read(
         assert status(answered(upload(3) + b"GIF")) == 400
         coming[1].sendall(data[-1:])
         assert status(answer_of(coming[1])) == 201
+    assert not caplog.records  # one who goes is no incident
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HT"])

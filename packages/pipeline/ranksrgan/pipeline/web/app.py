@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -27,7 +27,12 @@ from ranksrgan.pipeline.web.comparison_api import ComparisonApi
 from ranksrgan.pipeline.web.comparisons import Comparisons, Limits
 from ranksrgan.pipeline.web.connection import Connection
 from ranksrgan.pipeline.web.guard import LOOPBACK, AtMost, Guard
-from ranksrgan.pipeline.web.replies import reply_to_error, reply_to_failure, reply_to_http_error
+from ranksrgan.pipeline.web.replies import (
+    reply_to_error,
+    reply_to_failure,
+    reply_to_http_error,
+    reply_to_nobody,
+)
 from ranksrgan.pipeline.web.services import Role, Services
 from ranksrgan.pipeline.web.study import Study, open_study
 from ranksrgan.pipeline.web.study_api import StudyApi
@@ -89,6 +94,7 @@ def make_app(
         exception_handlers={
             RankSRGANError: reply_to_error,
             HTTPException: reply_to_http_error,
+            ClientDisconnect: reply_to_nobody,
             Exception: reply_to_failure,
         },
         lifespan=lifespan,

@@ -74,6 +74,11 @@ async def reply_to_http_error(request: Request, error: Exception) -> Response:
     return reply({"error": {"code": code, "message": message, "field": None}}, status)
 
 
+async def reply_to_nobody(request: Request, error: Exception) -> Response:
+    """Who sent the request has gone before all of it was here: nothing of ours failed."""
+    return Response(status_code=499)
+
+
 async def reply_to_failure(request: Request, error: Exception) -> Response:
     """What nobody foresaw: only a number leaves us."""
     incident = uuid.uuid4().hex[:12]
