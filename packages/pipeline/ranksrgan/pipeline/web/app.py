@@ -89,7 +89,7 @@ def make_app(
         ],
         middleware=[
             Middleware(Guard, hosts={*LOOPBACK, *hosts}),
-            Middleware(AtMost, requests=_CONCURRENT),
+            Middleware(AtMost, requests=_CONCURRENT, each=_CONCURRENT // 2),
         ],
         exception_handlers={
             RankSRGANError: reply_to_error,

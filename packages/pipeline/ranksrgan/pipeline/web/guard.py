@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -96,25 +97,32 @@ class AtMost:
     Args:
         app: what works on them.
         requests: how many.
+        each: how many of one address, so that nobody takes all; by default there is no such limit.
     """
 
-    def __init__(self, app: ASGIApp, requests: int) -> None:
-        self._app, self._most = app, requests
-        self._under_way = 0
+    def __init__(self, app: ASGIApp, requests: int, each: int | None = None) -> None:
+        self._app, self._most, self._each = app, requests, each or requests
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._under_way >= self._most:
-            error = Overloaded(f"{self._most} requests are worked on; try again in a moment")
+        # A proxy's X-Forwarded-For is in it already, if the proxy is on this machine.
+        address = (scope.get("client") or ("", 0))[0]
+        full = self._under_way.total() >= self._most
+        if full or self._under_way[address] >= self._each:
+            many = f"{self._most} requests" if full else f"{self._each} requests of your address"
+            error = Overloaded(f"{many} are worked on; try again in a moment")
             await reply({"error": describe_error(error)}, http_status(error))(scope, receive, send)
             return
-        self._under_way += 1
+        self._under_way[address] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._under_way -= 1
+            self._under_way[address] -= 1
+            if not self._under_way[address]:
+                del self._under_way[address]
 
 
 async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
