@@ -71,6 +71,11 @@ class Browser:
     def press(self, *keys: str) -> None:
         ActionChains(self.driver).send_keys(*keys).perform()
 
+    def focused(self) -> str:
+        """The id, or else the name, of the element with the focus."""
+        element = self.driver.switch_to.active_element
+        return str(element.get_attribute("id") or element.tag_name)
+
     def style(self, selector: str, name: str) -> str:
         """A computed style."""
         script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
@@ -241,12 +246,12 @@ def test_a_rater_votes_and_comes_back(
     browser["#rater"].send_keys("Ada", Keys.ENTER)
     browser.until(lambda: on_pair(1))
     assert seen(browser, "#pair") == 2
-    for number, key in enumerate((Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN), start=2):
+    for number, key in enumerate((Keys.ARROW_LEFT, Keys.ARROW_RIGHT, "n"), start=2):
         browser.press(key)
         browser.until(lambda: on_pair(number))  # noqa: B023
     browser.press(Keys.BACKSPACE)
     browser.until(lambda: on_pair(3))
-    browser.press(Keys.ARROW_DOWN)
+    browser.press("n")
     browser.until(lambda: on_pair(4))
     assert [ballot.choice for ballot in book.ballots("faces")] == ["left", "right", "tie"]
 
@@ -345,8 +350,9 @@ def test_votes_are_on_the_pair_that_is_shown(
     assert "could not be loaded" in browser.text("#problem")
     browser.press(Keys.ARROW_RIGHT)
     browser.driver.execute_script("images.lost = false")  # type: ignore[no-untyped-call]
-    browser["#reload"].click()
+    browser["#reload"].send_keys(Keys.ENTER)
     browser.until(lambda: may_vote(browser, 2))
+    assert browser.focused() == "question"
     assert not browser["#problem"].is_displayed()
     assert pairs() == ahead[:1]
 
@@ -358,6 +364,82 @@ def test_votes_are_on_the_pair_that_is_shown(
     assert [ballot.choice for ballot in book.ballots("faces")] == ["left", "left"]
 
 
+def test_keys_that_others_use_vote_on_nothing(browser: Browser, book: VoteBook) -> None:
+    def choices() -> list[str]:
+        return [ballot.choice for ballot in book.ballots("faces", "Ada")]
+
+    join(browser, "Ada")
+    browser.until(lambda: may_vote(browser, 1))
+    assert "N no difference" in str(browser["#intro"].get_property("textContent"))
+    assert browser.text("[data-choice=tie]").split("\n") == ["N", "No difference"]
+    browser.press("n")
+    browser.until(lambda: may_vote(browser, 2))
+
+    # Those at the buttons of the zoom, which one goes to with Tab.
+    browser.driver.execute_script("document.querySelector('[data-zoom=out]').focus()")  # type: ignore[no-untyped-call]
+    browser.press(Keys.TAB, Keys.ARROW_RIGHT, Keys.ARROW_LEFT, "n", Keys.BACKSPACE, Keys.DELETE)
+    zoomed = browser.text("#zoom output")
+    browser.press(Keys.ENTER)
+    browser.until(lambda: browser.text("#zoom output") != zoomed)
+    # The arrow down, with which one scrolls.
+    browser.driver.set_window_size(600, 400)
+    browser["#question"].send_keys(Keys.ARROW_DOWN)
+    scrolled = "return document.scrollingElement.scrollTop"
+    browser.until(lambda: browser.driver.execute_script(scrolled) > 0)  # type: ignore[no-untyped-call]
+    shifted = ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys("n").key_up(Keys.SHIFT)
+    shifted.perform()
+    assert browser.text("#count") == "Pair 2 of 6"
+    assert choices() == ["tie"]
+
+    # Who zooms with the mouse goes on with the keys.
+    browser.driver.set_window_size(1200, 1000)
+    browser["[data-zoom=fit]"].click()
+    assert browser.focused() == "question"
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: may_vote(browser, 3))
+    assert choices() == ["tie", "right"]
+
+
+# What changes of the pairs and their number, as batches of what one task does.
+CHANGES = """
+window.changes = [];
+const [main, count] = ["main", "count"].map((id) => document.getElementById(id));
+const seen = (record) => record.target === main ? "shown" : count.textContent;
+const observer = new MutationObserver((records) => changes.push(records.map(seen)));
+observer.observe(main, { attributes: true, attributeFilter: ["hidden"] });
+observer.observe(count, { childList: true });
+"""
+
+
+def test_the_focus_is_never_lost(browser: Browser, book: VoteBook) -> None:
+    browser.open("/study/faces")
+    browser.until(lambda: browser["#rater"].is_displayed())
+    browser.driver.execute_script(CHANGES)  # type: ignore[no-untyped-call]
+    browser["#rater"].send_keys("Ada", Keys.TAB, Keys.ENTER)  # on Begin
+    browser.until(lambda: may_vote(browser, 1))
+    assert browser.focused() == "question"
+    # Nobody hears of what was written where it could not be seen yet.
+    changes = browser.driver.execute_script("return changes")  # type: ignore[no-untyped-call]
+    assert changes == [["shown"], ["Pair 1 of 6"]]
+
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: may_vote(browser, 2))
+    assert browser["#undo"].get_attribute("aria-disabled") == "false"
+    browser["#undo"].send_keys(Keys.ENTER)
+    browser.until(lambda: may_vote(browser, 1))
+    assert book.ballots("faces", "Ada") == []
+    assert browser.focused() == "undo"
+    assert browser["#undo"].get_attribute("aria-disabled") == "true"
+    browser.press(Keys.ENTER)  # takes back nothing
+    assert may_vote(browser, 1)
+    assert not browser["#problem"].is_displayed()
+    assert browser.complaints() == []
+
+    browser["#leave"].send_keys(Keys.ENTER)
+    browser.until(lambda: browser["#rater"].is_displayed())
+    assert browser.focused() == "rater"
+
+
 def test_what_fails_at_the_end_is_said(browser: Browser, study: Study, book: VoteBook) -> None:
     for showing in study.ahead("Ada", ()):
         book.record("faces", "Ada", showing, "left", 5)
@@ -366,6 +448,11 @@ def test_what_fails_at_the_end_is_said(browser: Browser, study: Study, book: Vot
     browser.driver.execute_script("window.fetch = () => Promise.reject(new Error())")  # type: ignore[no-untyped-call]
     browser["#undo-last"].click()
     browser.until(lambda: "does not answer" in browser.text("#end-problem"))
+    browser.driver.refresh()
+    browser.until(lambda: browser["#thanks"].is_displayed())
+    browser["#undo-last"].send_keys(Keys.ENTER)
+    browser.until(lambda: may_vote(browser, 6))
+    assert browser.focused() == "question"
 
 
 # A camera with a large and a small view of an image of that size; what they say goes to `done`.

@@ -109,7 +109,13 @@ def test_errors_of_the_api_are_json(study_client: TestClient) -> None:
     assert study_client.post("/api/studies").json()["error"]["code"] == "INVALID_INPUT"
 
 
-def test_no_more_requests_than_some_at_a_time() -> None:
+@pytest.mark.parametrize(
+    ("requests", "each", "message"),
+    [(2, None, "2 requests are worked on"), (9, 2, "2 requests of your address are worked on")],
+)
+def test_no_more_requests_than_some_at_a_time(
+    requests: int, each: int | None, message: str
+) -> None:
     async def trial() -> tuple[list[Message], int]:
         release, worked = asyncio.Event(), 0
 
@@ -126,10 +132,13 @@ def test_no_more_requests_than_some_at_a_time() -> None:
         async def send(message: Message) -> None:
             answers.append(message)
 
-        app, scope = AtMost(work, requests=2), {"type": "http", "method": "GET"}
+        app = AtMost(work, requests, each)
+        scope = {"type": "http", "method": "GET", "client": ("10.0.0.1", 5)}
         calls = [asyncio.create_task(app(scope, receive, send)) for _ in range(2)]
         await asyncio.sleep(0)
         await app(scope, receive, send)
+        if each is not None:  # another address
+            calls.append(asyncio.create_task(app({**scope, "client": ("b", 5)}, receive, send)))
         release.set()
         await asyncio.gather(*calls)
         await app(scope, receive, send)
@@ -138,4 +147,5 @@ def test_no_more_requests_than_some_at_a_time() -> None:
     (start, body), worked = asyncio.run(trial())
     assert start["status"] == 429
     assert json.loads(body["body"])["error"]["code"] == "OVERLOADED"
-    assert worked == 3
+    assert message in json.loads(body["body"])["error"]["message"]
+    assert worked == (3 if each is None else 4)

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -25,8 +25,14 @@ from starlette.staticfiles import StaticFiles
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, RankSRGANError
 from ranksrgan.pipeline.web.comparison_api import ComparisonApi
 from ranksrgan.pipeline.web.comparisons import Comparisons, Limits
+from ranksrgan.pipeline.web.connection import Connection
 from ranksrgan.pipeline.web.guard import LOOPBACK, AtMost, Guard
-from ranksrgan.pipeline.web.replies import reply_to_error, reply_to_failure, reply_to_http_error
+from ranksrgan.pipeline.web.replies import (
+    reply_to_error,
+    reply_to_failure,
+    reply_to_http_error,
+    reply_to_nobody,
+)
 from ranksrgan.pipeline.web.services import Role, Services
 from ranksrgan.pipeline.web.study import Study, open_study
 from ranksrgan.pipeline.web.study_api import StudyApi
@@ -83,11 +89,12 @@ def make_app(
         ],
         middleware=[
             Middleware(Guard, hosts={*LOOPBACK, *hosts}),
-            Middleware(AtMost, requests=_CONCURRENT),
+            Middleware(AtMost, requests=_CONCURRENT, each=_CONCURRENT // 2),
         ],
         exception_handlers={
             RankSRGANError: reply_to_error,
             HTTPException: reply_to_http_error,
+            ClientDisconnect: reply_to_nobody,
             Exception: reply_to_failure,
         },
         lifespan=lifespan,
@@ -133,6 +140,7 @@ def serve(
     with _listen(host, int(port)) as listening:
         config = uvicorn.Config(
             make_app(services, opened, book, hosts=[host, *hosts], limits=limits),
+            http=Connection,
             limit_concurrency=_CONNECTIONS,
             log_config=None,
             access_log=False,

@@ -14,6 +14,9 @@ from ranksrgan.pipeline.web.guard import read_body
 from ranksrgan.pipeline.web.replies import describe_error, reply
 from ranksrgan.pipeline.web.services import SCALE, Offer, Services
 
+# The largest upload of the page's own limit comes within it at 4.5 Mbit/s.
+_UPLOAD_SECONDS = 60.0
+
 
 class ComparisonApi:
     """The routes below ``/api`` for comparisons.
@@ -37,9 +40,9 @@ class ComparisonApi:
             Route("/api/comparisons/{id}/images/{key:path}", self.image),
         ]
 
-    def list_services(self, request: Request) -> Response:
-        """Every service, asked just now, and the limits of uploads."""
-        offers = [_describe(offer) for offer in self._services.ask()]
+    async def list_services(self, request: Request) -> Response:
+        """Every service, asked within the last two seconds, and the limits of uploads."""
+        offers = [_describe(offer) for offer in await self._services.offers()]
         limits = {
             "upload_bytes": self._limits.upload_bytes,
             "pixels": self._limits.pixels,
@@ -50,16 +53,19 @@ class ComparisonApi:
     async def start(self, request: Request) -> Response:
         """The body is an image file; the query has its ``name``, ``original=1`` for an image to be
         degraded first, and ``model`` and ``scorer``, each as often as wanted."""
-        data = await read_body(request, self._limits.upload_bytes)
         query = request.query_params
-        comparison = await run_in_threadpool(
-            self._comparisons.start,
-            data,
-            query.get("name", "image")[:200],
-            original=query.get("original") == "1",
-            models=query.getlist("model"),
-            scorers=query.getlist("scorer"),
-        )
+        # Before anything is read: bodies that nobody can work on would fill the memory.
+        with self._comparisons.reserve() as place:
+            data = await read_body(request, self._limits.upload_bytes, _UPLOAD_SECONDS)
+            comparison = await run_in_threadpool(
+                self._comparisons.start,
+                place,
+                data,
+                query.get("name", "image")[:200],
+                original=query.get("original") == "1",
+                models=query.getlist("model"),
+                scorers=query.getlist("scorer"),
+            )
         return reply(comparison.report(), 201)
 
     def show(self, request: Request) -> Response:

@@ -6,8 +6,9 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,10 @@ class Limits:
     kept: int = 24
 
 
+class Place:
+    """Room for one comparison, held until the comparison is there or was not to be."""
+
+
 class Comparisons:
     """All comparisons.
 
@@ -51,12 +56,30 @@ class Comparisons:
         self._services, self._folder, self._limits = services, folder, limits
         self._lock = threading.Lock()
         self._decoding = threading.Semaphore(limits.workers)
-        self._starting = 0  # have been let in, and are not among those that are there yet
+        self._places: set[Place] = set()  # of those let in who are not among those there yet
         self._there: dict[str, Comparison] = {}
         self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="comparison")
 
+    @contextmanager
+    def reserve(self) -> Iterator[Place]:
+        """Hold a place while an upload comes; one that `start` has not filled is free afterwards.
+
+        Raises:
+            Overloaded: too many comparisons wait.
+        """
+        place = Place()
+        with self._lock:
+            self._require_room()
+            self._places.add(place)
+        try:
+            yield place
+        finally:
+            with self._lock:
+                self._places.discard(place)
+
     def start(
         self,
+        place: Place,
         data: bytes,
         name: str,
         *,
@@ -67,6 +90,7 @@ class Comparisons:
         """Begin one.
 
         Args:
+            place: that `reserve` holds for it.
             data: an image file's content.
             name: of the file.
             original: whether it is the result that is aimed at, and to be degraded first; if not,
@@ -79,28 +103,9 @@ class Comparisons:
                 of low resolution.
             ImageTooLarge: more pixels than `Limits` allow.
             UnknownName: a model or scorer that no service offers.
-            Overloaded: too many comparisons wait.
         """
         specs = [(model, self._services.model(model)) for model in dict.fromkeys(models)]
         judges = [self._judge(scorer) for scorer in dict.fromkeys(scorers)]
-        with self._lock:
-            self._require_room()
-            self._starting += 1
-        try:
-            return self._start(data, name, original, specs, judges)
-        except BaseException:
-            with self._lock:
-                self._starting -= 1
-            raise
-
-    def _start(
-        self,
-        data: bytes,
-        name: str,
-        original: bool,
-        specs: Sequence[tuple[str, str]],
-        judges: Sequence[Judge],
-    ) -> Comparison:
         with self._decoding:
             most = self._limits.pixels * (SCALE**2 if original else 1)
             picture = decode_image(data, name=name, max_pixels=most)
@@ -111,12 +116,14 @@ class Comparisons:
                 comparison = Comparison(name, folder, lr, hr, specs, judges)
                 with self._lock:
                     self._pool.submit(_work, comparison)
-                    self._make_room()
+                    forgotten = self._make_room()
                     self._there[comparison.id] = comparison
-                    self._starting -= 1
+                    self._places.discard(place)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
+        for key in forgotten:
+            shutil.rmtree(self._folder / key, ignore_errors=True)
         return comparison
 
     def find(self, key: str) -> Comparison:
@@ -158,15 +165,17 @@ class Comparisons:
         return Judge(scorer, spec, info)
 
     def _require_room(self) -> None:
-        busy = self._starting + sum(comparison.busy for comparison in self._there.values())
+        busy = len(self._places) + sum(comparison.busy for comparison in self._there.values())
         if busy >= self._limits.workers + self._limits.queue:
             raise Overloaded(f"{busy} comparisons are being made; try again in a moment")
 
-    def _make_room(self) -> None:
-        ended = [comparison for comparison in self._there.values() if not comparison.busy]
-        for comparison in ended[: max(0, len(self._there) + 1 - self._limits.kept)]:
-            del self._there[comparison.id]
-            shutil.rmtree(self._folder / comparison.id, ignore_errors=True)
+    def _make_room(self) -> list[str]:
+        """Forget the oldest, whose folders may go once nobody waits for the lock."""
+        ended = [comparison.id for comparison in self._there.values() if not comparison.busy]
+        forgotten = ended[: max(0, len(self._there) + 1 - self._limits.kept)]
+        for key in forgotten:
+            del self._there[key]
+        return forgotten
 
 
 def _work(comparison: Comparison) -> None:

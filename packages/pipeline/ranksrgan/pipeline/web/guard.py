@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -10,9 +12,18 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ranksrgan.contracts.errors import InvalidInput, Overloaded
-from ranksrgan.pipeline.web.replies import UploadTooLarge, describe_error, http_status, reply
+from ranksrgan.pipeline.web.replies import (
+    UploadTooLarge,
+    UploadTooSlow,
+    describe_error,
+    http_status,
+    reply,
+)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+#: For the body of a request, a vote say, that one packet holds.
+BODY_SECONDS = 10.0
 
 # Everything comes from this server: no inline script or style, no frame, no other site.
 _HEADERS = {
@@ -86,32 +97,41 @@ class AtMost:
     Args:
         app: what works on them.
         requests: how many.
+        each: how many of one address, so that nobody takes all; by default there is no such limit.
     """
 
-    def __init__(self, app: ASGIApp, requests: int) -> None:
-        self._app, self._most = app, requests
-        self._under_way = 0
+    def __init__(self, app: ASGIApp, requests: int, each: int | None = None) -> None:
+        self._app, self._most, self._each = app, requests, each or requests
+        self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._under_way >= self._most:
-            error = Overloaded(f"{self._most} requests are worked on; try again in a moment")
+        # A proxy's X-Forwarded-For is in it already, if the proxy is on this machine.
+        address = (scope.get("client") or ("", 0))[0]
+        full = self._under_way.total() >= self._most
+        if full or self._under_way[address] >= self._each:
+            many = f"{self._most} requests" if full else f"{self._each} requests of your address"
+            error = Overloaded(f"{many} are worked on; try again in a moment")
             await reply({"error": describe_error(error)}, http_status(error))(scope, receive, send)
             return
-        self._under_way += 1
+        self._under_way[address] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._under_way -= 1
+            self._under_way[address] -= 1
+            if not self._under_way[address]:
+                del self._under_way[address]
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
     """The body of a request.
 
     Raises:
         UploadTooLarge: it is longer than ``limit`` bytes; no more than that is read.
+        UploadTooSlow: it has not come within ``seconds``. Until then it takes one of the places of
+            `AtMost`, so that a few who send nothing would keep out everyone.
     """
     refusal = UploadTooLarge(
         f"the file is larger than {limit / 2**20:g} MiB, the most that is taken", field="body"
@@ -120,10 +140,18 @@ async def read_body(request: Request, limit: int) -> bytes:
     if not stated.isdigit() or int(stated) > limit:
         raise refusal
     body = bytearray()
-    async for part in request.stream():
-        if len(body) + len(part) > limit:
-            raise refusal
-        body += part
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                if len(body) + len(part) > limit:
+                    raise refusal
+                body += part
+    except TimeoutError as error:
+        raise UploadTooSlow(
+            f"the request's body has not come within {seconds:g} s: {len(body)} bytes are here; "
+            "send it again, over a faster connection if it is large",
+            field="body",
+        ) from error
     return bytes(body)
 
 

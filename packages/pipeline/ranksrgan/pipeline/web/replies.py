@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
     DiskFull,
     ImageTooLarge,
     InternalError,
@@ -39,6 +40,10 @@ class UploadTooLarge(LimitExceeded):
     """More bytes than the server takes in one request; raised and answered here."""
 
 
+class UploadTooSlow(DeadlineExceeded):
+    """The body of a request did not come in time; raised and answered here."""
+
+
 def describe_error(error: RankSRGANError) -> dict[str, Any]:
     """An error as the page shows it."""
     return {"code": error.code, "message": str(error), "field": error.field}
@@ -53,7 +58,10 @@ async def reply_to_error(request: Request, error: Exception) -> Response:
     """An error of our tree, with its message."""
     if not isinstance(error, RankSRGANError):
         return await reply_to_failure(request, error)
-    return reply({"error": describe_error(error)}, http_status(error))
+    answer = reply({"error": describe_error(error)}, http_status(error))
+    if isinstance(error, UploadTooSlow):
+        answer.headers["Connection"] = "close"  # else the rest would be waited for
+    return answer
 
 
 async def reply_to_http_error(request: Request, error: Exception) -> Response:
@@ -64,6 +72,11 @@ async def reply_to_http_error(request: Request, error: Exception) -> Response:
         return PlainTextResponse(f"{status} {message}\n", status)
     code = "UNKNOWN_NAME" if status == 404 else "INVALID_INPUT"
     return reply({"error": {"code": code, "message": message, "field": None}}, status)
+
+
+async def reply_to_nobody(request: Request, error: Exception) -> Response:
+    """Who sent the request has gone before all of it was here: nothing of ours failed."""
+    return Response(status_code=499)
 
 
 async def reply_to_failure(request: Request, error: Exception) -> Response:
@@ -78,6 +91,8 @@ def http_status(error: RankSRGANError) -> int:
     """The number that HTTP has for an error."""
     if isinstance(error, ImageTooLarge | UploadTooLarge):
         return 413
+    if isinstance(error, UploadTooSlow):
+        return 408
     if isinstance(error, DiskFull):
         return 507
     return _HTTP_STATUS[error.status]

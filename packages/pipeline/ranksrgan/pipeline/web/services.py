@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ SCALE = 4
 
 # A service that is up answers what it offers at once.
 _PATIENCE = 5.0
+
+# Seconds for which what all of them said is told to others too.
+_KEPT = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,30 @@ class Services:
             service_address(address)
         self._lock = threading.Lock()
         self._offers = {role: Offer(role, addresses[role]) for role in ROLES if role in addresses}
+        self._asking: asyncio.Task[list[Offer]] | None = None
+        self._told: tuple[float, list[Offer]] | None = None  # when, and what
+
+    async def offers(self) -> list[Offer]:
+        """What all of them offer, as of the last two seconds.
+
+        Those who come while they are asked share the answer, and wait without a thread: a service
+        that hangs would else take all that the server has.
+        """
+        if self._told is not None and time.monotonic() - self._told[0] < _KEPT:
+            return self._told[1]
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_anew())
+        # One who goes does not end it for the others.
+        return await asyncio.shield(self._asking)
+
+    async def _ask_anew(self) -> list[Offer]:
+        try:
+            # None of the threads that answer requests, which Starlette has of its own.
+            offers = await asyncio.to_thread(self.ask)
+            self._told = time.monotonic(), offers
+            return offers
+        finally:
+            self._asking = None
 
     def ask(self) -> list[Offer]:
         """Ask all of them at once what they offer."""

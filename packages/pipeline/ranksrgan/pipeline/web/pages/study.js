@@ -8,6 +8,7 @@ const study = decodeURIComponent(location.pathname.split("/")[2]);
 const api = `/api/studies/${encodeURIComponent(study)}`;
 const sides = ["left", "right"];
 const memory = `ranksrgan.rater.${study}`;
+const ANNOUNCED = 100; // milliseconds that screen readers need to know a part of the page
 const REFUSED = new Set(["INVALID_INPUT", "UNKNOWN_NAME"]); // asking again would not help
 
 const camera = new Camera();
@@ -65,6 +66,7 @@ async function show(next) {
   pair = null;
   allow();
   complain(null);
+  if (document.activeElement === byId("reload")) byId("question").focus();
   byId("reload").hidden = true;
   byId("bar").max = next.total;
   byId("bar").value = next.done;
@@ -72,9 +74,18 @@ async function show(next) {
     finish(next);
     return;
   }
-  byId("count").textContent = `Pair ${next.done + 1} of ${next.total}`;
-  byId("undo").disabled = next.last === 0;
-  reveal("main");
+  // Not `disabled`, which would take the focus away from who takes back the only vote.
+  byId("undo").setAttribute("aria-disabled", next.last === 0);
+  const count = `Pair ${next.done + 1} of ${next.total}`;
+  if (byId("main").hidden) {
+    byId("count").textContent = "";
+    reveal("main");
+    byId("question").focus(); // what had the focus is hidden now
+    // Only what changes while it can be seen is read out.
+    setTimeout(() => mine === turn && (byId("count").textContent = count), ANNOUNCED);
+  } else {
+    byId("count").textContent = count;
+  }
   camera.fit();
   const { token, width, height } = next.pair;
   const words = { left: "Left version", right: "Right version" };
@@ -184,19 +195,23 @@ function tell(id, problem) {
 const keys = {
   ArrowLeft: () => vote("left"),
   ArrowRight: () => vote("right"),
-  ArrowDown: () => vote("tie"),
+  n: () => vote("tie"), // not the arrow down, with which one scrolls where not all fits the window
   Backspace: () => undo(),
   Delete: () => undo(),
 };
 
-// Here arrows vote; with Shift they move the images.
+// Here arrows vote; with Shift they move the images. Among the buttons of the zoom they do nothing:
+// who goes from one to the next votes on nothing.
 addEventListener("keydown", (event) => {
   if (byId("main").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key in keys && !event.shiftKey) {
+  if (event.target.closest("input, select, textarea")) return;
+  const key = event.key === "N" ? "n" : event.key; // with Caps Lock
+  if (key in keys && !event.shiftKey) {
+    if (event.target.closest("#zoom")) return;
     event.preventDefault();
     event.stopPropagation();
-    if (!event.repeat) keys[event.key]();
-  } else if (views.left.key(event)) {
+    if (!event.repeat) keys[key]();
+  } else if ((event.shiftKey || !key.startsWith("Arrow")) && views.left.key(event)) {
     event.preventDefault();
   }
 }, { capture: true });
@@ -215,6 +230,8 @@ for (const button of document.querySelectorAll("[data-choice]")) {
   button.addEventListener("click", () => vote(button.dataset.choice));
 }
 connectZoom(byId("zoom"), views.left);
+// A click leaves the focus where it is, so that who zooms by hand goes on with the keys.
+byId("zoom").addEventListener("mousedown", (event) => event.preventDefault());
 document.title = `${study} · RankSRGAN`;
 byId("study-name").textContent = study;
 
