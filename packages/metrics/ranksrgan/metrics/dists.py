@@ -20,6 +20,7 @@ from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.backbones import Vgg16, load_backbone
 from ranksrgan.metrics.perceptual import PerceptualNetwork, PerceptualScorer, distances
 
@@ -154,7 +155,7 @@ def open_network(backbone: Path | None = None, weights: Path | None = None) -> P
 
 @lru_cache(maxsize=4)
 def _load(backbone: Path, weights: Path) -> PerceptualNetwork:
-    with torch.inference_mode(False):
+    with making_networks():
         network = load_backbone(Vgg16(HannPool), backbone)
         return place(DistsNetwork(network, *_channel_weights(weights)), torch.device("cpu"))
 

@@ -17,7 +17,7 @@ _UNDIVIDED = 2**14
 
 def gaussian(size: int, sigma: float) -> list[float]:
     """Weights of a Gaussian window of ``size``, an odd number, that add up to 1."""
-    offsets = torch.arange(size, dtype=torch.float64) - size // 2
+    offsets = torch.arange(size, dtype=torch.float64, device="cpu") - size // 2
     bell = (-(offsets**2) / (2 * sigma**2)).exp()
     weights: list[float] = (bell / bell.sum()).tolist()
     return weights

@@ -19,6 +19,7 @@ from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.backbones import AlexNet, Backbone, SqueezeNet, Vgg16, load_backbone
 from ranksrgan.metrics.full_reference import plane_mean
 from ranksrgan.metrics.perceptual import PerceptualNetwork, PerceptualScorer, distances
@@ -148,7 +149,7 @@ def open_network(
 
 @lru_cache(maxsize=8)
 def _load(net: Net, backbone: Path, weights: Path) -> PerceptualNetwork:
-    with torch.inference_mode(False):
+    with making_networks():
         network = load_backbone(_BACKBONES[net](), backbone)
         linear = _linear_weights(weights, network.widths, net)
         return place(LpipsNetwork(network, linear), torch.device("cpu"))

@@ -22,6 +22,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.full_reference import FullReferenceScorer, check_shapes
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.metrics.luma import check_layout, shave
@@ -160,7 +161,7 @@ def _check(images: Tensor, field: str) -> None:
 def _on(network: PerceptualNetwork, device: torch.device) -> PerceptualNetwork:
     if device.type == "cpu":
         return network
-    with torch.inference_mode(False):
+    with making_networks():
         return place(copy.deepcopy(network), device)
 
 

@@ -28,6 +28,7 @@ from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import check_fit, load_into, load_weights
 from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.perceptual import PerceptualNetwork, PerceptualScorer, distances
 
 PATCH = 64
@@ -173,7 +174,7 @@ def _load(path: Path, stride: int) -> PerceptualNetwork:
         weights = replace(weights, tensors=tensors)
     with torch.device("meta"):
         check_fit(PieappNetwork(), weights)
-    with torch.inference_mode(False):
+    with making_networks():
         network = PieappNetwork(stride=stride)
         load_into(network, weights)
         network.requires_grad_(False)

@@ -41,10 +41,10 @@ def random_views(
             "0 or more, and less than the shorter side, is wanted",
             field="jitter",
         )
-    group = torch.arange(len(images)) if group is None else group.cpu()
+    group = torch.arange(len(images), device="cpu") if group is None else group.cpu()
     count = int(group.max()) + 1
-    places = torch.randint(jitter + 1, (count, 2), generator=random)[group].tolist()
-    tosses = torch.randint(2, (count, 3), generator=random)[group].tolist()
+    places = torch.randint(jitter + 1, (count, 2), generator=random, device="cpu")[group].tolist()
+    tosses = torch.randint(2, (count, 3), generator=random, device="cpu")[group].tolist()
     views = []
     for image, (top, left), (turn, mirror, transpose) in zip(images, places, tosses, strict=True):
         view = image[:, top : top + height, left : left + width]

@@ -35,6 +35,6 @@ def noise(group: Tensor, size: torch.Size, largest: float, random: torch.Generat
         largest: standard deviation.
         random: decides.
     """
-    strength = torch.rand(int(group.max()) + 1, 1, 1, 1, generator=random)[group]
-    drawn = torch.randn(size, generator=random) * strength * largest
+    strength = torch.rand(int(group.max()) + 1, 1, 1, 1, generator=random, device="cpu")[group]
+    drawn = torch.randn(size, generator=random, device="cpu") * strength * largest
     return drawn.contiguous(memory_format=torch.channels_last)

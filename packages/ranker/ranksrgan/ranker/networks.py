@@ -21,6 +21,7 @@ from ranksrgan.contracts.checkpoint import (
     save_weights,
 )
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.ranker import vgg
 from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.vgg import VGG, Start
@@ -32,6 +33,7 @@ Network = VGG | NSS
 ARCHITECTURES = (*vgg.ARCHITECTURES, NSS.architecture)
 
 
+@making_networks()
 def make_network(
     architecture: str,
     width: int,
@@ -64,6 +66,7 @@ def make_network(
     return VGG(depth, width, generator, heads=heads, start=start)
 
 
+@making_networks()
 def load_network(weights: Weights) -> Network:
     """The network that the weights belong to, all heads included, ready to be trained further.
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.nss_features import BLOCK, FEATURES
 from ranksrgan.metrics.smooth_nss_features import straight_through_nss_features
 from ranksrgan.ranker.heads import check_head
@@ -87,6 +88,7 @@ class NSS(nn.Module):
         """Below it an image holds no block."""
         return BLOCK + 2 * self.border
 
+    @making_networks()
     def of_head(self, head: int) -> NSS:
         """A network with copies of these weights that has no other head than this one.
 

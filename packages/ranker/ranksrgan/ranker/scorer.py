@@ -85,7 +85,7 @@ class Ranker:
             carries gradients.
         precision: of the convolutions: ``float32``, ``bfloat16``, or ``auto``, which is bfloat16
             where the device multiplies it. Scores and gradients of the two agree to about two
-            digits: enough for a loss, not for a table.
+            digits: enough for a loss, not for a table. An autocast around a call counts too.
 
     Raises:
         InvalidInput: the network has no such head; no such device.

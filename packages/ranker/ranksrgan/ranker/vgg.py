@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from ranksrgan.contracts.checkpoint import Weights
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.ranker.heads import check_head
 
 #: Five convolutions of stride 2 leave one position of 32 pixels, and none of 31.
@@ -127,6 +128,7 @@ class VGG(nn.Module):
         """Below it an image leaves no position to pool."""
         return MIN_SIDE
 
+    @making_networks()
     def of_head(self, head: int) -> VGG:
         """A network with copies of these weights that has no other head than this one.
 

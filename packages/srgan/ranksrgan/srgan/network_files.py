@@ -19,6 +19,7 @@ from ranksrgan.contracts.checkpoint import (
     save_weights,
 )
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.srgan.network import Network
 
 N = TypeVar("N", bound=Network)
@@ -66,6 +67,7 @@ def load_network(
     return network_of(load_weights(path), architectures, said)
 
 
+@making_networks()
 def network_of(
     weights: Weights, architectures: Mapping[str, type[N]], said: Mapping[str, Any] | None = None
 ) -> N:

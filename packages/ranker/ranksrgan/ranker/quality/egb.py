@@ -47,6 +47,7 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.full_reference import check_shapes
 from ranksrgan.metrics.luma import check_images
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
@@ -276,6 +277,7 @@ def inputs_of(backbone: Backbone) -> int:
     return sum(backbone.widths[-MAPS:])
 
 
+@making_networks()
 def open_egb(weights: Weights, options: Mapping[str, str]) -> Egb:
     """The model that `Egb.save` has written.
 

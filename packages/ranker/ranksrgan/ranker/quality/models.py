@@ -10,6 +10,7 @@ import torch
 
 from ranksrgan.contracts.checkpoint import Weights, check_fit, load_into
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.ranker.quality.iqma import Iqma
 from ranksrgan.ranker.quality.iqt import Iqt
 from ranksrgan.ranker.quality.l2pips import L2Pips
@@ -67,6 +68,7 @@ def make_model(name: str, options: Mapping[str, Any]) -> QualityModel:
     return MODELS[name](**options)
 
 
+@making_networks()
 def load_model(weights: Weights) -> QualityModel:
     """The model that the weights belong to, ready to be trained further.
 

@@ -11,9 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _PIXELS = torch.tensor(  # B'
-    [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, 1.0, 0.0, -1.0]]
+    [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, 1.0, 0.0, -1.0]],
+    dtype=torch.float32,
+    device="cpu",
 )
-_OUTPUTS = torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]])  # A'
+_OUTPUTS = torch.tensor(  # A'
+    [[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, -1.0, -1.0]], dtype=torch.float32, device="cpu"
+)
 
 
 def winograd(

@@ -36,7 +36,7 @@ _YCBCR = (
     )
     / 255
 )
-_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64) / 255
+_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64, device="cpu") / 255
 
 
 class FSRCNN(Generator):

@@ -36,7 +36,9 @@ _BLOCKS = {torch.bfloat16: (64, 32), torch.float32: (32,)}
 _CHANNELS = 32  # a multiple of it is wanted
 
 _FILTERS = torch.tensor(  # G
-    [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]], dtype=torch.float64
+    [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]],
+    dtype=torch.float64,
+    device="cpu",
 )
 
 

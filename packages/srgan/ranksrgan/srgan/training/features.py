@@ -16,6 +16,7 @@ from ranksrgan.contracts.device import place
 from ranksrgan.contracts.errors import InvalidConfig, MissingAsset
 from ranksrgan.contracts.scorer import Recordable
 from ranksrgan.contracts.specs import is_remote
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.srgan.training.encoders import (
     AlexNetFeatures,
     DistilledVGG19Features,
@@ -81,6 +82,7 @@ class RankerTrunk:
         return {name: found[name] for name in self._layers if name in found} or found
 
 
+@making_networks()
 def open_feature_network(
     spec: str, device: torch.device, layers: Sequence[str] = ()
 ) -> FeatureNetwork:

@@ -216,7 +216,7 @@ class GeneratorUpscaler:
         area = Box(0, 0, height, width)
         tiles = self._layout.tiles(height, width)
         size = (count, 3, self._scale * height, self._scale * width)
-        enlarged = torch.empty(size, device=images.device)
+        enlarged = torch.empty(size, dtype=torch.float32, device=images.device)
         for image, result in zip(images.detach(), enlarged, strict=True):
             for tile in tiles:
                 self._enlarge(crop(image[None], area, tile.read), tile, area, result[None], area)
@@ -231,7 +231,8 @@ class GeneratorUpscaler:
             rows, above = _move(rows, above, read.top, read.bottom, read_rows, width)
             held = Box(above, 0, above + rows.shape[2], width)
             band = Box(keep.top, 0, keep.bottom, width)
-            strip = torch.empty((1, 3, self._scale * band.height, self._scale * width))
+            size = (1, 3, self._scale * band.height, self._scale * width)
+            strip = torch.empty(size, dtype=torch.float32, device="cpu")
             for tile in tiles:
                 self._enlarge(crop(rows, held, tile.read), tile, area, strip, band)
             yield strip
