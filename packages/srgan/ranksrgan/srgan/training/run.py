@@ -22,7 +22,7 @@ from ranksrgan.srgan.data.crops import Batch, CropSource, open_crops
 from ranksrgan.srgan.training.divergence import keep_batch
 from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
-from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
+from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, choose_rankers
 from ranksrgan.srgan.training.schedule import learning_rate
 from ranksrgan.srgan.training.state import BEST_FILE, FILES, STATE_FILE, Training, start_weights
 from ranksrgan.srgan.training.step import Step
@@ -56,7 +56,7 @@ class Run:
                 "equal parts",
                 field="data.batch",
             )
-        rankers = open_rankers(config, here.device) if rankers is None else rankers
+        rankers = choose_rankers(config, rankers, here.device)
         features = choose_features(config, feature_network, here.device)
         self._objective = Objective(config, rankers, features, device=here.device)
         self._validation: Validation | None = None
