@@ -62,6 +62,13 @@ class Run:
         self._validation: Validation | None = None
         if config.validation.hr is not None and here.first:
             self._validation = Validation(config, rankers, validation_scorers, here.device)
+        #: Whatever judges pictures or shows features of them, and learns nothing by it.
+        self.judges: list[object] = [
+            *(ranker for ranker, _ in rankers),
+            *(loss.scorer for loss in self._objective.scorers.values()),
+            features,
+            *(self._validation.scorers if self._validation else ()),
+        ]
         self._crops = open_crops(config, (here.rank, here.count))
         self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder
