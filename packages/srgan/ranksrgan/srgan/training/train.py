@@ -55,7 +55,7 @@ class TrainResult:
 
 def train(
     config: TrainConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     rankers: Rankers | None = None,
     feature_network: FeatureNetwork | None = None,
@@ -108,6 +108,7 @@ def train(
             waits any more, an image cannot be read again. The state of the last completed step is
             saved first.
     """
+    folder = Path(folder)
     with ExitStack() as stack:
         here = stack.enter_context(processes(config.run.device, field="run.device"))
         here.from_first(lambda: check_folder(folder, "a generator", "generator"))
