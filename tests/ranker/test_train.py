@@ -131,7 +131,8 @@ def test_folder_of_a_run(
 def test_without_validation_the_last_weights_stay(
     small: TrainConfig, blur_set: PairSource, tmp_path: Path
 ) -> None:
-    result = train(small, blur_set, None, tmp_path)
+    result = train(small, blur_set, None, str(tmp_path))
+    assert result.weights == tmp_path / "ranker.safetensors"
     assert result.evaluation is None
     assert result.best_step == 6
     saved, state = load_weights(result.weights), load_state(tmp_path / "last.state.pt")

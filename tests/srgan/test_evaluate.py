@@ -58,6 +58,15 @@ def test_bicubic_on_a_photograph(shared_data: Path, tmp_path: Path) -> None:
     assert evaluation.mean("niqe") == expected
 
 
+@pytest.mark.parametrize("name", ["psnr", "ssim", "niqe"])
+def test_a_name_that_is_taken_is_refused(hr_folder: Path, toy_ranker, name: str) -> None:
+    scorers = {"mine": toy_ranker(1), name: toy_ranker(2)}
+    with pytest.raises(InvalidInput, match=f"toy2 is given as {name}, which") as caught:
+        evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 4, 4, scorers)
+    assert caught.value.field == "scorers"
+    assert caught.value.message.endswith("give it another name than psnr, ssim, niqe")
+
+
 def test_another_scale_is_refused(hr_folder: Path) -> None:
     with pytest.raises(InvalidInput, match="enlarges 4 times; 2 times is wanted"):
         evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 2, 2)

@@ -38,7 +38,8 @@ Tiny = Callable[..., QualityConfig]
 def test_a_training_that_was_stopped_goes_on_to_the_bit(
     tmp_path: Path, learn: PairSource, judge: PairSource, tiny: Tiny, model: str
 ) -> None:
-    whole = train_quality(tiny(model), learn, judge, tmp_path / "whole")
+    whole = train_quality(tiny(model), learn, judge, str(tmp_path / "whole"))
+    assert whole.weights == tmp_path / "whole" / "quality.safetensors"
 
     def stop(step: int, loss: float) -> None:
         if step == 3:

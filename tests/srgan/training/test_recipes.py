@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from ranksrgan.contracts.checkpoint import hash_tensors, load_weights, save_weights
+from ranksrgan.contracts.client import Connection, RemoteScorer
 from ranksrgan.contracts.config import recipe_names
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.ranker.networks import load_network
-from ranksrgan.ranker.scorer import Ranker
+from ranksrgan.ranker.scorer import Ranker, load_ranker
 from ranksrgan.ranker.vgg import VGG8
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import RECIPES, TrainConfig, load_recipe
-from ranksrgan.srgan.training.objective import open_rankers
+from ranksrgan.srgan.training.objective import choose_rankers, open_rankers
 
 NAMES = recipe_names(RECIPES)
 ABLATIONS = [name for name in NAMES if name.startswith("ranksrgan_")]
@@ -264,6 +265,59 @@ def test_not_every_scorer_can_be_told_what_to_normalise_by(spec: str, why: str) 
     assert caught.value.field == "losses.rank.statistics"
 
 
+def test_rankers_that_are_given_normalise_as_the_key_says(tmp_path: Path, toy_ranker) -> None:
+    path = tmp_path / "ranker" / "ranker.safetensors"
+    write_tiny_ranker(path, 0, higher_is_better=False)
+    running, batch = (
+        load_ranker(path, device="cpu", batch_statistics=by_batch) for by_batch in (False, True)
+    )
+    images = torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    by_itself = load_network(load_weights(path)).train()(images).flatten().detach()
+    published = load_recipe("ranksrgan_as_published")
+    ((chosen, weight),) = choose_rankers(published, [(batch, 0.5)])
+    assert weight == 0.5
+    torch.testing.assert_close(chosen.score(images).float(), by_itself, rtol=0, atol=1e-5)
+
+    class Elsewhere:
+        """A Ranker that is no network of this process, and says nothing of what it does."""
+
+        info, score, gradient = running.info, running.score, running.gradient
+
+    says_running = load_recipe("ranksrgan", ["losses.rank.statistics=running"])
+    served = RemoteScorer(
+        Connection("unix:///nobody.sock", timeout=1, retry_for=0), "ranker", running.info
+    )
+    for config, ranker, why in (
+        (published, running, "ranker normalises by running: open it with batch_statistics=True"),
+        (says_running, batch, "ranker normalises by batch: open it with batch_statistics=False"),
+        (published, toy_ranker(0), "toy0 does not say that it normalises so"),
+        (published, Elsewhere(), "ranker does not say that it normalises so"),
+        (says_running, Elsewhere(), "ranker does not say that it normalises so"),
+        (says_running, served, "said where it is served"),
+    ):
+        with pytest.raises(InvalidConfig) as caught:
+            choose_rankers(config, [(ranker, 1.0)])
+        assert caught.value.field == "losses.rank.statistics"
+        assert why in caught.value.message
+        assert "to null" in caught.value.message
+    for ranker in (running, toy_ranker(0)):  # an nn.Module is put into evaluation
+        assert choose_rankers(says_running, [(ranker, 1.0)]) == [(ranker, 1.0)]
+    for ranker in (running, batch, toy_ranker(0), Elsewhere()):
+        assert choose_rankers(load_recipe("ranksrgan"), [(ranker, 1.0)]) == [(ranker, 1.0)]
+
+
+def test_rankers_are_given_or_configured(tmp_path: Path, toy_ranker) -> None:
+    """``config.yaml`` would name those that have judged nothing."""
+    config = load_recipe("ranksrgan_niqe", ["data.hr=hr", "run.device=cpu"])
+    spec = config.losses.rank.rankers[0].spec
+    for given in ([(toy_ranker(0), 1.0)], []):
+        with pytest.raises(InvalidConfig, match=r"set the key to \[\], or give none") as caught:
+            train(config, tmp_path / "run", rankers=given)
+        assert caught.value.field == "losses.rank.rankers"
+        assert spec in caught.value.message
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_fifty_steps_lower_the_loss_and_leave_the_rankers_as_they_were(
     name: str,
@@ -283,6 +337,8 @@ def test_fifty_steps_lower_the_loss_and_leave_the_rankers_as_they_were(
         opened.append(ranker)
     states = [hash_tensors(ranker._network.state_dict()) for ranker in opened]
 
+    rank = config.losses.rank.model_copy(update={"rankers": ()})
+    config = config.model_copy(update={"losses": config.losses.model_copy(update={"rank": rank})})
     losses: list[float] = []
     used = [1.0 for _ in opened]
     result = train(

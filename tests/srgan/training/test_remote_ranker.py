@@ -19,8 +19,8 @@ MakeConfig = Callable[..., TrainConfig]
 
 @pytest.fixture
 def ranked(gan: MakeConfig) -> MakeConfig:
-    def make(socket: Path, steps: int) -> TrainConfig:
-        rankers = [{"spec": f"unix://{socket}/toy0", "weight": 0.5}]
+    def make(socket: Path | None, steps: int) -> TrainConfig:
+        rankers = [{"spec": f"unix://{socket}/toy0", "weight": 0.5}] if socket else []
         rank = {"weight": 1.0, "rankers": rankers, "retry_for": 0.3}
         return gan(losses={"rank": rank}, run={"steps": steps})
 
@@ -31,18 +31,19 @@ def test_twenty_steps_against_a_service_are_twenty_steps_in_process(
     ranked: MakeConfig, tmp_path: Path, toy_ranker
 ) -> None:
     socket = tmp_path / "ranker.sock"
-    config = ranked(socket, 20)
     local: list[dict[str, float]] = []
     remote: list[dict[str, float]] = []
     here = train(
-        config,
+        ranked(None, 20),
         tmp_path / "local",
         rankers=[(toy_ranker(), 0.5)],
         on_step=lambda _, values: local.append(dict(values)),
     )
     with serving(toy_ranker(), f"unix:{socket}"):
         there = train(
-            config, tmp_path / "remote", on_step=lambda _, values: remote.append(dict(values))
+            ranked(socket, 20),
+            tmp_path / "remote",
+            on_step=lambda _, values: remote.append(dict(values)),
         )
     assert len(local) == len(remote) == 20
     for a, b in zip(local, remote, strict=True):

@@ -674,6 +674,13 @@ def test_a_signal_stops_after_the_step_with_everything_saved(
     assert weights(tmp_path / "run") == weights(tmp_path / "straight")
 
 
+def test_a_folder_may_be_named(config: MakeConfig, tmp_path: Path) -> None:
+    result = train(config(run={"steps": 1}), str(tmp_path / "named"))
+    assert result.generator == tmp_path / "named" / "generator.safetensors"
+    assert train(config(run={"steps": 2}), tmp_path / "named").step == 2
+    assert load_weights(result.generator).about["step"] == 2
+
+
 class StoppedAt:
     """A scorer during whose ``call``th work a signal arrives, or something goes wrong."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
 from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.state import Training
@@ -100,6 +100,29 @@ def test_rankers_are_watched_against_what_is_not_trained_for(
     lpips_too = opened(scorers=[{"spec": "lpips?border=0", "weight": 0.1}])
     assert said(lpips_too, ranker1=fell, lpips=rose) is None
     assert said(lpips_too, ranker1=fell, dists=rose) is not None
+
+
+@pytest.mark.usefixtures("assets")
+def test_each_column_has_one_scorer(config: MakeConfig, hr_folder: Path, toy_ranker) -> None:
+    """Of two of one name the second replaced the first, and could choose the best weights."""
+    wanted = {"hr": str(hr_folder), "scorers": ["rmse"], "if_available": ["lpips", "pi"]}
+    chosen = config(validation=wanted)
+    one, two = [(toy_ranker(0), 1.0)], [(toy_ranker(0), 1.0), (toy_ranker(1), 1.0)]
+    for rankers, names in (
+        ([], ("psnr", "ssim", "niqe", "rmse", "lpips", "pi", "step", "drift")),  # there is no pi
+        (one, ("ranker",)),
+        (two, ("ranker1", "ranker2")),
+    ):
+        for name in names:
+            with pytest.raises(InvalidInput, match=f"toy2 is given as {name}, which") as caught:
+                Validation(chosen, rankers, {"mine": toy_ranker(3), name: toy_ranker(2)})
+            assert caught.value.field == "validation_scorers"
+            assert name in caught.value.message.split("than ")[1].split(", ")
+    with pytest.raises(InvalidInput, match=r"toy2 is given as niqe_dropped; .* end in _dropped"):
+        Validation(chosen, [], {"niqe_dropped": toy_ranker(2)})
+    free = Validation(chosen, two, {"ranker": toy_ranker(2), "mine": toy_ranker(3)})
+    columns = ["psnr", "ssim", "niqe", "ranker1", "ranker2", "rmse", "ranker", "mine", "lpips"]
+    assert [one for one in free.columns if not one.endswith("_dropped")] == columns
 
 
 def test_no_such_metric(config: MakeConfig, hr_folder: Path) -> None:

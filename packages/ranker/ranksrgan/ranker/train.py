@@ -64,7 +64,7 @@ def train(
     config: TrainConfig,
     train_source: PairSource,
     val_source: PairSource | None,
-    folder: Path,
+    folder: Path | str,
     *,
     begin_from: Path | None = None,
     resume: bool = True,
@@ -107,7 +107,9 @@ def train(
         ServiceUnavailable, DeadlineExceeded, RequestCancelled: in a validation a remote source has
             gone, or nobody waits any more; the step is saved first.
         UndefinedScore: a validation meets a score that is not finite; the step is saved first.
+        KeyboardInterrupt: a signal stopped it, and its last step is saved: the same call continues.
     """
+    folder = Path(folder)
     with ExitStack() as stack:
         here = stack.enter_context(processes(config.device))
         here.from_first(lambda: check_folder(folder, "a Ranker", "width"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.data.crops import Photograph, read_photograph
+
+#: Columns that every evaluation has.
+STANDARD = ("psnr", "ssim", "niqe")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,22 @@ class Evaluation:
 
 def standard_scorers(border: int) -> dict[str, Scorer]:
     """PSNR and SSIM on Y and NIQE, each without ``border`` pixels on every side."""
-    return {name: create_scorer(name, border=border) for name in ("psnr", "ssim", "niqe")}
+    return {name: create_scorer(name, border=border) for name in STANDARD}
+
+
+def require_free_names(scorers: Mapping[str, Scorer], taken: Collection[str], field: str) -> None:
+    """Refuse scorers under a name that is taken: one of the two would be lost without a word.
+
+    Raises:
+        InvalidInput: of ``field``, and names the scorer and the names that are taken.
+    """
+    for name, scorer in scorers.items():
+        if name in taken:
+            raise InvalidInput(
+                f"{field}: {scorer.info.name} is given as {name}, which another column is called; "
+                f"give it another name than {', '.join(taken)}",
+                field=field,
+            )
 
 
 def evaluate(
@@ -63,10 +81,12 @@ def evaluate(
         hr_folder: HR images; cut to a multiple of the scale at the bottom and the right.
         scale: by which the HR images are reduced (MATLAB's bicubic, 8 bits).
         border: pixels left out on every side by PSNR, SSIM and NIQE.
-        scorers: further scorers by the name of their column (a Ranker); they see the whole image.
+        scorers: further scorers by the name of their column (a Ranker), another one than ``psnr``,
+            ``ssim`` and ``niqe``; they see the whole image.
 
     Raises:
-        InvalidInput: the upscaler has another scale; no image in the folder.
+        InvalidInput: the upscaler has another scale; the name of a scorer is taken; no image in the
+            folder.
         InvalidImage: an image that cannot be read.
     """
     if upscaler.info.scale != scale:
@@ -74,6 +94,7 @@ def evaluate(
             f"{upscaler.info.name} enlarges {upscaler.info.scale} times; {scale} times is wanted",
             field="scale",
         )
+    require_free_names(scorers or {}, STANDARD, field="scorers")
     photographs = (read_photograph(path, scale) for path in list_images(hr_folder))
     return evaluate_photographs(
         upscaler, photographs, {**standard_scorers(border), **(scorers or {})}

@@ -50,7 +50,7 @@ def train_quality(
     config: QualityConfig,
     train_source: PairSource,
     val_source: PairSource | None,
-    folder: Path,
+    folder: Path | str,
     *,
     resume: bool = True,
     on_step: Callable[[int, float], None] | None = None,
@@ -80,12 +80,14 @@ def train_quality(
         InvalidDataset: no references, an image that is too small, a single image, or opinions that
             are all equal.
         TrainingDiverged: NaN or infinity; the last good state is kept.
+        KeyboardInterrupt: a signal stopped it, and its last step is saved: the same call continues.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InvalidConfig(
             "WORLD_SIZE: a quality model is trained by one process; start it without torchrun",
             field="WORLD_SIZE",
         )
+    folder = Path(folder)
     check_folder(folder, "a quality model", "model")
     device = choose_device(config.device)
     precision = "bfloat16" if computes_in_bfloat16(config.precision, device) else "float32"

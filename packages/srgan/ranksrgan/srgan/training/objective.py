@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ranksrgan.contracts.client import RemoteScorer
 from ranksrgan.contracts.device import mixed
@@ -225,6 +225,53 @@ def _further_views(losses: LossesConfig) -> tuple[list[View], list[View]]:
         pixel.pop(losses.pixel.view, None)
     adversarial.pop(losses.adversarial.view, None)
     return list(pixel), list(adversarial)
+
+
+def choose_rankers(
+    config: TrainConfig, given: Rankers | None, device: torch.device | None = None
+) -> Rankers:
+    """The given Rankers, or else the configured ones.
+
+    Raises:
+        InvalidConfig: Rankers are given and others configured, which the run's ``config.yaml``
+            would tell of; or one of those given does not normalise as ``losses.rank.statistics``
+            says, or does not say what it normalises by.
+        UnknownName, InvalidInput, InvalidCheckpoint, ServiceUnavailable: see `open_rankers`.
+    """
+    if given is None:
+        return open_rankers(config, device)
+    rank = config.losses.rank
+    if rank.rankers:
+        specs = ", ".join(one.spec for one in rank.rankers)
+        raise InvalidConfig(
+            f"losses.rank.rankers names {specs}, and the training is given other Rankers: set the "
+            "key to [], or give none",
+            field="losses.rank.rankers",
+        )
+    if rank.statistics is not None:
+        for ranker, _ in given:
+            _require_normalising_by(rank.statistics, ranker)
+    return given
+
+
+def _require_normalising_by(statistics: str, ranker: DifferentiableScorer) -> None:
+    """Refuse an object that normalises by something else, or of which that cannot be known."""
+    said = f"losses.rank.statistics is {statistics}"
+    if isinstance(ranker, RemoteScorer):
+        why = f"what {ranker.info.name} normalises by is said where it is served: set it to null"
+    # A Ranker of ours knows it; this package does without the one that such a Ranker comes from.
+    elif (by_batch := getattr(ranker, "_batch_statistics", None)) is not None:
+        if by_batch == (statistics == "batch"):
+            return
+        why = (
+            f"{ranker.info.name} normalises by {'batch' if by_batch else 'running'}: open it with "
+            f"batch_statistics={not by_batch}, or set the key to null"
+        )
+    elif statistics == "running" and isinstance(ranker, nn.Module):
+        return  # a training puts it in eval(), see `frozen`
+    else:
+        why = f"{ranker.info.name} does not say that it normalises so: set the key to null"
+    raise InvalidConfig(f"{said}; {why}", field="losses.rank.statistics")
 
 
 def open_rankers(config: TrainConfig, device: torch.device | None = None) -> Rankers:

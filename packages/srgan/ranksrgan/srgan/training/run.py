@@ -22,7 +22,7 @@ from ranksrgan.srgan.data.crops import Batch, CropSource, open_crops
 from ranksrgan.srgan.training.divergence import keep_batch
 from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
-from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, open_rankers
+from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, choose_rankers
 from ranksrgan.srgan.training.schedule import learning_rate
 from ranksrgan.srgan.training.state import BEST_FILE, FILES, STATE_FILE, Training, start_weights
 from ranksrgan.srgan.training.step import Step
@@ -56,12 +56,19 @@ class Run:
                 "equal parts",
                 field="data.batch",
             )
-        rankers = open_rankers(config, here.device) if rankers is None else rankers
+        rankers = choose_rankers(config, rankers, here.device)
         features = choose_features(config, feature_network, here.device)
         self._objective = Objective(config, rankers, features, device=here.device)
         self._validation: Validation | None = None
         if config.validation.hr is not None and here.first:
             self._validation = Validation(config, rankers, validation_scorers, here.device)
+        #: Whatever judges pictures or shows features of them, and learns nothing by it.
+        self.judges: list[object] = [
+            *(ranker for ranker, _ in rankers),
+            *(loss.scorer for loss in self._objective.scorers.values()),
+            features,
+            *(self._validation.scorers if self._validation else ()),
+        ]
         self._crops = open_crops(config, (here.rank, here.count))
         self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder

@@ -22,6 +22,7 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.training_folder import alone_in, check_folder
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.features import FeatureNetwork
+from ranksrgan.srgan.training.frozen import frozen
 from ranksrgan.srgan.training.objective import Rankers
 from ranksrgan.srgan.training.run import Run
 from ranksrgan.srgan.training.state import BEST_FILE, DISCRIMINATOR_FILE, FILES, GENERATOR_FILE
@@ -54,7 +55,7 @@ class TrainResult:
 
 def train(
     config: TrainConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     rankers: Rankers | None = None,
     feature_network: FeatureNetwork | None = None,
@@ -67,22 +68,37 @@ def train(
     Started by ``torchrun``, the processes share each batch, the first of them writes and validates,
     and what stops or fails one of them stops all after the same step.
 
+    SIGINT and SIGTERM raise nothing here, unlike in ``ranksrgan.ranker.train``, which ends with
+    KeyboardInterrupt: the step at hand is finished and saved, and the result says
+    ``finished=False``. What trains several one after the other looks at it before it goes on, or
+    Ctrl-C stops one and starts the next. A second signal ends at once.
+
     Args:
         config: what to do.
         folder: takes checkpoints, curves and the resolved configuration.
-        rankers: of the rank loss, each with its weight; None opens those of the configuration.
-            With ``losses.rank.weight`` 0 they take part in the validation only.
+        rankers: of the rank loss, each with its weight, and then ``losses.rank.rankers`` is empty;
+            None opens those of the configuration. With ``losses.rank.weight`` 0 they take part in
+            the validation only. Those that are an ``nn.Module``, or have one as an attribute, are
+            frozen and in eval() as long as this runs, and what they were before afterwards; so are
+            feature networks and scorers.
         feature_network: of the perceptual loss, on the training's device; None opens the
             configured one.
-        validation_scorers: further scorers of the validation, by the name of their column.
+        validation_scorers: further scorers of the validation, by the name of their column, which is
+            that of no other.
         resume: continue from the folder's state if it has one; otherwise start anew.
         on_step: called after each step with the losses.
 
+    Returns:
+        What lies in ``folder`` now. ``finished`` is False if a signal or a drift alarm stopped the
+        training early: the same call continues it.
+
     Raises:
         InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
-            or a state of another configuration.
+            or a state of another configuration; Rankers are given and configured, or those given
+            do not normalise as ``losses.rank.statistics`` says.
         InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them; another
-            training is at work in ``folder``, or something else lies in it, see `check_folder`.
+            training is at work in ``folder``, or something else lies in it, see `check_folder`; the
+            name of a scorer of the validation is taken.
         InvalidCheckpoint, MissingAsset: weights to start from, or of a Ranker or VGG19.
         TrainingDiverged: a loss, gradient or weight is not finite; the last good state is kept, and
             the message names a file with the images of that step.
@@ -92,6 +108,7 @@ def train(
             waits any more, an image cannot be read again. The state of the last completed step is
             saved first.
     """
+    folder = Path(folder)
     with ExitStack() as stack:
         here = stack.enter_context(processes(config.run.device, field="run.device"))
         here.from_first(lambda: check_folder(folder, "a generator", "generator"))
@@ -99,6 +116,7 @@ def train(
             lambda: Run(config, folder, here, rankers, feature_network, validation_scorers or {})
         )
         here.from_first(lambda: stack.enter_context(alone_in(folder, FILES)))
+        stack.enter_context(frozen(run.judges))
         run.begin(resume)
         _continue(run, on_step)
         training = run.training

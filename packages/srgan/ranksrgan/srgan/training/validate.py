@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 
@@ -13,6 +13,7 @@ from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
     InvalidImage,
+    InvalidInput,
     MissingAsset,
     TrainingDiverged,
 )
@@ -21,7 +22,12 @@ from ranksrgan.metrics import create_scorer
 from ranksrgan.srgan.config import DriftConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.data.crops import Photograph
 from ranksrgan.srgan.data.validation_images import validation_photographs
-from ranksrgan.srgan.evaluate import evaluate_photographs, standard_scorers
+from ranksrgan.srgan.evaluate import (
+    STANDARD,
+    evaluate_photographs,
+    require_free_names,
+    standard_scorers,
+)
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.training.best import BestRule
 from ranksrgan.srgan.training.drift import DriftAlarm
@@ -41,13 +47,14 @@ class Validation:
         config: ``validation.hr`` is set.
         rankers: of the rank loss; their scores appear as ``ranker``, or ``ranker1``, ``ranker2``
             and so on if there are several.
-        scorers: further scorers by name.
+        scorers: further scorers by name, which is that of no other column.
         device: where those of ``validation.scorers`` compute that say nothing else.
 
     Raises:
         InvalidConfig: ``validation.best`` or ``validation.drift`` names none of the scorers.
         UnknownName: ``validation.if_available`` names no metric.
-        InvalidInput, InvalidImage, InvalidDataset: see `validation_photographs`.
+        InvalidInput: the name of one of ``scorers`` is taken; and see `validation_photographs`.
+        InvalidImage, InvalidDataset: see `validation_photographs`.
     """
 
     def __init__(
@@ -57,10 +64,14 @@ class Validation:
         scorers: Mapping[str, Scorer],
         device: torch.device | None = None,
     ) -> None:
+        names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
+        # Of those of if_available too whose files are not here: what is refused would else hang on
+        # the machine.
+        wanted = (*config.validation.scorers, *config.validation.if_available)
+        _require_columns(scorers, (*STANDARD, *names, *wanted))
         self._photographs = validation_photographs(config)
         #: sha256 in hex of the images, so that a resumed run can tell that it has the same.
         self.fingerprint = _fingerprint(self._photographs, config.validation.lr is not None)
-        names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
         self._scorers: dict[str, Scorer] = {
             **standard_scorers(config.border),
             **{name: ranker for name, (ranker, _) in zip(names, rankers, strict=True)},
@@ -76,6 +87,11 @@ class Validation:
         if watched is None and config.losses.rank.weight > 0:
             watched = _usual_drift(names, self._scorers, config.losses.scorers)
         self.drift = None if watched is None else DriftAlarm(watched, directions)
+
+    @property
+    def scorers(self) -> Collection[Scorer]:
+        """All that judge here, Rankers included."""
+        return self._scorers.values()
 
     @property
     def columns(self) -> list[str]:
@@ -144,6 +160,18 @@ class Validation:
         except InvalidImage:
             pass  # an image that it has no value for says nothing about the others
         return True
+
+
+def _require_columns(scorers: Mapping[str, Scorer], taken: Sequence[str]) -> None:
+    """Refuse scorers whose column another one has, or would look like one of another's."""
+    require_free_names(scorers, (*taken, "step", "drift"), field="validation_scorers")
+    for name, scorer in scorers.items():
+        if name.endswith("_dropped"):
+            raise InvalidInput(
+                f"validation_scorers: {scorer.info.name} is given as {name}; columns that end in "
+                "_dropped count the images without a value: give it another name",
+                field="validation_scorers",
+            )
 
 
 def _usual_drift(
