@@ -1143,3 +1143,23 @@ def test_compiled_networks_train_the_same(
     for found, expected in zip(results[True][1], results[False][1], strict=True):
         assert found == pytest.approx(expected, rel=1e-3)
     assert compiled_by_name == ["SRResNet", "VGGDiscriminator", "AlexNetFeatures"]
+
+
+@pytest.mark.parametrize("mode", ["float64", "inference"])
+def test_a_training_is_the_same_in_any_mode_of_the_callers(
+    gan: MakeConfig, tmp_path: Path, mode: str
+) -> None:
+    expected = train(gan(run={"steps": 2}), tmp_path / "expected")
+    before = torch.get_rng_state()
+    if mode == "float64":
+        torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(mode == "inference"):
+            found = train(gan(run={"steps": 2}), tmp_path / "found")
+            assert torch.get_default_dtype() == getattr(torch, mode, torch.float32)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
+    ours, theirs = (load_weights(result.generator).tensors for result in (found, expected))
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value), key

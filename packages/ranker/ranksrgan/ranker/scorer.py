@@ -155,6 +155,11 @@ class Ranker:
         return self._device.type == "cuda" and isinstance(self._network.network, VGG)
 
     @property
+    def batch_statistics(self) -> bool:
+        """Whether BatchNorm normalises by the images at hand, and not by what it has learnt."""
+        return self._batch_statistics
+
+    @property
     def scale(self) -> ScoreScale | None:
         """Where the scores lay on the validation images; None if nobody measured it."""
         return self._scale

@@ -31,6 +31,7 @@ from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes, processes
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
+from ranksrgan.contracts.usual_modes import usual_modes
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
@@ -60,6 +61,7 @@ class TrainResult:
     evaluation: RankEvaluation | None
 
 
+@usual_modes()
 def train(
     config: TrainConfig,
     train_source: PairSource,

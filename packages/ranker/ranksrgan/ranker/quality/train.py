@@ -19,6 +19,7 @@ from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
+from ranksrgan.contracts.usual_modes import usual_modes
 from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.opinions import Opinions
 from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
@@ -46,6 +47,7 @@ class QualityResult:
     evaluation: QualityEvaluation | None
 
 
+@usual_modes()
 def train_quality(
     config: QualityConfig,
     train_source: PairSource,

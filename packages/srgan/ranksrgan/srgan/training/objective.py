@@ -260,7 +260,7 @@ def _require_normalising_by(statistics: str, ranker: DifferentiableScorer) -> No
     if isinstance(ranker, RemoteScorer):
         why = f"what {ranker.info.name} normalises by is said where it is served: set it to null"
     # A Ranker of ours knows it; this package does without the one that such a Ranker comes from.
-    elif (by_batch := getattr(ranker, "_batch_statistics", None)) is not None:
+    elif (by_batch := getattr(ranker, "batch_statistics", None)) is not None:
         if by_batch == (statistics == "batch"):
             return
         why = (

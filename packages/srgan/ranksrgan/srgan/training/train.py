@@ -20,6 +20,7 @@ from ranksrgan.contracts.interruption import stop_requested
 from ranksrgan.contracts.processes import processes
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.training_folder import alone_in, check_folder
+from ranksrgan.contracts.usual_modes import usual_modes
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.frozen import frozen
@@ -53,6 +54,7 @@ class TrainResult:
     drifted: bool = False
 
 
+@usual_modes()
 def train(
     config: TrainConfig,
     folder: Path | str,
