@@ -22,8 +22,10 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput, NotSupported, UndefinedScore
@@ -93,15 +95,18 @@ class Fused:
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`; the terms are added in their order.
 
+        Without a gradient of every term the scores carry none: that of some would be another sum's.
+
         Raises:
             UndefinedScore: a term has no value, or the sum is infinity minus infinity.
         """
         self._check_references(references)
-        first, *others = (
-            weight * scorer.score(images, references if scorer.info.needs_reference else None)
-            for weight, scorer in self._terms
-        )
-        return self._defined(sum(others, start=first))
+        with nullcontext() if self._info.differentiable else torch.no_grad():
+            first, *others = (
+                weight * scorer.score(images, references if scorer.info.needs_reference else None)
+                for weight, scorer in self._terms
+            )
+            return self._defined(sum(others, start=first))
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `DifferentiableScorer.gradient`.
