@@ -243,6 +243,18 @@ def test_a_sum_without_all_gradients_carries_that_of_no_term() -> None:
     assert Fused(terms[:1]).score(leaf).requires_grad
 
 
+def test_a_term_whose_scores_are_not_one_for_each_image_is_named() -> None:
+    class Columns(Constant):
+        def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+            return super().score(images)[:, None]
+
+    fused = Fused([(1, Constant("a")), (1, Columns("b"))])
+    for work in (fused.score, fused.gradient):
+        with pytest.raises(InvalidInput, match=r"scorer b returned the shape \(2, 1\)") as refused:
+            work(IMAGES)
+        assert refused.value.field == "b"
+
+
 def test_infinities_against_each_other_are_no_score() -> None:
     better, worse = Constant("up", factor=math.inf), Constant("down", False, factor=math.inf)
     assert torch.equal(Fused([(0.4, better)]).score(IMAGES), torch.full((2,), math.inf).double())
