@@ -13,6 +13,7 @@ from ranksrgan.contracts.discovery import (
     from_anywhere,
     list_scorers,
     list_upscalers,
+    open_pair_source,
     open_upscaler,
     parse_options,
 )
@@ -84,6 +85,28 @@ def test_a_sum_opens_by_name() -> None:
     expected = niqe(images, 4) + 0.4 * rmse(images, references, 4)
     assert torch.equal(scorer.score(images, references), expected)
     assert open_scorer("(niqe+rmse)-2*ssim").info.name == "(niqe+rmse)-2*ssim"
+
+
+@pytest.mark.usefixtures("_fused")
+def test_a_path_opens_what_its_text_does_and_no_sum(tmp_path: Path) -> None:
+    path = tmp_path / "a+b.safetensors"
+    weights = VGG12(2, torch.Generator().manual_seed(0)).state_dict()
+    save_weights(path, weights, kind="ranker", architecture="vgg12", options={"width": 2})
+    images = torch.rand(2, 3, 48, 64)
+    scores = open_scorer(path).score(images)
+    assert scores.shape == (2,)
+    assert torch.equal(scores, open_scorer(str(path)).score(images))
+    assert torch.equal(open_scorer(Path(f"{path}?device=cpu")).score(images), scores)
+    path.unlink()
+    with pytest.raises(InvalidCheckpoint, match=r"a\+b\.safetensors"):
+        open_scorer(path)
+    with pytest.raises(InvalidCheckpoint, match="is a folder"):
+        open_scorer(tmp_path)
+    with pytest.raises(InvalidCheckpoint, match=r"generator\.pth"):
+        open_upscaler(tmp_path / "generator.pth")
+    assert open_upscaler(Path("bicubic?scale=2")).info.scale == 2
+    with pytest.raises(UnknownName, match="is no folder; a rank dataset is one"):
+        open_pair_source(tmp_path / "ranks")
 
 
 @pytest.mark.usefixtures("_fused")

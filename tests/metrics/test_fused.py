@@ -231,6 +231,30 @@ def test_without_all_gradients_there_is_none() -> None:
         fused.gradient(IMAGES)
 
 
+def test_a_sum_without_all_gradients_carries_that_of_no_term() -> None:
+    terms = [(0.5, Constant("a")), (2.0, Constant("b", differentiable=False))]
+    leaf = IMAGES.clone().requires_grad_(True)
+    scores = Fused(terms).score(leaf)
+    assert torch.equal(scores, 2.5 * IMAGES.double().flatten(1).mean(dim=1))
+    assert not scores.requires_grad
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        scores.sum().backward()
+    # The same term alone, and in a sum that has one, keeps its own.
+    assert Fused(terms[:1]).score(leaf).requires_grad
+
+
+def test_a_term_whose_scores_are_not_one_for_each_image_is_named() -> None:
+    class Columns(Constant):
+        def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+            return super().score(images)[:, None]
+
+    fused = Fused([(1, Constant("a")), (1, Columns("b"))])
+    for work in (fused.score, fused.gradient):
+        with pytest.raises(InvalidInput, match=r"scorer b returned the shape \(2, 1\)") as refused:
+            work(IMAGES)
+        assert refused.value.field == "b"
+
+
 def test_infinities_against_each_other_are_no_score() -> None:
     better, worse = Constant("up", factor=math.inf), Constant("down", False, factor=math.inf)
     assert torch.equal(Fused([(0.4, better)]).score(IMAGES), torch.full((2,), math.inf).double())

@@ -22,7 +22,15 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     UndefinedScore,
 )
-from ranksrgan.metrics import Niqe, NiqeModel, imresize, mscn, niqe, niqe_features
+from ranksrgan.metrics import (
+    Niqe,
+    NiqeModel,
+    differentiable_niqe,
+    imresize,
+    mscn,
+    niqe,
+    niqe_features,
+)
 
 Load = Callable[[str], Tensor]
 
@@ -170,6 +178,8 @@ def test_sequences_that_cannot_be_scored(photograph: Load) -> None:
     with pytest.raises(InvalidInput, match=r"images\[1\] has the shape \(1, 1, 3,") as caught:
         niqe([good, good[None]])
     assert caught.value.field == "images[1]"
+    with pytest.raises(InvalidInput, match=r"images\[1\] is a numpy\.ndarray; .* \(C, H, W\) is"):
+        niqe([good, good.numpy()])
     with pytest.raises(InvalidInput, match=r"images\[1\] holds values from 0"):
         niqe([good, good.float()])
     with pytest.raises(ImageTooSmall, match="95 x 451 pixels hold 0 blocks") as too_small:
@@ -177,6 +187,22 @@ def test_sequences_that_cannot_be_scored(photograph: Load) -> None:
     assert too_small.value.field == "images[2]"
     with pytest.raises(UndefinedScore, match="image 2 is too flat for NIQE: only 0 of its 12"):
         niqe([good, good[:, :96, :192], torch.full((3, 300, 451), 7, dtype=torch.uint8), good])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("photo.png", r"images is a builtins\.str; .* \(N, C, H, W\) .* of a file .*read_image"),
+        (Path("photo.png"), r"images is a pathlib\.\w+; .* \(N, C, H, W\) .* of a file"),
+        (b"photo", r"images is a builtins\.bytes; .* \(N, C, H, W\) .* of an array"),
+        (["photo.png"], r"images\[0\] is a builtins\.str; .* \(C, H, W\) .*\(path\)\)\[0\]$"),
+        ([7], r"images\[0\] is a builtins\.int; .* \(C, H, W\) .*permute\(2, 0, 1\)$"),
+    ],
+)
+def test_what_are_no_tensors_is_said(images: Any, message: str) -> None:
+    for measure in (niqe, differentiable_niqe):
+        with pytest.raises(InvalidInput, match=message):
+            measure(images)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "rocket", "brick"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ranksrgan.contracts import DifferentiableScorer
@@ -95,6 +96,16 @@ def test_uint8_has_no_gradient() -> None:
         Lpips().gradient(images, images)
     with pytest.raises(InvalidInput, match="needs references"):
         Lpips().gradient(images.float())
+
+
+@every
+def test_a_gradient_of_no_tensor_is_refused(make: Make) -> None:
+    image = torch.rand(1, 3, 40, 40)
+    for wrong in (Image.new("RGB", (40, 40)), [image], "photo.png", image.numpy()):
+        with pytest.raises(InvalidInput, match=r"^images is a .*; a torch\.Tensor \(N, C, H, W\)"):
+            make().gradient(wrong, image)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match=r"^references is a .*; a torch\.Tensor"):
+            make().gradient(image, wrong)  # type: ignore[arg-type]
 
 
 def test_what_overshoots_is_looked_at_as_it_is() -> None:

@@ -5,14 +5,22 @@ import json
 import math
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo
-from ranksrgan.contracts.errors import ImageTooSmall, InvalidDataset, InvalidInput, UndefinedScore
+from ranksrgan.contracts import ScorerInfo, UpscalerInfo
+from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.errors import (
+    ImageTooSmall,
+    InvalidConfig,
+    InvalidDataset,
+    InvalidInput,
+    UndefinedScore,
+)
 from ranksrgan.contracts.images import Picture, encode_image, read_image, to_tensor, write_image
 from ranksrgan.metrics import create_scorer, niqe, patch_crops, psnr, rmse, ssim
 from ranksrgan.rankdata import BuildConfig, RankDataset, build, open_rank_dataset
@@ -279,10 +287,64 @@ def test_building_again_from_other_images_is_refused(hr: Path) -> None:
 
 
 def test_building_again_with_another_metric_of_that_name_is_refused(hr: Path) -> None:
+    class Newer(_Choosy):
+        info = ScorerInfo("mean", "2", True, False, False, 1)
+
     config = _config(hr)
     build(config, scorer=_Choosy())
     with pytest.raises(InvalidInput, match="other images, weights or versions"):
+        build(config, scorer=Newer())
+    with pytest.raises(InvalidInput, match=r'metric: "mean" there, "rmse'):
         build(config)
+
+
+class _Nearest:
+    info = UpscalerInfo("nearest", "1", 4, "nearest")
+
+    def upscale(self, images: Tensor) -> Tensor:
+        return images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_a_dataset_of_objects_says_so_and_is_rebuilt_with_them_alone(hr: Path) -> None:
+    objects: dict[str, Any] = {"scorer": _Choosy(), "upscalers": {"sr": _Nearest()}}
+    config = _config(hr)
+    build(config, **objects)
+    before = _snapshot(config.output)
+    written = load_config(BuildConfig, config.output / "config.yaml")
+    assert written.metric == "mean"
+    assert written.given == ("metric", "levels.sr")
+    record = RankDataset.open(config.output).record
+    assert record.config["metric"] == record.metric.name == "mean"
+    assert record.config["given"] == ["metric", "levels.sr"]
+    for some, wanted in (
+        ({}, r"scorer=\.\.\., the scorer mean and upscalers=\{'sr': \.\.\.\}"),
+        ({"scorer": _Choosy()}, r"given: levels\.sr: .* give build\(\) upscalers=\{'sr': \.\.\.\}"),
+        ({"upscalers": objects["upscalers"]}, r"given: metric: .* give build\(\) scorer=\.\.\."),
+    ):
+        for overwrite in (False, True):
+            with pytest.raises(InvalidConfig, match=wanted) as refused:
+                build(written, overwrite=overwrite, **some)
+            assert refused.value.field == "given"
+    with pytest.raises(InvalidConfig, match=r"metric: psnr is given; .* by a scorer mean,"):
+        build(written, **{**objects, "scorer": create_scorer("psnr")})
+    build(written, **objects)
+    build(config, **objects)
+    assert _snapshot(config.output) == before
+    build(written, overwrite=True, **objects)
+    assert (
+        read_manifest(config.output)[7].score
+        == _stored(config, read_manifest(config.output)[7]).double().mean().item()
+    )
+
+
+def test_a_dataset_of_names_does_not_speak_of_objects(hr: Path) -> None:
+    config = _config(hr)
+    build(config)
+    assert "given" not in (config.output / "config.yaml").read_text()
+    assert "given" not in RankDataset.open(config.output).record.config
+    assert "given" not in config.model_dump()
+    with pytest.raises(ValueError, match=r"given: 'levels\.x' is none of metric, levels\."):
+        _config(hr, given=["levels.x"])
 
 
 def test_folder_with_other_files_is_never_replaced(hr: Path) -> None:

@@ -157,7 +157,7 @@ def test_other_settings_do_not_go_on_from_there(hr: Path) -> None:
         InvalidInput, match=r"unfinished build .*\(config\.stride: 30 there, 60 now\); --force"
     ):
         build(_config(hr, stride=60), scorer=_Brightness())
-    with pytest.raises(InvalidInput, match=r'metric\.name: "mean" there, "rmse" now'):
+    with pytest.raises(InvalidInput, match=r'config\.metric: "mean" there, "rmse" now'):
         build(_config(hr))
     reordered = dict(reversed(LEVELS.items()))
     with pytest.raises(InvalidInput, match=r"config\.levels: "):

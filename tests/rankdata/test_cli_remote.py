@@ -101,6 +101,20 @@ def test_a_build_is_asked_for_and_followed(
     assert request_id
 
 
+def test_no_command_builds_from_a_file_that_wants_objects(
+    address: str, jobs: Jobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "hr: images/faces\noutput: out\nlevels: {a: sr, hr: hr}\nmetric: own\nlabel: metric\n"
+        "given: [metric, levels.a]\n"
+    )
+    for command in (["remote", "build", address, "new"], ["build"]):
+        assert main([*command, "--config", str(file)]) == 1
+        assert "scorer=..., the scorer own and upscalers={'a': ...}" in capsys.readouterr().err
+    assert jobs.requests == []
+
+
 @pytest.mark.parametrize("name", ["2024", "true", "null"])
 def test_names_that_yaml_would_take_for_something_else(
     address: str, jobs: Jobs, name: str, capsys: pytest.CaptureFixture[str]

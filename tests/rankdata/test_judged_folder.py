@@ -58,7 +58,7 @@ def tid(tmp_path: Path) -> Path:
 
 
 def test_pipal_is_read_as_it_is_unpacked(pipal: Path) -> None:
-    source = open_pair_source(str(pipal))
+    source = open_pair_source(pipal)
     assert isinstance(source, PairSource)
     assert (source.info.metric, source.info.higher_is_better) == ("mos", True)
     # All pairs of the versions of a reference: 15 each.

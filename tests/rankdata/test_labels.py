@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -44,6 +45,28 @@ def test_label_and_further_metrics_of_each_crop() -> None:
     found = labels.of(crops, references, 1)
     for row, crop, reference in zip(found, crops[:, None], references[:, None], strict=True):
         assert row == tuple(metric(crop, reference).item() for metric in (rmse, psnr, ssim))
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        (lambda means: means[:, None], r"the shape \(4, 1\)"),
+        (lambda means: means.mean(), r"the shape \(\)"),
+        (lambda means: means[:3], r"the shape \(3,\)"),
+        (lambda means: means.tolist(), r"a builtins\.list"),
+    ],
+)
+def test_scores_that_are_not_one_for_each_crop(
+    returned: Callable[[Tensor], object], problem: str
+) -> None:
+    class Own(_Brightness):
+        def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+            return returned(super().score(images))  # type: ignore[return-value]
+
+    message = rf"the scorer brightness returned {problem}; a torch\.Tensor \(4,\), a score for"
+    with pytest.raises(InvalidInput, match=message) as refused:
+        score_crops(Own(), torch.full((4, 3, 8, 8), 7, dtype=torch.uint8))
+    assert refused.value.field == "brightness"
 
 
 def test_order_is_the_place_in_the_list() -> None:

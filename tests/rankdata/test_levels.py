@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ranksrgan.contracts import open_upscaler
+from ranksrgan.contracts import UpscalerInfo, open_upscaler
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput, UnknownName
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.rankdata.config import BuildConfig
@@ -105,6 +105,46 @@ def test_upscaler_of_another_scale(hr: Path) -> None:
 def test_upscaler_for_no_level(hr: Path) -> None:
     with pytest.raises(InvalidConfig, match="given for x; the levels are b, h"):
         open_levels(_config(hr, b="bicubic", h="hr"), [], {"x": open_upscaler("bicubic")})
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "problem"),
+    [
+        (255, torch.uint8, r"pixels of type torch\.uint8"),
+        (255, torch.float32, "values from 0 to "),
+        (float("nan"), torch.float32, "values from nan to nan"),
+    ],
+)
+def test_an_upscaler_that_returns_no_picture_is_named(
+    hr: Path, factor: float, dtype: torch.dtype, problem: str
+) -> None:
+    class Own:
+        info = UpscalerInfo("own", "1", 4, "toy")
+
+        def upscale(self, images: torch.Tensor) -> torch.Tensor:
+            images = images.clone()
+            images[..., 0, 0] = 0
+            large = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+            return (large * factor).to(dtype)
+
+    level = open_levels(_config(hr, b="own", h="hr"), [], {"b": Own()})["b"]
+    with pytest.raises(InvalidInput, match=f"own returned {problem}.* for coffee at level b; a"):
+        level.make(read_source(hr / "coffee.png", 4), {})
+
+
+def test_an_upscaler_that_overshoots_is_clamped(hr: Path) -> None:
+    class Own:
+        info = UpscalerInfo("own", "1", 4, "toy")
+
+        def upscale(self, images: torch.Tensor) -> torch.Tensor:
+            return (images * 3 - 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    source = read_source(hr / "coffee.png", 4)
+    made = open_levels(_config(hr, b="own", h="hr"), [], {"b": Own()})["b"].make(source, {})
+    expected = ((source.lr * 3 - 1).clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)
+    assert torch.equal(made[..., ::4, ::4], expected)
+    assert made.min() == 0
+    assert made.max() == 255
 
 
 def test_given_upscaler_goes_before_the_spec(hr: Path) -> None:

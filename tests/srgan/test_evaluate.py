@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ranksrgan.contracts import open_upscaler
+from ranksrgan.contracts import UpscalerInfo, open_upscaler
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture, as_float, read_image, to_tensor, write_image
 from ranksrgan.metrics import imresize_uint8, niqe, psnr, ssim
@@ -71,3 +71,15 @@ def test_another_scale_is_refused(hr_folder: Path) -> None:
     with pytest.raises(InvalidInput, match="enlarges 4 times; 2 times is wanted"):
         evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 2, 2)
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_an_upscaler_that_counts_to_255_is_refused(hr_folder: Path, dtype: torch.dtype) -> None:
+    class Counting:
+        info = UpscalerInfo("counting", "1", 4, "toy")
+
+        def upscale(self, images: torch.Tensor) -> torch.Tensor:
+            return (images * 255).repeat_interleave(4, 2).repeat_interleave(4, 3).to(dtype)
+
+    with pytest.raises(InvalidInput, match=r"counting returned .* for 0\.png; a torch\.Tensor"):
+        evaluate(Counting(), hr_folder, 4, 4, {})

@@ -33,6 +33,17 @@ class Tinting(Nearest):
         return super().upscale(images) * tint
 
 
+@pytest.mark.parametrize("factor", [255, float("nan")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_no_picture_is_refused(channels: int, factor: float) -> None:
+    class Counting(Nearest):
+        def upscale(self, images: Tensor) -> Tensor:
+            return super().upscale(images) * factor
+
+    with pytest.raises(InvalidInput, match="the upscaler nearest returned values from"):
+        upscale_picture(random_picture(8, 9, channels), Counting())
+
+
 @pytest.fixture
 def network(lively: Callable[..., SRResNet]) -> GeneratorUpscaler:
     return GeneratorUpscaler(lively())

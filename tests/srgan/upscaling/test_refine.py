@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -74,6 +76,16 @@ def test_all_refinements_together() -> None:
     assert torch.equal(refined.upscale(images), imresize(by_hand, size=(18, 15)).clamp(0, 1))
     untouched = Refined(Leaning())
     assert torch.equal(untouched.upscale(images), Leaning().upscale(images))
+
+
+@pytest.mark.parametrize("wishes", [{}, {"self_ensemble": True}, {"out_scale": 3}])
+def test_a_result_of_another_size_is_not_resized(wishes: dict[str, Any]) -> None:
+    class Same(Leaning):
+        def upscale(self, images: Tensor) -> Tensor:
+            return images
+
+    with pytest.raises(InvalidInput, match=r"leaning returned the shape \(1, 3, 6, 6\)"):
+        Refined(Same(), **wishes).upscale(torch.rand(1, 3, 6, 6))
 
 
 def test_wrong_wishes_are_refused() -> None:

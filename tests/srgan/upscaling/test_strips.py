@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ranksrgan.contracts import UpscalerInfo
+from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.metrics import imresize
-from ranksrgan.srgan.upscaling.strips import regrouped, resized
+from ranksrgan.srgan.upscaling.strips import checked_strips, regrouped, resized
 
 
 def cut(image: Tensor, heights: list[int]) -> Iterator[Tensor]:
@@ -21,6 +23,38 @@ def cut(image: Tensor, heights: list[int]) -> Iterator[Tensor]:
             if top < image.shape[1]:
                 yield image[:, top : top + height]
             top += height
+
+
+class Own:
+    """An upscaler of images of 6 x 5 pixels, with strips that are given."""
+
+    info = UpscalerInfo("own", "1", 2, "toy")
+
+    def upscale(self, images: Tensor) -> Tensor:
+        return images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_strips_of_an_upscaler_are_passed_on() -> None:
+    large = torch.rand(1, 3, 12, 10)
+    strips = list(checked_strips(large.split([5, 1, 6], 2), Own(), 6, 5))
+    assert [strip.shape[1] for strip in strips] == [5, 1, 6]
+    assert torch.equal(torch.cat(strips, 1), large[0])
+
+
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [
+        (torch.full((1, 3, 6, 10), 255.0), "values from 255 to 255"),
+        (torch.zeros(1, 3, 6, 10, dtype=torch.uint8), r"pixels of type torch\.uint8"),
+        (torch.zeros(1, 3, 6, 5), r"the shape \(1, 3, 6, 5\).*\(1, 3, 6, 10\) of floating"),
+        (torch.zeros(3, 6, 10), r"the shape \(3, 6, 10\)"),
+        (torch.zeros(1, 3, 5, 10), "11 rows in strips; 12, 2 times 6, are wanted"),
+        (torch.zeros(1, 3, 7, 10), "13 rows in strips; 12, 2 times 6, are wanted"),
+    ],
+)
+def test_strips_that_are_no_picture_are_refused(last: Tensor, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=f"own returned {problem}"):
+        list(checked_strips([torch.zeros(1, 3, 6, 10), last], Own(), 6, 5))
 
 
 HEIGHTS = st.lists(st.integers(1, 90), min_size=1, max_size=4)

@@ -22,6 +22,7 @@ own, ``ranksrgan.scorer_sums``, whose one entry gets the whole name and what ope
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import entry_points
@@ -71,11 +72,12 @@ _PROVIDERS = {
 }
 
 
-def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
+def open_scorer(spec: str | Path, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
     """Open a scorer by name, weights file or service address, or a weighted sum of such.
 
     Args:
-        spec: see the module's head. A file that is there goes before a sum of that name.
+        spec: see the module's head. A file that is there goes before a sum of that name; a `Path`
+            is never a sum, and otherwise what its text is.
         timeout: seconds a remote call may take.
         retry_for: seconds to go on trying while a service is full or cannot be reached.
 
@@ -85,22 +87,24 @@ def open_scorer(spec: str, *, timeout: float = 120.0, retry_for: float = 0.0) ->
         InvalidCheckpoint: the file is not a Ranker's, or it is a folder.
         ServiceUnavailable: nobody answers there.
     """
+    may_be_sum, spec = isinstance(spec, str), os.fspath(spec)
     if is_remote(spec):
         from ranksrgan.contracts.client import connect_scorer
 
         remote = parse_remote(spec)
         return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
-    if names_sum(spec):
+    if may_be_sum and names_sum(spec):
         open_term = partial(open_scorer, timeout=timeout, retry_for=retry_for)
         return cast(SumOpener, _load_entry(SUMS, "fused"))(spec, open_term)
     return cast(Scorer, _open_local(spec, SCORERS, weights_entry="ranker", kind="ranker"))
 
 
-def open_upscaler(spec: str, *, timeout: float = 300.0, retry_for: float = 0.0) -> Upscaler:
+def open_upscaler(spec: str | Path, *, timeout: float = 300.0, retry_for: float = 0.0) -> Upscaler:
     """Open an upscaler by name (``bicubic?scale=4``), weights file or service address.
 
     Args and errors as in `open_scorer`.
     """
+    spec = os.fspath(spec)
     if is_remote(spec):
         from ranksrgan.contracts.client import connect_upscaler
 
@@ -135,7 +139,7 @@ def list_upscalers(service: str, *, timeout: float = 10.0) -> list[UpscalerInfo]
 
 
 def open_pair_source(
-    spec: str, *, timeout: float = 120.0, retry_for: float = 60.0, **options: str
+    spec: str | Path, *, timeout: float = 120.0, retry_for: float = 60.0, **options: str
 ) -> PairSource:
     """Open a rank dataset's folder, or the dataset of a service.
 
@@ -155,6 +159,7 @@ def open_pair_source(
         InvalidDataset: it is not a rank dataset, contradicts itself, or has no such split.
         ServiceUnavailable: nobody answers there.
     """
+    spec = os.fspath(spec)
     name, _, query = spec.partition("?")
     if not is_remote(spec) and _is_folder(spec):
         name, query = spec, ""

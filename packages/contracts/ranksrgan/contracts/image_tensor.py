@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
+
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
 
 
-def require_tensor(images: object, field: str = "images") -> None:
+def require_tensor(images: object, field: str = "images", *, single: bool = False) -> None:
     """Raise `InvalidInput` unless ``images`` are a tensor.
 
-    Arrays are not taken silently for one: they mostly hold 0..255, with the channels last.
+    Arrays are not taken silently for one: they mostly hold 0..255, with the channels last. Nor is
+    the name of a file, which is a sequence, and so is a list of images.
+
+    Args:
+        images: what was given.
+        field: its name, for the message.
+        single: whether one image without a batch is wanted, as in a list of images.
+
+    Raises:
+        InvalidInput: says what it is and how a tensor is made.
     """
-    if not isinstance(images, Tensor):
-        raise InvalidInput(
-            f"{field} is a {type(images).__module__}.{type(images).__qualname__}; a torch.Tensor "
-            "(N, C, H, W) is wanted, of an array (H, W, C) of uint8 "
-            "torch.from_numpy(array).permute(2, 0, 1)[None]",
-            field=field,
-        )
+    if isinstance(images, Tensor):
+        return
+    shape, index = ("(C, H, W)", "[0]") if single else ("(N, C, H, W)", "")
+    if isinstance(images, (str, os.PathLike)):
+        made = f"of a file contracts.images.to_tensor(read_image(path)){index}"
+    else:
+        index = "" if single else "[None]"
+        made = f"of an array (H, W, C) of uint8 torch.from_numpy(array).permute(2, 0, 1){index}"
+    raise InvalidInput(
+        f"{field} is a {type(images).__module__}.{type(images).__qualname__}; a torch.Tensor "
+        f"{shape} is wanted, {made}",
+        field=field,
+    )

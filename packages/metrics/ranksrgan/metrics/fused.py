@@ -22,13 +22,16 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput, NotSupported, UndefinedScore
 from ranksrgan.contracts.joining import Joining, joining_of_all
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
+from ranksrgan.contracts.scores import require_scores
 from ranksrgan.contracts.specs import is_remote, is_sum
 
 #: What a sum may have at most, since names come from clients too.
@@ -93,15 +96,18 @@ class Fused:
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`; the terms are added in their order.
 
+        Without a gradient of every term the scores carry none: that of some would be another sum's.
+
         Raises:
+            InvalidInput: a term returned other than a score for each image; names it.
             UndefinedScore: a term has no value, or the sum is infinity minus infinity.
         """
         self._check_references(references)
-        first, *others = (
-            weight * scorer.score(images, references if scorer.info.needs_reference else None)
-            for weight, scorer in self._terms
-        )
-        return self._defined(sum(others, start=first))
+        with nullcontext() if self._info.differentiable else torch.no_grad():
+            first, *others = (
+                weight * self._of_term(scorer, images, references) for weight, scorer in self._terms
+            )
+            return self._defined(sum(others, start=first))
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `DifferentiableScorer.gradient`.
@@ -117,10 +123,16 @@ class Fused:
                 raise NotSupported(f"{scorer.info.name} has no gradient", field="scorer")
             against = references if scorer.info.needs_reference else None
             term_scores, term_gradients = scorer.gradient(images, against)
+            require_scores(term_scores, scorer.info, len(images))
             scores.append(weight * term_scores)
             gradients.append(weight * term_gradients)
         total = self._defined(sum(scores[1:], start=scores[0]))
         return total, sum(gradients[1:], start=gradients[0])
+
+    def _of_term(self, scorer: Scorer, images: Tensor, references: Tensor | None) -> Tensor:
+        scores = scorer.score(images, references if scorer.info.needs_reference else None)
+        require_scores(scores, scorer.info, len(images))
+        return scores
 
     def _check_references(self, references: Tensor | None) -> None:
         if self._info.needs_reference and references is None:

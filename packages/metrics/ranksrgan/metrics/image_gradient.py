@@ -30,6 +30,8 @@ def image_gradient(
         InvalidInput: uint8, and whatever ``score`` refuses.
     """
     require_tensor(images)
+    if references is not None:
+        require_tensor(references, "references")
     if not images.is_floating_point():
         raise InvalidInput(
             f"images are {images.dtype}; a gradient needs floating point in [0, 1]",

@@ -143,11 +143,13 @@ def checked_batches(
     """
     check_convention(luma)
     check_border(border)
-    if not isinstance(images, Sequence):
+    if not isinstance(images, Sequence) or isinstance(images, (str, bytes)):
         require_tensor(images)
     if isinstance(images, Tensor):
         batches = {"images": images}
     else:
+        for k, image in enumerate(images):
+            require_tensor(image, f"images[{k}]", single=True)
         batches = {f"images[{k}]": image[None] for k, image in enumerate(images)}
         if not batches:
             raise InvalidInput("images is empty; one image or more is wanted", field="images")

@@ -20,6 +20,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     MissingAsset,
 )
+from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.usual_modes import making_networks
@@ -73,6 +74,7 @@ class PerceptualScorer(FullReferenceScorer):
             ImageTooLarge: more than `MAX_GRADIENT_PIXELS`.
             InvalidInput: uint8, and whatever `score` refuses.
         """
+        require_tensor(images)
         if images.ndim == 4 and images.shape[2:].numel() > MAX_GRADIENT_PIXELS:
             height, width = images.shape[2:]
             raise ImageTooLarge(

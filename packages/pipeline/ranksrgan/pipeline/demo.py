@@ -14,6 +14,7 @@ from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.client import RemoteUpscaler
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.curves import read_curve
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import InternalError
 from ranksrgan.contracts.images import (
     Picture,
@@ -209,7 +210,7 @@ def side_by_side(outcome: Outcome, held_out: Path) -> list[Crop]:
         reference = open_scorer(f"niqe?border={outcome.scale}").score(source.hr).item()
         pictures: list[tuple[str, Picture, Mapping[str, float | None]]] = []
         for name, upscaler in upscalers.items():
-            picture = _picture(upscaler.upscale(source.lr))
+            picture = _picture(enlarge(upscaler, source.lr, source.name))
             write_image(outcome.folder / "held-out" / slug(name) / f"{source.name}.png", picture)
             pictures.append((name, picture, outcome.scores[name].images[index].scores))
         pictures.append((GROUND_TRUTH, hr, {"niqe": reference}))

@@ -22,6 +22,7 @@ from ranksrgan.rankdata.folder import (
     locked_building_folder,
     telling_of_a_full_disk,
 )
+from ranksrgan.rankdata.given_objects import with_objects
 from ranksrgan.rankdata.manifest import Counts, read_record
 from ranksrgan.rankdata.split import split_sizes
 
@@ -75,8 +76,10 @@ def build(
 
     Args:
         config: every parameter that the dataset depends on.
-        scorer: the metric itself, instead of opening ``config.metric``.
-        upscalers: by level name, instead of opening the level's spec.
+        scorer: the metric itself, instead of opening ``config.metric``; its name is written as the
+            metric.
+        upscalers: by level name, instead of opening the level's spec. What is written says under
+            ``given`` that there were objects, and is refused without them.
         executor: where the work is done; the dataset is the same to the byte.
         workers: how many processes or Ray actors; one for each CPU by default.
         overwrite: build anew even if a dataset is there, or an unfinished one with other settings.
@@ -88,11 +91,14 @@ def build(
             executor cannot do this, or there is no image.
         InvalidDataset: a folder of results lacks an image or has one of another size; too few
             images for the splits; no crop is left; every pair is a tie.
+        InvalidConfig: the configuration is that of a dataset which was built with objects, and they
+            are not given; says which.
         ImageTooSmall: a metric needs larger crops.
         DiskFull: the disk is full.
         InternalError: a worker process died; names the source image.
         RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
     """
+    config = with_objects(config, scorer, upscalers)
     target = config.output
     if overwrite or not holds_dataset(target):
         check_target(target, overwrite=True)

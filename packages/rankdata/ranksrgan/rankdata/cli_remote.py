@@ -55,11 +55,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _build(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.rankdata.given_objects import with_objects
 
     # The output is the server's matter; the configuration cannot be without one. JSON, lest YAML
     # take a name like 2024 for a number.
     overrides = [*arguments.overrides, f"output={json.dumps(arguments.dataset)}"]
-    config = load_recipe(arguments.config, overrides)
+    config = with_objects(load_recipe(arguments.config, overrides))  # a service is given none
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
     client = RemoteRankData(arguments.address, retry_for=PATIENCE)

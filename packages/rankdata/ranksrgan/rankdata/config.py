@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
@@ -33,8 +39,16 @@ PUBLISHED: Mapping[str, Any] = {
     "max_crops": 200,
 }
 
+#: The key that a scorer which is given as an object stands for.
+METRIC = "metric"
+
 _RECIPES = Path(__file__).parent / "recipes"
 _LEVEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def level_key(name: str) -> str:
+    """The key that an upscaler which is given for a level stands for."""
+    return f"levels.{name}"
 
 
 class SplitConfig(Config):
@@ -99,6 +113,8 @@ class BuildConfig(SplitConfig):
         val: share of the source images for validation.
         test: share of the source images for testing; the rest is for training.
         seed: of the split, of noise, and of what is chosen.
+        given: ``metric`` and ``levels.NAME``, the keys in whose place a scorer and upscalers were
+            given as objects. `build` writes it, and refuses what it wrote without the objects.
     """
 
     hr: Path
@@ -116,6 +132,7 @@ class BuildConfig(SplitConfig):
     min_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     min_gap_levels: tuple[str, str] | None = None
     max_crops: Annotated[int, Field(ge=1)] | None = None
+    given: tuple[str, ...] = ()
 
     @classmethod
     def as_published(cls, *, most_perceptual: str, second: str, **settings: Any) -> Self:
@@ -150,8 +167,22 @@ class BuildConfig(SplitConfig):
     def _check_together(self) -> Self:
         if self.label == "order":
             check_order(self.levels)
+        keys = (METRIC, *map(level_key, self.levels))
+        for key in self.given:
+            if key not in keys:
+                raise ValueError(f"given: {key!r} is none of {', '.join(keys)}")
         self._check_filters()
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_given_unless_something_was(
+        self, dump: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        # Datasets of names alone are those that they were before there was such a key.
+        content: dict[str, Any] = dump(self)
+        if not self.given:
+            content.pop("given", None)
+        return content
 
     def _check_filters(self) -> None:
         known = ", ".join(self.levels)

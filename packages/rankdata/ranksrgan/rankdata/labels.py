@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import Scorer, ScorerInfo, cancellation, open_scorer
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidInput, UndefinedScore
+from ranksrgan.contracts.scores import require_scores
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
 
 #: Crops that a metric gets at a time.
@@ -111,6 +112,7 @@ def score_crops(
         One entry per crop: the score, or ``"image_too_small"`` or ``"undefined_score"``.
 
     Raises:
+        InvalidInput: the scorer returned other than a score for each crop; names it.
         RankSRGANError: anything that is not a matter of the crop (service gone, cancelled).
     """
     if not scorer.info.needs_reference:
@@ -127,7 +129,7 @@ def score_crops(
 def _score(scorer: Scorer, crops: Tensor, references: Tensor | None) -> list[float | str]:
     cancellation.check()
     try:
-        scores = scorer.score(crops, references).tolist()
+        scores = scorer.score(crops, references)
     except (ImageTooSmall, UndefinedScore) as error:
         # The error does not say which of them it was: halve until it is alone.
         if len(crops) == 1:
@@ -140,7 +142,10 @@ def _score(scorer: Scorer, crops: Tensor, references: Tensor | None) -> list[flo
                 scorer, crops[part], None if references is None else references[part]
             )
         ]
-    return [UndefinedScore.code.lower() if math.isnan(score) else score for score in scores]
+    require_scores(scores, scorer.info, len(crops))
+    return [
+        UndefinedScore.code.lower() if math.isnan(score) else score for score in scores.tolist()
+    ]
 
 
 def _order_of(levels: int) -> ScorerInfo:

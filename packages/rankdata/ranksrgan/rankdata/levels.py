@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import open_upscaler
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.specs import is_remote
@@ -93,13 +94,7 @@ class Upscaled:
 
     def make(self, source: Source, others: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            image = self.upscaler.upscale(source.lr)
-        if image.shape != source.hr.shape:
-            raise InvalidInput(
-                f"level {self.name}: {source.name} came out as {tuple(image.shape)}, "
-                f"{tuple(source.hr.shape)} is wanted",
-                field=self.name,
-            )
+            image = enlarge(self.upscaler, source.lr, f"{source.name} at level {self.name}")
         return round_to_8_bits(image.cpu())
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import as_float, list_images
 from ranksrgan.contracts.scorer import Scorer
@@ -85,8 +86,8 @@ def evaluate(
             ``ssim`` and ``niqe``; they see the whole image.
 
     Raises:
-        InvalidInput: the upscaler has another scale; the name of a scorer is taken; no image in the
-            folder.
+        InvalidInput: the upscaler has another scale, or returns what is no enlarged image; the name
+            of a scorer is taken; no image in the folder.
         InvalidImage: an image that cannot be read.
     """
     if upscaler.info.scale != scale:
@@ -108,7 +109,7 @@ def evaluate_photographs(
     rows = []
     for photograph in photographs:
         cancellation.check()
-        sr = upscaler.upscale(as_float(photograph.lr[None]))
+        sr = enlarge(upscaler, as_float(photograph.lr[None]), photograph.name)
         shown = (sr.cpu() * 255).round().clamp(0, 255).byte()
         scores = {
             name: _score(scorer, shown, photograph.hr[None]) for name, scorer in scorers.items()

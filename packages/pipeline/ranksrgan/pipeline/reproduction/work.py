@@ -31,6 +31,7 @@ from ranksrgan.contracts import (
     open_upscaler,
 )
 from ranksrgan.contracts.assets import get_asset, present
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
 from ranksrgan.contracts.provenance import run_record
@@ -214,7 +215,7 @@ def _enlarged(
 ) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
     upscaler = open_upscaler(spec)
     scores = evaluate(upscaler, place, SR_SCALE, SR_SCALE, scorers).images
-    pictures = {name: upscaler.upscale(source.lr)[0].cpu() for name, source in kept.items()}
+    pictures = {name: enlarge(upscaler, source.lr, name)[0].cpu() for name, source in kept.items()}
     return [{"image": Path(row.image).stem, "scores": row.scores} for row in scores], pictures
 
 

@@ -27,10 +27,11 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.encoders import DEEP, TRANSPARENT, Layout, check_format
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture, Pixels, as_float, from_tensor, to_tensor
 from ranksrgan.contracts.upscaler import Upscaler
-from ranksrgan.srgan.upscaling.strips import regrouped, resized
+from ranksrgan.srgan.upscaling.strips import checked_strips, regrouped, resized
 from ranksrgan.srgan.upscaling.transparency import Continuation
 from ranksrgan.srgan.upscaling.upscaler import ReadRows, StripUpscaler
 
@@ -146,14 +147,15 @@ class Enlargement:
 
         Raises:
             InvalidCheckpoint, RequestCancelled, ServiceUnavailable...: see `Upscaler.upscale`.
+            InvalidInput: the upscaler returned no enlarged image, see `require_enlarged`.
         """
         height, width = self._picture.height, self._picture.width
         read: ReadRows = self._rows
         if isinstance(self._upscaler, StripUpscaler):
-            for strip in self._upscaler.upscale_strips(read, height, width):
-                yield strip[0]
+            strips = self._upscaler.upscale_strips(read, height, width)
+            yield from checked_strips(strips, self._upscaler, height, width)
         else:
-            yield self._upscaler.upscale(read(0, height))[0]
+            yield enlarge(self._upscaler, read(0, height))[0]
 
     def pictures(self, strips: Iterable[Tensor]) -> Iterator[Picture]:
         """Strips of the result, of the kind that `layout` says.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.metrics import imresize
@@ -59,9 +60,14 @@ class Refined:
         return self._info
 
     def upscale(self, images: Tensor) -> Tensor:
-        """See `Upscaler.upscale`."""
-        enlarge = self_ensemble if self._self_ensemble else _once
-        enlarged = enlarge(self._upscaler, images)
+        """See `Upscaler.upscale`.
+
+        Raises:
+            InvalidInput: what enlarges returned no enlarged image, see `require_enlarged`.
+        """
+        # Checked here: a resize would hide that the size is wrong.
+        work = self_ensemble if self._self_ensemble else enlarge
+        enlarged = work(self._upscaler, images)
         if self._back_projection:
             enlarged = back_project(enlarged, images, self._back_projection)
         return resize_to(enlarged, images, self._info.scale)
@@ -85,7 +91,7 @@ def self_ensemble(upscaler: Upscaler, images: Tensor) -> Tensor:
         for mirrored in (False, True):
             cancellation.check()
             turned = torch.rot90(images.flip(3) if mirrored else images, turns, (2, 3))
-            enlarged = torch.rot90(upscaler.upscale(turned), -turns, (2, 3))
+            enlarged = torch.rot90(enlarge(upscaler, turned), -turns, (2, 3))
             enlarged = enlarged.flip(3) if mirrored else enlarged
             total = enlarged.contiguous() if total is None else total.add_(enlarged)
     return images if total is None else total.div_(8)
@@ -124,7 +130,3 @@ def resize_to(enlarged: Tensor, images: Tensor, scale: float) -> Tensor:
     if enlarged.shape[2:] == size:
         return enlarged
     return imresize(enlarged, size=size).clamp(0, 1)
-
-
-def _once(upscaler: Upscaler, images: Tensor) -> Tensor:
-    return upscaler.upscale(images)

@@ -13,11 +13,12 @@ from fractions import Fraction
 from torch import Tensor
 
 from ranksrgan.contracts.encoders import Layout
+from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.images import Picture, from_tensor
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.srgan.upscaling.picture import PIXELS, luma
-from ranksrgan.srgan.upscaling.strips import resized
+from ranksrgan.srgan.upscaling.strips import checked_strips, resized
 from ranksrgan.srgan.upscaling.upscaler import PlannedStripUpscaler, ReadRows
 
 
@@ -64,10 +65,10 @@ class RowsEnlargement:
         """See `Enlargement.strips`."""
         height, width = self._image.height, self._image.width
         if isinstance(self._upscaler, PlannedStripUpscaler):
-            for strip in self._upscaler.upscale_strips(self._read_rows, height, width):
-                yield strip[0]
+            strips = self._upscaler.upscale_strips(self._read_rows, height, width)
+            yield from checked_strips(strips, self._upscaler, height, width)
         else:
-            yield self._upscaler.upscale(self._read_rows(0, height))[0]
+            yield enlarge(self._upscaler, self._read_rows(0, height))[0]
 
     def bands(self, strips: Iterable[Tensor]) -> Iterator[Tensor]:
         """The result from the top down: ``(channels, n, W)`` float32 in [0, 1].

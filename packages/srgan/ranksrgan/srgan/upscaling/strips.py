@@ -1,6 +1,6 @@
-"""Rows of an image that come in strips of any height: regrouped, and resized without the whole.
+"""Rows of an image that come in strips of any height: checked, regrouped, resized.
 
-Both hold no more than a band of rows. Strips are tensors ``(C, n, W)``.
+All hold no more than a band of rows. Strips are tensors ``(C, n, W)``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,49 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.enlarged import require_enlarged
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.metrics import imresize
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 # Rows that are resized at a time, unless whole periods of the ratio are longer.
 _BAND = 64
+
+
+def checked_strips(
+    strips: Iterable[Tensor], upscaler: Upscaler, height: int, width: int
+) -> Iterator[Tensor]:
+    """Strips ``(1, 3, n, W)`` that an upscaler makes, as ``(3, n, W)``.
+
+    A `GeneratorUpscaler` has looked at the values of each tile itself, and is not asked again.
+
+    Args:
+        strips: what its ``upscale_strips`` yields.
+        upscaler: which has made them.
+        height: of the image that is enlarged.
+        width: of the same.
+
+    Raises:
+        InvalidInput: a strip is no part of an enlarged image, see `require_enlarged`, or there are
+            more or fewer rows than that has.
+    """
+    if isinstance(upscaler, GeneratorUpscaler):
+        yield from (strip[0] for strip in strips)
+        return
+    info, rows = upscaler.info, 0
+    for strip in strips:
+        shown = strip.shape[2] if isinstance(strip, Tensor) and strip.ndim == 4 else 1
+        require_enlarged(strip, info, (1, 3, shown, info.scale * width))
+        rows += shown
+        if rows <= info.scale * height:
+            yield strip[0]
+    if rows != info.scale * height:
+        raise InvalidInput(
+            f"the upscaler {info.name} returned {rows} rows in strips; {info.scale * height}, "
+            f"{info.scale} times {height}, are wanted",
+            field=info.name,
+        )
 
 
 def regrouped(strips: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
