@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ranksrgan.contracts import UpscalerInfo
-from ranksrgan.contracts.enlarged import LIMIT, enlarge, require_enlarged
+from ranksrgan.contracts.enlarged import enlarge, require_enlarged
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_tensor import LIMIT
 
 INFO = UpscalerInfo("own", "1", 4, "toy")
 LR = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))

@@ -77,5 +77,9 @@ class Asked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
-        gradients = ctx.asking.gradients
-        return outputs[0].to(gradients.dtype).reshape(-1, 1, 1, 1) * gradients, None
+        return carried_back(outputs[0], ctx.asking.gradients), None
+
+
+def carried_back(of_scores: Tensor, gradients: Tensor) -> Tensor:
+    """The gradient to the images: that to each score times the score's to its own image."""
+    return of_scores.to(gradients.dtype).reshape(-1, 1, 1, 1) * gradients

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import codec, error_codec
-from ranksrgan.contracts.asking import Asked, Asking
+from ranksrgan.contracts.asking import Asked, Asking, carried_back
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -620,5 +620,4 @@ class _ScoreGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
         (gradients,) = ctx.saved_tensors
-        factors = outputs[0].to(gradients.dtype).reshape(-1, 1, 1, 1)
-        return factors * gradients, None, None
+        return carried_back(outputs[0], gradients), None, None

@@ -5,11 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_tensor import class_name, far_outside
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
-
-#: A network overshoots [0, 1], and is clamped; pixels that count to 255 are a mistake. Beyond this
-#: limit, the one that Rankers have for images, it is the mistake.
-LIMIT = 16.0
 
 
 def enlarge(upscaler: Upscaler, images: Tensor, what: str = "") -> Tensor:
@@ -51,17 +48,16 @@ def require_enlarged(
     """
     wanted = f"a torch.Tensor {shape} of floating point in [0, 1] is wanted"
     if not isinstance(enlarged, Tensor):
-        kind = type(enlarged)
-        problem = f"a {kind.__module__}.{kind.__qualname__}"
+        problem = f"a {class_name(enlarged)}"
     elif enlarged.shape != shape:
         problem = f"the shape {tuple(enlarged.shape)}"
     elif not enlarged.is_floating_point():
         problem, wanted = f"pixels of type {enlarged.dtype}", f"{wanted} (divide by 255)"
-    else:
-        low, high = (float(bound) for bound in enlarged.detach().aminmax())
-        if -LIMIT <= low <= high <= LIMIT:  # false for NaN as well
-            return
+    elif extremes := far_outside(enlarged):
+        low, high = extremes
         problem = f"values from {low:g} to {high:g}"
+    else:
+        return
     where = f" for {what}" if what else ""
     raise InvalidInput(
         f"the upscaler {info.name} returned {problem}{where}; {wanted}", field=info.name

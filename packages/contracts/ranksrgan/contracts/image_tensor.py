@@ -8,6 +8,10 @@ from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
 
+#: A network overshoots [0, 1], in training as elsewhere, and a loss has to see it; pixels that
+#: count to 255 are a mistake. Beyond this limit it is the mistake.
+LIMIT = 16.0
+
 
 def require_tensor(images: object, field: str = "images", *, single: bool = False) -> None:
     """Raise `InvalidInput` unless ``images`` are a tensor.
@@ -32,7 +36,17 @@ def require_tensor(images: object, field: str = "images", *, single: bool = Fals
         index = "" if single else "[None]"
         made = f"of an array (H, W, C) of uint8 torch.from_numpy(array).permute(2, 0, 1){index}"
     raise InvalidInput(
-        f"{field} is a {type(images).__module__}.{type(images).__qualname__}; a torch.Tensor "
-        f"{shape} is wanted, {made}",
+        f"{field} is a {class_name(images)}; a torch.Tensor {shape} is wanted, {made}",
         field=field,
     )
+
+
+def far_outside(pixels: Tensor) -> tuple[float, float] | None:
+    """The extremes of floating-point pixels if one of them is NaN or beyond `LIMIT`; else None."""
+    low, high = (float(extreme) for extreme in pixels.detach().aminmax())
+    return None if -LIMIT <= low <= high <= LIMIT else (low, high)  # false for NaN as well
+
+
+def class_name(value: object) -> str:
+    """Of what a value is, with its module, for messages."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"

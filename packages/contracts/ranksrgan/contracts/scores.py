@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_tensor import class_name
 from ranksrgan.contracts.scorer import ScorerInfo
 
 
@@ -23,11 +24,10 @@ def require_scores(scores: object, info: ScorerInfo, count: int) -> None:
     """
     if isinstance(scores, Tensor) and scores.shape == (count,):
         return
-    kind = type(scores)
     found = (
         f"the shape {tuple(scores.shape)}"
         if isinstance(scores, Tensor)
-        else f"a {kind.__module__}.{kind.__qualname__}"
+        else f"a {class_name(scores)}"
     )
     raise InvalidInput(
         f"the scorer {info.name} returned {found}; a torch.Tensor ({count},), a score for each "

@@ -20,7 +20,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     MissingAsset,
 )
-from ranksrgan.contracts.image_tensor import require_tensor
+from ranksrgan.contracts.image_tensor import far_outside, require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.usual_modes import making_networks
@@ -32,10 +32,6 @@ from ranksrgan.metrics.luma import check_layout, shave
 MAX_PIXELS = 2**24
 #: Likewise with a gradient, which keeps all layers.
 MAX_GRADIENT_PIXELS = 2**22
-
-# A generator in training overshoots [0, 1], and a loss has to see it; pixels that count to 255 are
-# a mistake. Beyond this limit it is the mistake.
-_LIMIT = 16.0
 
 
 class PerceptualNetwork(nn.Module):
@@ -151,8 +147,8 @@ def _check(images: Tensor, field: str) -> None:
     check_layout(images, field)
     if images.dtype == torch.uint8:
         return
-    low, high = (float(extreme) for extreme in images.detach().aminmax())
-    if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
+    if extremes := far_outside(images):
+        low, high = extremes
         raise InvalidInput(
             f"{field} holds values from {low:g} to {high:g}; floating-point images are in [0, 1]",
             field=field,

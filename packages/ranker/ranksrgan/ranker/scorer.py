@@ -22,7 +22,7 @@ from ranksrgan.contracts.device import (
     place,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput, NotSupported
-from ranksrgan.contracts.image_tensor import require_tensor
+from ranksrgan.contracts.image_tensor import far_outside, require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.recording import Repeats, recording
@@ -55,10 +55,6 @@ _GRADIENTS_TOGETHER = 2**20
 _RECORDED = 3 * 2**20
 
 _Work = Callable[[Tensor], tuple[Tensor, ...]]
-
-# A generator in training overshoots [0, 1], and the loss has to see it; pixels that count to 255
-# are a mistake. Beyond this limit it is the mistake.
-_LIMIT = 16.0
 
 
 class Ranker:
@@ -456,10 +452,10 @@ def _check(images: Tensor, references: Tensor | None) -> None:
             f"an image is {width} x {height} pixels; a Ranker scores at most {MAX_PIXELS}",
             field="images",
         )
-    if images.is_floating_point() and images.numel() and not recording():
-        low, high = (float(extreme) for extreme in images.detach().aminmax())
-        if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
-            raise InvalidInput(
-                f"images reach from {low:g} to {high:g}; floating point images lie in [0, 1]",
-                field="images",
-            )
+    looked_at = images.is_floating_point() and images.numel() and not recording()
+    if looked_at and (extremes := far_outside(images)):
+        low, high = extremes
+        raise InvalidInput(
+            f"images reach from {low:g} to {high:g}; floating point images lie in [0, 1]",
+            field="images",
+        )

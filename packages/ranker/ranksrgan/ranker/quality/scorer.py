@@ -23,7 +23,7 @@ from ranksrgan.contracts.device import (
     place,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput
-from ranksrgan.contracts.image_tensor import require_tensor
+from ranksrgan.contracts.image_tensor import far_outside, require_tensor
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -40,10 +40,6 @@ _OPTIONS = ("device", "precision")
 MAX_PIXELS = 2**24
 #: Bytes that one image may take: a model's bytes for each pixel say how large it may be.
 MEMORY = 2**34
-
-# As for a Ranker: a generator in training overshoots [0, 1], and pixels that count to 255 are a
-# mistake.
-_LIMIT = 16.0
 
 
 class QualityScorer:
@@ -203,13 +199,12 @@ def _check(images: Tensor, field: str, least: int) -> None:
         raise ImageTooSmall(
             f"an image is {width} x {height} pixels; both sides should have {least}", field=field
         )
-    if images.is_floating_point():
-        low, high = (float(extreme) for extreme in images.detach().aminmax())
-        if not -_LIMIT <= low <= high <= _LIMIT:  # false for NaN as well
-            raise InvalidInput(
-                f"{field} reach from {low:g} to {high:g}; floating point images lie in [0, 1]",
-                field=field,
-            )
+    if images.is_floating_point() and (extremes := far_outside(images)):
+        low, high = extremes
+        raise InvalidInput(
+            f"{field} reach from {low:g} to {high:g}; floating point images lie in [0, 1]",
+            field=field,
+        )
 
 
 def _check_size(images: Tensor, does: str, pixel_bytes: int) -> None:
