@@ -44,6 +44,7 @@ def tiny(recipe: str, hr: Path, *changes: str) -> TrainConfig:
     overrides += ["generator.features=16", "generator.blocks=1", "generator.growth=8"]
     overrides += ["discriminator.width=4", "optimiser.generator_lr=2e-3", "run.device=cpu"]
     overrides += ["run.precision=float32", "run.tensorboard=false"]
+    overrides += ["losses.perceptual.network=null"]
     return load_recipe(recipe, [*overrides, *changes])
 
 

@@ -87,6 +87,9 @@ def test_overrides_reach_every_level() -> None:
         ("generator.scale=8", "generator.scale"),
         ("run.precision=half", "run.precision"),
         ("optimiser.schedule.kind=step", "optimiser.schedule"),
+        ("validation.scorers=[rmse, ssim]", "ssim would be two columns .*; psnr, ssim, niqe, rmse"),
+        ("validation.scorers=[pi]", "pi would be two columns of one name"),  # of if_available
+        ("validation.if_available=[niqe]", r"niqe would be two columns .*\(.* niqe\?border=0\)"),
     ],
 )
 def test_what_is_wrong_is_named(override: str, message: str) -> None:

@@ -67,6 +67,15 @@ def test_a_name_that_is_taken_is_refused(hr_folder: Path, toy_ranker, name: str)
     assert caught.value.message.endswith("give it another name than psnr, ssim, niqe")
 
 
+def test_a_scorer_that_returns_no_score_for_each_image_is_refused(
+    hr_folder: Path, toy_ranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = toy_ranker(0)
+    monkeypatch.setattr(scorer, "score", lambda images, references=None: torch.zeros(1, 1))
+    with pytest.raises(InvalidInput, match=r"scorer toy0 returned the shape \(1, 1\); .* \(1,\)"):
+        evaluate(open_upscaler("bicubic?scale=2"), hr_folder, 2, 2, {"mine": scorer})
+
+
 def test_another_scale_is_refused(hr_folder: Path) -> None:
     with pytest.raises(InvalidInput, match="enlarges 4 times; 2 times is wanted"):
         evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 2, 2)

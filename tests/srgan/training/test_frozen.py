@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ranksrgan.metrics.fused import Fused
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.frozen import frozen
@@ -111,6 +112,18 @@ def test_a_network_in_train_trains_as_one_in_eval_does(
         )
     assert len(found[0]) == 4
     assert found[0] == found[1]
+
+
+def test_networks_in_sums_and_lists_are_found(toy_ranker) -> None:
+    one, two, three, four = (halfway(toy_ranker(seed)) for seed in range(4))
+    several = Around(one)
+    several.others = {"a": [(1.0, two)], "itself": several}
+    total = Fused([(1.0, three), (2.0, Fused([(1.0, four), (1.0, one)]))])
+    networks = [one, two, three, four]
+    before = [flags(network) for network in networks]
+    with frozen([several, total]):
+        assert not any(flag for network in networks for flag in flags(network))
+    assert [flags(network) for network in networks] == before
 
 
 def test_a_network_that_torch_has_frozen_itself() -> None:

@@ -880,6 +880,13 @@ def test_perceptual_features_come_from_anything_or_are_left_out_openly(
         on_step=lambda _, values: seen.update(values),
     )
     assert seen["perceptual"] > 0
+    both = gan(losses={"perceptual": {"weight": 1.0, "network": "vgg19"}})
+    with pytest.raises(
+        InvalidConfig, match=r"network names vgg19, .* network, halves: set"
+    ) as caught:
+        train(both, tmp_path / "both", feature_network=Halves())
+    assert caught.value.field == "losses.perceptual.network"
+    assert not (tmp_path / "both" / "config.yaml").exists()
     with caplog.at_level("INFO"):
         train(gan(), tmp_path / "without")
     assert sum("no perceptual term" in record.message for record in caplog.records) == 1

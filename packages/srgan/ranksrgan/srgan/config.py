@@ -271,6 +271,10 @@ class DriftConfig(Config):
     stop: bool = False
 
 
+#: Columns that every validation has.
+STANDARD_COLUMNS = ("psnr", "ssim", "niqe")
+
+
 class ValidationConfig(Config):
     hr: Path | None = None
     lr: Path | None = None
@@ -375,6 +379,14 @@ class TrainConfig(Config):
         data, validation = self.data, self.validation
         if validation.lr is not None and validation.hr is None:
             raise ValueError("validation.lr belongs to images of validation.hr: give both")
+        names = [*STANDARD_COLUMNS]  # of two of one name the second would replace the first
+        for name in (*validation.scorers, *validation.if_available):
+            if name in names:
+                raise ValueError(
+                    f"validation: {name} would be two columns of one name; {', '.join(names)} are "
+                    "there already (another border is niqe?border=0)"
+                )
+            names.append(name)
         if validation.hr is None or validation.degradation == "bicubic":
             return
         if validation.lr is not None and data.makes_lr:

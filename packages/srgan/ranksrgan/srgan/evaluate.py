@@ -15,12 +15,11 @@ from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import as_float, list_images
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.scores import require_scores
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.metrics import create_scorer
+from ranksrgan.srgan.config import STANDARD_COLUMNS
 from ranksrgan.srgan.data.crops import Photograph, read_photograph
-
-#: Columns that every evaluation has.
-STANDARD = ("psnr", "ssim", "niqe")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Evaluation:
 
 def standard_scorers(border: int) -> dict[str, Scorer]:
     """PSNR and SSIM on Y and NIQE, each without ``border`` pixels on every side."""
-    return {name: create_scorer(name, border=border) for name in STANDARD}
+    return {name: create_scorer(name, border=border) for name in STANDARD_COLUMNS}
 
 
 def require_free_names(scorers: Mapping[str, Scorer], taken: Collection[str], field: str) -> None:
@@ -87,7 +86,7 @@ def evaluate(
 
     Raises:
         InvalidInput: the upscaler has another scale, or returns what is no enlarged image; the name
-            of a scorer is taken; no image in the folder.
+            of a scorer is taken, or it returns what is no score; no image in the folder.
         InvalidImage: an image that cannot be read.
     """
     if upscaler.info.scale != scale:
@@ -95,7 +94,7 @@ def evaluate(
             f"{upscaler.info.name} enlarges {upscaler.info.scale} times; {scale} times is wanted",
             field="scale",
         )
-    require_free_names(scorers or {}, STANDARD, field="scorers")
+    require_free_names(scorers or {}, STANDARD_COLUMNS, field="scorers")
     photographs = (read_photograph(path, scale) for path in list_images(hr_folder))
     return evaluate_photographs(
         upscaler, photographs, {**standard_scorers(border), **(scorers or {})}
@@ -122,7 +121,9 @@ def _score(scorer: Scorer, image: Tensor, reference: Tensor) -> float | None:
     cancellation.check()
     try:
         with torch.no_grad():
-            found = float(scorer.score(image, reference if scorer.info.needs_reference else None))
+            scores = scorer.score(image, reference if scorer.info.needs_reference else None)
     except (ImageTooSmall, UndefinedScore):
         return None
+    require_scores(scores, scorer.info, 1)
+    found = float(scores)
     return None if math.isinf(found) else found  # a single one would be the mean of all

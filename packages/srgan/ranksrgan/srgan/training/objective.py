@@ -344,7 +344,8 @@ def choose_features(
     """The given network, or else the configured one; None if its weight is 0.
 
     Raises:
-        InvalidConfig: a positive weight and nothing to compute features with.
+        InvalidConfig: a positive weight and nothing to compute features with; or a network is given
+            and another configured, which the run's ``config.yaml`` would tell of.
         MissingAsset, InvalidCheckpoint: see `open_feature_network`.
     """
     perceptual = config.losses.perceptual
@@ -353,6 +354,12 @@ def choose_features(
             log.info("no perceptual term is used (losses.perceptual.weight is 0)")
         return None
     if given is not None:
+        if perceptual.network is not None:
+            raise InvalidConfig(
+                f"losses.perceptual.network names {perceptual.network}, and the training is given "
+                f"another network, {given.name}: set the key to null, or give none",
+                field="losses.perceptual.network",
+            )
         return given
     if perceptual.network is None:
         raise InvalidConfig(

@@ -80,11 +80,11 @@ def train(
         folder: takes checkpoints, curves and the resolved configuration.
         rankers: of the rank loss, each with its weight, and then ``losses.rank.rankers`` is empty;
             None opens those of the configuration. With ``losses.rank.weight`` 0 they take part in
-            the validation only. Those that are an ``nn.Module``, or have one as an attribute, are
-            frozen and in eval() as long as this runs, and what they were before afterwards; so are
-            feature networks and scorers.
-        feature_network: of the perceptual loss, on the training's device; None opens the
-            configured one.
+            the validation only. Those that are an ``nn.Module``, or have one as an attribute or in
+            a list there, are frozen and in eval() as long as this runs, and what they were before
+            afterwards; so are feature networks and scorers.
+        feature_network: of the perceptual loss, on the training's device, and then
+            ``losses.perceptual.network`` is null; None opens the configured one.
         validation_scorers: further scorers of the validation, by the name of their column, which is
             that of no other.
         resume: continue from the folder's state if it has one; otherwise start anew.
@@ -96,8 +96,8 @@ def train(
 
     Raises:
         InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
-            or a state of another configuration; Rankers are given and configured, or those given
-            do not normalise as ``losses.rank.statistics`` says.
+            or a state of another configuration; Rankers or a feature network are given and
+            configured, or the Rankers given do not normalise as ``losses.rank.statistics`` says.
         InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them; another
             training is at work in ``folder``, or something else lies in it, see `check_folder`; the
             name of a scorer of the validation is taken.

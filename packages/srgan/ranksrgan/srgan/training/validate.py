@@ -19,11 +19,10 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer
 from ranksrgan.metrics import create_scorer
-from ranksrgan.srgan.config import DriftConfig, ScorerConfig, TrainConfig
+from ranksrgan.srgan.config import STANDARD_COLUMNS, DriftConfig, ScorerConfig, TrainConfig
 from ranksrgan.srgan.data.crops import Photograph
 from ranksrgan.srgan.data.validation_images import validation_photographs
 from ranksrgan.srgan.evaluate import (
-    STANDARD,
     evaluate_photographs,
     require_free_names,
     standard_scorers,
@@ -68,7 +67,7 @@ class Validation:
         # Of those of if_available too whose files are not here: what is refused would else hang on
         # the machine.
         wanted = (*config.validation.scorers, *config.validation.if_available)
-        _require_columns(scorers, (*STANDARD, *names, *wanted))
+        _require_columns(scorers, (*STANDARD_COLUMNS, *names, *wanted))
         self._photographs = validation_photographs(config)
         #: sha256 in hex of the images, so that a resumed run can tell that it has the same.
         self.fingerprint = _fingerprint(self._photographs, config.validation.lr is not None)
