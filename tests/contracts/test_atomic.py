@@ -12,7 +12,7 @@ import pytest
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.checkpoint import load_state, load_weights
-from ranksrgan.contracts.errors import DiskFull
+from ranksrgan.contracts.errors import DiskFull, InvalidInput
 
 
 def names(folder: Path) -> list[str]:
@@ -173,6 +173,13 @@ def test_an_output_goes_to_where_a_link_leads(tmp_path: Path) -> None:
     (tmp_path / "ahead").symlink_to("there/b.txt")
     atomic.write_output(tmp_path / "ahead", "first")
     assert (real.parent / "b.txt").read_text() == "first"
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match=r"file/a\.json cannot be written: \w+") as caught:
+        atomic.write_output(tmp_path / "file/a.json", "x")
+    assert caught.value.field == str(tmp_path / "file/a.json")
 
 
 def test_an_output_may_be_the_standard_output(tmp_path: Path) -> None:

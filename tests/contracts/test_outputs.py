@@ -68,6 +68,18 @@ def test_a_folder_is_no_file(here: Path) -> None:
         check_output("-o", Path("again"), [])
 
 
+def test_a_place_that_takes_no_files_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "file").touch()
+    with pytest.raises(InvalidInput, match=r"^file/a\.csv cannot be written: .*file is no folder"):
+        check_output("--report", Path("file/a.csv"), [])
+    check_output("--report", Path("not/yet/there/a.csv"), [])
+    monkeypatch.setattr("os.access", lambda folder, mode: Path(folder) != here)
+    with pytest.raises(InvalidInput, match=r"no file can be made in .*; name another --report"):
+        check_output("--report", Path("not/yet/there/a.csv"), [])
+
+
 def test_a_folder_is_read_for_some_of_its_files(here: Path) -> None:
     check_output("-o", here / "photos" / "a.PNG", ["photos"], read=DATASET_SUFFIXES)
     with pytest.raises(InvalidInput, match=r"old\.json is an input"):

@@ -52,6 +52,8 @@ def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None
     assert files[0].stat().st_size > 1.8 * source.stat().st_size  # and a header
     for file in files[1:]:
         assert cli.main(["convert", str(files[0]), str(file), "--half"]) == 0
+    assert cli.main(["convert", "ranker-niqe", str(tmp_path / "d.safetensors")]) == 0
+    assert (tmp_path / "d.safetensors").read_bytes() == files[0].read_bytes()
     assert files[1].read_bytes() == files[2].read_bytes() == source.read_bytes()
     assert {value.dtype for value in load_network(load_weights(source)).parameters()} == {
         torch.float32

@@ -451,6 +451,11 @@ def test_a_report_replaces_nothing_that_is_needed(
         options = ("-o", tmp_path / "out", "--model", model, "--report", tmp_path / "in/r.json")
         assert upscale(tmp_path / "in", *options) == 0
         assert json.loads((tmp_path / "in/r.json").read_text())["done"] == 1
+    (tmp_path / "link.json").symlink_to("in/r.json")  # where a link leads, the report goes
+    options = ("-o", tmp_path / "out", "--model", model, "--report", tmp_path / "link.json")
+    assert upscale(tmp_path / "in/photo.png", *options) == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert "in/photo.png" in (tmp_path / "in/r.json").read_text()
 
 
 def test_alpha_and_sixteen_bits_come_through(

@@ -41,6 +41,15 @@ def test_the_same_file_makes_the_same_bytes(tmp_path: Path, suffix: str) -> None
     assert made[0] == made[1]
 
 
+def test_a_shipped_network_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "srgan.pth"
+    network = convert(Path("srgan"), target, "official-old")
+    assert "model.0.weight" in torch.load(target, weights_only=True)
+    read = load_generator(target)
+    for one, other in zip(read.parameters(), network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     save_generator(tmp_path / "g.safetensors", SRResNet(16, 1), {})
     made = tmp_path / "made" / "g.pth"

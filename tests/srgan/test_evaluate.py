@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ranksrgan.contracts import UpscalerInfo, open_upscaler
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidImage, InvalidInput
 from ranksrgan.contracts.images import Picture, as_float, read_image, to_tensor, write_image
 from ranksrgan.metrics import imresize_uint8, niqe, psnr, ssim
 from ranksrgan.srgan.evaluate import evaluate
@@ -74,6 +74,18 @@ def test_a_scorer_that_returns_no_score_for_each_image_is_refused(
     monkeypatch.setattr(scorer, "score", lambda images, references=None: torch.zeros(1, 1))
     with pytest.raises(InvalidInput, match=r"scorer toy0 returned the shape \(1, 1\); .* \(1,\)"):
         evaluate(open_upscaler("bicubic?scale=2"), hr_folder, 2, 2, {"mine": scorer})
+
+
+def test_an_image_that_cannot_be_read_is_told_before_any_work(
+    hr_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hr_folder / "z.png").write_bytes((hr_folder / "0.png").read_bytes()[:-200])
+    upscaler = open_upscaler("bicubic?scale=4")
+    asked: list[torch.Tensor] = []
+    monkeypatch.setattr(upscaler, "upscale", asked.append)
+    with pytest.raises(InvalidImage, match=r"z\.png"):
+        evaluate(upscaler, hr_folder, 4, 4)
+    assert not asked
 
 
 def test_another_scale_is_refused(hr_folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ranksrgan.contracts.errors import DiskFull
+from ranksrgan.contracts.errors import DiskFull, InvalidInput
 
 #: No space, a quota used up, and a file larger than this process may write.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -138,6 +138,10 @@ def write_output(path: Path, text: str) -> None:
     A link stays, and the file that it leads to is replaced. What is our own standard output or
     error is written into where it stands: behind ``/dev/stdout`` may be a file that others write to
     as well.
+
+    Raises:
+        InvalidInput: it cannot be written; names it.
+        DiskFull: there is no room for it.
     """
     for descriptor in (1, 2):
         if _is_open_as(path, descriptor):
@@ -145,7 +149,11 @@ def write_output(path: Path, text: str) -> None:
             with open(os.dup(descriptor), "wb") as stream:
                 stream.write(text.encode(errors="backslashreplace"))
             return
-    write_text(Path(os.path.realpath(path)), text)
+    try:
+        write_text(Path(os.path.realpath(path)), text)
+    except OSError as error:
+        why = error.strerror or error  # of a temporary file, whose name says nothing to anybody
+        raise InvalidInput(f"{path} cannot be written: {why}", field=str(path)) from error
 
 
 def _is_open_as(path: Path, descriptor: int) -> bool:

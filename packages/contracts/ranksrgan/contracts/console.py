@@ -120,7 +120,7 @@ def add_serve_flags(parser: argparse.ArgumentParser, kind: type[ServerSettings])
     )
     number, positive = whole_number(0), whole_number(1)
     flags: list[tuple[str, Callable[[str], object], str, str]] = [
-        ("listen", str, "HOST:PORT|unix:PATH", "where"),
+        ("listen", str, "HOST:PORT|unix:PATH", "where; needed, here or in the file"),
         ("workers", positive, "N", "requests worked on at a time"),
         ("queue", number, "N", "requests that may wait"),
         ("max_pixels", positive, "N", "of one image"),

@@ -1,5 +1,5 @@
-"""Where a command's output may not go: in place of a folder, or of what the command reads or makes
-besides."""
+"""Where a command's output may not go: where nothing can be written, in place of a folder, or of
+what the command reads or makes besides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def check_output(
     what: str = "an input",
     read: Collection[str] = SUFFIXES,
 ) -> None:
-    """Refuse an output that is a folder, or that takes the place of what is needed, by any name.
+    """Refuse an output that is a folder, that takes the place of what is needed, by any name, or
+    whose folder takes no files.
 
     To be called before the work. An output of an earlier run is no hindrance, also where it lies in
     a folder of inputs; so of the files there only those count that such a folder is read for.
@@ -47,6 +48,7 @@ def check_output(
         raise InvalidInput(f"{output} is a folder: name a file with {option}", field=option)
     if there is not None and not stat.S_ISREG(there.st_mode):
         return
+    _require_place(option, output, target)
     for given in needed:
         text = str(given)
         for name in filter(None, dict.fromkeys([text, text.partition("?")[0]])):
@@ -65,6 +67,18 @@ def check_output(
                     f"{output} is {what} and would be replaced: name another file with {option}",
                     field=option,
                 )
+
+
+def _require_place(option: str, output: Path, target: Path) -> None:
+    """Refuse what could not be written at the end of the work; folders that lack are made then."""
+    folder = next(parent for parent in target.parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        why = f"{folder} is no folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = f"no file can be made in {folder}"
+    else:
+        return
+    raise InvalidInput(f"{output} cannot be written: {why}; name another {option}", field=option)
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -89,16 +89,24 @@ def _parser() -> argparse.ArgumentParser:
     forests.add_argument(
         "--scores", type=Path, required=True, metavar="CSV", help="columns image and score"
     )
-    forests.add_argument("--border", type=whole_number(0), default=0, metavar="N")
+    forests.add_argument(
+        "--border",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="pixels to leave out on every side (default: 0)",
+    )
     forests.add_argument("--luma", choices=CONVENTIONS, default="y", help="default: y")
-    forests.add_argument("--seed", type=whole_number(0), default=0, metavar="N")
+    forests.add_argument(
+        "--seed", type=whole_number(0), default=0, metavar="N", help="of the forests (default: 0)"
+    )
     forests.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
     forests.set_defaults(command=_fit_ma)
 
     extract = commands.add_parser("features", help="the features behind a metric")
     extract.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a file or a folder")
     extract.add_argument("--metric", default="niqe", metavar="NAME", help="default: niqe")
-    _add_plane_flags(extract)
+    _add_plane_flags(extract, "0")
     _add_output_flags(extract, tuple(features.FORMATS), default="csv")
     extract.set_defaults(command=_features)
 
@@ -126,7 +134,7 @@ def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(METRICS)}; with options as in lpips?net=vgg; a service's address, a "
         "Ranker's file; or sums such as niqe+0.4*rmse (default: niqe)",
     )
-    _add_plane_flags(parser)
+    _add_plane_flags(parser, "0, or that of --ma-model")
     parser.add_argument(
         "--niqe-model", type=Path, metavar="FILE", help="of fit-niqe (default: the published one)"
     )
@@ -136,13 +144,12 @@ def _add_metric_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1 or auto")
 
 
-def _add_plane_flags(parser: argparse.ArgumentParser) -> None:
+def _add_plane_flags(parser: argparse.ArgumentParser, border: str) -> None:
     parser.add_argument(
         "--border",
         type=whole_number(0),
         metavar="N",
-        help="pixels to leave out on every side (default: 0, or that of --ma-model; tables of x4 "
-        "use 4)",
+        help=f"pixels to leave out on every side (default: {border}; tables of x4 use 4)",
     )
     parser.add_argument(
         "--luma",

@@ -21,7 +21,7 @@ from ranksrgan.rankdata.config import WHOLE, load_recipe, recipe_names
 _EPILOG = """a level is one of
   NAME=hr                        the original
   NAME=bicubic                   MATLAB's bicubic
-  NAME=weights.safetensors       a generator's weights
+  NAME=weights.safetensors       a generator's weights, or the name of a shipped one (srgan)
   NAME=grpc://HOST:PORT/MODEL    a service
   NAME=FOLDER                    finished results, matched by file stem
   NAME=interpolate:OTHER:0.5     0.5 * OTHER + 0.5 * original

@@ -11,6 +11,7 @@ _EPILOG = """the data root holds
   datasets/NAME    rank datasets; what clients have built is put there
   images/NAME      folders of images to build from, and of finished results
   models/NAME      generators: NAME.safetensors, NAME.pth or NAME.pt
+  generators/NAME  those that the srgan service trains in the same root
   operations/      builds, running and done"""
 
 

@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         "--recipe",
         metavar="NAME|FILE.yaml",
         help="paper, as_published, small or nss, or a file as config.yaml of a run "
-        "(default: the paper's, with a penalty on the scores' magnitude)",
+        "(default: the paper's, with a penalty on the scores' magnitude); small, or a file, with "
+        "--model",
     )
     train.add_argument(
         "--begin-from",
@@ -84,7 +85,10 @@ def _parser() -> argparse.ArgumentParser:
         "--restart", action="store_true", help="start anew instead of continuing what is in DIR"
     )
     train.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="as in steps=2000 width=16 lr=3e-4"
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="as in steps=2000 width=16 lr=3e-4; an option of a --model is options.width=16",
     )
     train.set_defaults(command=_train)
 
@@ -94,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     convert = commands.add_parser(
         "convert", help="a Ranker's weights, or those of an official .pth, as .safetensors"
     )
-    convert.add_argument("input", type=Path, metavar="IN", help=".safetensors, .pth or .pt")
+    convert.add_argument(
+        "input", type=Path, metavar="IN", help=".safetensors, .pth, .pt or ranker-niqe"
+    )
     convert.add_argument("output", type=Path, metavar="OUT", help=".safetensors")
     convert.add_argument(
         "--half",

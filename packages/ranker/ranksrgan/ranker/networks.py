@@ -24,6 +24,7 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.ranker import vgg
 from ranksrgan.ranker.nss import NSS
+from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.vgg import VGG, Start
 
 KIND = "ranker"
@@ -113,7 +114,7 @@ def convert(source: Path, target: Path, *, half: bool = False) -> Network:
     ``half`` is wanted, and the same file makes the same bytes.
 
     Args:
-        source: the weights.
+        source: the weights, or the name of a shipped Ranker.
         target: ends in ``.safetensors``.
         half: in float16 where that is safe, see `halved`.
 
@@ -123,7 +124,7 @@ def convert(source: Path, target: Path, *, half: bool = False) -> Network:
     """
     if target.suffix != ".safetensors":
         raise InvalidInput(f"{target}: it is written as .safetensors", field=str(target))
-    weights = load_weights(source)
+    weights = load_weights(SHIPPED.resolve(source))
     network = load_network(weights)
     state = network.state_dict()
     save_weights(

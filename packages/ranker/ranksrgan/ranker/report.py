@@ -89,7 +89,7 @@ def write_report(path: Path, found: Comparison, source: PairSource) -> None:
         if worst[name]:
             parts.append("<h3>Contents ranked worst</h3>")
         parts += [_content(one, place, shown[place]) for place in worst[name]]
-    atomic.write_text(path, "\n".join(parts) + "</html>\n")
+    atomic.write_output(path, "\n".join(parts) + "</html>\n")
 
 
 def worst_contents(one: Judged, min_gap: float = 0.0) -> list[int]:

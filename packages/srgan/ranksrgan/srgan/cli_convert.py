@@ -21,7 +21,12 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
             "original code loads. No number changes, unless --half says so."
         ),
     )
-    convert.add_argument("input", type=Path, metavar="IN", help=".safetensors, .pth or .pt")
+    convert.add_argument(
+        "input",
+        type=Path,
+        metavar="IN",
+        help=".safetensors, .pth, .pt, or a shipped one's name",
+    )
     convert.add_argument("output", type=Path, metavar="OUT", help=".safetensors, .pth or .pt")
     convert.add_argument(
         "--to",

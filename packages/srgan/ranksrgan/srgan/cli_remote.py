@@ -54,7 +54,8 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         required=True,
         metavar="NAME|FILE",
-        help="srresnet, srgan, ranksrgan, or a .yaml file",
+        help="srresnet, srgan, ranksrgan, esrgan or another one of the package (a name that none "
+        "has lists them), or a .yaml file",
     )
     parser.add_argument("--hr", metavar="DIR", help="HR images to train on; same as data.hr=DIR")
     parser.add_argument(

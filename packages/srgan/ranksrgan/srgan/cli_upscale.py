@@ -78,7 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_model_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--device", help="cpu (default), cuda, cuda:1")
+    group.add_argument("--device", help="cpu (default), auto, cuda, cuda:1")
     group.add_argument(
         "--tile",
         type=whole_number(1),
@@ -180,17 +180,17 @@ def run(args: argparse.Namespace) -> int:
     report = Report([entry_of(failed) for failed in plan.failed])
     stopped = _enlarge(args, plan, _open(args), report)
     content = report.to_json()
+    log.info("%(done)d enlarged, %(skipped)d skipped, %(failed)d failed", content)
+    if stopped:
+        left = len(plan.jobs) + len(plan.failed) - len(report.entries)
+        log.error("stopped with %d to do; --skip-existing continues", left)
     if args.report:
         facts = {
             "model": args.model,
             "stopped": stopped,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        atomic.write_text(args.report, json.dumps({**facts, **content}, indent=2) + "\n")
-    log.info("%(done)d enlarged, %(skipped)d skipped, %(failed)d failed", content)
-    if stopped:
-        left = len(plan.jobs) + len(plan.failed) - len(report.entries)
-        log.error("stopped with %d to do; --skip-existing continues", left)
+        atomic.write_output(args.report, json.dumps({**facts, **content}, indent=2) + "\n")
     return 1 if report.failed or stopped else 0
 
 

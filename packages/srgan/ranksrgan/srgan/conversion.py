@@ -20,6 +20,7 @@ from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.interpolation import interpolate
 from ranksrgan.srgan.network import Network
 from ranksrgan.srgan.network_files import network_of, save_network
+from ranksrgan.srgan.shipped import SHIPPED
 
 
 def convert(
@@ -35,7 +36,8 @@ def convert(
     The same file makes the same bytes.
 
     Args:
-        source: a generator or discriminator, see `load_generator` and `load_discriminator`.
+        source: a generator or discriminator, see `load_generator` and `load_discriminator`; or the
+            name of a shipped one.
         target: ``.safetensors`` for ours, ``.pth`` or ``.pt`` for a file of the original project.
         form: of the latter, see `Network.original_names`; the first that there is by default.
         scale: of a generator whose tensors leave it open.
@@ -60,6 +62,7 @@ def convert(
         )
     if half and not ours:
         raise InvalidInput(f"{target}: half precision is for .safetensors", field="half")
+    source = SHIPPED.resolve(source)
     weights = load_weights(source)
     said = None if scale is None else {"scale": scale}
     network: Network = network_of(weights, {**ARCHITECTURES, **READABLE}, said)

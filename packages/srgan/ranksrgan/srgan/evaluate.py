@@ -87,7 +87,8 @@ def evaluate(
     Raises:
         InvalidInput: the upscaler has another scale, or returns what is no enlarged image; the name
             of a scorer is taken, or it returns what is no score; no image in the folder.
-        InvalidImage: an image that cannot be read.
+        InvalidImage: an image that cannot be read; before the first is enlarged.
+        InvalidDataset: an image that is smaller than one LR pixel; likewise.
     """
     if upscaler.info.scale != scale:
         raise InvalidInput(
@@ -95,7 +96,11 @@ def evaluate(
             field="scale",
         )
     require_free_names(scorers or {}, STANDARD_COLUMNS, field="scorers")
-    photographs = (read_photograph(path, scale) for path in list_images(hr_folder))
+    paths = list_images(hr_folder)
+    for path in paths:
+        cancellation.check()
+        read_photograph(path, scale)  # one that cannot be read is not to cost the scores of others
+    photographs = (read_photograph(path, scale) for path in paths)
     return evaluate_photographs(
         upscaler, photographs, {**standard_scorers(border), **(scorers or {})}
     )

@@ -29,13 +29,45 @@ def add_reproduce(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "command goes on.",
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="of experiments/NAME.yaml")
-    parser.add_argument("--scale", default="small", help="small, gpu, paper, or a YAML file")
-    parser.add_argument("--seeds", nargs="+", type=console.whole_number(0), default=[0, 1, 2])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
-    parser.add_argument("-o", "--output", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--experiments", type=Path, default=Path("experiments"), metavar="DIR")
     parser.add_argument(
-        "--jobs", type=console.whole_number(1), default=1, metavar="N", help="trainings at once"
+        "--scale", default="small", help="small (default), gpu, paper, or a YAML file"
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=console.whole_number(0),
+        default=[0, 1, 2],
+        metavar="N",
+        help="one run for each (default: 0 1 2)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("../shared/data"),
+        metavar="DIR",
+        help="the images and weights that experiments/README.md lists (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="takes a folder for each experiment (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--experiments",
+        type=Path,
+        default=Path("experiments"),
+        metavar="DIR",
+        help="where NAME.yaml is (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=console.whole_number(1),
+        default=1,
+        metavar="N",
+        help="trainings at once (default: 1)",
     )
     parser.add_argument(
         "--time-limit", type=_seconds, metavar="9m", help="stop then, so that nothing is lost"

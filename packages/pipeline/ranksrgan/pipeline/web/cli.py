@@ -137,7 +137,7 @@ def _export_votes(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.write(text.encode())  # UTF-8, as in the file, whatever the terminal's
         sys.stdout.buffer.flush()
     else:
-        atomic.write_text(arguments.output, text)
+        atomic.write_output(arguments.output, text)
         print(f"{arguments.output}: {len(ballots)} votes")
     if study is not None:
         target = arguments.images[1]

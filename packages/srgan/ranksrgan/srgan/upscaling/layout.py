@@ -57,8 +57,8 @@ class Layout:
         needed = least * (2 if parts.trunk else 1)
         if needed > memory:
             raise InvalidInput(
-                f"{memory / 2**20:g} MiB do not hold one tile of this network; it needs "
-                f"{math.ceil(needed / 2**20)} MiB",
+                f"{memory / 2**20:.3g} MiB do not hold one tile of this network; it needs "
+                f"{math.ceil(needed / 2**20)} MiB or more",
                 field="memory",
             )
 
@@ -126,8 +126,8 @@ class Layout:
         needed = image.height * image.width * (max(parts) + self._parts.map_bytes)
         if needed > self._memory:
             raise ImageTooLarge(
-                f"{self._name} must see an image as a whole and cannot be tiled: {whole.height} x "
-                f"{whole.width} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
+                f"{self._name} must see an image as a whole and cannot be tiled: {whole.width} x "
+                f"{whole.height} pixels need memory={math.ceil(needed / 2**20)} (MiB), and "
                 f"{self._memory / 2**20:g} are allowed",
                 field="images",
             )
@@ -136,8 +136,8 @@ class Layout:
         pixels = image.height * image.width
         needed = 2 * pixels * (self._parts.map_bytes or self._parts.enlarge.bytes_per_pixel)
         return ImageTooLarge(
-            f"in {self._memory / 2**20:g} MiB {self._name} would read each of {whole.height} x "
-            f"{whole.width} pixels {read / pixels:.0f} times, as its tiles are small beside what "
+            f"in {self._memory / 2**20:g} MiB {self._name} would read each of {whole.width} x "
+            f"{whole.height} pixels {read / pixels:.0f} times, as its tiles are small beside what "
             f"they depend on; memory={math.ceil(needed / 2**20)} (MiB) hold the image as one tile",
             field="images",
         )
@@ -147,7 +147,7 @@ class Layout:
         pixels = min(image.height, longest) * min(image.width, longest)
         needed = 2 * pixels * self._parts.map_bytes  # which have half of the memory
         return ImageTooLarge(
-            f"{self._memory / 2**20:g} MiB hold neither the maps of {whole.height} x {whole.width} "
+            f"{self._memory / 2**20:g} MiB hold neither the maps of {whole.width} x {whole.height} "
             f"pixels nor one tile of them: a pixel depends on {reach * self._parts.fold} to each "
             f"side in {self._name}; it needs memory={math.ceil(needed / 2**20)} (MiB)",
             field="images",
