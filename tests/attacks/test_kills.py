@@ -15,6 +15,7 @@ from tests.attacks.targets import PATIENCE
 pytestmark = pytest.mark.timeout(6 * PATIENCE)
 
 
+@pytest.mark.slow  # tests of each service kill it and its operation too
 def test_a_killed_build_makes_what_it_would_have_made(tmp_path: Path) -> None:
     rounds = Rounds("build", tmp_path)
     try:

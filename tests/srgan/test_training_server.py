@@ -277,6 +277,7 @@ def test_one_training_starts_from_another_and_learns_from_a_ranker_of_the_root(
     assert serving.training.train("from-file", from_file).result(PATIENCE).step == 1
 
 
+@pytest.mark.slow  # tests/contracts/test_operations.py has a client that dies, and its server too
 def test_the_death_of_the_client_ends_nothing(serving: GeneratorServing, gate: Path) -> None:
     submit = (
         "import json, sys, time; "

@@ -178,7 +178,7 @@ train(load_recipe(sys.argv[1]), Path(sys.argv[2]), on_step=kill)
 """
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_ten_steps_a_kill_and_ten_more_are_twenty(
     gan: MakeConfig, hr_folder: Path, tmp_path: Path, ema: float
 ) -> None:
