@@ -89,7 +89,7 @@ def open_scorer(spec: str | Path, *, timeout: float = 120.0, retry_for: float = 
     """
     may_be_sum, spec = isinstance(spec, str), os.fspath(spec)
     if is_remote(spec):
-        from ranksrgan.contracts.client import connect_scorer
+        from ranksrgan.contracts.remote_scorer import connect_scorer
 
         remote = parse_remote(spec)
         return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
@@ -106,7 +106,7 @@ def open_upscaler(spec: str | Path, *, timeout: float = 300.0, retry_for: float 
     """
     spec = os.fspath(spec)
     if is_remote(spec):
-        from ranksrgan.contracts.client import connect_upscaler
+        from ranksrgan.contracts.remote_upscaler import connect_upscaler
 
         remote = parse_remote(spec)
         return connect_upscaler(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
@@ -126,16 +126,16 @@ def list_scorers(service: str, *, timeout: float = 10.0) -> list[ScorerInfo]:
         DeadlineExceeded: no answer in time.
         NotSupported: it scores nothing.
     """
-    from ranksrgan.contracts import client
+    from ranksrgan.contracts import remote_scorer
 
-    return client.list_scorers(service_address(service), timeout=timeout)
+    return remote_scorer.list_scorers(service_address(service), timeout=timeout)
 
 
 def list_upscalers(service: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:
     """What a service offers to `open_upscaler`. Args and errors as in `list_scorers`."""
-    from ranksrgan.contracts import client
+    from ranksrgan.contracts import remote_upscaler
 
-    return client.list_upscalers(service_address(service), timeout=timeout)
+    return remote_upscaler.list_upscalers(service_address(service), timeout=timeout)
 
 
 def open_pair_source(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ranksrgan.contracts.client import Connection
+from ranksrgan.contracts.connection import Connection
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.v1 import generator_training_pb2, generator_training_pb2_grpc
 

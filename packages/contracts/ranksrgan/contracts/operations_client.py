@@ -11,7 +11,7 @@ from google.protobuf import any_pb2, descriptor_pool, duration_pb2, message_fact
 from google.protobuf.message import DecodeError, Message
 
 from ranksrgan.contracts import error_codec
-from ranksrgan.contracts.client import Connection
+from ranksrgan.contracts.connection import Connection
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, Overloaded
 
 # What metadata and responses are made of has to be known before it can be read.

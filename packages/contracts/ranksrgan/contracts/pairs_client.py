@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from ranksrgan.contracts import pairs_codec
-from ranksrgan.contracts.client import Connection, read_in_time
+from ranksrgan.contracts.connection import Connection, read_in_time
 from ranksrgan.contracts.errors import InternalError, InvalidDataset, InvalidInput
 from ranksrgan.contracts.pairs import Pair, PairSelection, RankedContent, RankedInfo
 from ranksrgan.contracts.v1 import rank_data_pb2, rank_data_pb2_grpc

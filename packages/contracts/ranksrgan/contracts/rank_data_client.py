@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ranksrgan.contracts import pairs_codec
-from ranksrgan.contracts.client import Connection
+from ranksrgan.contracts.connection import Connection
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.pairs import RankDatasetInfo
 from ranksrgan.contracts.v1 import rank_data_pb2, rank_data_pb2_grpc

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ranksrgan.contracts.client import Connection
+from ranksrgan.contracts.connection import Connection
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.pairs_codec import ties_to_proto
 from ranksrgan.contracts.ranker_training import TrainingRequest

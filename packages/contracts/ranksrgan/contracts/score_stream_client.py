@@ -6,17 +6,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from ranksrgan.contracts import codec, error_codec
 from ranksrgan.contracts.announced_image import AnnouncedImage
+from ranksrgan.contracts.connection import Connection, read_in_time
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, RankSRGANError
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
-
-if TYPE_CHECKING:
-    from ranksrgan.contracts.client import Connection
 
 #: What a request has besides its tensors, in bytes: more than names and shapes take.
 AROUND = 2**12
@@ -149,8 +147,6 @@ class ScoreStream:
 
     def _read(self) -> Response | None:
         """The next response; None at the end. After a failure the call is over."""
-        from ranksrgan.contracts.client import read_in_time
-
         try:
             response: Response | None = read_in_time(self._call, self._connection, "one image")
         except Exception:

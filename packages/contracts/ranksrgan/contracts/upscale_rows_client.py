@@ -6,20 +6,17 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation, codec
+from ranksrgan.contracts.connection import Connection
 from ranksrgan.contracts.errors import InternalError, InvalidInput, RankSRGANError
 from ranksrgan.contracts.row_image import RowImage, rows_from_bytes, rows_to_bytes
 from ranksrgan.contracts.upscale_stream_client import hundredths_of
 from ranksrgan.contracts.upscaler import UpscalerInfo
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
-
-if TYPE_CHECKING:
-    from ranksrgan.contracts.client import Connection
 
 _CHUNK = 2**20 - 2**10  # with what is around it, a message of 1 MiB, which every server takes
 
@@ -39,7 +36,7 @@ def stream_rows(
     out_scale: Fraction | None,
     result: torch.dtype,
 ) -> Iterator[Tensor]:
-    """See `ranksrgan.contracts.client.RemoteUpscaler.upscale_rows`.
+    """See `RemoteUpscaler.upscale_rows`.
 
     Args:
         connection: to the service. Its timeout is for each response. What a server has not made

@@ -6,14 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from ranksrgan.contracts import atomic, cancellation
+from ranksrgan.contracts.connection import Connection, read_in_time
 from ranksrgan.contracts.errors import InternalError, InvalidImage, InvalidInput
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
-
-if TYPE_CHECKING:
-    from ranksrgan.contracts.client import Connection
 
 _CHUNK = 2**20 - 2**10  # with what is around it, a message of 1 MiB, which every server takes
 
@@ -84,8 +82,6 @@ def _exchange(
     progress: Callable[[float], object] | None,
 ) -> tuple[int, int]:
     """Send the file and write what comes."""
-    from ranksrgan.contracts.client import read_in_time
-
     stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(connection.channel())
     call = stub.UpscaleStream(_requests(order, file))
     digest, finished = hashlib.sha256(), None
