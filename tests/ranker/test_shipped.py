@@ -103,6 +103,9 @@ def test_a_server_without_rankers_serves_it(
         settings.check()
         server.serve(settings)
     assert found == ["ranker-niqe", "ranker-niqe", "n"]
+    wrong = {"a": Path("ranker-niqe"), "n": Path("ranker-niqe?devise=cpu")}
+    with pytest.raises(InvalidInput, match=r"ranker-niqe: unknown option devise; .* device, head"):
+        RankerServerSettings(listen="unix:/x.sock", rankers=wrong).check()
 
 
 def test_a_package_without_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

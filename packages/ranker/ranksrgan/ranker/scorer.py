@@ -391,12 +391,7 @@ def ranker_of(weights: Weights, options: Mapping[str, str]) -> Opened:
         return fusion.open_fusion(weights, options)
     if weights.architecture == egb.ARCHITECTURE:
         return egb.open_egb(weights, options)
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise InvalidInput(
-            f"{where}: unknown option {unknown[0]}; a ranker takes {', '.join(_OPTIONS)}",
-            field=unknown[0],
-        )
+    check_options(options, where)
     direction = options.get("higher_is_better")
     if direction not in (None, "true", "false"):
         raise InvalidInput(
@@ -416,6 +411,21 @@ def ranker_of(weights: Weights, options: Mapping[str, str]) -> Opened:
         batch_statistics=statistics == "batch",
         precision=find_precision(options.get("precision", "float32"), PRECISIONS),
     )
+
+
+def check_options(options: Mapping[str, str], where: Path) -> None:
+    """Whether a Ranker has these options; a quality model has some of them. Their values, and which
+    of them a file has, show when it is opened.
+
+    Raises:
+        InvalidInput: it has no such option; names ``where``, and all that it has.
+    """
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise InvalidInput(
+            f"{where}: unknown option {unknown[0]}; a ranker takes {', '.join(_OPTIONS)}",
+            field=unknown[0],
+        )
 
 
 def _parts(images: Tensor, pixels: int) -> Sequence[Tensor]:

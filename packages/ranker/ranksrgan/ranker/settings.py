@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
+from ranksrgan.ranker.scorer import check_options
 from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.training_limits import TrainingLimits
 
@@ -26,9 +28,13 @@ class RankerServerSettings(ModelServerSettings):
         """See `ServerSettings.check`.
 
         Raises:
+            InvalidInput: a Ranker with an unknown option.
             MissingAsset: see `ShippedWeights.path`.
         """
         super().check()
         if not self.rankers and self.model_repository.root is None:
             SHIPPED.paths()
         require_weights(SHIPPED.files(self.rankers), "rankers")
+        for spec in map(str, self.rankers.values()):
+            path, _, options = spec.partition("?")
+            check_options(parse_options(options, spec), Path(path))
