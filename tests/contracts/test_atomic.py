@@ -175,11 +175,20 @@ def test_an_output_goes_to_where_a_link_leads(tmp_path: Path) -> None:
     assert (real.parent / "b.txt").read_text() == "first"
 
 
-def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match=r"file/a\.json cannot be written: \w+") as caught:
         atomic.write_output(tmp_path / "file/a.json", "x")
     assert caught.value.field == str(tmp_path / "file/a.json")
+    monkeypatch.setattr(atomic, "write_bytes", full)
+    with pytest.raises(DiskFull, match=r"^no room$"):
+        atomic.write_output(tmp_path / "a.json", "x")
+
+
+def full(path: Path, data: bytes) -> None:
+    raise DiskFull("no room")
 
 
 def test_an_output_may_be_the_standard_output(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from ranksrgan.contracts import Upscaler, open_upscaler
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.metrics import Bicubic, imresize
+from ranksrgan.metrics import Bicubic, bicubic, imresize
 from ranksrgan.metrics.bicubic import open_bicubic
 
 
@@ -35,6 +35,35 @@ def test_batch_and_single_calls_agree_to_the_bit() -> None:
     together = Bicubic(3).upscale(images)
     alone = torch.cat([Bicubic(3).upscale(image[None]) for image in images])
     assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 9), (23, 17), (64, 8)])
+@pytest.mark.parametrize("scale", [1, 3, 4])
+@pytest.mark.parametrize("pixels", [1, 300, 2**20])
+def test_strips_are_the_whole_to_the_bit(
+    size: tuple[int, int], scale: int, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.rand(1, 3, *size)
+    wanted = imresize(image.double(), scale=float(scale)).clamp(0, 1).float()
+    monkeypatch.setattr(bicubic, "_PIXELS", pixels)
+    upscaler = Bicubic(scale)
+    assert torch.equal(upscaler.upscale(image), wanted)
+    read: list[tuple[int, int]] = []
+
+    def rows(first: int, end: int) -> torch.Tensor:
+        read.append((first, end))
+        return image[..., first:end, :]
+
+    seen, strips = [], []
+    for strip in upscaler.upscale_strips(rows, *size):
+        seen.append(read[-1][1])
+        strips.append(strip)
+    assert torch.equal(torch.cat(strips, -2), wanted)
+    assert [first for first, _ in read] == [0, *(end for _, end in read[:-1])]
+    assert read[-1][1] == size[0]
+    assert upscaler.rows_needed(*size) == seen
+    if pixels == 1:
+        assert {strip.shape[-2] for strip in strips} == {scale}
 
 
 @pytest.mark.parametrize("scale", ["0", "17", "2.5", "-4", "x", "", "٤", "9" * 5000])

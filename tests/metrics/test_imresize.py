@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.metrics import imresize, imresize_uint8, native, reference
-from ranksrgan.metrics.imresize import _axes, _taps
+from ranksrgan.metrics.imresize import _axes, _taps, imresize_rows, rows_under
 
 SIDES = st.integers(1, 24)
 SCALES = st.one_of(st.floats(0.1, 5.0), st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0, 4.0]))
@@ -248,6 +248,16 @@ def test_gradient_is_the_transposed_map(dtype: torch.dtype) -> None:
 def test_second_gradient() -> None:
     image = torch.rand(1, 6, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: imresize(x, scale=0.5).square(), image)
+
+
+def test_rows_that_are_missing_are_told() -> None:
+    image = torch.rand(1, 12, 5)
+    assert rows_under(12, 2.0, (8, 10)) == (2, 7)
+    assert torch.equal(
+        imresize_rows(image[:, 2:7], 2.0, 12, 2, (8, 10)), imresize(image, 2.0)[:, 8:10]
+    )
+    with pytest.raises(InvalidInput, match="rows 2 to 7 are needed; there are 3 to 12"):
+        imresize_rows(image[:, 3:], 2.0, 12, 3, (8, 10))
 
 
 def test_opcheck(compiled: Operator) -> None:

@@ -366,7 +366,9 @@ def test_a_full_disk_stops_the_picture_and_not_the_batch(
     entries = list(run_jobs(many, Strips(), Storage()))
     failed = [entry for entry in entries if entry.error]
     assert len(failed) == 4
-    assert all("cannot be written: No space left" in str(entry.message) for entry in failed)
+    assert {entry.error for entry in failed} == {"DISK_FULL"}
+    for entry in failed:
+        assert str(entry.message).count("cannot be written: No space left") == 1
     assert len(names(many[0].output.parent)) == 8
 
 

@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
         DiskFull: there is no room for it.
     """
     path = Path(path)
-    with room_for(path), _replacing(path) as temporary:
+    # The inner one looks at the room before the temporary file, which takes it, is gone.
+    with room_for(path), _replacing(path) as temporary, room_for(path):
         yield temporary
 
 
@@ -151,6 +152,8 @@ def write_output(path: Path, text: str) -> None:
             return
     try:
         write_text(Path(os.path.realpath(path)), text)
+    except DiskFull:
+        raise
     except OSError as error:
         why = error.strerror or error  # of a temporary file, whose name says nothing to anybody
         raise InvalidInput(f"{path} cannot be written: {why}", field=str(path)) from error

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.metrics.imresize import imresize
+from ranksrgan.metrics.imresize import imresize_rows, rows_under
 from ranksrgan.metrics.luma import check_images
 
 DEFAULT_SCALE = 4
 MAX_SCALE = 16
+
+# Of a result, made at a time.
+_PIXELS = 2**20
 
 
 class Bicubic:
@@ -44,9 +48,61 @@ class Bicubic:
                 "(N, 3, H, W) floating point in [0, 1]",
                 field="images",
             )
+        count, channels, height, width = images.shape
+        large = images.new_empty(
+            (count, channels, self._scale * height, self._scale * width), dtype=torch.float32
+        )
+        for rows in self._bands(height, count * width):
+            first, end = rows_under(height, self._scale, rows)
+            large[..., slice(*rows), :] = self._band(images[..., first:end, :], height, first, rows)
+        return large
+
+    def upscale_strips(
+        self, read_rows: Callable[[int, int], Tensor], height: int, width: int
+    ) -> Iterator[Tensor]:
+        """Enlarge one image from top to bottom, some rows at a time; to the bit as `upscale` does.
+
+        Args:
+            read_rows: gives rows ``(1, 3, n, width)``, from the first on and up to the second; it
+                is asked for each once, in order.
+            height: of the image.
+            width: of the image.
+
+        Yields:
+            ``(1, 3, n, scale * width)`` float32 in [0, 1]: the rows of the result from the top.
+
+        Raises:
+            RequestCancelled: nobody waits for it any more.
+        """
+        held, first, there = None, 0, 0
+        needed = self.rows_needed(height, width)
+        for rows, end in zip(self._bands(height, width), needed, strict=True):
+            if end > there:
+                more = read_rows(there, end)
+                held = more if held is None else torch.cat([held, more], -2)
+                there = end
+            assert held is not None
+            yield self._band(held, height, first, rows)
+            if rows[1] < self._scale * height:
+                kept, _ = rows_under(height, self._scale, (rows[1], rows[1] + 1))
+                held, first = held[..., kept - first :, :], kept
+
+    def rows_needed(self, height: int, width: int) -> list[int]:
+        """For each strip of `upscale_strips` how many rows have been read when it is made."""
+        ends = [rows_under(height, self._scale, rows)[1] for rows in self._bands(height, width)]
+        return [*ends[:-1], height]
+
+    def _bands(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Rows of the result that are made at a time."""
+        rows = max(_PIXELS // (self._scale**2 * width), 1) * self._scale
+        last = self._scale * height
+        return [(top, min(top + rows, last)) for top in range(0, last, rows)]
+
+    def _band(self, images: Tensor, height: int, first: int, rows: tuple[int, int]) -> Tensor:
         cancellation.check()
         # float64 throughout, so that the result does not depend on the type that carried the image
-        return imresize(images.detach().double(), float(self._scale)).clamp(0, 1).float()
+        part = images.detach().double()
+        return imresize_rows(part, self._scale, height, first, rows).clamp_(0, 1).float()
 
 
 def open_bicubic(argument: str, options: Mapping[str, str]) -> Bicubic:

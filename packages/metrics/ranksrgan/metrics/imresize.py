@@ -53,12 +53,7 @@ def imresize(
         InvalidInput: another type or shape, or not exactly one of ``scale`` and ``size``.
     """
     require_tensor(images)
-    if images.dtype not in (torch.float32, torch.float64):
-        raise InvalidInput(
-            f"images is of type {images.dtype}; float32 or float64 is wanted (imresize_uint8 takes "
-            "uint8)",
-            field="images",
-        )
+    _require_float(images)
     return _resize(images, scale, size)
 
 
@@ -84,13 +79,71 @@ def imresize_uint8(
     return _resize(images, scale, size)
 
 
+def rows_under(height: int, scale: float, rows: tuple[int, int]) -> tuple[int, int]:
+    """The rows that some rows of a resized image depend on.
+
+    Args:
+        height: of the image.
+        scale: as in `imresize`.
+        rows: of the resized image, from the first on and up to the second, which is none of them.
+
+    Returns:
+        Rows of the image, likewise.
+    """
+    indices = _taps(height, math.ceil(scale * height), scale).indices[:, slice(*rows)]
+    return int(indices.min()), int(indices.max()) + 1
+
+
+def imresize_rows(
+    images: Tensor, scale: float, height: int, first: int, rows: tuple[int, int]
+) -> Tensor:
+    """Some rows of what `imresize` makes of an image, to the bit.
+
+    Args:
+        images: ``(..., n, W)`` float32 or float64: the image's rows from ``first`` on, at least
+            those of `rows_under`.
+        scale: as in `imresize`.
+        height: of the image.
+        first: row of the image.
+        rows: of the resized image, as in `rows_under`.
+
+    Raises:
+        InvalidInput: as in `imresize`; or rows are missing.
+    """
+    require_tensor(images)
+    _require_float(images)
+    _, columns = _axes(images, scale, None)
+    top, end = rows_under(height, scale, rows)
+    if top < first or end > first + images.shape[-2]:
+        raise InvalidInput(
+            f"rows {top} to {end} are needed; there are {first} to {first + images.shape[-2]}",
+            field="images",
+        )
+    under = _taps(height, math.ceil(scale * height), scale)
+    part = _Taps(under.indices[:, slice(*rows)] - first, under.weights[:, slice(*rows)])
+    return _resized(images, part, _taps(*columns), columns_first=False)
+
+
+def _require_float(images: Tensor) -> None:
+    if images.dtype not in (torch.float32, torch.float64):
+        raise InvalidInput(
+            f"images is of type {images.dtype}; float32 or float64 is wanted (imresize_uint8 takes "
+            "uint8)",
+            field="images",
+        )
+
+
 def _resize(images: Tensor, scale: float | None, size: tuple[int, int] | None) -> Tensor:
     rows, columns = _axes(images, scale, size)
-    taps = [torch.from_numpy(part) for axis in (rows, columns) for part in _taps(*axis)]
+    return _resized(images, _taps(*rows), _taps(*columns), columns_first=columns.scale < rows.scale)
+
+
+def _resized(images: Tensor, rows: _Taps, columns: _Taps, *, columns_first: bool) -> Tensor:
+    taps = [torch.from_numpy(np.ascontiguousarray(part)) for part in (*rows, *columns)]
     operator = native.operator("imresize", twin=reference.imresize, register=_register)
-    planes = images.reshape(-1, rows.length, columns.length)
-    resized: Tensor = operator(planes, *taps, columns.scale < rows.scale)
-    return resized.reshape(*images.shape[:-2], rows.size, columns.size)
+    planes = images.reshape(-1, *images.shape[-2:])
+    resized: Tensor = operator(planes, *taps, columns_first)
+    return resized.reshape(*images.shape[:-2], *resized.shape[-2:])
 
 
 def _axes(images: Tensor, scale: float | None, size: tuple[int, int] | None) -> tuple[_Axis, _Axis]:

@@ -156,7 +156,6 @@ def run(args: argparse.Namespace) -> int:
         UnknownName, InvalidCheckpoint, ServiceUnavailable: the model cannot be opened.
         SystemExit: the output's name is neither a result's nor a folder's.
     """
-    # Heavy imports wait until here, so that --help does not.
     from ranksrgan.srgan.upscaling.batch import Report, entry_of
     from ranksrgan.srgan.upscaling.files import check_name, plan_files
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.encoders import open_writer
 from ranksrgan.contracts.errors import (
+    DiskFull,
     InternalError,
     InvalidInput,
     LimitExceeded,
@@ -324,6 +325,8 @@ def _write(
     except _GivenUp as stopped:
         left = left if stopped.final else 0.0
         return _failure(job, stopped.error)
+    except DiskFull as error:
+        return _failure(job, error)
     except OSError as error:
         message = f"{job.output} cannot be written: {error.strerror or error}"
         return _failure(job, InvalidInput(message, field=str(job.output)))
