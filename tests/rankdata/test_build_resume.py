@@ -42,7 +42,7 @@ class _Brightness:
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         if self.calls == self.fails_at:
             raise RuntimeError("the power is gone")
-        self.calls += 1
+        self.calls += len(images) > 1  # one alone is what a build tries the crop's size with
         return images.double().mean((1, 2, 3))
 
 

@@ -13,7 +13,7 @@ from ranksrgan.contracts.provenance import run_record
 from ranksrgan.rankdata.build_assemble import assemble
 from ranksrgan.rankdata.build_executors import Executor, check_executor, run_sources
 from ranksrgan.rankdata.build_source import SourceWork
-from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.config import WHOLE, BuildConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.folder import (
     check_target,
@@ -95,7 +95,7 @@ def build(
             images for the splits; no crop is left; every pair is a tie.
         InvalidConfig: the configuration is that of a dataset which was built with objects, and they
             are not given; says which.
-        ImageTooSmall: a metric needs larger crops.
+        ImageTooSmall: a metric needs larger crops; known before any work is done.
         DiskFull: the disk is full.
         InternalError: a worker process died; names the source image.
         RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
@@ -118,6 +118,8 @@ def build(
     ):
         if holds_dataset(target) and not overwrite:
             return _finished(target, work)
+        if config.crop != WHOLE:
+            work.labels.check_crop(config.crop)
         building.claim(settings, discard=overwrite)
         todo = [name for name in work.paths if not work.is_finished(name)]
         steps = _Steps(len(work.paths), len(work.levels), progress)
