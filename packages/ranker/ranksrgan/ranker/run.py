@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.device import mixed, place
-from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged
+from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged, UndefinedScore
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.metrics.synced_norm import sync_norms
@@ -266,6 +266,11 @@ class Run:
             predictions = predict({"ranker": ranker}, source, metric=head.metric)["ranker"]
             evaluations.append(RankEvaluation.of(predictions, min_gap=self._config.min_gap))
             scores, _ = predictions.by_image
+            if not bool(scores.isfinite().all()):
+                raise UndefinedScore(
+                    f"the Ranker gives a score of {head.metric} that is not finite at step "
+                    f"{self.step}"
+                )
             mean, std = float(scores.mean()), float(scores.std())
             scales.append(ScoreScale(mean, std) if std > 0 else None)
         return evaluations[0], scales
