@@ -51,6 +51,7 @@ class Run:
 
     Attributes:
         step: how many updates were made.
+        begun_at: how many of them were made before, by the run that this one continues.
         best: the best evaluation so far; None before the first.
         best_step: the step that it belongs to.
         validated: the step of the last validation; 0 before the first.
@@ -65,7 +66,7 @@ class Run:
         here: Processes,
         begin_from: Path | None = None,
     ) -> None:
-        self.step = 0
+        self.step = self.begun_at = 0
         self.best: RankEvaluation | None = None
         self.best_step = 0
         self.validated = 0
@@ -214,7 +215,7 @@ class Run:
             return
         self._network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.step = self.begun_at = state["step"]
         self._pending = [tuple(row) for row in state["pending"]]
         self.best = RankEvaluation(**state["best"]) if state["best"] else None
         self.best_step = state["best_step"]
