@@ -79,6 +79,14 @@ def test_finished_sources_are_not_worked_on_again(hr: Path) -> None:
     assert not BuildingFolder(config.output).path.exists()
 
 
+def test_it_goes_on_where_its_folder_was_moved(hr: Path) -> None:
+    _stop_in(2, _config(hr))
+    moved = hr.parent.rename(hr.parent.with_name("moved"))
+    rest = _Brightness()
+    build(_config(moved / "hr"), scorer=rest)
+    assert rest.calls == 2 * len(LEVELS)
+
+
 def test_source_that_has_changed_is_worked_on_again(hr: Path) -> None:
     config = _config(hr)
     _stop_in(3, config)
