@@ -18,7 +18,8 @@ from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataCatal
 from ranksrgan.contracts.supervisor import Supervisor
 from ranksrgan.contracts.watched_job import JobReport
 
-INFO = RankedInfo("niqe", False, ("low", "high"), 3, 3, "0" * 64, {"ma": True})
+FACTS = ("niqe", False, ("low", "high"), 3, 3, "0" * 64, {"ma": True})
+INFO = RankedInfo(*FACTS, one_size=True, infinite={"ma": "low"})
 
 
 class Numbers:

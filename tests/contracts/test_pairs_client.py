@@ -57,6 +57,7 @@ def test_pairs_and_contents_arrive_as_they_are(server: RunningServer, shelf: She
     source = connect(server)
     assert isinstance(source, PairSource)
     assert source.info == INFO
+    assert (source.info.one_size, source.info.infinite) == (True, {"ma": "low"})
     for ours, theirs in zip(
         islice(source.pairs(7, start=3, step=2), 5), Numbers().pairs(7, 3, 2), strict=False
     ):

@@ -94,6 +94,10 @@ def test_trained_networks_are_gone_on_from(
         run(changed)
 
 
+def _srgan(config: PipelineConfig) -> Path:
+    return config.output / "2-srgan" / "generator.safetensors"
+
+
 @contextmanager
 def replaced(path: Path, other: Path) -> Iterator[None]:
     """Within the block a file has the content of another one."""
@@ -119,7 +123,7 @@ def test_what_was_made_from_weights_that_were_replaced_is_not_taken(
         run(config)
     with (
         replaced(out / "2-srgan" / generator, other / generator),
-        pytest.raises(InvalidDataset, match=r"training was made with other weights .*level srgan"),
+        pytest.raises(InvalidDataset, match=r"training holds another .*level srgan: other weights"),
     ):
         run(config)
     with (
@@ -140,12 +144,49 @@ def test_a_finished_run_is_read_not_repeated(
     assert [path.stat().st_mtime_ns for path in states] == before
 
 
+def test_where_a_run_lies_does_not_count(
+    small_run: tuple[PipelineConfig, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, outcome = small_run
+    (tmp_path / "moved").symlink_to(config.output.parent)
+    monkeypatch.chdir(tmp_path)
+    places = {"training": "moved/training", "held_out": "moved/held-out", "output": "moved/run"}
+    again = run(config.model_copy(update={key: Path(place) for key, place in places.items()}))
+    assert again.scores == outcome.scores
+    assert again.ranker_held_out == outcome.ranker_held_out
+
+
+def test_rank_data_of_images_that_were_replaced_is_not_taken(
+    small_run: tuple[PipelineConfig, Outcome],
+) -> None:
+    config, outcome = small_run
+    # The same networks as given ones: what is trained says first that its images are others.
+    given = Trained(srresnet=outcome.models[SRRESNET], srgan=str(_srgan(config)))
+    config = config.model_copy(update={"trained": given})
+    coffee, cat = config.training / "coffee.png", config.held_out / "cat.png"
+    for path, other, folder in ((coffee, cat, "training"), (cat, coffee, "held-out")):
+        with (
+            replaced(path, other),
+            pytest.raises(
+                InvalidDataset, match=rf"{folder} holds another .*other images: .*remove"
+            ),
+        ):
+            run(config)
+    added = config.held_out / "coffee.png"
+    shutil.copy(coffee, added)
+    try:
+        with pytest.raises(InvalidDataset, match=r"held-out holds .*other images: 1 there, 2 of"):
+            run(config)
+    finally:
+        added.unlink()
+
+
 def test_rank_data_of_other_parameters_is_not_taken(
     small_run: tuple[PipelineConfig, Outcome],
 ) -> None:
     config, _ = small_run
     stage = config.rankdata.model_copy(update={"stride": 4})
-    with pytest.raises(InvalidDataset, match="other parameters"):
+    with pytest.raises(InvalidDataset, match=r"another rank dataset .*(stride: 8 there, 4 now)"):
         run(config.model_copy(update={"rankdata": stage}))
 
 

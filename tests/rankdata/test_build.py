@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,10 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.images import Picture, encode_image, read_image, to_tensor, write_image
 from ranksrgan.metrics import create_scorer, niqe, patch_crops, psnr, rmse, ssim
-from ranksrgan.rankdata import BuildConfig, RankDataset, build, open_rank_dataset
+from ranksrgan.rankdata import BuildConfig, RankDataset, build, difference_from, open_rank_dataset
 from ranksrgan.rankdata.manifest import RECORD, Row, read_manifest
+from ranksrgan.srgan.generators.architectures import save_generator
+from ranksrgan.srgan.generators.srresnet import SRResNet
 
 NAMES = ["astronaut", "chelsea", "coffee", "rocket"]
 LEVELS = {"sr": "bicubic", "mid": "interpolate:sr:0.5", "hr": "hr"}
@@ -72,7 +76,7 @@ def test_scores_are_those_of_what_is_stored(hr: Path) -> None:
 def test_niqe_of_stored_crops(hr: Path) -> None:
     config = _config(hr, metric="niqe", crop=96, stride=4)
     scorer = create_scorer("niqe")
-    with pytest.raises(InvalidDataset, match=r"no crop is left: 8 crop\(s\) image_too_small"):
+    with pytest.raises(ImageTooSmall, match=r"96 x 96 pixels hold 1 blocks .*; crop=192 would do"):
         build(config)  # one block alone has no covariance
     assert scorer.info.min_side <= 96
     for path in hr.iterdir():
@@ -277,13 +281,42 @@ def test_building_again_from_other_images_is_refused(hr: Path) -> None:
     config = _config(hr)
     build(config)
     before = _snapshot(config.output)
+    flat = (hr / "coffee.png").read_bytes()
     _flatten(hr / "coffee.png")
-    with pytest.raises(InvalidInput, match="other images, weights or versions"):
+    with pytest.raises(InvalidInput, match=r"other images: in .*hr, .* has another content now"):
+        build(config)
+    (hr / "coffee.png").write_bytes(flat)
+    shutil.copy(hr / "coffee.png", hr / "tea.png")
+    with pytest.raises(InvalidInput, match=r"other images: 4 there, 5 of .*hr now"):
+        build(config)
+    (hr / "coffee.png").unlink()
+    with pytest.raises(InvalidInput, match=r"other images: coffee not among those of .*hr now"):
         build(config)
     assert _snapshot(config.output) == before
     build(config, overwrite=True)
     assert _snapshot(config.output) != before
     assert build(config).crops == {"train": 27, "val": 9}
+
+
+def test_where_images_and_weights_lie_does_not_count(hr: Path) -> None:
+    weights, results = hr.parent / "a.safetensors", hr.parent / "results"
+    save_generator(weights, SRResNet(4, 1), {})
+    shutil.copytree(hr, results)
+    levels = {"sr": str(weights), "done": str(results), "hr": "hr"}
+    config = _config(hr, levels=levels, crop=32)
+    summary = build(config)
+    moved = hr.parent.rename(hr.parent.with_name("moved"))
+    levels = {"sr": str(moved / weights.name), "done": str(moved / results.name), "hr": "hr"}
+    again = _config(moved / "hr", levels=levels, crop=32)
+    assert difference_from(again) is None
+    assert replace(build(again), folder=config.output) == summary
+    tiled = {**levels, "sr": f"{levels['sr']}?tile=64"}
+    assert str(difference_from(_config(moved / "hr", levels=tiled))).startswith("levels.sr: ")
+    save_generator(moved / weights.name, SRResNet(4, 1), {})
+    with pytest.raises(InvalidInput, match=r"another one \(level sr: other weights than .*moved"):
+        build(again)
+    bicubic = _config(moved / "hr", levels={**levels, "sr": "bicubic"})
+    assert str(difference_from(bicubic)).startswith("levels.sr: ")
 
 
 def test_building_again_with_another_metric_of_that_name_is_refused(hr: Path) -> None:
@@ -292,7 +325,7 @@ def test_building_again_with_another_metric_of_that_name_is_refused(hr: Path) ->
 
     config = _config(hr)
     build(config, scorer=_Choosy())
-    with pytest.raises(InvalidInput, match="other images, weights or versions"):
+    with pytest.raises(InvalidInput, match=r'metric\.version: "1" there, "2" now'):
         build(config, scorer=Newer())
     with pytest.raises(InvalidInput, match=r'metric: "mean" there, "rmse'):
         build(config)

@@ -120,6 +120,31 @@ def test_impossible_metrics(
         Labels.open(_config(**settings))
 
 
+class _OfBlocks:
+    """Wants a block of 24 pixels twice, whatever its smallest side; has no score for noise."""
+
+    info = ScorerInfo("blocks", "1", True, True, False, 10)
+
+    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+        assert references is not None
+        height, width = images.shape[-2:]
+        if (height // 24) * (width // 24) < 2:
+            raise ImageTooSmall(f"{height} x {width} pixels hold no two blocks")
+        raise UndefinedScore("it is noise")
+
+
+def test_crops_that_a_metric_would_refuse_are_known_before_the_work() -> None:
+    labels = Labels.open(_config(crop=47), _OfBlocks())
+    with pytest.raises(ImageTooSmall, match=r"crop: 47 .* for blocks: 47 x 47 .*; crop=48 would"):
+        labels.check_crop(47)
+    labels.check_crop(48)
+    with pytest.raises(ImageTooSmall, match=r"11 x 11 pixels hold no two blocks$"):
+        labels.check_crop(11)  # and 44 pixels do not help either
+    beside = Labels(Labels.open(_config(label="order")).info, None, (_OfBlocks(),))
+    with pytest.raises(ImageTooSmall, match="for blocks"):
+        beside.check_crop(47)
+
+
 def test_whole_images_are_as_large_as_they_are() -> None:
     assert Labels.open(_config(metric="niqe", crop="whole")).info.name == "niqe"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -167,6 +168,20 @@ def test_info(by_hand: RankDataset) -> None:
         for ties in ("drop", "keep")
     }
     assert len(prints) == 6
+
+
+def test_info_says_what_a_batch_could_not_hold(write_dataset: Callable[..., Path]) -> None:
+    scores = {("a", "train", 0): (1.0, 2.0), ("a", "train", 8): (1.0, math.inf)}
+    dataset = RankDataset.open(write_dataset(scores))
+    info = FolderPairSource(PairDataset(dataset)).info
+    assert (info.one_size, info.infinite) == (True, {"niqe": "high"})
+    first, second = dataset.contents
+    # A content that is a tie is in no batch.
+    contents = (first, second._replace(width=6, scores=(1.0, 1.0)))
+    info = FolderPairSource(PairDataset(replace(dataset, contents=contents))).info
+    assert (info.one_size, info.infinite) == (True, {})
+    contents = (first, second._replace(width=6, scores=(1.0, 3.0)))
+    assert FolderPairSource(PairDataset(replace(dataset, contents=contents))).info.one_size is False
 
 
 def test_found_through_the_entry_point(by_hand: RankDataset) -> None:

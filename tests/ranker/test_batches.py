@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import cycle, islice
 
 import pytest
 import torch
@@ -164,8 +166,116 @@ def test_a_label_that_is_none(label: float) -> None:
 
 
 def test_sizes_that_differ() -> None:
-    with pytest.raises(InvalidDataset, match=r"\(3, 32, 32\), \(3, 40, 40\)"):
+    says = r"one is 32 x 32 pixels and one is 40 x 40 pixels; crop=N shows"
+    with pytest.raises(InvalidDataset, match=says):
         next(read_batches(Fixed([pair(1), pair(1, 40)]), PAIRS, start=0))
+    grey = Pair(torch.zeros(1, 8, 8), torch.zeros(1, 8, 8), 1.0)
+    with pytest.raises(InvalidDataset, match=r"shapes \(1, 8, 8\); \(3, H, W\) is right"):
+        next(read_batches(Fixed([grey, grey]), PAIRS, start=0))
+
+
+class Several:
+    """Contents of several sizes, which say where each pixel lies; the versions differ in blue."""
+
+    def __init__(self, sizes: list[tuple[int, int]], *, knows: bool | None = None) -> None:
+        self.all = [self._content(number, *size) for number, size in enumerate(sizes)]
+        facts = ("m", False, ("x", "y"), len(sizes), len(sizes), "f")
+        self.info = RankedInfo(*facts, one_size=knows)
+
+    def _content(self, number: int, height: int, width: int) -> RankedContent:
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        images = [torch.stack([rows, columns, torch.full_like(rows, k)]).float() for k in (0, 1)]
+        scores = torch.tensor([1.0, 2.0], dtype=torch.float64)
+        return RankedContent(f"c{number}", ("x", "y"), torch.stack(images), scores)
+
+    def shuffled_contents(
+        self, seed: int, start: int = 0, step: int = 1
+    ) -> Iterator[RankedContent]:
+        return islice(cycle(self.all), start, None, step)
+
+    def pairs(self, seed: int, start: int = 0, step: int = 1) -> Iterator[Pair]:
+        return (Pair(*c.images, -1.0) for c in self.shuffled_contents(seed, start, step))
+
+    def contents(self) -> Iterator[RankedContent]:
+        return iter(self.all)
+
+
+SIZES = [(20, 9), (9, 30), (40, 40)]
+
+
+@pytest.mark.parametrize("sample", ["contents", "pairs", "as_published"])
+def test_contents_of_several_sizes_through_windows_of_one(sample: str) -> None:
+    published = {"as_published": True, "losses": {"margin": 1.0}}
+    kind = published if sample == "as_published" else {"sample": sample}
+    config = TrainConfig.model_validate({"batch": 6, "crop": 8, "seed": 3, **kind})
+    source = Several(SIZES, knows=False)
+    batches = list(islice(read_batches(source, config, start=0), 3))
+    corners = set()
+    for batch in batches:
+        assert batch.images.shape == (12, 3, 8, 8)
+        for content in range(6):
+            first, second = batch.images[batch.group == content]
+            assert torch.equal(first[:2], second[:2])  # both versions through one window
+            assert torch.equal(second[2] - first[2], torch.ones(8, 8))
+            top, left = (int(first[k, 0, 0]) for k in (0, 1))
+            height, width = SIZES[content % 3]
+            assert torch.equal(first[0, :, 0], torch.arange(top, top + 8.0))
+            assert top + 8 <= height
+            assert left + 8 <= width
+            corners.add((top, left))
+    assert len(corners) > 12  # drawn anew for each
+    later = next(read_batches(source, config, start=2))
+    assert torch.equal(later.images, batches[2].images)
+    shares = [next(read_batches(source, config, start=2, rank=r, processes=2)) for r in (0, 1)]
+    rows = {image.numpy().tobytes() for share in shares for image in share.images}
+    assert rows == {image.numpy().tobytes() for image in later.images}
+    other = config.model_copy(update={"seed": 4})
+    assert not torch.equal(next(read_batches(source, other, start=2)).images, later.images)
+
+
+def test_a_content_smaller_than_the_window_is_named() -> None:
+    config = TrainConfig(batch=3, crop=10)
+    with pytest.raises(InvalidDataset, match=r"c0 is 9 x 20 pixels .* crop=10: 9 is the largest"):
+        next(read_batches(Several(SIZES), config, start=0))
+    with pytest.raises(ValueError, match="jitter: 8 leaves nothing of crop=8"):
+        TrainConfig(crop=8, jitter=8)
+
+
+def test_contents_of_several_sizes_without_a_window() -> None:
+    config = TrainConfig(batch=2)
+    with pytest.raises(InvalidDataset, match=r"differ in size, .*crop=N .*batch=1") as caught:
+        read_batches(Several(SIZES, knows=False), config, start=0)
+    assert caught.value.field == "crop"
+    says = "c1 is 30 x 9 pixels and c0 is 9 x 20 pixels; crop=N"
+    with pytest.raises(InvalidDataset, match=f"differ in size: {says}"):
+        next(read_batches(Several(SIZES), config, start=0))
+    single = read_batches(Several(SIZES, knows=False), TrainConfig(batch=1), start=0)
+    assert [next(single).images.shape[2:] for _ in SIZES] == SIZES
+
+
+def test_infinite_values_are_refused_where_values_are_learnt() -> None:
+    source = Several([(8, 8)])
+    infinite = torch.tensor([7.0, math.inf], dtype=torch.float64)
+    source.all = [source.all[0]._replace(scores=infinite, further={"psnr": infinite})]
+    source.info = replace(source.info, further={"psnr": True})
+    both = TrainConfig(batch=1, further=("psnr",))
+    with pytest.raises(InvalidDataset, match="c0 has at level y a value of m that is not finite"):
+        next(read_batches(source, TrainConfig(batch=1), start=0))
+    source.all = [source.all[0]._replace(scores=torch.tensor([1.0, 2.0], dtype=torch.float64))]
+    with pytest.raises(InvalidDataset, match="c0 has at level y a value of psnr that is not"):
+        next(read_batches(source, both, start=0))
+    source.info = replace(source.info, infinite={"psnr": "y"})
+    with pytest.raises(InvalidDataset, match=r"psnr is infinite at level y .*leave that") as caught:
+        read_batches(source, both, start=0)
+    assert caught.value.field == "further"
+    source.info = replace(source.info, infinite={"m": "y"})
+    with pytest.raises(InvalidDataset, match="m is infinite at level y"):
+        read_batches(source, TrainConfig(batch=1), start=0)
+    # An order is all that these learn.
+    source.all = [source.all[0]._replace(scores=infinite)]
+    for kind in ({"sample": "pairs"}, {"as_published": True, "losses": {"margin": 1.0}}):
+        config = TrainConfig.model_validate({"batch": 1, **kind})
+        assert next(read_batches(source, config, start=0)).values.tolist() == [[-0.5], [0.5]]
 
 
 def test_no_pairs() -> None:

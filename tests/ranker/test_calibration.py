@@ -69,6 +69,16 @@ def test_scores_that_are_all_equal() -> None:
     assert len(found.tenths) == 6
 
 
+def test_infinite_values_have_no_part() -> None:
+    scores, truth = torch.tensor([1.0, 2, 3, math.inf]), torch.tensor([2.0, 4, math.inf, 9])
+    found = calibrate(scores, truth)
+    assert found == calibrate(scores[:2], truth[:2])
+    assert found is not None
+    assert found.images == 2
+    assert found.line == pytest.approx((0, 2))
+    assert calibrate(scores[2:], truth[2:]) is None
+
+
 def test_no_more_is_fitted_than_there_are_scores() -> None:
     found = calibrate(torch.tensor([1.0, 1, 2, 2]), torch.tensor([1.0, 3, 4, 6]))
     assert found.line == pytest.approx((-1, 3))

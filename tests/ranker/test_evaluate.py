@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import kendalltau, pearsonr, spearmanr
@@ -174,13 +175,32 @@ def test_another_metric(source_of: Source) -> None:
     assert evaluate(Recited([3, 2, 1]), source).srocc == -1
 
 
+def test_infinite_values_have_a_rank_and_no_distance() -> None:
+    # PSNR, with the original itself among the levels.
+    truth = [[math.inf, 30.0, 20.0], [math.inf, 25.0, 28.0], [math.inf, 31.0, math.inf]]
+    scores = [[9.0, 5.0, 6.0], [8.0, 4.0, 5.0], [7.0, 3.0, 2.0]]
+    found, psnr = of(truth, scores), of(scores, truth)
+    finite = [[min(value, 1000.0) for value in row] for row in truth]
+    alike, psnr_alike = of(finite, scores), of(scores, finite)
+    assert found == replace(alike, plcc=None)
+    assert found.srocc == pytest.approx(
+        spearmanr(np.ravel(finite), np.ravel(scores)).statistic, abs=1e-12
+    )
+    assert found.pairs == 8
+    assert found.pair_accuracy == pytest.approx(6 / 8)
+    assert psnr == replace(psnr_alike, plcc=None, gap=None, normalised_gap=None)
+    json.dumps([asdict(found), asdict(psnr)], allow_nan=False)
+
+
 def test_nan_in_the_labels(content_of: Content, source_of: Source) -> None:
-    with pytest.raises(InvalidDataset, match="noise has a score that is not finite"):
+    with pytest.raises(
+        InvalidDataset, match="noise has at level level1 a value of blur that is not"
+    ):
         evaluate(Recited([1, 2]), source_of([content_of([1, NAN])]))
 
 
 def test_nan_in_the_predictions(content_of: Content, source_of: Source) -> None:
-    with pytest.raises(UndefinedScore, match="noise"):
+    with pytest.raises(UndefinedScore, match="recited gives noise at level level1 a score that"):
         evaluate(Recited([1, NAN]), source_of([content_of([1, 2])]))
 
 

@@ -176,10 +176,12 @@ def test_what_contradicts_itself(source_of: Source) -> None:
     first = {"first": FirstPixel()}
     with pytest.raises(InvalidDataset, match="no contents"):
         predict(first, source_of([]))
-    with pytest.raises(InvalidDataset, match="c has a score that is not finite"):
+    with pytest.raises(
+        InvalidDataset, match="c has at level b a value of blur that is not a number"
+    ):
         predict(first, source_of([written("c", [1, 2], [1, float("nan")])]))
-    with pytest.raises(UndefinedScore, match="first gives c a score that is not finite"):
-        predict(first, source_of([written("c", [1, float("inf")], [1, 2])]))
+    with pytest.raises(UndefinedScore, match="first gives c at level b a score that is not a num"):
+        predict(first, source_of([written("c", [1, float("nan")], [1, 2])]))
     with pytest.raises(InvalidDataset, match="c has the level 'a' twice"):
         predict(first, source_of([written("c", [1, 2], levels="aa")]))
     known = source_of([written("c", [1, 2], levels="ab")])

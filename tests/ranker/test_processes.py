@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 from tests.ranker.conftest import MemorySource
+from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.ranker import TrainConfig, train
 
 torch.set_num_threads(1)
@@ -34,12 +36,12 @@ class Validation(MemorySource):
     looked = False
 
     def contents(self):
-        if stopped and self.looked:
+        if stopped == "signal" and self.looked:
             os.kill(os.getpid(), signal.SIGTERM)
         self.looked = True  # by the look that a training begins with
         return super().contents()
 
-with suppress(KeyboardInterrupt) if stopped else suppress():
+with suppress(*{"signal": [KeyboardInterrupt], "data": [InvalidDataset]}.get(stopped, [])):
     train(TrainConfig(**config), MemorySource(contents[half:]), Validation(contents[:half]),
           Path(folder))
     assert not stopped
@@ -51,10 +53,11 @@ def train_in_two(
     contents: list[RankedContent],
     folder: Path,
     *,
-    stopped: bool = False,
+    stopped: str = "",
     torchrun: bool = False,
 ) -> None:
-    """Train, or be ``stopped`` in the first validation by a signal that one process gets."""
+    """Train, or be ``stopped`` in the first validation by a ``signal`` that one process gets, or by
+    ``data`` that one process cannot read."""
     given = folder.with_suffix(".pickle")
     given.write_bytes(pickle.dumps((contents, config.model_dump(), str(folder), stopped)))
     script = folder.with_suffix(".py")
@@ -107,7 +110,7 @@ def test_two_processes_resume(
     config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
 ) -> None:
     contents = training_contents[:8] + training_contents[20:28]
-    train_in_two(config, contents, tmp_path / "parts", stopped=True)
+    train_in_two(config, contents, tmp_path / "parts", stopped="signal")
     state = load_state(tmp_path / "parts" / "last.state.pt")
     assert (state["step"], state["validated"]) == (3, 0)
     train_in_two(config, contents, tmp_path / "parts")
@@ -116,6 +119,19 @@ def test_two_processes_resume(
     assert weights[0].sha256 == weights[1].sha256
     parts, whole = (tmp_path / name / "validation.csv" for name in ("parts", "whole"))
     assert parts.read_text() == whole.read_text()
+
+
+@pytest.mark.slow
+def test_a_batch_that_fails_in_one_process_loses_no_step(
+    config: TrainConfig, training_contents: list[RankedContent], tmp_path: Path
+) -> None:
+    contents = training_contents[:12] + training_contents[20:32]
+    source = MemorySource(contents[12:])
+    third = list(islice(source.shuffled_contents(config.seed), 2 * config.batch + 2))[-1]
+    place = next(k for k, content in enumerate(contents) if content is third)
+    contents[place] = third._replace(scores=third.scores * torch.nan)
+    train_in_two(config, contents, tmp_path / "run", stopped="data")
+    assert load_state(tmp_path / "run" / "last.state.pt")["step"] == 2
 
 
 def test_a_batch_that_does_not_divide(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from ranksrgan.contracts.images import decode_image
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.ranker import report
-from ranksrgan.ranker.compare import Comparison, compare
+from ranksrgan.ranker.compare import Comparison, as_json, as_table, compare, level_table
 from ranksrgan.ranker.report import worst_contents, write_report
 
 Source = Callable[..., PairSource]
@@ -95,6 +97,28 @@ def test_figures_follow_the_scores(source: PairSource, source_of: Source, tmp_pa
         pages.append(pictures(path.read_text()))
     for kind in ("one: histograms", "one: calibration"):
         assert pages[0][kind] != pages[1][kind]
+
+
+def test_infinite_values_are_shown_as_what_they_are(source_of: Source, tmp_path: Path) -> None:
+    pixels = [content(f"c{i}", [0.1, 0.2, 0.3 + i / 9], [0.0] * 3) for i in range(3)]
+    scores = torch.tensor([1.0, 2.0, torch.inf], dtype=torch.float64)
+    contents = [one._replace(scores=scores) for one in pixels]
+    found = compare({"mine": Pixel(0)}, source_of(contents))
+    document = json.loads(as_json(found))
+    assert document["scorers"]["mine"]["plcc"] is None
+    assert document["scorers"]["mine"]["by_level"][-1]["truth"] is None
+    assert document["metric_itself"]["gap"] is None
+    assert document["metric_itself"]["srocc"] == 1
+    first = as_table(found).splitlines()
+    assert next(line for line in first if line.startswith("mine")).split()[4] == "-"
+    assert level_table(found)[-1][2] == "inf"
+    write_report(tmp_path / "out.html", found, source_of(contents))
+    page = (tmp_path / "out.html").read_text()
+    assert "Without 3 images of an infinite value." in page
+    # Nothing is left to be fitted where every image's metric or score is infinite.
+    one = replace(found.scorers["mine"], calibration=None)
+    write_report(tmp_path / "out.html", replace(found, scorers={"mine": one}), source_of(contents))
+    assert "<h3>Calibration</h3>" not in (tmp_path / "out.html").read_text()
 
 
 def test_worst_first(source: PairSource) -> None:

@@ -39,6 +39,7 @@ from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker import TrainConfig, evaluate, load_ranker, predictions, train
 from ranksrgan.ranker.evaluate import RankEvaluation
+from tests.ranker.conftest import blurred
 
 Source = Callable[..., PairSource]
 
@@ -263,16 +264,17 @@ def test_resume_refuses_another_configuration_or_other_data(
     assert train(changed, source, None, tmp_path, resume=False).step == 6
 
 
-def test_a_state_of_before_there_were_versions_is_continued(
+def test_a_state_of_before_there_were_versions_and_crops_is_continued(
     small: TrainConfig, training_contents: list[RankedContent], source_of: Source, tmp_path: Path
 ) -> None:
     source = source_of(training_contents[:4])
     train(small.model_copy(update={"steps": 3}), source, None, tmp_path)
     state = load_state(tmp_path / "last.state.pt")
-    assert state["identity"].pop("versions") == 0
+    assert (state["identity"].pop("versions"), state["identity"].pop("crop")) == (0, 0)
     save_state(tmp_path / "last.state.pt", state)
-    with pytest.raises(InvalidCheckpoint, match="versions was 0 and is 2"):
-        train(small.model_copy(update={"versions": 2}), source, None, tmp_path)
+    for key, value in (("versions", 2), ("crop", 24)):
+        with pytest.raises(InvalidCheckpoint, match=f"{key} was 0 and is {value}"):
+            train(small.model_copy(update={key: value}), source, None, tmp_path)
     assert train(small, source, None, tmp_path).step == 6
 
 
@@ -378,6 +380,51 @@ def test_nan_in_the_labels(small: TrainConfig, blur_set: PairSource, tmp_path: P
     with pytest.raises(InvalidDataset, match="label nan"):
         train(small.model_copy(update={"sample": "pairs"}), spoilt, None, tmp_path)
     assert not [t for t in threading.enumerate() if t.name == "ranker-batches"]
+
+
+def test_a_batch_that_fails_loses_no_step(
+    small: TrainConfig, blur_set: PairSource, tmp_path: Path
+) -> None:
+    config = small.model_copy(update={"sample": "pairs", "save_every": 1000})
+
+    def fail(pair: Pair) -> Pair:
+        raise ServiceUnavailable("the source has gone")
+
+    for first in (2 * small.batch + 1, 2 * small.batch + 3):  # the second time nothing is new
+        with pytest.raises(ServiceUnavailable, match="has gone"):
+            train(config, Spoilt(blur_set, first, fail), None, tmp_path / "broken")
+        assert load_state(tmp_path / "broken" / "last.state.pt")["step"] == 2
+    with pytest.raises(ServiceUnavailable):
+        train(config, Spoilt(blur_set, 1, fail), None, tmp_path / "at once")
+    assert not (tmp_path / "at once" / "ranker.safetensors").exists()
+    for name in ("broken", "whole"):
+        train(config, blur_set, None, tmp_path / name)
+    assert_same_run(tmp_path / "broken", tmp_path / "whole")
+
+
+def test_contents_of_several_sizes_are_learnt_from_and_validated_whole(
+    small: TrainConfig, source_of: Source, tmp_path: Path
+) -> None:
+    sizes = [(48, 48), (48, 41), (40, 48), (36, 36)]
+    contents = [
+        content._replace(images=content.images[..., :height, :width])
+        for content, (height, width) in zip(
+            blurred("coffee.png", crops=4, side=48), sizes, strict=True
+        )
+    ]
+    source, config = source_of(contents), small.model_copy(update={"crop": 36, "jitter": 4})
+    found = train(config, source, source, tmp_path / "whole")
+    assert found.evaluation is not None
+    assert found.evaluation.images == 12
+
+    def stop(step: int, loss: float) -> None:
+        if step == 2:
+            raise RequestCancelled("enough")
+
+    with pytest.raises(RequestCancelled):
+        train(config, source, source, tmp_path / "parts", on_step=stop)
+    train(config, source, source, tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -20,7 +20,9 @@ def request(config: dict[str, Any]) -> TrainingRequest:
     return TrainingRequest(dataset="datasets/noise", split="", validation_split="", config=config)
 
 
-@pytest.mark.parametrize("key", ["width", "batch", "steps", "border", "jitter", "log_every"])
+@pytest.mark.parametrize(
+    "key", ["width", "batch", "steps", "border", "crop", "jitter", "log_every"]
+)
 def test_numbers(key: str) -> None:
     most = getattr(LIMITS, key)
     check_request(request({key: most}), LIMITS)

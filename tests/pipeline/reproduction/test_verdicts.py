@@ -49,6 +49,31 @@ def test_one_seed_decides_nothing_but_fixed_figures_need_no_spread() -> None:
     assert answers(Figure((3.8, 3.95, 4.1)), bound, NIQE) == "undecided"
 
 
+def test_the_headline_says_why_nothing_is_decided() -> None:
+    figures = {
+        ("one", "ours", "NIQE"): Figure((3.0,)),
+        ("one", "theirs", "NIQE"): Figure((4.0,)),
+        ("three", "ours", "NIQE"): Figure((3.9, 4.0, 4.1)),
+        ("three", "theirs", "NIQE"): Figure((4.03, 4.13, 4.23)),
+    }
+
+    def headline(*groups: str) -> str:
+        wanted = Comparison(better="ours", than="theirs", column="NIQE", groups=groups)
+        return judge([wanted], figures, [NIQE])[0].text
+
+    start = "Undecided: 0 of"
+    assert headline("one") == (
+        f"{start} 1 comparisons hold, the others are of one seed, which tells no spread."
+    )
+    assert headline("three") == (
+        f"{start} 1 comparisons hold, the others are within the seeds' spread."
+    )
+    assert headline("one", "three") == (
+        f"{start} 2 comparisons hold, 1 are of one seed, which tells no spread, and the others are "
+        "within the seeds' spread."
+    )
+
+
 def test_a_tolerance_asks_for_no_more_than_that() -> None:
     reference = Figure((26.0, 26.2))
     assert answers(Figure((25.9, 26.2)), reference, PSNR, 0.1) == "held"

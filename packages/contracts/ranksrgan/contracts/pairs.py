@@ -61,6 +61,11 @@ class RankedInfo:
             tell that it reads the same data.
         further: metrics whose values are there too, by name, with their directions
             (``higher_is_better``).
+        one_size: whether all contents that have an order are of one height and width; None if the
+            source does not know. This and the next help to refuse what cannot work, and say nothing
+            of which data it is.
+        infinite: metrics with infinite values, by name, each with a level that has one (PSNR of the
+            original); those that the source knows of.
     """
 
     metric: str
@@ -70,6 +75,8 @@ class RankedInfo:
     pairs: int
     fingerprint: str
     further: Mapping[str, bool] = field(default_factory=dict)
+    one_size: bool | None = field(default=None, compare=False)
+    infinite: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

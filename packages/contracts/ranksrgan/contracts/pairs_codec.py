@@ -133,6 +133,8 @@ def ranked_info_to_proto(info: RankedInfo) -> rank_data_pb2.DescribePairsRespons
         pairs=info.pairs,
         fingerprint=info.fingerprint,
         further_metrics=info.further,
+        one_size=info.one_size,
+        infinite_metrics=info.infinite,
     )
 
 
@@ -145,6 +147,8 @@ def ranked_info_from_proto(message: rank_data_pb2.DescribePairsResponse) -> Rank
         pairs=message.pairs,
         fingerprint=message.fingerprint,
         further={name: message.further_metrics[name] for name in sorted(message.further_metrics)},
+        one_size=message.one_size if message.HasField("one_size") else None,
+        infinite=dict(sorted(message.infinite_metrics.items())),
     )
 
 

@@ -9,8 +9,9 @@
 
 A run that is given trained networks takes them for 1 and 2, and 4 goes on from a Ranker. One that
 was interrupted goes on where it stood: trainings resume from their last state, and a
-rank dataset that is there with the same parameters is taken as it is. What was made from weights
-that others have replaced since is neither: it is refused.
+rank dataset that is there is taken as it is if the same parameters, versions, images and weights
+would make it. What was made from images or weights that others have replaced since is neither: it
+is refused. Where the folder of the run lies does not count: it may be moved.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import check_config
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import PipelineConfig
-from ranksrgan.rankdata import BuildConfig, RankDataset, build
+from ranksrgan.rankdata import BuildConfig, build, difference_from
+from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.ranker import RankEvaluation
 from ranksrgan.ranker import evaluate as evaluate_ranker
 from ranksrgan.ranker import train as train_ranker
@@ -80,7 +82,8 @@ def run(config: PipelineConfig) -> Outcome:
     Raises:
         InvalidConfig: a setting that a recipe does not have, or an impossible combination; a
             training in the folder started from other weights than it would now.
-        InvalidDataset: the folder holds a rank dataset made with other parameters or weights.
+        InvalidDataset: the folder holds a rank dataset made with other parameters, versions, images
+            or weights; says which.
         InvalidCheckpoint: the folder holds a training with another configuration.
         InvalidInput: the folder is that of something else, see `check_config`.
         RankSRGANError: whatever a stage raises; what was finished stays.
@@ -150,24 +153,18 @@ def _train(config: GeneratorConfig, folder: Path) -> Path:
 
 
 def _rank_data(wanted: BuildConfig) -> None:
+    """Build a rank dataset, go on with one, or take the one that is there if it is the same."""
     folder = wanted.output
-    if not folder.exists():
-        build(wanted)
-        return
-    record = RankDataset.open(folder).record
-    if record.config != wanted.model_dump(mode="json"):
-        raise InvalidDataset(
-            f"{folder} was made with other parameters; remove it or choose another output",
-            field=str(folder),
-        )
-    for level in record.levels:
-        made_by = level.facts.get("parameters_hash", "")
-        if made_by and open_upscaler(level.spec).info.parameters_hash != made_by:
+    if holds_dataset(folder):
+        difference = difference_from(wanted)
+        if difference is not None:
             raise InvalidDataset(
-                f"{folder} was made with other weights than {level.spec} holds now (level "
-                f"{level.name}); remove it or choose another output",
+                f"{folder} holds another rank dataset than this run would make ({difference}); "
+                "choose another output, or remove it and the folders of the stages after it",
                 field=str(folder),
             )
+        return
+    build(wanted)
 
 
 def _ranker(config: PipelineConfig, data: Path, folder: Path) -> Path:

@@ -10,10 +10,10 @@ from pathlib import Path
 from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.provenance import run_record
-from ranksrgan.rankdata.build_assemble import assemble, identity_of, settings_of
+from ranksrgan.rankdata.build_assemble import assemble
 from ranksrgan.rankdata.build_executors import Executor, check_executor, run_sources
 from ranksrgan.rankdata.build_source import SourceWork
-from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.config import WHOLE, BuildConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.folder import (
     check_target,
@@ -23,7 +23,9 @@ from ranksrgan.rankdata.folder import (
     telling_of_a_full_disk,
 )
 from ranksrgan.rankdata.given_objects import with_objects
+from ranksrgan.rankdata.identity import difference_of, settings_of
 from ranksrgan.rankdata.manifest import Counts, read_record
+from ranksrgan.rankdata.places import same_places
 from ranksrgan.rankdata.split import split_sizes
 
 #: Called with steps done, steps in all (a step is one level of one source) and the source's name.
@@ -93,7 +95,7 @@ def build(
             images for the splits; no crop is left; every pair is a tie.
         InvalidConfig: the configuration is that of a dataset which was built with objects, and they
             are not given; says which.
-        ImageTooSmall: a metric needs larger crops.
+        ImageTooSmall: a metric needs larger crops; known before any work is done.
         DiskFull: the disk is full.
         InternalError: a worker process died; names the source image.
         RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
@@ -115,8 +117,9 @@ def build(
         telling_of_a_full_disk(target, "what is finished stays: make room and build again"),
     ):
         if holds_dataset(target) and not overwrite:
-            inputs = {name: work.inputs(name) for name in work.paths}
-            return _finished(target, identity_of(settings, inputs))
+            return _finished(target, work)
+        if config.crop != WHOLE:
+            work.labels.check_crop(config.crop)
         building.claim(settings, discard=overwrite)
         todo = [name for name in work.paths if not work.is_finished(name)]
         steps = _Steps(len(work.paths), len(work.levels), progress)
@@ -143,22 +146,46 @@ def build(
 def other_parameters(target: Path, config: BuildConfig) -> str | None:
     """The first place in which the dataset in ``target`` was made with another configuration.
 
+    Nothing is opened; where images and weights lie does not count.
+
     Raises:
         InvalidDataset: its record is damaged.
     """
-    there = {key: value for key, value in read_record(target).config.items() if key != "output"}
+    record = read_record(target)
+    there = {key: value for key, value in record.config.items() if key != "output"}
     wanted = config.model_dump(mode="json", exclude={"output"})
+    if "hr" in there and "levels" in there:
+        kinds = {level.name: level.kind for level in record.levels}
+        wanted["levels"] = same_places(wanted["levels"], there["levels"], kinds)
+        wanted["hr"] = there["hr"]
     if there == wanted and list(there.get("levels", ())) == list(wanted["levels"]):
         return None
     return first_difference(there, wanted)
 
 
-def _finished(target: Path, identity: str) -> DatasetSummary:
+def difference_from(config: BuildConfig) -> str | None:
+    """What is another about the dataset in ``config.output`` than `build` would make it now.
+
+    Its parameters, versions, weights, and the contents of the images, all of which are read; where
+    these lie does not count. None if it is the same, and `build` would leave it as it is.
+
+    Raises:
+        InvalidDataset: there is no dataset, or it is damaged.
+        RankSRGANError: whatever opening the levels and metrics raises.
+    """
+    difference = other_parameters(config.output, config)
+    if difference is not None:
+        return difference
+    return difference_of(RankDataset.open(config.output), SourceWork(with_objects(config)))
+
+
+def _finished(target: Path, work: SourceWork) -> DatasetSummary:
     """The summary of a dataset that is there already, if it is the one that is wanted."""
     dataset = RankDataset.open(target)
     record = dataset.record
-    if record.identity != identity:
-        raise _taken(target, "other images, weights or versions")
+    difference = difference_of(dataset, work)
+    if difference is not None:
+        raise _taken(target, difference)
     crops = Counter(content.split for content in dataset.contents)
     sources = Counter(split for _, split in {(c.source, c.split) for c in dataset.contents})
     return DatasetSummary(

@@ -6,8 +6,6 @@ then to write the manifest. So memory does not grow with the number of crops.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +15,10 @@ from typing import Any
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidDataset
-from ranksrgan.contracts.provenance import versions
 from ranksrgan.rankdata.build_source import SourceResult, SourceWork
 from ranksrgan.rankdata.config import SPLITS, Split
 from ranksrgan.rankdata.duplicates import near_duplicates
+from ranksrgan.rankdata.identity import identity_of
 from ranksrgan.rankdata.manifest import (
     FORMAT,
     Counts,
@@ -28,7 +26,6 @@ from ranksrgan.rankdata.manifest import (
     Record,
     Row,
     level_image,
-    scorer_facts,
     write_manifest,
     write_record,
 )
@@ -69,33 +66,12 @@ class _Tally:
     ordered: bool
 
 
-def settings_of(work: SourceWork) -> dict[str, Any]:
-    """What decides a dataset besides the images, as JSON values; the place of the output does not.
-
-    Python itself is left out: no number depends on its version.
-    """
-    config = work.config.model_dump(mode="json", exclude={"output"})
-    return {
-        "config": config | {"levels": [list(level) for level in config["levels"].items()]},
-        "levels": {name: [level.kind, level.facts] for name, level in work.levels.items()},
-        "metric": scorer_facts(work.labels.info),
-        "further": [scorer_facts(scorer.info) for scorer in work.labels.further],
-        "versions": {name: v for name, v in versions().items() if name != "python"},
-    }
-
-
-def identity_of(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """sha256 in hex of settings and of the input files of every source."""
-    text = json.dumps([settings, sorted(inputs.items())], ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def assemble(work: SourceWork, settings: Mapping[str, Any], run: dict[str, Any]) -> Assembled:
     """Complete the dataset in the building folder.
 
     Args:
         work: every source is finished.
-        settings: see `settings_of`.
+        settings: see `ranksrgan.rankdata.identity.settings_of`.
         run: for the record.
 
     Raises:

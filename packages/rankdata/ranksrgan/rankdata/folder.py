@@ -25,6 +25,7 @@ from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import DiskFull, InvalidInput
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.rankdata.manifest import RECORD, foreign_entries
+from ranksrgan.rankdata.places import respelled
 
 _LOCK = "lock"
 _SETTINGS = "settings.json"
@@ -97,7 +98,8 @@ class BuildingFolder:
         """Make sure that everything in the folder was made with these settings.
 
         Args:
-            settings: what decides the dataset, as JSON values; the order of keys counts.
+            settings: what decides the dataset, as JSON values; the order of keys counts, and where
+                images and weights lie does not.
             discard: empty the folder instead of refusing.
 
         Raises:
@@ -108,12 +110,13 @@ class BuildingFolder:
             found = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             found = None  # empty, or on its way to be removed
-        wanted = json.loads(json.dumps(settings))
+        wanted = respelled(json.loads(json.dumps(settings)), found)
         if json.dumps(found) != json.dumps(wanted):
             if found is not None and self._has_results() and not discard:
                 raise InvalidInput(
                     f"{self.path} holds an unfinished build with other settings "
-                    f"({first_difference(found, wanted)}); --force discards it",
+                    f"({first_difference(found, wanted)}); --force discards it, and so does "
+                    "removing that folder",
                     field=str(self.path),
                 )
             self.empty()

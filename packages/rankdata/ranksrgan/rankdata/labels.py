@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from ranksrgan.contracts import Scorer, ScorerInfo, cancellation, open_scorer
@@ -42,7 +44,7 @@ class Labels:
         Raises:
             InvalidConfig: one metric twice.
             InvalidInput: a scorer is given and nothing is to be scored with it.
-            ImageTooSmall: a metric needs larger crops.
+            ImageTooSmall: crops are smaller than the smallest side of a metric.
             UnknownName, InvalidCheckpoint, ServiceUnavailable: see `open_scorer`.
         """
         if config.label == "order":
@@ -69,6 +71,27 @@ class Labels:
         """Whether one of the metrics compares with the original."""
         scorers = (*self.further, *([self.scorer] if self.scorer else []))
         return any(scorer.info.needs_reference for scorer in scorers)
+
+    def check_crop(self, side: int) -> None:
+        """Have every metric score one square of noise: its smallest side may not be enough.
+
+        Args:
+            side: of the crops.
+
+        Raises:
+            ImageTooSmall: a metric needs larger crops; says which would do.
+            RankSRGANError: anything that is not a matter of the size (service gone, cancelled).
+        """
+        for scorer in (*([self.scorer] if self.scorer else []), *self.further):
+            problem = _too_small(scorer, side)
+            if problem is None:
+                continue
+            enough = _enough(scorer, side)
+            larger = "" if enough is None else f"; crop={enough} would do"
+            raise ImageTooSmall(
+                f"crop: {side} pixels a side are too few for {scorer.info.name}: {problem}{larger}",
+                field="crop",
+            )
 
     def of(
         self, crops: Tensor, references: Tensor | None, place: int
@@ -146,6 +169,29 @@ def _score(scorer: Scorer, crops: Tensor, references: Tensor | None) -> list[flo
     return [
         UndefinedScore.code.lower() if math.isnan(score) else score for score in scores.tolist()
     ]
+
+
+def _too_small(scorer: Scorer, side: int) -> str | None:
+    """What a metric has against the size of a square; None if it takes it."""
+    cancellation.check()
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randint(256, (1, 3, side, side), generator=random, dtype=torch.uint8)
+    try:
+        scorer.score(noise, noise if scorer.info.needs_reference else None)
+    except ImageTooSmall as error:
+        return error.message
+    except UndefinedScore:
+        pass  # of this noise, and no matter of the size
+    return None
+
+
+def _enough(scorer: Scorer, side: int) -> int | None:
+    """The smallest side of a square that a metric takes; None if it is far from ``side``."""
+    for large in (2 * side, 4 * side):
+        if _too_small(scorer, large) is None:
+            sides = range(side, large + 1)
+            return sides[bisect_left(sides, 1, key=lambda at: _too_small(scorer, at) is None)]
+    return None
 
 
 def _order_of(levels: int) -> ScorerInfo:

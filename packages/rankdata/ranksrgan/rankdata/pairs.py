@@ -8,7 +8,8 @@ to learn, so it is dropped unless asked for (then its label is 0).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -101,6 +102,11 @@ class PairDataset(Dataset[Pair]):
         """The contents that have a pair, by index."""
         return sorted({which.content for which in self._orders})
 
+    @property
+    def ordered_contents(self) -> list[Content]:
+        """The contents that have a pair."""
+        return [self.contents[index] for index in self.ordered]
+
     def versions(self, index: int) -> RankedContent:
         """All levels of content ``index`` with their scores."""
         content = self.contents[index]
@@ -149,6 +155,8 @@ class FolderPairSource:
             pairs=len(pairs),
             fingerprint=made.hexdigest(),
             further={info.name: info.higher_is_better for info in dataset.record.further},
+            one_size=len({(c.height, c.width) for c in pairs.ordered_contents}) < 2,
+            infinite=dict(_infinite(dataset, pairs.ordered_contents)),
         )
 
     @property
@@ -198,6 +206,16 @@ class FolderPairSource:
                 f"{self._pairs.dataset.folder} has no pair with an order: every pair is a tie",
                 field="ties",
             )
+
+
+def _infinite(dataset: RankDataset, contents: Iterable[Content]) -> Iterator[tuple[str, str]]:
+    """Metrics with infinite values, each with a level of the last content that has one."""
+    names = [dataset.metric.name, *(info.name for info in dataset.record.further)]
+    for content in contents:
+        for name, values in zip(names, (content.scores, *content.further), strict=True):
+            for level, value in zip(content.levels, values, strict=True):
+                if math.isinf(value):
+                    yield name, level
 
 
 def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSource | JudgedFolder:

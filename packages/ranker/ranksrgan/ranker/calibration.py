@@ -42,6 +42,7 @@ class Calibration:
     """Fits of the metric's value by the score s; errors in units of the metric.
 
     Attributes:
+        images: how many were fitted: those where both values are finite.
         line: intercept and slope.
         cubic: coefficients of 1, s, s² and s³.
         rmse: of the line.
@@ -50,6 +51,7 @@ class Calibration:
         tenths: in ascending order of the score.
     """
 
+    images: int
     line: tuple[float, float]
     cubic: tuple[float, float, float, float]
     rmse: float
@@ -58,17 +60,23 @@ class Calibration:
     tenths: tuple[Tenth, ...]
 
 
-def calibrate(predicted: Tensor, truth: Tensor) -> Calibration:
+def calibrate(predicted: Tensor, truth: Tensor) -> Calibration | None:
     """Fit the metric's value by the score.
 
     A polynomial has no higher degree than there are different scores to tell it from a lower one:
     where all are equal, both fits are the mean.
 
     Args:
-        predicted: ``(n,)`` scores, finite; n at least 1.
-        truth: ``(n,)`` values of the metric, finite.
+        predicted: ``(n,)`` scores.
+        truth: ``(n,)`` values of the metric. Images where one of the two is infinite have no part.
+
+    Returns:
+        None if no image is left.
     """
-    x, y = predicted.double().numpy(), truth.double().numpy()
+    finite = predicted.isfinite() & truth.isfinite()
+    if not bool(finite.any()):
+        return None
+    x, y = predicted[finite].double().numpy(), truth[finite].double().numpy()
     line, cubic = _fit(x, y, 1), _fit(x, y, 3)
     tenths = []
     for group in np.array_split(np.argsort(x, kind="stable"), min(GROUPS, len(x))):
@@ -81,6 +89,7 @@ def calibrate(predicted: Tensor, truth: Tensor) -> Calibration:
     intercept, slope = _coefficients(line, 1)
     c0, c1, c2, c3 = _coefficients(cubic, 3)
     return Calibration(
+        images=len(x),
         line=(intercept, slope),
         cubic=(c0, c1, c2, c3),
         rmse=_rmse(line(x) - y),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -38,14 +39,14 @@ class Judged:
         evaluation: the figures of one line.
         levels: mean scores, the best level by the metric first.
         pairs: by two levels.
-        calibration: of its scores against the metric.
+        calibration: of its scores against the metric; None if no image has two finite values.
     """
 
     predictions: Predictions
     evaluation: RankEvaluation
     levels: list[LevelMean]
     pairs: list[LevelPair]
-    calibration: Calibration
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def figures(found: RankEvaluation) -> list[str]:
 
 def number(value: float | None) -> str:
     """Four decimals, or a dash for what does not exist."""
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def facts(found: Comparison) -> list[str]:
@@ -203,7 +204,7 @@ def as_table(found: Comparison) -> str:
 
 
 def as_json(found: Comparison) -> str:
-    """All figures, without those of single images."""
+    """All figures, without those of single images; what is infinite is null."""
     document = {
         "metric": found.metric,
         "higher_is_better": found.higher_is_better,
@@ -212,7 +213,8 @@ def as_json(found: Comparison) -> str:
         "metric_itself": asdict(found.itself),
         "scorers": {name: _as_dict(one) for name, one in found.scorers.items()},
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n"
 
 
 def _as_dict(one: Judged) -> dict[str, Any]:
@@ -224,5 +226,14 @@ def _as_dict(one: Judged) -> dict[str, Any]:
             {"better": pair.better, "worse": pair.worse, **asdict(pair.counts)}
             for pair in one.pairs
         ],
-        "calibration": asdict(one.calibration),
+        "calibration": None if one.calibration is None else asdict(one.calibration),
     }
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for each number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

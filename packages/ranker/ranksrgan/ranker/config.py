@@ -56,6 +56,10 @@ class TrainConfig(Config):
         versions: of each content so many are learnt from in a step, drawn anew each time; 0: all.
             For sets with dozens of versions, which would all be in one forward pass. (All are read
             and decoded anyway.)
+        crop: the versions of a content are seen through one window of so many pixels a side, at a
+            place that is drawn anew each time; 0 sees the whole. It makes one batch of contents of
+            several sizes (``crop: whole`` of a rank dataset), which otherwise takes ``batch`` 1.
+            Validation sees every content whole.
         batch: contents or pairs a step, over all processes. (16 pairs as published; the paper does
             not say.)
         losses: weight of each loss, see ``loss.py`` and ``loss_correlation.py``. ``magnitude`` is
@@ -104,6 +108,7 @@ class TrainConfig(Config):
     further: tuple[str, ...] = ()
     sample: Literal["contents", "pairs"] = "contents"
     versions: int = Field(default=0, ge=0)
+    crop: int = Field(default=0, ge=0)
     batch: int = Field(default=16, ge=1)
     losses: dict[LossName, Weight] = Field(default_factory=lambda: dict(_LOSSES))
     margin: float = Field(default=0.5, gt=0)
@@ -148,6 +153,8 @@ class TrainConfig(Config):
         if self.versions and (self.as_published or self.sample == "pairs"):
             key = "as_published" if self.as_published else "sample=pairs"
             raise ValueError(f"versions: with {key} a content has two in a step")
+        if self.crop and self.jitter >= self.crop:
+            raise ValueError(f"jitter: {self.jitter} leaves nothing of crop={self.crop} pixels")
         if self.as_published:
             if set(self.losses) != {"margin"} or self.further or self.sample != "contents":
                 raise ValueError(

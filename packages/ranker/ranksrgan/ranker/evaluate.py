@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidInput, UndefinedScore
@@ -23,6 +24,9 @@ class RankEvaluation:
     A pair is two versions of one content whose true scores have an order; it is reversed if that
     order contradicts the usual one of its two levels, see `usual_order`.
 
+    Infinite values have a rank (PSNR of the original is the best there is), and no distance: what
+    is made of differences does not exist beside them.
+
     Attributes:
         srocc: Spearman's rank correlation over all images of all contents.
         srocc_per_content: mean over the contents of the correlation among the versions of each;
@@ -30,14 +34,16 @@ class RankEvaluation:
         usual_srocc_per_content: the same of the usual order, which looks at no image: what a
             Ranker that has learned the metric and not the levels has to exceed.
         krocc: Kendall's rank correlation (tau-b) over all images.
-        plcc: Pearson's linear correlation over all images, without a fit.
+        plcc: Pearson's linear correlation over all images, without a fit; None if a value is
+            infinite.
         pair_accuracy: share of the pairs that come out in the right order, None if there are none.
             A predicted tie is a wrong order.
         reversed_accuracy: share of the reversed pairs that come out in the right order; the usual
             order has 0. None if there are none.
-        gap: mean of |s1 - s2| over the pairs, in units of the scores; None if there are none.
+        gap: mean of |s1 - s2| over the pairs, in units of the scores; None if there are none, or
+            one of the scores is infinite.
         normalised_gap: the same in standard deviations of all scores, so that Rankers of other
-            scales compare; 0 if all scores are equal.
+            scales compare; 0 if all scores are equal, None like the gap.
         pairs: how many there are.
         reversed_pairs: how many of them are reversed.
         images: how many were scored.
@@ -50,7 +56,7 @@ class RankEvaluation:
     srocc_per_content: float | None
     usual_srocc_per_content: float | None
     krocc: float
-    plcc: float
+    plcc: float | None
     pair_accuracy: float | None
     reversed_accuracy: float | None
     gap: float | None
@@ -91,17 +97,23 @@ class RankEvaluation:
         places = usual_order(predictions.truth)
         usual = predictions.of(places.expand_as(predictions.truth)).predicted
         counts = add_up(count_pairs(predictions, places, min_gap=min_gap))
-        gap = mean_gap(predictions.predicted, predictions.truth, min_gap=min_gap)
-        constant = _all_equal(predicted)
+        constant, finite = _all_equal(predicted), bool(predicted.isfinite().all())
+        gap = None
+        if finite:
+            gap = mean_gap(predictions.predicted, predictions.truth, min_gap=min_gap)
         deviation = float(predicted.std(correction=0))
         normalised = None if gap is None else 0.0 if constant else gap / deviation
+        linear = None
+        if finite and bool(truth.isfinite().all()):
+            linear = 0.0 if constant else plcc(predicted, truth, fit="none")
+        ranks = _ranks(predicted), _ranks(truth)
         correlations = content_correlations(predictions.predicted, predictions.truth)
         return cls(
-            srocc=0.0 if constant else srocc(predicted, truth),
+            srocc=0.0 if constant else srocc(*ranks),
             srocc_per_content=_mean(correlations),
             usual_srocc_per_content=_mean(content_correlations(usual, predictions.truth)),
-            krocc=0.0 if constant else krocc(predicted, truth),
-            plcc=0.0 if constant else plcc(predicted, truth, fit="none"),
+            krocc=0.0 if constant else krocc(*ranks),
+            plcc=linear,
             pair_accuracy=counts.accuracy,
             reversed_accuracy=counts.reversed_accuracy,
             gap=gap,
@@ -128,7 +140,7 @@ def evaluate(
     Raises:
         UnknownName, InvalidDataset, InvalidInput: as `predict` and
             `RankEvaluation.of`.
-        UndefinedScore: a prediction is not finite, or all true scores are equal.
+        UndefinedScore: a prediction is NaN, or all true scores are equal.
     """
     predictions = predict({scorer.info.name: scorer}, source, metric=metric)[scorer.info.name]
     return RankEvaluation.of(predictions, min_gap=min_gap)
@@ -137,6 +149,11 @@ def evaluate(
 def _mean(correlations: Tensor) -> float | None:
     defined = correlations[~correlations.isnan()]
     return float(defined.mean()) if len(defined) else None
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Whole numbers in the values' order: infinite values have a place in it."""
+    return torch.searchsorted(values.sort().values, values).double()
 
 
 def _all_equal(values: Tensor) -> bool:

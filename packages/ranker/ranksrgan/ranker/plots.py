@@ -20,7 +20,8 @@ _MOST_LEVELS = 10
 
 
 def histograms(name: str, predictions: Predictions) -> bytes:
-    """The distribution of the metric and of the scores at each level: figures 13 and 14.
+    """The distribution of the metric and of the scores at each level: figures 13 and 14. What is
+    infinite is left out.
 
     Args:
         name: of the scorer.
@@ -37,7 +38,7 @@ def histograms(name: str, predictions: Predictions) -> bytes:
 
 
 def scatter(name: str, predictions: Predictions, calibration: Calibration) -> bytes:
-    """Every image by its score and the metric, with the two fits of the calibration.
+    """Every image that was calibrated, by its score and the metric, with the two fits.
 
     Args:
         name: of the scorer.
@@ -47,10 +48,12 @@ def scatter(name: str, predictions: Predictions, calibration: Calibration) -> by
     figure = Figure(figsize=(10, 4.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     size = max(2.0, min(16.0, 3e4 / predictions.truth.numel()))
+    finite = predictions.predicted.isfinite() & predictions.truth.isfinite()
     for label, colour, rows in _series(predictions):
-        x, y = (values[rows].numpy() for values in (predictions.predicted, predictions.truth))
+        both = (predictions.predicted, predictions.truth)
+        x, y = (values[rows & finite].numpy() for values in both)
         axes.scatter(x, y, s=size, color=colour, alpha=0.6, linewidths=0, label=label)
-    predicted, _ = predictions.by_image
+    predicted = predictions.predicted[finite]
     x = np.linspace(float(predicted.min()), float(predicted.max()), 200)
     for fit, rmse, coefficients, style in (
         ("line", calibration.rmse, calibration.line, "-"),
@@ -69,12 +72,13 @@ def score_label(predictions: Predictions) -> str:
 
 
 def _histogram(axes: Axes, predictions: Predictions, values: Tensor) -> None:
-    there = values[predictions.present]
-    low, high = float(there.min()), float(there.max())
+    there = values[values.isfinite()]
+    low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 0.0)
     span = (low, high) if high > low else (low - 0.5, high + 0.5)
     bins = min(max(8, round(1.5 * len(predictions.contents) ** 0.5)), 40)
     for label, colour, rows in _series(predictions):
-        counts, edges = np.histogram(values[rows].numpy(), bins=bins, range=span)
+        shown = values[rows & values.isfinite()].numpy()
+        counts, edges = np.histogram(shown, bins=bins, range=span)
         axes.stairs(counts, edges, fill=True, alpha=0.25, color=colour)
         axes.stairs(counts, edges, linewidth=1.4, color=colour, label=label)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -29,9 +29,9 @@ class Predictions:
         higher_is_better: its direction.
         levels: names of the levels.
         contents: names of the contents.
-        truth: ``(C, L)`` float64, the metric's values.
+        truth: ``(C, L)`` float64, the metric's values; infinite perhaps, as PSNR of the original.
         predicted: ``(C, L)`` float64, the scorer's values, so turned that they rise with the
-            metric's.
+            metric's; infinite perhaps.
         negated: whether that took a change of sign, since of the scorer's values and of the
             metric's the large ones are the better in one case and the worse in the other.
     """
@@ -78,8 +78,8 @@ def predict(
     Raises:
         UnknownName: the source has no values of that metric.
         InvalidDataset: there are no contents, a content contradicts ``source.info`` or lacks the
-            original (of its versions' size) that a scorer needs, or a true value is not finite.
-        UndefinedScore: a prediction is not finite.
+            original (of its versions' size) that a scorer needs, or a true value is NaN.
+        UndefinedScore: a prediction is NaN. Infinity has a rank.
     """
     info = source.info
     chosen = info.metric if metric is None else metric
@@ -161,8 +161,10 @@ def _score(name: str, scorer: Scorer, contents: Sequence[RankedContent]) -> list
             scores.append(scorer.score(images[part], against).double().cpu())
     found = list(torch.split(torch.cat(scores), [len(content.levels) for content in contents]))
     for content, values in zip(contents, found, strict=True):
-        if not bool(values.isfinite().all()):
-            raise UndefinedScore(f"{name} gives {content.content} a score that is not finite")
+        for level in _without_value(content, values):
+            raise UndefinedScore(
+                f"{name} gives {content.content} at level {level} a score that is not a number"
+            )
     return found
 
 
@@ -186,9 +188,19 @@ def _truth(content: RankedContent, metric: str, first: str) -> Tensor:
     values = content.scores if metric == first else content.further.get(metric)
     if values is None:
         raise InvalidDataset(f"{content.content} has no values of {metric}", field=metric)
-    if not bool(values.isfinite().all()):
-        raise InvalidDataset(f"{content.content} has a score that is not finite", field="score")
+    for level in _without_value(content, values):
+        raise InvalidDataset(
+            f"{content.content} has at level {level} a value of {metric} that is not a number",
+            field="score",
+        )
     return values.double().cpu()
+
+
+def _without_value(content: RankedContent, values: Tensor) -> list[str]:
+    """The levels at which a value is NaN."""
+    return [
+        level for level, nan in zip(content.levels, values.isnan().tolist(), strict=True) if nan
+    ]
 
 
 def _row(values: Tensor, content: RankedContent, levels: Sequence[str]) -> Tensor:

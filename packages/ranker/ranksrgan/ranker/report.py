@@ -120,6 +120,9 @@ def _verdict(name: str, one: Judged) -> str:
 
 def _details(name: str, one: Judged) -> list[str]:
     fit = one.calibration
+    shown = [_picture(f"{name}: histograms", histograms(name, one.predictions))]
+    if fit is None:
+        return shown
     intercept, slope = fit.line
     unit = one.predictions.metric
     calibration = (
@@ -127,6 +130,9 @@ def _details(name: str, one: Judged) -> list[str]:
         f"{score_label(one.predictions)}, with an error of {fit.rmse:.4f} (RMSE); "
         f"{fit.cubic_rmse:.4f} by a polynomial of third order, {fit.spread:.4f} by the mean alone."
     )
+    infinite = int(one.predictions.present.sum()) - fit.images
+    if infinite:
+        calibration += f" Without {infinite} images of an infinite value."
     heading = ["tenth by score", "images", "mean score", "by the line", f"mean {unit}", "spread"]
     tenths = [
         [
@@ -136,7 +142,7 @@ def _details(name: str, one: Judged) -> list[str]:
         for place, tenth in enumerate(fit.tenths, start=1)
     ]
     return [
-        _picture(f"{name}: histograms", histograms(name, one.predictions)),
+        *shown,
         "<h3>Calibration</h3>",
         _paragraph(calibration),
         _picture(f"{name}: calibration", scatter(name, one.predictions, fit)),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.device import mixed, place
-from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged
+from ranksrgan.contracts.errors import InvalidCheckpoint, TrainingDiverged, UndefinedScore
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.metrics.synced_norm import sync_norms
@@ -51,6 +51,7 @@ class Run:
 
     Attributes:
         step: how many updates were made.
+        begun_at: how many of them were made before, by the run that this one continues.
         best: the best evaluation so far; None before the first.
         best_step: the step that it belongs to.
         validated: the step of the last validation; 0 before the first.
@@ -65,7 +66,7 @@ class Run:
         here: Processes,
         begin_from: Path | None = None,
     ) -> None:
-        self.step = 0
+        self.step = self.begun_at = 0
         self.best: RankEvaluation | None = None
         self.best_step = 0
         self.validated = 0
@@ -214,7 +215,7 @@ class Run:
             return
         self._network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.step = self.begun_at = state["step"]
         self._pending = [tuple(row) for row in state["pending"]]
         self.best = RankEvaluation(**state["best"]) if state["best"] else None
         self.best_step = state["best_step"]
@@ -266,6 +267,11 @@ class Run:
             predictions = predict({"ranker": ranker}, source, metric=head.metric)["ranker"]
             evaluations.append(RankEvaluation.of(predictions, min_gap=self._config.min_gap))
             scores, _ = predictions.by_image
+            if not bool(scores.isfinite().all()):
+                raise UndefinedScore(
+                    f"the Ranker gives a score of {head.metric} that is not finite at step "
+                    f"{self.step}"
+                )
             mean, std = float(scores.mean()), float(scores.std())
             scales.append(ScoreScale(mean, std) if std > 0 else None)
         return evaluations[0], scales

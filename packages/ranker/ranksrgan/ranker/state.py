@@ -16,7 +16,7 @@ STATE_FILE = "last.state.pt"
 _FORMAT = "ranker-state-2"
 
 # Keys that are younger than the format, and what held before there was one.
-_YOUNGER = {"versions": 0}
+_YOUNGER = {"versions": 0, "crop": 0}
 
 
 def identity(

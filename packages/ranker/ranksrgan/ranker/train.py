@@ -22,6 +22,7 @@ from ranksrgan.contracts.device import computes_in_bfloat16
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InvalidDataset,
+    RankSRGANError,
     RequestCancelled,
     ServiceUnavailable,
     UndefinedScore,
@@ -103,12 +104,14 @@ def train(
         InvalidConfig: the batch does not divide by the processes; no such device.
         InvalidInput: another training is at work in ``folder``, or something else lies in it, see
             `check_folder`.
-        InvalidDataset: a source has nothing to learn from, or contradicts itself; or ``val_source``
-            cannot choose weights, see `check_held_out`.
+        InvalidDataset: a source has nothing to learn from, or contradicts itself, see
+            `read_batches`; or ``val_source`` cannot choose weights, see `check_held_out`.
         TrainingDiverged: NaN or infinity; the last good state is kept.
         ServiceUnavailable, DeadlineExceeded, RequestCancelled: in a validation a remote source has
             gone, or nobody waits any more; the step is saved first.
         UndefinedScore: a validation meets a score that is not finite; the step is saved first.
+        RankSRGANError: whatever ``train_source`` raises when it is read; the steps made so far are
+            saved first.
         KeyboardInterrupt: a signal stopped it, and its last step is saved: the same call continues.
     """
     folder = Path(folder)
@@ -165,7 +168,7 @@ def _continue(
         while not run.complete:
             loss: float | None = None
             if not run.validation_is_due:  # else an earlier run was stopped in it
-                loss = run.update(next(ready))
+                loss = run.update(_next(ready, run, here))
                 _write_row(run, curves)
                 if bar is not None:
                     bar.update()
@@ -188,6 +191,16 @@ def _continue(
             if here.any(stop is not None):
                 run.save()
                 raise stop or KeyboardInterrupt
+
+
+def _next(ready: Iterator[Batch], run: Run, here: Processes) -> Batch:
+    """The next batch; where it fails in one process it does in all, and no step is lost."""
+    try:
+        return here.together(lambda: next(ready))
+    except RankSRGANError:
+        if run.step > run.begun_at:
+            run.save()
+        raise
 
 
 def _write_row(run: Run, curves: Curves | None) -> None:

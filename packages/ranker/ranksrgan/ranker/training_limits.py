@@ -19,6 +19,7 @@ class TrainingLimits(Config):
     width: int = Field(default=256, ge=1)
     batch: int = Field(default=1024, ge=1)
     steps: int = Field(default=10_000_000, ge=1)
+    crop: int = Field(default=4096, ge=0)
     border: int = Field(default=256, ge=0)
     jitter: int = Field(default=1024, ge=0)
     further: int = Field(default=16, ge=0)

@@ -143,7 +143,7 @@ class DescribePairsRequest(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ...) -> None: ...
 
 class DescribePairsResponse(_message.Message):
-    __slots__ = ("metric", "higher_is_better", "levels", "contents", "pairs", "fingerprint", "further_metrics")
+    __slots__ = ("metric", "higher_is_better", "levels", "contents", "pairs", "fingerprint", "further_metrics", "one_size", "infinite_metrics")
     class FurtherMetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +151,13 @@ class DescribePairsResponse(_message.Message):
         key: str
         value: bool
         def __init__(self, key: _Optional[str] = ..., value: _Optional[bool] = ...) -> None: ...
+    class InfiniteMetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     METRIC_FIELD_NUMBER: _ClassVar[int]
     HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
@@ -158,6 +165,8 @@ class DescribePairsResponse(_message.Message):
     PAIRS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     FURTHER_METRICS_FIELD_NUMBER: _ClassVar[int]
+    ONE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    INFINITE_METRICS_FIELD_NUMBER: _ClassVar[int]
     metric: str
     higher_is_better: bool
     levels: _containers.RepeatedScalarFieldContainer[str]
@@ -165,7 +174,9 @@ class DescribePairsResponse(_message.Message):
     pairs: int
     fingerprint: str
     further_metrics: _containers.ScalarMap[str, bool]
-    def __init__(self, metric: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., levels: _Optional[_Iterable[str]] = ..., contents: _Optional[int] = ..., pairs: _Optional[int] = ..., fingerprint: _Optional[str] = ..., further_metrics: _Optional[_Mapping[str, bool]] = ...) -> None: ...
+    one_size: bool
+    infinite_metrics: _containers.ScalarMap[str, str]
+    def __init__(self, metric: _Optional[str] = ..., higher_is_better: _Optional[bool] = ..., levels: _Optional[_Iterable[str]] = ..., contents: _Optional[int] = ..., pairs: _Optional[int] = ..., fingerprint: _Optional[str] = ..., further_metrics: _Optional[_Mapping[str, bool]] = ..., one_size: _Optional[bool] = ..., infinite_metrics: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Pair(_message.Message):
     __slots__ = ("a", "b", "label")

@@ -60,6 +60,7 @@ def judge(
     """
     by_name = {column.name: column for column in columns}
     parts: list[Verdict] = []
+    of_one_seed = 0
     for part in wanted:
         if part.column not in by_name:
             raise InvalidConfig(
@@ -68,7 +69,15 @@ def judge(
             )
         for group in part.groups:
             parts.append(_judge_one(part, group, figures, by_name[part.column]))
-    return (_whole(parts), *parts)
+            of_one_seed += _tells_no_spread(part, group, figures)
+    return (_whole(parts, of_one_seed), *parts)
+
+
+def _tells_no_spread(part: Comparison | Limit, group: str, figures: Figures) -> bool:
+    """Whether a comparison that has to exceed the seeds' spread is of one seed."""
+    if isinstance(part, Limit) or part.tolerance is not None:
+        return False
+    return any(figures[group, row, part.column].spread is None for row in (part.better, part.than))
 
 
 def _judge_one(part: Comparison | Limit, group: str, figures: Figures, column: Column) -> Verdict:
@@ -114,7 +123,7 @@ def _limited(part: Limit, group: str, ours: Figure, column: Column) -> Verdict:
     )
 
 
-def _whole(parts: Sequence[Verdict]) -> Verdict:
+def _whole(parts: Sequence[Verdict], of_one_seed: int) -> Verdict:
     answers = [part.answer for part in parts]
     held = answers.count("held")
     if held == len(answers):
@@ -125,11 +134,12 @@ def _whole(parts: Sequence[Verdict]) -> Verdict:
             f"the other way, {answers.count('undecided')} are undecided, {held} hold.",
             "not held",
         )
-    return Verdict(
-        f"Undecided: {held} of {len(answers)} comparisons hold, the others are within the seeds' "
-        "spread.",
-        "undecided",
-    )
+    others = "the others are within the seeds' spread"
+    if of_one_seed == answers.count("undecided"):
+        others = "the others are of one seed, which tells no spread"
+    elif of_one_seed:
+        others = f"{of_one_seed} are of one seed, which tells no spread, and {others}"
+    return Verdict(f"Undecided: {held} of {len(answers)} comparisons hold, {others}.", "undecided")
 
 
 def _shown(figure: Figure, column: Column) -> str:
