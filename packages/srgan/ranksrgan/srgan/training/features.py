@@ -79,7 +79,7 @@ class RankerTrunk:
     def extract(self, images: Tensor) -> Mapping[str, Tensor]:
         """See `FeatureNetwork.extract`."""
         found = self._ranker.feature_maps(images)
-        return {name: found[name] for name in self._layers if name in found} or found
+        return {name: found[name] for name in found if name in self._layers} or found
 
 
 @making_networks()
