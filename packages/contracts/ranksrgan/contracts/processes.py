@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import signature
 from typing import TypeVar, cast
 
 import torch
@@ -55,7 +56,7 @@ class Processes:
         return DistributedDataParallel(
             network,
             device_ids=None if self.device.type == "cpu" else [self.device],
-            broadcast_buffers=False,
+            **{_buffers_key(): False},  # all have the same ones
         )
 
     def joint(self, own: Tensor) -> Tensor:
@@ -134,6 +135,15 @@ class Processes:
     @property
     def _ranks(self) -> range:
         return range(self.count)
+
+
+def _buffers_key() -> str:
+    """What DDP calls whether the first process's buffers replace the others' before each pass.
+
+    PyTorch 2.13 has another name for it and warns of the old one.
+    """
+    known = signature(DistributedDataParallel).parameters
+    return "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
 
 
 def summing_only(network: nn.Module) -> AbstractContextManager[object]:
