@@ -6,9 +6,11 @@ from typing import get_args
 import pytest
 import torch
 import yaml
+from google.protobuf import struct_pb2
 
-from ranksrgan.contracts.config import load_config, make_config, recipe_names
+from ranksrgan.contracts.config import dump_yaml, load_config, make_config, recipe_names
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.contracts.operations import config_from_proto
 from ranksrgan.ranker import TrainConfig, loss, loss_correlation
 from ranksrgan.ranker.config import RECIPES, LossName, load_recipe
 from ranksrgan.ranker.objective import objective
@@ -126,3 +128,15 @@ def test_shipped_recipes_sum_their_losses_as_they_are_written() -> None:
     for name in recipe_names(RECIPES):
         written = yaml.safe_load((RECIPES / f"{name}.yaml").read_text()).get("losses", {})
         assert [key for key in load_recipe(name).losses if key in written] == list(written)
+
+
+@pytest.mark.parametrize("name", recipe_names(RECIPES))
+def test_a_request_is_resolved_as_the_recipe_whatever_the_order_of_its_keys(name: str) -> None:
+    recipe = load_recipe(name)
+    content = recipe.model_dump(mode="json", exclude_unset=True)
+    content["losses"] = dict(reversed(recipe.losses.items()))
+    request = struct_pb2.Struct()
+    request.update(dict(reversed(content.items())))
+    resolved = make_config(TrainConfig, config_from_proto(request))
+    assert resolved == recipe
+    assert dump_yaml(resolved) == dump_yaml(recipe)

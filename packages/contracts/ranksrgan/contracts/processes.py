@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from inspect import signature
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -56,7 +56,7 @@ class Processes:
         return DistributedDataParallel(
             network,
             device_ids=None if self.device.type == "cpu" else [self.device],
-            **{_buffers_key(): False},  # all have the same ones
+            **_without_buffers(),  # all have the same ones
         )
 
     def joint(self, own: Tensor) -> Tensor:
@@ -137,13 +137,14 @@ class Processes:
         return range(self.count)
 
 
-def _buffers_key() -> str:
-    """What DDP calls whether the first process's buffers replace the others' before each pass.
+def _without_buffers() -> dict[str, Any]:
+    """What tells DDP not to copy the first process's buffers to the others before each pass.
 
     PyTorch 2.13 has another name for it and warns of the old one.
     """
     known = signature(DistributedDataParallel).parameters
-    return "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    key = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return {key: False}
 
 
 def summing_only(network: nn.Module) -> AbstractContextManager[object]:
