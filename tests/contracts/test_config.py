@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ranksrgan.contracts.config import (
     Config,
     dump_yaml,
+    in_order,
     load_config,
     load_recipe,
     make_config,
@@ -392,3 +393,14 @@ def test_thousands_of_unknown_keys_are_no_search_each() -> None:
         make_config(Training, {f"sed{number}": 1 for number in range(3000)})
     assert str(refused.value).count("did you mean seed?") == 20
     assert str(refused.value).count("unknown key") == 3000
+
+
+def test_a_mapping_has_one_order_however_it_was_written() -> None:
+    layers = {"conv10": 1, "conv2": 2, "relu1": 3, "conv2_1": 4}
+    names = ["conv2", "conv2_1", "conv10", "relu1"]
+    assert list(in_order(layers)) == names
+    assert list(in_order(dict(reversed(layers.items())), ["relu1", "pool1"])) == [
+        "relu1",
+        *names[:3],
+    ]
+    assert in_order(layers) == layers

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.console import run
+from ranksrgan.contracts.console import add_settings, parse, run
 
 NAME = os.fsdecode(b"caf\xe9.png")  # Latin-1, as disks of long ago have it
 
@@ -83,3 +84,55 @@ def test_an_error_of_another_kind_is_a_mistake_of_ours() -> None:
 
     with pytest.raises(OSError, match="Invalid argument"):
         run(command)
+
+
+def settings_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="trial")
+    commands = parser.add_subparsers(required=True)
+    make = commands.add_parser("make")
+    make.add_argument("file")
+    make.add_argument("--flag")
+    make.add_argument("--remote", action="store_true")
+    add_settings(make, "overrides", "such as a=1")
+    commands.add_parser("look").add_argument("names", nargs="*")
+    return parser
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "make f a=1 b=2 c=",
+        "make f --flag x a=1 b=2 c=",
+        "make --flag x f a=1 b=2 --remote c=",
+        "make f a=1 --flag=x b=2 --remote c=",
+        "make f --remote a=1 -- b=2 c=",
+    ],
+)
+def test_settings_may_stand_between_flags(line: str) -> None:
+    found = parse(settings_parser(), line.split())
+    assert (found.file, found.overrides) == ("f", ["a=1", "b=2", "c="])
+
+
+def test_without_settings_there_are_none() -> None:
+    assert parse(settings_parser(), ["make", "f", "--remote"]).overrides == []
+    assert parse(settings_parser(), ["look", "a=1", "b"]).names == ["a=1", "b"]
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown"),
+    [
+        ("make f a=1 --flag x word b=2", "word"),
+        ("make f a=1 --falg x b=2", "--falg"),
+        ("make f a=1 --remote --set=b", "--set=b"),
+        ("look a=1 --flag b=2", "--flag"),
+    ],
+)
+def test_other_words_are_refused_as_ever(
+    line: str, unknown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(settings_parser(), line.split())
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"trial: error: unrecognized arguments: {unknown}" in said
+    assert "b=2" not in said.splitlines()[-1] or "look" in line

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf import struct_pb2
 
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import (
@@ -28,6 +29,7 @@ from ranksrgan.contracts.errors import (
     ServiceUnavailable,
     UnknownName,
 )
+from ranksrgan.contracts.operations import config_from_proto
 from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
 from ranksrgan.contracts.rpc import (
     RunningServer,
@@ -352,3 +354,14 @@ def test_the_same_request_gives_the_same_operation(service: Service) -> None:
         train(service.connection, "a", {"count": 5}, "r-1")
     assert caught.value.field == "request_id"
     assert service.list() == ([first.name], "")
+
+
+def test_a_configuration_is_read_in_one_order() -> None:
+    """A Struct has its keys in an order that each process draws anew."""
+    request = struct_pb2.Struct()
+    request.update({"steps": 4, "losses": dict.fromkeys("fbeadc", 1.5), "a": [{"z": 1, "y": 2}]})
+    found = config_from_proto(request)
+    assert list(found) == ["a", "losses", "steps"]
+    assert list(found["losses"]) == list("abcdef")
+    assert list(found["a"][0]) == ["y", "z"]
+    assert found == {"a": [{"y": 2, "z": 1}], "losses": dict.fromkeys("abcdef", 1.5), "steps": 4}

@@ -38,3 +38,17 @@ def test_no_command_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["pipeline", "demo"])
+def test_settings_stand_on_both_sides_of_flags(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("training: a\nheld_out: b\noutput: c\n")
+    start = [command, str(path)] if command == "pipeline" else [command, "-o", str(tmp_path)]
+    flag = "--remote" if command == "pipeline" else "--from-nothing"
+    assert main([*start, "first_one=1", flag, "second_one=2"]) == 1
+    said = capsys.readouterr().err
+    assert "first_one" in said
+    assert "second_one" in said

@@ -172,3 +172,15 @@ def test_wrong_command_line(arguments: list[str]) -> None:
 def test_folder_that_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tmp_path)]) == 1
     assert "is no rank dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["build"], ["human"], ["remote", "build", "unix:s.sock", "x"]])
+def test_settings_stand_on_both_sides_of_flags(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("kind: pipal\n" if command == ["human"] else "scale: 4\n")
+    line = [*command, "first_one=1", "--config", str(tmp_path / "c.yaml"), "second_one=2"]
+    assert main(line) == 1
+    said = capsys.readouterr().err
+    assert "first_one" in said
+    assert "second_one" in said

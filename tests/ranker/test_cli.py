@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts import console
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.errors import ServiceUnavailable
 from ranksrgan.contracts.images import from_tensor, read_image, to_tensor, write_image
@@ -263,3 +264,9 @@ def test_usage(
     with pytest.raises(SystemExit) as exit_:
         cli.main(arguments)
     assert exit_.value.code == 2
+
+
+def test_settings_stand_on_both_sides_of_flags() -> None:
+    line = ["train", "width=4", "--data", "d", "steps=6", "-o", "run", "lr=1e-3"]
+    arguments = console.parse(cli._parser(), line)
+    assert arguments.overrides == ["width=4", "steps=6", "lr=1e-3"]

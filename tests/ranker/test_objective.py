@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from itertools import permutations
 from typing import get_args
 
 import pytest
 import torch
+import yaml
+from google.protobuf import struct_pb2
 
-from ranksrgan.contracts.config import load_config
+from ranksrgan.contracts.config import dump_yaml, load_config, make_config, recipe_names
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
+from ranksrgan.contracts.operations import config_from_proto
 from ranksrgan.ranker import TrainConfig, loss, loss_correlation
-from ranksrgan.ranker.config import LossName, load_recipe
+from ranksrgan.ranker.config import RECIPES, LossName, load_recipe
 from ranksrgan.ranker.objective import objective
 
 GROUP = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -100,3 +104,39 @@ def test_warm_up_rises_to_the_step_size() -> None:
     config = TrainConfig(lr=1e-3, warm_up=4, halve_at=(6,))
     rates = [config.lr_at(step) for step in range(8)]
     assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3, 5e-4, 5e-4])
+
+
+@pytest.mark.parametrize("names", list(permutations(["bradley_terry", "plcc", "magnitude"])))
+def test_the_order_of_the_losses_changes_no_bit(names: tuple[LossName, ...]) -> None:
+    small = load_recipe("small")
+    config = make_config(TrainConfig, {"losses": {name: small.losses[name] for name in names}})
+    assert list(config.losses) == list(small.losses) == ["bradley_terry", "plcc", "magnitude"]
+
+    def gradient(losses: dict[LossName, float]) -> torch.Tensor:
+        scores, values = batch()
+        scores.requires_grad_()
+        objective(small.model_copy(update={"losses": losses}), scores, values, GROUP).backward()
+        assert scores.grad is not None
+        return scores.grad
+
+    # Not even where no model has put them in order.
+    as_written = {name: small.losses[name] for name in names}
+    assert torch.equal(gradient(as_written), gradient(small.losses))
+
+
+def test_shipped_recipes_sum_their_losses_as_they_are_written() -> None:
+    for name in recipe_names(RECIPES):
+        written = yaml.safe_load((RECIPES / f"{name}.yaml").read_text()).get("losses", {})
+        assert [key for key in load_recipe(name).losses if key in written] == list(written)
+
+
+@pytest.mark.parametrize("name", recipe_names(RECIPES))
+def test_a_request_is_resolved_as_the_recipe_whatever_the_order_of_its_keys(name: str) -> None:
+    recipe = load_recipe(name)
+    content = recipe.model_dump(mode="json", exclude_unset=True)
+    content["losses"] = dict(reversed(recipe.losses.items()))
+    request = struct_pb2.Struct()
+    request.update(dict(reversed(content.items())))
+    resolved = make_config(TrainConfig, config_from_proto(request))
+    assert resolved == recipe
+    assert dump_yaml(resolved) == dump_yaml(recipe)

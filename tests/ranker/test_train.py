@@ -840,3 +840,17 @@ def test_on_the_gpu(
     assert all(value.device.type == "cpu" for value in tensors.values())
     again = train(config.model_copy(update={"steps": 9}), blur_set, held_out, tmp_path)
     assert again.step == 9
+
+
+def test_the_order_in_which_losses_are_written_changes_nothing(
+    small: TrainConfig, blur_set: PairSource, held_out: PairSource, tmp_path: Path
+) -> None:
+    """A service reads them in another order each time."""
+    losses = {"bradley_terry": 10.0, "plcc": 1.0, "magnitude": 0.003}
+    written = {"one": losses, "other": dict(reversed(losses.items()))}
+    for name, given in written.items():
+        content = small.model_dump() | {"losses": given, "scale": 0.5}
+        train(TrainConfig.model_validate(content), blur_set, held_out, tmp_path / name)
+    assert_same_run(tmp_path / "one", tmp_path / "other")
+    one, other = ((tmp_path / name / "config.yaml").read_text() for name in written)
+    assert one == other

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ranksrgan.contracts import console
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
-from ranksrgan.srgan import server
+from ranksrgan.srgan import cli, server
 from ranksrgan.srgan.cli import main
 from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.training.train import TrainResult
@@ -173,3 +174,11 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize("command", [["train"], ["remote", "train", "--at", "unix:s.sock"]])
+def test_settings_stand_on_both_sides_of_flags(command: list[str]) -> None:
+    line = ["--recipe", "srgan", "--hr", "a", "data.crop=96", "-o", "generators/x", "run.steps=6"]
+    arguments = console.parse(cli._parser(), [*command, *line])
+    assert arguments.overrides == ["data.crop=96", "run.steps=6"]
+    assert str(arguments.output) == "generators/x"

@@ -201,3 +201,20 @@ def test_crops_that_the_discriminators_take() -> None:
         config = load_recipe("srgan", overrides)
         assert config.discriminator is not None
         assert config.discriminator.architecture == architecture
+
+
+def test_no_mapping_keeps_the_order_in_which_it_was_written() -> None:
+    layers = {"relu5_1": 1.0, "conv10": 0.5, "conv2_2": 0.1}
+    best = {"lpips": 10.0, "niqe": 1.0, "psnr": 0.1}
+    made = [
+        TrainConfig.model_validate(
+            {
+                "losses": {"pixel": {"weight": 1}, "perceptual": {"layers": in_turn(layers)}},
+                "validation": {"best": in_turn(best)},
+            }
+        )
+        for in_turn in (dict, lambda mapping: dict(reversed(mapping.items())))
+    ]
+    assert list(made[0].losses.perceptual.layers) == ["conv2_2", "conv10", "relu5_1"]
+    assert list(made[0].validation.best) == ["psnr", "niqe", "lpips"]
+    assert dump_yaml(made[0]) == dump_yaml(made[1])

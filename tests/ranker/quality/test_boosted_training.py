@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
 from ranksrgan.contracts.discovery import open_scorer
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
@@ -153,3 +154,53 @@ def test_backbone_weights_want_a_model(tmp_path: Path, capsys: pytest.CaptureFix
     folder = str(tmp_path)
     assert main(["train", "--data", folder, "--backbone-weights", "x.pth", "-o", folder]) != 0
     assert "--backbone-weights is for a --model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["fusion", "egb"])
+def test_scores_are_in_standard_deviations_of_the_opinions(
+    model: str,
+    contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tmp_path: Path,
+) -> None:
+    """Opinions of PIPAL are Elo ratings about 1450; the networks say 0.3 where trees said 1486."""
+    learn = [
+        content._replace(scores=1450 + 121 * content.scores)
+        for content in named(contents, slice(4))
+    ]
+    opinions = torch.cat([content.scores for content in learn])
+    mean, deviation = float(opinions.mean()), float(opinions.std())
+    settings = (*SETTINGS[model][:-1], "trees=0.1") if model == "fusion" else SETTINGS[model]
+    result = train_boosted(
+        load_boosted_recipe(model, None, settings), source_of(learn), None, tmp_path
+    )
+    scorer = open_scorer(str(result.weights))
+    found = []
+    for content in learn:
+        assert content.reference is not None
+        found.append(
+            scorer.score(content.images, content.reference.expand_as(content.images)).double()
+        )
+    scores = torch.cat(found)
+    # The sources of the tests count the other way.
+    wanted = -(opinions - mean) / deviation
+    assert float(scores.mean()) == pytest.approx(0, abs=0.1)
+    slope = float((scores * wanted).mean() / (wanted * wanted).mean())
+    assert 0.3 < slope < 1.05
+    about = load_weights(result.weights).about
+    assert about["opinions"] == pytest.approx({"mean": mean, "deviation": deviation})
+
+
+def test_a_run_with_scores_in_the_opinions_own_unit_is_not_trained_over(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    config = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    source = source_of(named(contents, slice(6)))
+    result = train_boosted(config, source, None, tmp_path)
+    before = load_state(tmp_path / "last.state.pt")
+    del before["identity"]["unit of the scores"]  # as it was written then
+    save_state(tmp_path / "last.state.pt", before)
+    kept = result.weights.read_bytes()
+    with pytest.raises(InvalidCheckpoint, match="unit of the scores was None and is standard dev"):
+        train_boosted(config, source, None, tmp_path)
+    assert result.weights.read_bytes() == kept

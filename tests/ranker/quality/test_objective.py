@@ -8,6 +8,7 @@ from scipy.stats import pearsonr, rankdata
 from torch import Tensor, nn
 
 from ranksrgan.ranker.loss_correlation import determination, rank_error, soft_ranks
+from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.model import QualityModel
 from ranksrgan.ranker.quality.objective import QualityLoss, objective, relative_distance
 from tests.ranker.quality.distorted import agreement, distorted, teach
@@ -137,3 +138,17 @@ def test_an_objective_is_the_weighted_sum() -> None:
     )
     expected = 2 * (scores - values).square().mean() + 0.5 * (scores - values).abs().mean()
     assert float(both) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_order_of_the_losses_changes_no_bit() -> None:
+    losses: dict[QualityLoss, float] = {"l1": 0.3, "plcc": 1.0, "srocc": 0.7, "ranks": 0.1}
+    gradients = []
+    for given in (losses, dict(reversed(losses.items()))):
+        draw = torch.Generator().manual_seed(0)
+        scores = torch.randn(8, generator=draw).requires_grad_()
+        objective(
+            given, scores, torch.randn(8, generator=draw), torch.arange(8) % 2, scale=1.4
+        ).backward()
+        gradients.append(scores.grad)
+        assert list(QualityConfig(model="iqt", losses=given).losses) == list(losses)
+    assert torch.equal(*gradients)

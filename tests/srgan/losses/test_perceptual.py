@@ -60,3 +60,20 @@ def test_a_layer_that_the_network_does_not_show_is_named() -> None:
     images = torch.rand(1, 3, 2, 2)
     with pytest.raises(InvalidConfig, match="two shows no features of triple; it has sum, double"):
         perceptual_loss(images, images, TwoLayers(), "l1", {"triple": 1.0})
+
+
+def test_layers_are_summed_in_the_networks_order() -> None:
+    class Levels:
+        name = "levels"
+
+        def extract(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {str(number): (number + 0.1) * images for number in range(6)}
+
+    hr = torch.rand(1, 3, 8, 8)
+    weights = {str(number): 0.3 + number / 7 for number in range(6)}
+    gradients = []
+    for layers in (weights, dict(reversed(weights.items()))):
+        sr = (hr / 2).requires_grad_()
+        perceptual_loss(sr, hr, Levels(), "mse", layers).backward()
+        gradients.append(sr.grad)
+    assert torch.equal(*gradients)

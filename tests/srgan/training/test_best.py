@@ -40,3 +40,13 @@ def test_nothing_is_best_by_a_metric_without_a_value() -> None:
 def test_a_metric_that_there_is_not() -> None:
     with pytest.raises(InvalidConfig, match=r"validation\.best is dists; it is one of psnr, niqe"):
         BestRule({"niqe": 1.0, "dists": 1.0}, DIRECTIONS)
+
+
+def test_a_value_of_before_sums_had_one_order_is_turned() -> None:
+    mixed = BestRule({"psnr": 1.0, "niqe": 5.0}, DIRECTIONS)
+    older = BestRule({"niqe": 5.0, "psnr": 1.0}, DIRECTIONS)
+    scores = {"psnr": 30.0, "niqe": 4.0}
+    value = older.value(scores)
+    assert value == -10.0
+    assert mixed.restored(value, "niqe") == mixed.value(scores) == 10.0
+    assert mixed.restored(10.0, "psnr") == 10.0

@@ -6,7 +6,8 @@ An unknown key is an error that names the file or the override, the key, and wha
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+V = TypeVar("V")
+K = TypeVar("K", bound=str)
 
 
 def load_config(model: type[C], path: Path | None = None, overrides: Sequence[str] = ()) -> C:
@@ -98,6 +101,24 @@ def make_config(
         InvalidConfig: unknown key or wrong type; names the key.
     """
     return _validated(model, dict(content), lambda found: explain(found, where))
+
+
+def in_order(mapping: Mapping[K, V], names: Iterable[str] = ()) -> dict[K, V]:
+    """A mapping in one order, however it was written: sums over it are then the same to the bit.
+
+    What comes over the wire has its keys in any order, another one each time.
+
+    Args:
+        mapping: of a configuration.
+        names: go first, in their order; then come the others by name, ``conv2`` before ``conv10``.
+    """
+    place = {name: number for number, name in enumerate(names)}
+
+    def key(name: str) -> tuple[int, str, str]:
+        padded = re.sub("[0-9]+", lambda number: number[0].zfill(9), name)
+        return place.get(name, len(place)), padded, name
+
+    return {name: mapping[name] for name in sorted(mapping, key=key)}
 
 
 def dump_yaml(config: Config) -> str:

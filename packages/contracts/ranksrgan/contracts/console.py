@@ -13,7 +13,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,9 @@ S = TypeVar("S", bound=ServerSettings)
 
 # What a write may end with. Those to files are told by `atomic`, with their names.
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+
+# Where a command's namespace says which of its words are settings.
+_SETTINGS = "words that are settings"
 
 
 def run(main: Callable[[], int]) -> int:
@@ -63,6 +66,39 @@ def _abandon_output() -> None:
     """Lest Python tries again, at its end, to write what it could not."""
     with suppress(OSError, ValueError):  # one that is no file of the system's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, name: str, meaning: str, metavar: str = "KEY=VALUE"
+) -> None:
+    """Add ``KEY=VALUE ...``, which may stand before, between and after flags: see `parse`.
+
+    Args:
+        parser: of the command.
+        name: in the namespace: a list of the words, as they were given.
+        meaning: for the help.
+        metavar: likewise.
+    """
+    parser.add_argument(name, nargs="*", metavar=metavar, help=meaning)
+    parser.set_defaults(**{_SETTINGS: name})
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """A command line, with all words of `add_settings`: argparse itself takes one run of them.
+
+    Raises:
+        SystemExit: with 2, after a message, if the command line is wrong.
+    """
+    arguments, left = parser.parse_known_args(argv)
+    name: str | None = getattr(arguments, _SETTINGS, None)
+    if name is not None:
+        left = [word for word in left if word != "--"]  # which ends the flags
+    unknown = [word for word in left if name is None or word.startswith("-") or "=" not in word]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if name is not None:
+        setattr(arguments, name, [*(getattr(arguments, name) or ()), *left])
+    return arguments
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -155,7 +155,8 @@ def seconds_to_proto(seconds: float | None) -> duration_pb2.Duration | None:
 
 
 def config_from_proto(config: struct_pb2.Struct) -> dict[str, Any]:
-    """The keys and values that a client has sent as its request's ``config``.
+    """The keys and values that a client has sent as its request's ``config``, sorted by key: on the
+    wire they have no order.
 
     Raises:
         InvalidInput: more than a page of text.
@@ -174,7 +175,7 @@ def config_from_proto(config: struct_pb2.Struct) -> dict[str, Any]:
 def _with_whole_numbers(value: Any) -> Any:
     """On the wire every number is a float; 4 is to be 4 again, where only that will do."""
     if isinstance(value, dict):
-        return {key: _with_whole_numbers(part) for key, part in value.items()}
+        return {key: _with_whole_numbers(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [_with_whole_numbers(part) for part in value]
     whole = isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_WHOLE

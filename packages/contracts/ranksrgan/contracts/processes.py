@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -55,7 +56,7 @@ class Processes:
         return DistributedDataParallel(
             network,
             device_ids=None if self.device.type == "cpu" else [self.device],
-            broadcast_buffers=False,
+            **_without_buffers(),  # all have the same ones
         )
 
     def joint(self, own: Tensor) -> Tensor:
@@ -134,6 +135,16 @@ class Processes:
     @property
     def _ranks(self) -> range:
         return range(self.count)
+
+
+def _without_buffers() -> dict[str, Any]:
+    """What tells DDP not to copy the first process's buffers to the others before each pass.
+
+    PyTorch 2.13 has another name for it and warns of the old one.
+    """
+    known = signature(DistributedDataParallel).parameters
+    key = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    return {key: False}
 
 
 def summing_only(network: nn.Module) -> AbstractContextManager[object]:

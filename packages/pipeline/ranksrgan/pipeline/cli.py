@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="train small networks from random weights instead of going on from the shipped ones",
     )
-    demo.add_argument("settings", nargs="*", help="key=value, on top of the demo's pipeline file")
+    console.add_settings(demo, "settings", "on top of the demo's pipeline file")
     demo.set_defaults(run=_demo)
 
     pipeline = commands.add_parser(
         "pipeline", aliases=["run"], help="the stages of a pipeline file, here or at services"
     )
     pipeline.add_argument("pipeline", type=Path, help="a YAML file; see the package's README")
-    pipeline.add_argument("settings", nargs="*", help="key=value, on top of the file")
+    console.add_settings(pipeline, "settings", "on top of the file")
     pipeline.add_argument(
         "--remote",
         action="store_true",
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_reproduce(commands)
     add_web(commands)
 
-    arguments = parser.parse_args(argv)
+    arguments = console.parse(parser, argv)
     return console.run(lambda: arguments.run(arguments))
 
 

@@ -37,6 +37,7 @@ from ranksrgan.contracts.rank_data_client import RemoteRankData
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
 from ranksrgan.pipeline import plan
+from ranksrgan.pipeline.beforehand import check_stages
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
 
 Service = Literal["rankdata", "ranker", "srgan"]
@@ -91,7 +92,7 @@ def run_remotely(
         InvalidInput: images or output without such a name; networks to begin from or to compare
             with; a service that cannot do what is asked for, or has something else of that name.
             ``field`` is the key.
-        InvalidConfig: see `plan.generator_config`.
+        InvalidConfig: a setting of any stage, before anything is asked for.
         UnknownName: there are no such images.
         ServiceUnavailable: one was gone for longer than half a minute.
         RankSRGANError: what ended an operation.
@@ -127,6 +128,7 @@ class _RemoteRun:
             check_id(name, key)
         self._config = config
         self._run = check_id(config.output.name, "output")
+        check_stages(config)
         self._watch = watch
         self._rankdata = RemoteRankData(addresses.rankdata, retry_for=PATIENCE)
         self._rankers = RemoteRankerTraining(addresses.ranker, retry_for=PATIENCE)

@@ -26,6 +26,7 @@ from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import check_config
 from ranksrgan.pipeline import plan
+from ranksrgan.pipeline.beforehand import check_stages_here
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.rankdata import BuildConfig, build, difference_from
 from ranksrgan.rankdata.folder import holds_dataset
@@ -80,8 +81,9 @@ def run(config: PipelineConfig) -> Outcome:
     """Run or continue every stage, then judge the results on the held-out images.
 
     Raises:
-        InvalidConfig: a setting that a recipe does not have, or an impossible combination; a
-            training in the folder started from other weights than it would now.
+        InvalidConfig: a setting that a recipe does not have, or an impossible combination, of any
+            stage, before the first one begins; a training in the folder started from other weights
+            than it would now.
         InvalidDataset: the folder holds a rank dataset made with other parameters, versions, images
             or weights; says which.
         InvalidCheckpoint: the folder holds a training with another configuration.
@@ -90,6 +92,7 @@ def run(config: PipelineConfig) -> Outcome:
     """
     out = config.output
     check_config(out, "a pipeline", "held_out")
+    check_stages_here(config)
     write_run_record(out, config, config.seed)
     srresnet, start = _beginning(config)
     log.info("3 of 6: rank data")

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for subcommand in _SUBCOMMANDS:
         subcommand.add_parser(commands)
     cli_analysis.add_commands(commands)
-    arguments = parser.parse_args(argv)
+    arguments = console.parse(parser, argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return console.run(lambda: command(arguments))
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ranksrgan.contracts.config import load_config
-from ranksrgan.contracts.console import add_named_paths, whole_number
+from ranksrgan.contracts.console import add_named_paths, add_settings, whole_number
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.rankdata.bound import UpperBound, upper_bounds
 from ranksrgan.rankdata.build_assemble import describe_losses
@@ -140,7 +140,7 @@ def _add_human(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         help="ratings.csv of the dataset that the study was before; the votes are new ones only",
     )
-    parser.add_argument("overrides", metavar="key=value", nargs="*", help="any configuration key")
+    add_settings(parser, "overrides", "any configuration key", metavar="key=value")
     parser.set_defaults(command=_human)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from ranksrgan.contracts.console import whole_number
+from ranksrgan.contracts.console import add_settings, whole_number
 from ranksrgan.rankdata.build import Progress, build
 from ranksrgan.rankdata.build_assemble import describe_losses
 from ranksrgan.rankdata.build_executors import EXECUTORS
@@ -87,11 +87,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="replace a dataset that is there, discard an unfinished one with other settings",
     )
-    add(
-        "overrides",
-        metavar="key=value",
-        nargs="*",
-        help="any configuration key; overrides the flags",
+    add_settings(
+        parser, "overrides", "any configuration key; overrides the flags", metavar="key=value"
     )
     parser.set_defaults(command=partial(_build, parser))
 

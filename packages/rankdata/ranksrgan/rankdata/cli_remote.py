@@ -7,6 +7,7 @@ import json
 import uuid
 from typing import Any
 
+from ranksrgan.contracts.console import add_settings
 from ranksrgan.contracts.follow import (
     PATIENCE,
     JobView,
@@ -47,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.add_argument(
         "--config", metavar="NAME|FILE", help=f"a recipe ({', '.join(recipe_names())}) or a file"
     )
-    build.add_argument("overrides", metavar="key=value", nargs="*", help="as in crop=200")
+    add_settings(build, "overrides", "as in crop=200", metavar="key=value")
     add_actions(actions, VIEW, "a build")
     add("list", _list, "the complete datasets")
     add("get", _get, "the facts of one").add_argument("dataset", metavar="NAME")

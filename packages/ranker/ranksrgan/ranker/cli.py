@@ -27,7 +27,7 @@ from ranksrgan.ranker.shipped import SHIPPED
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = console.parse(_parser(), argv)
     return console.run(lambda: int(arguments.command(arguments)))
 
 
@@ -84,11 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--restart", action="store_true", help="start anew instead of continuing what is in DIR"
     )
-    train.add_argument(
+    console.add_settings(
+        train,
         "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="as in steps=2000 width=16 lr=3e-4; an option of a --model is options.width=16",
+        "as in steps=2000 width=16 lr=3e-4; an option of a --model is options.width=16",
     )
     train.set_defaults(command=_train)
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ranksrgan.contracts import config
-from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.config import Config, in_order
 from ranksrgan.contracts.device import Precision
 
 RECIPES = Path(__file__).parent / "recipes"
 
 Architecture = Literal["vgg8", "vgg12", "vgg16", "nss"]
+#: In the order in which they are summed up.
 LossName = Literal[
     "margin",
     "ranknet",
     "listwise",
     "bradley_terry",
-    "regression",
     "plcc",
     "srocc",
+    "regression",
     "magnitude",
 ]
 
@@ -137,6 +138,11 @@ class TrainConfig(Config):
         warm = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
         asked = step + self.as_published
         return float(self.lr * warm * 0.5 ** sum(asked >= halving for halving in self.halve_at))
+
+    @field_validator("losses")
+    @classmethod
+    def _in_order(cls, losses: dict[LossName, float]) -> dict[LossName, float]:
+        return in_order(losses, get_args(LossName))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import console
-from ranksrgan.contracts.console import run, whole_number
+from ranksrgan.contracts.console import parse, run, whole_number
 from ranksrgan.srgan import (
     cli_convert,
     cli_export,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module `ranksrgan.contracts.console` for exit codes."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(_parser(), argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return run(lambda: command(arguments))
 

@@ -7,6 +7,7 @@ import json
 import uuid
 from typing import Any
 
+from ranksrgan.contracts.console import add_settings
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.follow import (
     PATIENCE,
@@ -61,9 +62,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--val", metavar="DIR", help="HR images to validate on; same as validation.hr=DIR"
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="such as run.steps=1000 data.crop=96"
-    )
+    add_settings(parser, "overrides", "such as run.steps=1000 data.crop=96")
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:

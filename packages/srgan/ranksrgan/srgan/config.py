@@ -17,12 +17,13 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
 from ranksrgan.contracts import config
-from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.config import Config, in_order
 from ranksrgan.contracts.device import Precision
 from ranksrgan.srgan.data.degradation import Bicubic, Degradation, RealScene
 from ranksrgan.srgan.discriminators import DISCRIMINATORS
@@ -172,6 +173,11 @@ class PerceptualConfig(Config):
     network: str | None = None
     layers: dict[str, PositiveFloat] = Field(default_factory=dict)
 
+    @field_validator("layers")
+    @classmethod
+    def _in_order(cls, layers: dict[str, float]) -> dict[str, float]:
+        return in_order(layers)
+
 
 class AdversarialConfig(Config):
     weight: NonNegativeFloat = 0.0
@@ -285,6 +291,11 @@ class ValidationConfig(Config):
     if_available: tuple[str, ...] = ()
     best: str | Annotated[dict[str, PositiveFloat], Field(min_length=1)] = "psnr"
     drift: DriftConfig | None = None
+
+    @field_validator("best")
+    @classmethod
+    def _best_in_order(cls, best: str | dict[str, float]) -> str | dict[str, float]:
+        return best if isinstance(best, str) else in_order(best, STANDARD_COLUMNS)
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

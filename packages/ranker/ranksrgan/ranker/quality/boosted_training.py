@@ -1,8 +1,9 @@
 """Training of the quality models that are boosted trees: ``fusion`` and ``egb``.
 
 They learn from the same judged images as the networks, in one go: what each image looks like to the
-metrics or to the backbone, then the trees. There is nothing to resume, and a folder of
-another training is left as it is.
+metrics or to the backbone, then the trees. They score as the networks do: in standard deviations of
+the training set's opinions, about their mean, the higher the better. There is nothing to resume,
+and a folder of another training is left as it is.
 """
 
 from __future__ import annotations
@@ -115,8 +116,8 @@ def train_boosted(
 
     Raises:
         NotSupported: scikit-learn is not installed.
-        InvalidCheckpoint: ``folder`` holds a training with another configuration or other data;
-            ``backbone`` does not fit.
+        InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
+            one of before scores were standardised; ``backbone`` does not fit.
         InvalidConfig: no such device, or a setting that cannot be.
         InvalidDataset: no references, too few images, or opinions that are all equal.
         UnknownName, InvalidInput: no such metric, or no such network; or something else than a
@@ -128,6 +129,7 @@ def train_boosted(
     judge = None if val_source is None else Opinions(val_source, "val")
     identity = {
         **config.model_dump(mode="json", exclude={"device"}),
+        "unit of the scores": "standard deviations of the opinions",
         "training data": train_source.info.fingerprint,
         "validation data": val_source.info.fingerprint if val_source else "none",
     }
@@ -139,7 +141,12 @@ def train_boosted(
     if judge is not None:
         scores = torch.cat([_on(judged, model.score) for judged in judge.sets])
         found = agreement(scores, judge.every, rising=judge.higher_is_better)
-    about = {"validation": asdict(found) if found else None, "seed": config.seed}
+    mean, deviation, _ = learn.scale
+    about = {
+        "opinions": {"mean": mean, "deviation": deviation},
+        "validation": asdict(found) if found else None,
+        "seed": config.seed,
+    }
     write_state(folder, identity, {})
     model.save(folder / WEIGHTS_FILE, about)
     return QualityResult(folder / WEIGHTS_FILE, 1, 1, found)
@@ -165,7 +172,7 @@ def _fit_fusion(config: BoostedConfig, learn: Opinions) -> Fusion:
     )
     return fit_fusion(
         features,
-        _rising(learn),
+        learn.scale.standardise(learn.every),
         _groups(learn),
         metrics=config.metrics,
         trees=max(1, round(1000 * config.trees)),
@@ -195,7 +202,7 @@ def _fit_egb(config: BoostedConfig, learn: Opinions) -> Egb:
     return fit_egb(
         backbone,
         features,
-        _rising(learn),
+        learn.scale.standardise(learn.every),
         side=config.side,
         trees=config.trees,
         seed=config.seed,
@@ -210,10 +217,6 @@ def _features(learn: Opinions, look: Callable[[Tensor, Tensor], Tensor]) -> Tens
 
 def _on(judged: Judged, look: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     return look(judged.images, judged.reference.expand_as(judged.images))
-
-
-def _rising(learn: Opinions) -> Tensor:
-    return learn.every if learn.higher_is_better else -learn.every
 
 
 def _groups(learn: Opinions) -> Tensor:

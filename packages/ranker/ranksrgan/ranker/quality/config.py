@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ranksrgan.contracts import config
-from ranksrgan.contracts.config import Config
+from ranksrgan.contracts.config import Config, in_order
 from ranksrgan.contracts.device import Precision
 from ranksrgan.ranker.quality.models import MODELS
 from ranksrgan.ranker.quality.objective import QualityLoss
@@ -89,6 +89,16 @@ class QualityConfig(Config):
     def batch(self) -> int:
         """Images a step."""
         return self.references * self.versions
+
+    @field_validator("options")
+    @classmethod
+    def _options_in_order(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return in_order(options)
+
+    @field_validator("losses")
+    @classmethod
+    def _losses_in_order(cls, losses: dict[QualityLoss, float]) -> dict[QualityLoss, float]:
+        return in_order(losses, get_args(QualityLoss))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ranksrgan.ranker import loss, loss_correlation
 
+#: In the order in which they are summed up.
 QualityLoss = Literal[
     "regression",
     "l1",
@@ -66,7 +67,8 @@ def objective(
         "ranks": lambda: loss_correlation.rank_error(scores, values, group, ranks),
         "relative_distance": lambda: relative_distance(scores, values),
     }
-    weighted = [weight * terms[name]() for name, weight in losses.items() if weight]
+    # In the order above, whatever that of the configuration: sums and gradients hang on it.
+    weighted = [losses[name] * term() for name, term in terms.items() if losses.get(name)]
     return torch.stack(weighted).sum()
 
 

@@ -27,7 +27,8 @@ def perceptual_loss(
         network: what computes the features.
         criterion: ``l1``, ``mse`` (a squared L2 norm over the number of elements) or
             ``charbonnier``.
-        layers: w by layer; without them every layer of the network has weight 1.
+        layers: w by layer; without them every layer of the network has weight 1. They are summed
+            up in the network's order.
 
     Raises:
         InvalidConfig: the network has no such layer.
@@ -44,7 +45,8 @@ def perceptual_loss(
     found = network.extract(sr)
     compare = CRITERIA[criterion]
     terms = [
-        weight * compare(found[name].float(), wanted[name].float())
-        for name, weight in weights.items()
+        weights[name] * compare(found[name].float(), wanted[name].float())
+        for name in wanted
+        if name in weights
     ]
     return torch.stack(terms).sum()

@@ -12,7 +12,8 @@ class BestRule:
 
     ``niqe`` ranks by NIQE; ``{niqe: 1, lpips: 10}`` by NIQE + 10 LPIPS. A metric of the other
     direction than the first one is subtracted, so that the value has the first one's direction and
-    a gain in any metric is one.
+    a gain in any metric is one. (A configuration has them in the order psnr, ssim, niqe, then by
+    name, however they were written.)
 
     Args:
         wanted: a metric, or metrics with positive weights.
@@ -34,6 +35,7 @@ class BestRule:
                 )
         #: Direction of `value`.
         self.higher_is_better = higher_is_better[next(iter(weights))]
+        self._directions = higher_is_better
         self._weights = {
             metric: weight if higher_is_better[metric] == self.higher_is_better else -weight
             for metric, weight in weights.items()
@@ -53,6 +55,10 @@ class BestRule:
                 return None
             total += weight * score
         return total
+
+    def restored(self, value: float, first: str) -> float:
+        """A value that was computed when ``first`` was the first metric, in today's direction."""
+        return value if self._directions[first] == self.higher_is_better else -value
 
     def improves(self, value: float, best: float | None) -> bool:
         """Whether a value beats the best so far."""

@@ -56,6 +56,7 @@ class Encoder(nn.Module):
                     f"{layer} is no layer of {self.network}; it has {', '.join(known)}",
                     field="losses.perceptual.layers",
                 )
+        self.layers = tuple(name for name in known if name in self.layers)
         self.name = f"{self.network}:{sha256[:12]}:{','.join(self.layers)}"
         self.chain = nn.ModuleDict()
         before = ""

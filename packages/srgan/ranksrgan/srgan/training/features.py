@@ -13,7 +13,7 @@ from ranksrgan.contracts import FeatureMaps, Scorer
 from ranksrgan.contracts.assets import find_asset
 from ranksrgan.contracts.checkpoint import Weights, load_weights
 from ranksrgan.contracts.device import place
-from ranksrgan.contracts.errors import InvalidConfig, MissingAsset
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, MissingAsset
 from ranksrgan.contracts.scorer import Recordable
 from ranksrgan.contracts.specs import is_remote
 from ranksrgan.contracts.usual_modes import making_networks
@@ -79,7 +79,7 @@ class RankerTrunk:
     def extract(self, images: Tensor) -> Mapping[str, Tensor]:
         """See `FeatureNetwork.extract`."""
         found = self._ranker.feature_maps(images)
-        return {name: found[name] for name in self._layers if name in found} or found
+        return {name: found[name] for name in found if name in self._layers} or found
 
 
 @making_networks()
@@ -116,6 +116,19 @@ def open_feature_network(
             field="losses.perceptual.network",
         )
     return RankerTrunk(open_on(spec, device), layers)
+
+
+def require_network_file(spec: str) -> None:
+    """Whether the file of what `open_feature_network` opens is here; nothing of it is read.
+
+    Raises:
+        MissingAsset: as there.
+        InvalidCheckpoint: no such file.
+    """
+    if spec in _ENCODERS:
+        _asset(spec)
+    elif Path(spec).suffix in {".safetensors", ".pth", ".pt"} and not Path(spec).is_file():
+        raise InvalidCheckpoint(f"{spec}: no such file", field="losses.perceptual.network")
 
 
 def _asset(name: str) -> Path:

@@ -99,6 +99,9 @@ class Run:
             self._inputs |= here.together(lambda: training.restore(state, self._inputs))
             if here.first:
                 log.info("continuing from step %d of %s", training.step, state)
+            if self._validation is not None and training.best and training.best_first:
+                rule, value = self._validation.best, training.best["value"]
+                training.best["value"] = rule.restored(value, training.best_first)
         bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
         self.here.from_first(lambda: self._prepare_folder(keep=goes_on))
         if self.here.first:

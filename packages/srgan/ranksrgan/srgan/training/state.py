@@ -83,6 +83,8 @@ class Training:
         step: the last completed step.
         best: ``{"step", "value"}`` of the best validation so far, the value that of
             `BestRule.value`; empty before the first.
+        best_first: of a state that was restored: the first of its metrics, whose direction the
+            value has; empty if it is one alone.
         scores: of the last validation.
         validated: the step of the last validation, -1 before the first.
         recent: step and scores of the last validations, as far back as a drift alarm looks.
@@ -98,6 +100,7 @@ class Training:
     average: AveragedModel | None = None
     step: int = 0
     best: dict[str, float] = field(default_factory=dict)
+    best_first: str = ""
     scores: dict[str, float | None] = field(default_factory=dict)
     validated: int = -1
     recent: list[tuple[int, dict[str, float | None]]] = field(default_factory=list)
@@ -290,7 +293,9 @@ class Training:
                 _load(self.discriminator_optimiser, state["optimisers"]["discriminator"])
             if self.average is not None:
                 self.average.load_state_dict(state["networks"]["average"])
-            self.step, self.best = state["step"], state["best"]
+            self.step, self.best = state["step"], dict(state["best"])
+            best_by = state["config"].get("validation", {}).get("best")
+            self.best_first = next(iter(best_by)) if isinstance(best_by, dict) else ""
             self.scores, self.validated = state["scores"], state["validated"]
             self.recent = [tuple(row) for row in state.get("recent", [])]
             self.alarms = state.get("alarms", [])

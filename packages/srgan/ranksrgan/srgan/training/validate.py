@@ -63,7 +63,7 @@ class Validation:
         scorers: Mapping[str, Scorer],
         device: torch.device | None = None,
     ) -> None:
-        names = ["ranker"] if len(rankers) == 1 else [f"ranker{i + 1}" for i in range(len(rankers))]
+        names = ranker_columns(len(rankers))
         # Of those of if_available too whose files are not here: what is refused would else hang on
         # the machine.
         wanted = (*config.validation.scorers, *config.validation.if_available)
@@ -124,11 +124,7 @@ class Validation:
                 if self._fits(metric):
                     log.warning("none of the generator's pictures has a value of %s", metric)
                     continue
-                raise InvalidConfig(
-                    f"no validation image is fit for {metric} (NIQE wants more than one block of "
-                    "96 pixels inside the border): use larger images or another validation.best",
-                    field="validation.best",
-                )
+                raise InvalidConfig(unfit(metric), field="validation.best")
         values: dict[str, float | None] = {}
         for column in self.columns:
             name = column.removesuffix("_dropped")
@@ -138,13 +134,7 @@ class Validation:
     def _fits(self, metric: str) -> bool:
         """Whether the metric has a value for one of the originals."""
         scorer = self._scorers[metric]
-        for photograph in self._photographs:
-            try:
-                _score_original(scorer, photograph)
-            except InvalidImage:
-                continue
-            return True
-        return False
+        return any(has_value(scorer, photograph) for photograph in self._photographs)
 
     def _can_score(self, scorer: Scorer) -> bool:
         """Whether its assets are here, which it may know only when it needs them."""
@@ -159,6 +149,28 @@ class Validation:
         except InvalidImage:
             pass  # an image that it has no value for says nothing about the others
         return True
+
+
+def ranker_columns(count: int) -> list[str]:
+    """The columns of the rank loss's Rankers."""
+    return ["ranker"] if count == 1 else [f"ranker{i + 1}" for i in range(count)]
+
+
+def has_value(scorer: Scorer, photograph: Photograph) -> bool:
+    """Whether the scorer has a value for an original."""
+    try:
+        _score_original(scorer, photograph)
+    except InvalidImage:
+        return False
+    return True
+
+
+def unfit(metric: str) -> str:
+    """What is told where no image has a value of a metric that chooses the best weights."""
+    return (
+        f"no validation image is fit for {metric} (NIQE wants more than one block of 96 pixels "
+        "inside the border): use larger images or another validation.best"
+    )
 
 
 def _require_columns(scorers: Mapping[str, Scorer], taken: Sequence[str]) -> None:

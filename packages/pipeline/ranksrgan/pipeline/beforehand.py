@@ -1,0 +1,86 @@
+"""What is wrong with any stage's settings, told before the first one begins.
+
+A stage begins when those before it have ended, hours later. What it will be told is made here as it
+makes it itself (`plan`), with names in place of weights that are not there yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ranksrgan.contracts import open_scorer
+from ranksrgan.contracts.errors import MissingAsset, RankSRGANError
+from ranksrgan.contracts.specs import is_remote
+from ranksrgan.pipeline import plan
+from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.rankdata.build_request import check_metrics
+from ranksrgan.srgan import TrainConfig as GeneratorConfig
+from ranksrgan.srgan.training.beforehand import check_here, check_names
+
+_WEIGHTS = "made-by-an-earlier-stage.safetensors"
+
+
+def check_stages(config: PipelineConfig) -> None:
+    """Resolve the recipe and settings of every stage, for a run at services.
+
+    Raises:
+        RankSRGANError: what the stage would raise, usually `InvalidConfig` or `UnknownName`; its
+            message begins with the stage.
+    """
+    _generators(config)
+    with _of("rankdata"):
+        levels = plan.levels(config, _WEIGHTS, _WEIGHTS)
+        wanted = plan.rank_data_config(
+            config, levels, config.training, Path("ranked"), val=config.rankdata.val, test=0.0
+        )
+        with suppress(MissingAsset):  # the service may have it
+            check_metrics(wanted)
+    with _of("ranker"):
+        plan.ranker_config(config)
+
+
+def check_stages_here(config: PipelineConfig) -> None:
+    """The same for a run in this process, where devices, networks, metrics and images of stages are
+    known too.
+
+    Raises:
+        RankSRGANError: as `check_stages`.
+    """
+    for name, wanted in _generators(config).items():
+        with _of(name):
+            check_here(wanted)
+    with _of("rankdata"):
+        if not is_remote(config.rankdata.metric):
+            open_scorer(config.rankdata.metric)
+    with _of("ranker"):
+        plan.ranker_config(config)
+
+
+def _generators(config: PipelineConfig) -> dict[str, GeneratorConfig]:
+    """The trainings of generators that there will be, by stage."""
+    from_srgan = plan.from_gan(_WEIGHTS, _WEIGHTS if config.trained is None else None)
+    stages: dict[str, tuple[GeneratorStage | None, list[str]]] = {
+        "srresnet": (config.srresnet if config.trained is None else None, []),
+        "srgan": (config.srgan if config.trained is None else None, plan.from_generator(_WEIGHTS)),
+        "ranksrgan": (config.ranksrgan, [*from_srgan, plan.ranked_by(_WEIGHTS)]),
+        "control": (config.control, from_srgan),
+    }
+    made = {}
+    for name, (stage, start) in stages.items():
+        if stage is None:
+            continue
+        with _of(name):
+            made[name] = plan.generator_config(config, stage, start)
+            check_names(made[name])
+    return made
+
+
+@contextmanager
+def _of(stage: str) -> Iterator[None]:
+    try:
+        yield
+    except RankSRGANError as error:
+        error.message = f"stage {stage}: {error.message}"
+        raise
