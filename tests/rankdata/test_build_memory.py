@@ -84,6 +84,7 @@ def test_memory_does_not_grow_with_the_crops_of_an_image(
     assert largest == 16 * 3 * 64 * 64
 
 
+@pytest.mark.slow  # half a minute
 def test_memory_does_not_grow_with_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_finished_sources_are_not_worked_on_again(hr: Path) -> None:
 
 def test_it_goes_on_where_its_folder_was_moved(hr: Path) -> None:
     _stop_in(2, _config(hr))
-    moved = hr.parent.rename(hr.parent.with_name("moved"))
+    moved = hr.parent.rename(hr.parent.with_name(f"{hr.parent.name}_moved"))
     rest = _Brightness()
     build(_config(moved / "hr"), scorer=rest)
     assert rest.calls == 2 * len(LEVELS)
@@ -262,6 +262,7 @@ def test_full_disk_is_told_and_what_is_finished_stays(
         assert _files(config.output) == _files(straight.output)
 
 
+@pytest.mark.slow  # a service's build is killed in tests/rankdata/test_server.py
 @pytest.mark.timeout(1200)
 def test_killed_at_any_moment_it_goes_on(hr: Path) -> None:
     for name in ("chelsea", "rocket"):

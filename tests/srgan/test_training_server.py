@@ -333,6 +333,7 @@ def test_a_server_that_is_stopped_lets_the_next_go_on(
     assert (progress.job.attempts, progress.steps) == (2, 10**6)
 
 
+@pytest.mark.slow  # as a cancelled build, in tests/rankdata/test_server.py
 def test_what_is_cancelled_can_be_continued(
     serving: GeneratorServing, start_long: Callable[..., RemoteOperation], tmp_path: Path
 ) -> None:

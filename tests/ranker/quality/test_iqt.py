@@ -45,6 +45,7 @@ def test_iqt_identical_images_are_constant_in_the_encoder_alone() -> None:
     assert abs(one - other) > 1e-6
 
 
+@pytest.mark.slow  # the other models learn it in the same way
 def test_iqt_learns_the_fixture() -> None:
     torch.manual_seed(0)
     model = Iqt(**SMALL)

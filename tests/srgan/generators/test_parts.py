@@ -118,8 +118,8 @@ def test_what_must_be_seen_whole_is_one_tile_of_unfolded_pixels() -> None:
     layout = Layout(parts, memory=2**20, tile=2, name="whole", on_cpu=True)
     image = Box(0, 0, 5, 3)
     assert layout.tiles(5, 3) == [(image, image)]
-    with pytest.raises(ImageTooLarge, match="5001 x 3001 pixels"):
-        layout.tiles(5001, 3001)
+    with pytest.raises(ImageTooLarge, match="5001 x 3001 pixels"):  # width x height
+        layout.tiles(3001, 5001)
 
 
 @pytest.mark.parametrize("scale", [1, 2])

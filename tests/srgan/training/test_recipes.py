@@ -23,6 +23,8 @@ from ranksrgan.srgan.training.objective import choose_rankers, open_rankers
 
 NAMES = recipe_names(RECIPES)
 ABLATIONS = [name for name in NAMES if name.startswith("ranksrgan_")]
+#: They differ from another recipe in a weight.
+OTHER_WEIGHTS = {"cria_ratio_as_published", "ranksrgan_mse5"}
 #: They differ from ranksrgan_niqe in the file of the Ranker, which here is as random in all.
 OTHER_RANKERS = {
     f"ranksrgan_{data}"
@@ -330,7 +332,7 @@ def test_rankers_are_given_or_configured(tmp_path: Path, toy_ranker) -> None:
     "name",
     [
         pytest.param(name, marks=pytest.mark.slow)
-        if name in OTHER_RANKERS or name == "cria_ratio_as_published"
+        if name in OTHER_RANKERS or name in OTHER_WEIGHTS
         else name
         for name in NAMES
     ],
