@@ -90,7 +90,7 @@ def rows_under(height: int, scale: float, rows: tuple[int, int]) -> tuple[int, i
     Returns:
         Rows of the image, likewise.
     """
-    indices = _taps(height, math.ceil(scale * height), scale).indices[:, slice(*rows)]
+    indices = _taps_of(height, scale, rows).indices
     return int(indices.min()), int(indices.max()) + 1
 
 
@@ -119,9 +119,15 @@ def imresize_rows(
             f"rows {top} to {end} are needed; there are {first} to {first + images.shape[-2]}",
             field="images",
         )
-    under = _taps(height, math.ceil(scale * height), scale)
-    part = _Taps(under.indices[:, slice(*rows)] - first, under.weights[:, slice(*rows)])
+    indices, weights = _taps_of(height, scale, rows)
+    part = _Taps(indices - first, weights)
     return _resized(images, part, _taps(*columns), columns_first=False)
+
+
+def _taps_of(height: int, scale: float, rows: tuple[int, int]) -> _Taps:
+    """Those of some rows of the resized image."""
+    indices, weights = _taps(height, math.ceil(scale * height), scale)
+    return _Taps(indices[:, slice(*rows)], weights[:, slice(*rows)])
 
 
 def _require_float(images: Tensor) -> None:

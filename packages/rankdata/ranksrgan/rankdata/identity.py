@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ranksrgan.contracts import provenance
+from ranksrgan.contracts import ScorerInfo, provenance
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.rankdata.build_source import SourceWork
 from ranksrgan.rankdata.dataset import RankDataset
@@ -21,14 +21,13 @@ def settings_of(work: SourceWork) -> dict[str, Any]:
 
     Python itself is left out: no number depends on its version.
     """
-    config = work.config.model_dump(mode="json", exclude={"output"})
-    return {
-        "config": config | {"levels": [list(level) for level in config["levels"].items()]},
-        "levels": {name: [level.kind, level.facts] for name, level in work.levels.items()},
-        "metric": scorer_facts(work.labels.info),
-        "further": [scorer_facts(scorer.info) for scorer in work.labels.further],
-        "versions": {name: v for name, v in provenance.versions().items() if name != "python"},
-    }
+    return _settings(
+        work.config.model_dump(mode="json"),
+        {name: [level.kind, level.facts] for name, level in work.levels.items()},
+        work.labels.info,
+        [scorer.info for scorer in work.labels.further],
+        provenance.versions(),
+    )
 
 
 def identity_of(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
@@ -63,14 +62,29 @@ def difference_of(dataset: RankDataset, work: SourceWork) -> str | None:
 
 def _settings_of_record(record: Record) -> dict[str, Any]:
     """The settings that made a dataset, as `settings_of` gave them then."""
-    config = {key: value for key, value in record.config.items() if key != "output"}
-    made_with = record.run.get("versions", {})
+    return _settings(
+        record.config,
+        {level.name: [level.kind, level.facts] for level in record.levels},
+        record.metric,
+        record.further,
+        record.run.get("versions", {}),
+    )
+
+
+def _settings(
+    config: Mapping[str, Any],
+    levels: Mapping[str, Any],
+    metric: ScorerInfo,
+    further: Iterable[ScorerInfo],
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    chosen = {key: value for key, value in config.items() if key != "output"}
     return {
-        "config": config | {"levels": [list(level) for level in config["levels"].items()]},
-        "levels": {level.name: [level.kind, level.facts] for level in record.levels},
-        "metric": scorer_facts(record.metric),
-        "further": [scorer_facts(info) for info in record.further],
-        "versions": {name: v for name, v in made_with.items() if name != "python"},
+        "config": chosen | {"levels": [list(level) for level in chosen["levels"].items()]},
+        "levels": levels,
+        "metric": scorer_facts(metric),
+        "further": [scorer_facts(info) for info in further],
+        "versions": {name: v for name, v in versions.items() if name != "python"},
     }
 
 
