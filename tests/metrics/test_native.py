@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.metrics import native, native_build
+from ranksrgan.metrics import native, native_build, native_library
 from ranksrgan.metrics.mscn import mscn
 
 COMPILER = os.environ.get("CXX", "c++").split()[0]
@@ -94,8 +94,8 @@ def without_compiler(tmp_path: Path) -> str:
 
 
 def test_operators_serve_where_there_is_a_compiler() -> None:
-    if os.environ.get(native.VARIABLE) == "off":
-        pytest.skip(f"{native.VARIABLE}=off")
+    if os.environ.get(native_library.VARIABLE) == "off":
+        pytest.skip(f"{native_library.VARIABLE}=off")
     if shutil.which(COMPILER) is None:
         pytest.skip(f"no {COMPILER}")
     state = native.status()
@@ -143,7 +143,7 @@ def test_require_without_compiler(tmp_path: Path, without_compiler: str) -> None
 
 
 def test_unknown_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(native.VARIABLE, "on")
+    monkeypatch.setenv(native_library.VARIABLE, "on")
     monkeypatch.setattr(native, "_status", None)
     with pytest.raises(InvalidConfig, match="one of auto, require, off wanted, got on"):
         native.status()
@@ -195,23 +195,25 @@ def test_processes_at_once_compile_once_and_survive_what_a_killed_build_left(
     abandoned = folder / "build-abandoned"
     abandoned.mkdir(parents=True)
     (abandoned / "lock").write_text("")
-    (folder / native.LIBRARY).write_bytes(b"\x7fELF and no more")
-    (folder / native.RECORD).write_text(json.dumps(native.identity() | {"sha256": "0"}))
+    (folder / native_library.LIBRARY).write_bytes(b"\x7fELF and no more")
+    (folder / native_library.RECORD).write_text(
+        json.dumps(native_library.identity() | {"sha256": "0"})
+    )
 
     processes = [start(tmp_path, mode="require") for _ in range(4)]
     reports = [report_of(process) for process in processes]
     compiled = 0
     for report in reports:
         assert report["in_use"] is True
-        assert report["path"] == str(folder / native.LIBRARY)
+        assert report["path"] == str(folder / native_library.LIBRARY)
         assert report["sums"] == pytest.approx([expected] * 2, abs=1e-10)
         messages = [record[2] for record in report["records"]]  # type: ignore[attr-defined]
         compiled += sum("compiling the native operators" in message for message in messages)
     assert compiled == 1
     assert sorted(path.name for path in folder.iterdir()) == [
-        native.RECORD,
+        native_library.RECORD,
         "lock",
-        native.LIBRARY,
+        native_library.LIBRARY,
     ]
 
 
@@ -223,7 +225,7 @@ def test_ahead_of_time_is_taken_first(
     )
     assert report["in_use"] is True
     assert report["reason"] == "built ahead of time"
-    assert report["path"] == str(library / native.LIBRARY)
+    assert report["path"] == str(library / native_library.LIBRARY)
     assert report["sums"] == pytest.approx([expected] * 2, abs=1e-10)
     assert report["records"] == []
 
@@ -250,12 +252,12 @@ def test_ahead_of_time_for_another_place(
 ) -> None:
     folder = tmp_path / "_native"
     shutil.copytree(library, folder)
-    record = json.loads((folder / native.RECORD).read_text())
-    (folder / native.RECORD).write_text(json.dumps(record | fact))
+    record = json.loads((folder / native_library.RECORD).read_text())
+    (folder / native_library.RECORD).write_text(json.dumps(record | fact))
     report = report_of(start(tmp_path / "cache", path=without_compiler, ahead_of_time=folder))
     assert report["in_use"] is False
     assert report["sums"] == pytest.approx([expected] * 2, abs=1e-10)
-    assert f"{folder / native.LIBRARY} {reason}" in str(report["reason"])
+    assert f"{folder / native_library.LIBRARY} {reason}" in str(report["reason"])
     assert "no C++ compiler" in str(report["reason"])
 
 
@@ -273,9 +275,9 @@ def test_ahead_of_time_for_another_place(
     ],
 )
 def test_damaged_library_is_not_loaded(tmp_path: Path, damage: str, message: str) -> None:
-    library, record = tmp_path / native.LIBRARY, tmp_path / native.RECORD
+    library, record = tmp_path / native_library.LIBRARY, tmp_path / native_library.RECORD
     content = b"not a shared object"
-    facts = native.identity() | {"sha256": hashlib.sha256(content).hexdigest()}
+    facts = native_library.identity() | {"sha256": hashlib.sha256(content).hexdigest()}
     library.write_bytes(content)
     record.write_text(json.dumps(facts))
     match damage:
@@ -292,12 +294,12 @@ def test_damaged_library_is_not_loaded(tmp_path: Path, damage: str, message: str
         case "other python":
             record.write_text(json.dumps(facts | {"python": "cpython-27"}))
         case "better processor":
-            if not native.processor_features():
+            if not native_library.processor_features():
                 pytest.skip("this system does not say what its processor can do")
-            one = native.processor_features().split()[0]
+            one = native_library.processor_features().split()[0]
             record.write_text(json.dumps(facts | {"needs": f"{one} avx9000 fma9"}))
-    with pytest.raises(native.UnusableLibrary, match=message):
-        native.load(tmp_path)
+    with pytest.raises(native_library.UnusableLibrary, match=message):
+        native_library.load(tmp_path)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86")
@@ -310,7 +312,7 @@ def test_what_code_for_a_processor_needs() -> None:
     assert "avx512f" not in third
     assert set(native_build.needed_features("x86-64-v4")) - third >= {"avx512f", "avx512vl"}
     here = native_build.needed_features("native")
-    assert set(here) <= set(native.processor_features().split())
+    assert set(here) <= set(native_library.processor_features().split())
 
 
 def test_key_follows_what_decides_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -320,7 +322,7 @@ def test_key_follows_what_decides_the_code(monkeypatch: pytest.MonkeyPatch, tmp_
         patch.setattr(native_build, "FLAGS", ["-O0"])
         assert native_build.cache_folder().name != before.name
     with monkeypatch.context() as patch:
-        patch.setattr(native, "processor_features", lambda: "none")
+        patch.setattr(native_library, "processor_features", lambda: "none")
         assert native_build.cache_folder().name != before.name
     with monkeypatch.context() as patch:
         patch.setattr(torch, "__version__", "9.9")

@@ -29,12 +29,13 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
 from ranksrgan.contracts.serving.calls import _code
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials
+from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer
 from ranksrgan.contracts.serving.readiness import READY
 from ranksrgan.contracts.serving.request_log import JsonFormatter, TextFormatter
 from ranksrgan.contracts.serving.scoring import ScoringServicer
-from ranksrgan.contracts.serving.settings import ClientLimits, ServerSettings, TlsSettings
-from ranksrgan.contracts.serving.tokens import hash_token
+from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
+from ranksrgan.contracts.serving.token_file import hash_token
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from ranksrgan.contracts.v1.inference import open_inference_pb2, open_inference_pb2_grpc
 from tests.contracts.authority import Authority

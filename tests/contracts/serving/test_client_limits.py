@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from ranksrgan.contracts.errors import Overloaded
-from ranksrgan.contracts.serving.client_limits import ClientLimiter
-from ranksrgan.contracts.serving.settings import ClientLimits
+from ranksrgan.contracts.serving.client_limits import ClientLimiter, ClientLimits
 
 
 class Clock:

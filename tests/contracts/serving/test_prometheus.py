@@ -18,7 +18,7 @@ from ranksrgan.contracts.rpc import check_health, start_server
 from ranksrgan.contracts.serving.prometheus import MetricsPage, PrometheusObserver
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
-from ranksrgan.contracts.serving.tokens import hash_token
+from ranksrgan.contracts.serving.token_file import hash_token
 from tests.contracts.conftest import Catalog, Contrast
 
 SCORE = "/ranksrgan.contracts.v1.ScoringService/Score"

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.serving.addresses import is_local
+from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.settings import (
-    ClientLimits,
     ImageServerSettings,
     ModelServerSettings,
     RepositorySettings,
     ServerSettings,
     TlsSettings,
-    is_local,
     load_settings,
     require_weights,
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.errors import InvalidConfig, Unauthenticated
-from ranksrgan.contracts.serving.tokens import TokenFile, hash_token, main, read_tokens
+from ranksrgan.contracts.serving.token_file import TokenFile, hash_token, read_tokens
+from ranksrgan.contracts.serving.tokens import main
 
 
 def make(file: Path, name: str, capsys: pytest.CaptureFixture[str]) -> str:

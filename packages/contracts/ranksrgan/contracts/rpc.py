@@ -12,10 +12,10 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
 
 from ranksrgan.contracts import heaps
 from ranksrgan.contracts.config import make_config
+from ranksrgan.contracts.serving.addresses import is_local
 from ranksrgan.contracts.serving.channel import open_channel
 from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.health_probe import (
@@ -23,11 +23,12 @@ from ranksrgan.contracts.serving.health_probe import (
     health_problem,
     wait_until_healthy,
 )
+from ranksrgan.contracts.serving.limits import ServerLimits
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import share_interpreter
 from ranksrgan.contracts.serving.readiness import notify, watchdog_seconds
 from ranksrgan.contracts.serving.server import Background, RunningServer, Servicer, Services
-from ranksrgan.contracts.serving.settings import ServerSettings, is_local
+from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.stop_signals import stop_signals
 
 __all__ = [
@@ -48,49 +49,6 @@ log = logging.getLogger(__name__)
 
 # Seconds that a model gets for the operation at hand when all calls have ended.
 _LAST_OPERATION = 2.0
-
-
-@dataclass(frozen=True)
-class ServerLimits:
-    """What a server takes on.
-
-    Attributes:
-        workers: requests read, answered or otherwise worked on at a time. What a model does for
-            them is apart from that: one thread for each device does it, see `serving.devices`, and
-            what waits for it is not counted here.
-        queue: requests that may wait for a worker or a device, besides as many as there are
-            workers; the next one is refused with `Overloaded`.
-        batch_size: images of several requests that a model works on together at most. Requests
-            that hold more by themselves are done as they are.
-        batch_wait: seconds that work for a model waits for others to join it. It only does while
-            there are requests that may bring some, and never if the model cannot join any.
-        streams: streams that may be open beside those, idle or not; likewise. Each of their
-            responses waits for a worker, and the client meanwhile.
-        waiters: calls that may be waiting for the end of a long job beside those; likewise.
-        max_message_bytes: of a request, or of one request of a stream.
-        arrival: seconds that a request, or the next part of an image, may take to come.
-        grace: seconds that requests in flight get to finish after SIGTERM.
-        connection_age: seconds after which a client is asked to connect anew, calls under way
-            excepted; None: never.
-    """
-
-    workers: int = 2
-    queue: int = 16
-    batch_size: int = 8
-    batch_wait: float = 0.005
-    streams: int = 16
-    waiters: int = 32
-    max_message_bytes: int = 64 * 2**20
-    arrival: float = 60.0
-    grace: float = 30.0
-    connection_age: float | None = None
-
-    @property
-    def calls(self) -> int:
-        """Calls that may be in work or wait for it, be streams, or wait for jobs, at a time. Beside
-        them may be open: as many slow requests as there are workers and places to queue, calls that
-        load models or look at what is there, health and reflection."""
-        return self.workers + self.queue + self.streams + self.waiters
 
 
 def start_server(
@@ -120,7 +78,7 @@ def start_server(
         else listen
     )
     names = [servicer.full_name for servicer in servicers]
-    server = RunningServer(settings, limits or _limits(settings), names, observers)
+    server = RunningServer(settings, limits or ServerLimits.of(settings), names, observers)
     try:
         server.offer(Services(servicers, background))
     except BaseException:
@@ -161,7 +119,7 @@ def serve(
     failures: list[BaseException] = []
     with stop_signals() as stopping:
         first_thread = FirstThread()
-        server = RunningServer(settings, _limits(settings), names, observers, first_thread)
+        server = RunningServer(settings, ServerLimits.of(settings), names, observers, first_thread)
 
         def load_and_offer() -> None:
             try:
@@ -205,12 +163,6 @@ def serve(
     if failures:
         raise failures[0]
     return 0
-
-
-def _limits(settings: ServerSettings) -> ServerLimits:
-    """Every limit is a setting of the same name, where that kind of server has it."""
-    names = [field.name for field in fields(ServerLimits) if hasattr(settings, field.name)]
-    return ServerLimits(**{name: getattr(settings, name) for name in names})
 
 
 def _say_what_is_open(settings: ServerSettings, names: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ import torch
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import NotSupported
-from ranksrgan.metrics import native
+from ranksrgan.metrics import native_library
 
 SOURCES = Path(__file__).parent / "csrc"
 SUFFIXES = (".cpp", ".cu", ".cuh", ".h")
@@ -112,17 +112,17 @@ def cached(folder: Path) -> Mapping[str, str]:
         OSError: ``folder`` cannot be written.
     """
     try:
-        return native.load(folder)
-    except native.UnusableLibrary:
+        return native_library.load(folder)
+    except native_library.UnusableLibrary:
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "lock"):
         try:
-            return native.load(folder)  # somebody else compiled it while we waited
-        except native.UnusableLibrary:
+            return native_library.load(folder)  # somebody else compiled it while we waited
+        except native_library.UnusableLibrary:
             for left_behind in folder.glob("build-*"):
                 shutil.rmtree(left_behind, ignore_errors=True)
             build(folder, march="native")
-    return native.load(folder)
+    return native_library.load(folder)
 
 
 def build(folder: Path, march: str | None = None) -> None:
@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--into",
         type=Path,
-        default=native.AHEAD_OF_TIME,
+        default=native_library.AHEAD_OF_TIME,
         metavar="FOLDER",
         help="where the library goes (default: where the package looks for it first)",
     )
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     _compile(arguments.into, arguments.march)
-    _logger.info("wrote %s", arguments.into / native.LIBRARY)
+    _logger.info("wrote %s", arguments.into / native_library.LIBRARY)
     return 0
 
 
@@ -197,7 +197,7 @@ def needed_features(march: str | None) -> list[str]:
     if march != "native":
         return needed
     # An older kernel has no word for what its processor can do and the compiler knows.
-    told = native.processor_features().split()
+    told = native_library.processor_features().split()
     return [feature for feature in needed if feature in told]
 
 
@@ -218,7 +218,7 @@ def _compile(folder: Path, march: str | None) -> None:
     # A folder of its own: torch's lock file in it can never be a stale one.
     with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as private:
         cpp_extension.load(
-            name=native.NAME,
+            name=native_library.NAME,
             sources=[str(path) for path in _units(cuda, Path(private))],
             extra_cflags=flags,
             extra_cuda_cflags=CUDA_FLAGS,
@@ -226,17 +226,17 @@ def _compile(folder: Path, march: str | None) -> None:
             with_cuda=cuda,
             is_python_module=False,
         )
-        library = (Path(private) / native.LIBRARY).read_bytes()
-    record = native.identity() | {
+        library = (Path(private) / native_library.LIBRARY).read_bytes()
+    record = native_library.identity() | {
         "machine": platform.machine(),
         "march": march or "",
         "needs": " ".join(needed_features(march)),
         "sha256": hashlib.sha256(library).hexdigest(),
     }
     # The record goes first and comes back last: without it there is no library.
-    (folder / native.RECORD).unlink(missing_ok=True)
-    atomic.write_bytes(folder / native.LIBRARY, library)
-    atomic.write_text(folder / native.RECORD, json.dumps(record, indent=2) + "\n")
+    (folder / native_library.RECORD).unlink(missing_ok=True)
+    atomic.write_bytes(folder / native_library.LIBRARY, library)
+    atomic.write_text(folder / native_library.RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def _sources(cuda: bool) -> list[Path]:
@@ -286,14 +286,14 @@ def _key() -> str:
     for path in _sources(cuda):
         digest.update(path.relative_to(SOURCES).as_posix().encode() + b"\0" + path.read_bytes())
     facts = [
-        *native.identity().values(),
+        *native_library.identity().values(),
         *FLAGS,
         *(CUDA_FLAGS if cuda else ()),
         _cuda_architectures() if cuda else "",
         os.environ.get("CXX", ""),
         platform.machine(),
         # A home folder may be shared by unlike machines, and the code is made for this one.
-        native.processor_features() or platform.processor(),
+        native_library.processor_features() or platform.processor(),
     ]
     digest.update("\0".join(facts).encode())
     return digest.hexdigest()[:16]
@@ -303,7 +303,7 @@ def _environment() -> dict[str, str]:
     """For the compiling process: our import path, no recursion, no warning made an error."""
     environment = dict(os.environ)
     environment.pop("PYTHONWARNINGS", None)
-    environment[native.VARIABLE] = "off"
+    environment["RANKSRGAN_NATIVE"] = "off"
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     # The ninja of a virtual environment is found although nobody activated it.
     places = [os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]

@@ -15,7 +15,7 @@ from ranksrgan.contracts.assets import ASSETS, VARIABLE, present
 from ranksrgan.contracts.discovery import SCORERS, UPSCALERS, offered
 from ranksrgan.contracts.errors import MissingAsset
 from ranksrgan.contracts.provenance import git_revision, versions
-from ranksrgan.metrics import mscn, native
+from ranksrgan.metrics import mscn, native, native_library
 from ranksrgan.ranker.shipped import SHIPPED as RANKERS
 from ranksrgan.srgan.shipped import SHIPPED as GENERATORS
 
@@ -48,7 +48,9 @@ def _operators() -> list[Finding]:
     wanted = status.in_use or status.mode == "off"
     findings = [
         Finding(
-            f"operators ({native.VARIABLE}={status.mode})", f"{serving}: {status.reason}", wanted
+            f"operators ({native_library.VARIABLE}={status.mode})",
+            f"{serving}: {status.reason}",
+            wanted,
         )
     ]
     if status.path:

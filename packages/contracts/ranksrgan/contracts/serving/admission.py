@@ -28,6 +28,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool
 from ranksrgan.contracts.serving.devices import Devices
 from ranksrgan.contracts.serving.first_thread import FirstThread
+from ranksrgan.contracts.serving.limits import ServerLimits
 from ranksrgan.contracts.serving.methods import (
     FROM_MEMORY,
     HANDLERS,
@@ -51,8 +52,6 @@ from ranksrgan.contracts.serving.waits import Waits
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from ranksrgan.contracts.rpc import ServerLimits
-
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 # Calls that load models, and calls that answer from memory: each kind at a time.

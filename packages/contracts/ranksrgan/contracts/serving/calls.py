@@ -30,7 +30,7 @@ from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS, service_of
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
-from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.token_file import TokenFile
 from ranksrgan.contracts.serving.turn import end_of
 
 REQUEST_ID = "x-request-id"

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import grpc
 
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.serving.settings import is_local
-from ranksrgan.contracts.serving.tokens import signature
+from ranksrgan.contracts.serving.addresses import is_local
+from ranksrgan.contracts.serving.token_file import signature
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pydantic import Field
+
+from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import Overloaded
-from ranksrgan.contracts.serving.settings import ClientLimits
 
 # Clients that are remembered before those that owe nothing are forgotten.
 _REMEMBERED = 1024
 # Seconds until one of a client's own calls may have ended, as far as nobody knows.
 _PAUSE = 1.0
+
+
+class ClientLimits(Config):
+    """What one client may ask for: one token's, one certificate's, or else one host's.
+
+    Attributes:
+        at_a_time: calls that may be open, a stream being one; None for any number.
+        per_minute: calls that may begin within a minute; None for any number.
+    """
+
+    at_a_time: int | None = Field(default=None, ge=1)
+    per_minute: int | None = Field(default=None, ge=1)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -27,6 +27,7 @@ from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.first_thread import FirstThread
 from ranksrgan.contracts.serving.health_checks import HealthChecks
 from ranksrgan.contracts.serving.inference_protocol import InferenceServicer, Liveness
+from ranksrgan.contracts.serving.limits import ServerLimits
 from ranksrgan.contracts.serving.methods import service_of
 from ranksrgan.contracts.serving.observer import Observer, Observers
 from ranksrgan.contracts.serving.precedence import answer_alone
@@ -35,12 +36,9 @@ from ranksrgan.contracts.serving.request_log import logged
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.shared_tensors import SharedTensors
 from ranksrgan.contracts.serving.standard_services import REFLECTIONS, StandardServices
-from ranksrgan.contracts.serving.tokens import TokenFile
+from ranksrgan.contracts.serving.token_file import TokenFile
 from ranksrgan.contracts.serving.waits import Waits
 from ranksrgan.contracts.serving.well_formed import WellFormed
-
-if TYPE_CHECKING:
-    from ranksrgan.contracts.rpc import ServerLimits
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +274,9 @@ def _listen(server: grpc.Server, settings: ServerSettings) -> str:
         else:
             from ranksrgan.contracts.serving.tls import server_credentials
 
-            port = server.add_secure_port(address, server_credentials(settings.tls))
+            tls = settings.tls
+            credentials = server_credentials(tls.certificate, tls.key, tls.client_ca)
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise AddressInUse(f"cannot listen on {address}: {error}", field=address) from error
     if address.startswith("unix:"):

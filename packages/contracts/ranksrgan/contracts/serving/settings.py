@@ -11,7 +11,6 @@ Each package's server has a class of its own on top of these, with what it serve
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,32 +20,14 @@ from pydantic import AfterValidator, Field
 from ranksrgan.contracts.config import Config, make_config, merged
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.serving.addresses import is_local, listening, tcp_address
+from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote
 from ranksrgan.contracts.yaml_text import parse_yaml, read_yaml
 
 #: Of every variable.
 PREFIX = "RANKSRGAN_"
-
-
-def _tcp_address(text: str) -> str:
-    host, separator, port = text.rpartition(":")
-    if not (separator and host and port.isascii() and port.isdigit()):
-        raise ValueError(f"{text!r} is not of the form HOST:PORT")
-    if int(port) > 65535:  # gRPC would take what is left of it in 16 bits
-        raise ValueError(f"{text!r}: a port is at most 65535")
-    return text
-
-
-def _address(text: str) -> str:
-    if text.startswith("unix:"):
-        if not text.removeprefix("unix:"):
-            raise ValueError("a path is missing: unix:PATH")
-        return text
-    try:
-        return _tcp_address(text)
-    except ValueError as error:
-        raise ValueError(f"{error}: listen on HOST:PORT or unix:PATH") from error
 
 
 class TlsSettings(Config):
@@ -62,18 +43,6 @@ class TlsSettings(Config):
     certificate: Path
     key: Path
     client_ca: Path | None = None
-
-
-class ClientLimits(Config):
-    """What one client may ask for: one token's, one certificate's, or else one host's.
-
-    Attributes:
-        at_a_time: calls that may be open, a stream being one; None for any number.
-        per_minute: calls that may begin within a minute; None for any number.
-    """
-
-    at_a_time: int | None = Field(default=None, ge=1)
-    per_minute: int | None = Field(default=None, ge=1)
 
 
 class RepositorySettings(Config):
@@ -106,7 +75,7 @@ class ServerSettings(Config):
             way have ended: behind a name that stands for several servers it then finds those that
             are new. None: never.
         tls: encryption; without it there is none.
-        tokens: file of those who may call, see `tokens`; without it everybody may.
+        tokens: file of those who may call, see `token_file`; without it everybody may.
         tokens_in_clear: take tokens without encryption from other machines too. Whoever sees the
             network then has them.
         administrators: names of the tokens or certificates whose clients may call what is for
@@ -118,7 +87,7 @@ class ServerSettings(Config):
         traces: send OpenTelemetry spans, where its own ``OTEL_...`` variables say.
     """
 
-    listen: Annotated[str, AfterValidator(_address)]
+    listen: Annotated[str, AfterValidator(listening)]
     workers: int = Field(2, ge=1)
     queue: int = Field(16, ge=0)
     streams: int = Field(16, ge=0)
@@ -133,7 +102,7 @@ class ServerSettings(Config):
     administrators: tuple[str, ...] = ()
     client_limits: ClientLimits = ClientLimits()
     reflection: bool = True
-    metrics: Annotated[str, AfterValidator(_tcp_address)] | None = None
+    metrics: Annotated[str, AfterValidator(tcp_address)] | None = None
     log_format: Literal["json", "text"] = "text"
     traces: bool = False
 
@@ -150,7 +119,7 @@ class ServerSettings(Config):
                 contradict each other; names the file or the key.
         """
         from ranksrgan.contracts.serving.tls import check_client_ca, read_certificate
-        from ranksrgan.contracts.serving.tokens import read_tokens
+        from ranksrgan.contracts.serving.token_file import read_tokens
         from ranksrgan.contracts.serving.tracing import require_sdk
 
         if self.tls is not None:
@@ -275,17 +244,6 @@ def load_settings(
         return f"give {_flag(key)}, {_variable(key)} or a key of a --config file"
 
     return make_config(kind, content, where)
-
-
-def is_local(listen: str) -> bool:
-    """Whether only this machine reaches that address: a unix socket, or loopback."""
-    if listen.startswith("unix:"):
-        return True
-    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def require_weights(specs: Mapping[str, Path] | Mapping[str, str], key: str) -> None:

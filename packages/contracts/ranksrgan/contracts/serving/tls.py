@@ -18,20 +18,21 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.serving.settings import TlsSettings
 
 #: Days before a certificate runs out from which on a server says so at its start.
 _WARN_DAYS = 14
 
 
-def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials:
-    """What gRPC encrypts with.
+def server_credentials(
+    certificate: Path, key: Path, client_ca: Path | None
+) -> grpc.ServerCredentials:
+    """What gRPC encrypts with; see `TlsSettings`.
 
     Raises:
         InvalidConfig: see `read_certificate` and `check_client_ca`.
     """
-    pair = read_certificate(settings.certificate, settings.key)
-    clients = None if settings.client_ca is None else check_client_ca(settings.client_ca)
+    pair = read_certificate(certificate, key)
+    clients = None if client_ca is None else check_client_ca(client_ca)
     return grpc.ssl_server_credentials([pair], clients, require_client_auth=clients is not None)
 
 

@@ -1,133 +1,16 @@
-"""Bearer tokens: who may call. ``python -m ranksrgan.contracts.serving.tokens NAME [--file FILE]``
-
-The file has one line a client, ``NAME SHA256``, the hash in hexadecimal digits; lines that begin
-with ``#`` are comments. A token has 256 random bits, so a plain hash gives nothing away. A client
-sends it as ``authorization: Bearer TOKEN``. A server notices by itself that the file has changed;
-what is no token file then is said in the log, and the tokens stay those they were.
-"""
+"""Make a bearer token: ``python -m ranksrgan.contracts.serving.tokens NAME [--file FILE]``"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import hmac
-import logging
-import re
 import secrets
-import stat
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from ranksrgan.contracts import atomic, console
-from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, Unauthenticated
-
-log = logging.getLogger(__name__)
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LINE = re.compile(rf"({_NAME.pattern})\s+([0-9a-f]{{64}})")
-
-
-class TokenFile:
-    """The tokens that a server knows, as they stand in the file now.
-
-    Args:
-        path: the file.
-
-    Raises:
-        InvalidConfig: see `read_tokens`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._seen = signature(path)
-        self._names = read_tokens(path)
-
-    def name_of(self, authorization: str | None) -> str:
-        """The client that an ``authorization`` header belongs to.
-
-        Raises:
-            Unauthenticated: it is missing, or no token that is known.
-        """
-        if authorization is None:
-            raise Unauthenticated(
-                "a token is needed: authorization: Bearer TOKEN (RANKSRGAN_CLIENT_TOKEN or "
-                "RANKSRGAN_CLIENT_TOKEN_FILE for our clients)",
-                field="authorization",
-            )
-        scheme, _, token = authorization.partition(" ")
-        name = self._find(token.strip()) if scheme.lower() == "bearer" else None
-        if name is None:
-            raise Unauthenticated("the token is not known here", field="authorization")
-        return name
-
-    def _find(self, token: str) -> str | None:
-        digest = hash_token(token)
-        found = None
-        # Through all of them, so that the time tells nothing about which one it is.
-        for known, name in self._current().items():
-            if hmac.compare_digest(known, digest):
-                found = name
-        return found
-
-    def _current(self) -> dict[str, str]:
-        with self._lock:
-            now = signature(self._path)
-            if now != self._seen:
-                self._seen = now
-                try:
-                    self._names = read_tokens(self._path)
-                    log.info("%s was read again: %d tokens", self._path, len(self._names))
-                except InvalidConfig as error:
-                    log.error("%s; the tokens stay those from before", error)
-            return self._names
-
-
-def hash_token(token: str) -> str:
-    """SHA-256 of a token, as it stands in the file."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def read_tokens(path: Path) -> dict[str, str]:
-    """The names of a token file by their token's hash.
-
-    Raises:
-        InvalidConfig: unreadable, writable by everybody, a line of another form, a name or token
-            twice, or none at all; names the file and the line.
-    """
-    try:
-        if path.stat().st_mode & stat.S_IWOTH:
-            raise InvalidConfig(f"tokens: everybody may write to {path}: chmod o-w", field="tokens")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InvalidConfig(f"tokens: {path}: {error.strerror}", field="tokens") from error
-    except UnicodeDecodeError as error:
-        raise InvalidConfig(f"tokens: {path} is not text", field="tokens") from error
-    names: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        match = _LINE.fullmatch(text)
-        # The line itself is not shown: it may be a token that somebody forgot to hash.
-        wrong = (
-            "should be NAME and 64 small hexadecimal digits (python -m "
-            "ranksrgan.contracts.serving.tokens makes one)"
-            if match is None
-            else f"has the name {match[1]} a second time"
-            if match[1] in names.values()
-            else "has a token that stands there already"
-            if match[2] in names
-            else None
-        )
-        if match is None or wrong is not None:
-            raise InvalidConfig(f"tokens: {path} line {number} {wrong}", field="tokens")
-        names[match[2]] = match[1]
-    if not names:
-        raise InvalidConfig(f"tokens: {path} has no token in it", field="tokens")
-    return names
+from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.serving.token_file import NAME, hash_token, read_tokens
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make(name: str, file: Path | None) -> int:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidInput(
             f"{name!r} is no name: letters, digits, '.', '_' and '-', at most 64", field="name"
         )
@@ -163,15 +46,6 @@ def _make(name: str, file: Path | None) -> int:
     atomic.write_text(file, before + line)
     sys.stdout.write(f"{token}\n")
     return 0
-
-
-def signature(path: Path) -> tuple[int, int, int] | None:
-    """What is another once the file has changed; None if there is none."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_mtime_ns, seen.st_size, seen.st_ino
 
 
 if __name__ == "__main__":
