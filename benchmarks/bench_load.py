@@ -52,8 +52,8 @@ from ranksrgan.contracts.v1 import (
 from ranksrgan.ranker import VGG12, Ranker
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.upscaling.opening import open_generator
 from ranksrgan.srgan.upscaling.picture import upscale_picture
-from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 # Calls of one client at a time where throughput is measured: while one is computed, the next is on
 # its way.

@@ -25,7 +25,7 @@ from ranksrgan.contracts.serving.model_repository import ModelRepository
 from ranksrgan.contracts.serving.model_status import ModelState, VersionStatus
 from ranksrgan.contracts.serving.settings import RepositorySettings
 from ranksrgan.ranker import Ranker, RankerCatalog, load_ranker
-from ranksrgan.ranker.scorer import ranker_of
+from ranksrgan.ranker.opening import ranker_of
 from ranksrgan.srgan import ARCHITECTURES, GeneratorUpscaler, open_generator
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.network_files import network_of

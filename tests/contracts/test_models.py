@@ -36,11 +36,11 @@ from ranksrgan.contracts.v1 import (
 )
 from ranksrgan.contracts.v1.inference import open_inference_pb2
 from ranksrgan.ranker import Ranker, RankerCatalog
-from ranksrgan.ranker.scorer import ranker_of
+from ranksrgan.ranker.opening import ranker_of
 from ranksrgan.srgan import GeneratorUpscaler, open_generator
 from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.upscaling.opening import upscaler_of
 from ranksrgan.srgan.upscaling.picture import upscale_picture
-from ranksrgan.srgan.upscaling.upscaler import upscaler_of
 from tests.contracts.conftest import StartServer
 from tests.contracts.repositories import put_generator, put_ranker
 from tests.contracts.served import Serving

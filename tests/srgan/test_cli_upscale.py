@@ -31,10 +31,10 @@ from ranksrgan.srgan import cli_upscale
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling.files import FORMATS
+from ranksrgan.srgan.upscaling.opening import open_generator
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.refine import Refined
 from ranksrgan.srgan.upscaling.rows import RowsEnlargement
-from ranksrgan.srgan.upscaling.upscaler import open_generator
 
 Upscale = Callable[..., int]
 MakePng = Callable[..., bytes]

@@ -15,7 +15,8 @@ from ranksrgan.contracts.config import recipe_names
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.ranker.networks import load_network
-from ranksrgan.ranker.scorer import Ranker, load_ranker
+from ranksrgan.ranker.opening import load_ranker
+from ranksrgan.ranker.scorer import Ranker
 from ranksrgan.ranker.vgg import VGG8
 from ranksrgan.srgan import train
 from ranksrgan.srgan.config import RECIPES, TrainConfig, load_recipe

@@ -21,7 +21,7 @@ from ranksrgan.metrics import Bicubic, imresize
 from ranksrgan.srgan.upscaling import batch
 from ranksrgan.srgan.upscaling.batch import IN_FLIGHT, Entry, Storage, run_jobs, upscale_files
 from ranksrgan.srgan.upscaling.files import Job
-from ranksrgan.srgan.upscaling.upscaler import ReadRows
+from ranksrgan.srgan.upscaling.strip_upscaler import ReadRows
 
 MakePng = Callable[..., bytes]
 

@@ -29,14 +29,10 @@ from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.generators.winograd import RgbConvolution, WinogradConvolution, usable
 from ranksrgan.srgan.upscaling import upscaler as upscaler_module
+from ranksrgan.srgan.upscaling.opening import open_generator, parse_memory
 from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, by_winograd, in_bfloat16
-from ranksrgan.srgan.upscaling.upscaler import (
-    GeneratorUpscaler,
-    PlannedStripUpscaler,
-    StripUpscaler,
-    open_generator,
-    parse_memory,
-)
+from ranksrgan.srgan.upscaling.strip_upscaler import PlannedStripUpscaler, StripUpscaler
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 MakeGenerator = Callable[..., SRResNet]
 

@@ -8,11 +8,12 @@ from ranksrgan.ranker.evaluate import RankEvaluation, evaluate
 from ranksrgan.ranker.loss import margin_ranking
 from ranksrgan.ranker.networks import load_network
 from ranksrgan.ranker.nss import NSS
+from ranksrgan.ranker.opening import load_ranker, open_ranker
 from ranksrgan.ranker.predictions import Predictions, predict
 from ranksrgan.ranker.quality.config import QualityConfig, load_quality_recipe
 from ranksrgan.ranker.quality.scorer import QualityScorer
 from ranksrgan.ranker.quality.train import train_quality
-from ranksrgan.ranker.scorer import Ranker, load_ranker, open_ranker
+from ranksrgan.ranker.scorer import Ranker
 from ranksrgan.ranker.train import TrainResult, train
 from ranksrgan.ranker.vgg import VGG, VGG8, VGG12, VGG16
 

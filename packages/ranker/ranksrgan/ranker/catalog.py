@@ -9,7 +9,7 @@ from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.serving.loaded_models import LoadedModels
 from ranksrgan.ranker.ensemble import RankerEnsemble
-from ranksrgan.ranker.scorer import Opened
+from ranksrgan.ranker.opening import Opened
 
 
 class RankerCatalog:

@@ -25,7 +25,8 @@ from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.joining import Joining, joining_of_all
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.ranker.heads import ScoreScale
-from ranksrgan.ranker.scorer import Ranker, open_ranker
+from ranksrgan.ranker.opening import open_ranker
+from ranksrgan.ranker.scorer import Ranker
 
 VERSION = "1"
 

@@ -21,7 +21,7 @@ from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
-from ranksrgan.ranker.scorer import Opened, open_ranker, ranker_of
+from ranksrgan.ranker.opening import Opened, open_ranker, ranker_of
 from ranksrgan.ranker.settings import RankerServerSettings
 from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.training_limits import TrainingLimits, check_request

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
-from ranksrgan.ranker.scorer import check_options
+from ranksrgan.ranker.opening import check_options
 from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.training_limits import TrainingLimits
 

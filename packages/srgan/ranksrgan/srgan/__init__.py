@@ -21,7 +21,8 @@ from ranksrgan.srgan.losses import RankLoss, ScorerLoss
 from ranksrgan.srgan.training.encoders import AlexNetFeatures, DistilledVGG19Features, VGG19Features
 from ranksrgan.srgan.training.features import FeatureNetwork, open_feature_network
 from ranksrgan.srgan.training.train import TrainResult, train
-from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator
+from ranksrgan.srgan.upscaling.opening import open_generator
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 __all__ = [
     "ARCHITECTURES",

@@ -256,7 +256,7 @@ def _open(args: argparse.Namespace) -> Upscaler:
 
 
 def _memory(text: str) -> str:
-    from ranksrgan.srgan.upscaling.upscaler import parse_memory
+    from ranksrgan.srgan.upscaling.opening import parse_memory
 
     try:
         parse_memory(text)

@@ -33,9 +33,10 @@ from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training_limits import SETTING, TrainingLimits, check_training
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
+from ranksrgan.srgan.upscaling.opening import open_generator, upscaler_of
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.rows import RowsEnlargement
-from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, open_generator, upscaler_of
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 
 def serve(settings: SrganServerSettings) -> int:

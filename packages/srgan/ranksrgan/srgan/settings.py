@@ -12,7 +12,7 @@ from ranksrgan.contracts.serving.settings import ModelServerSettings, require_we
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training_limits import TrainingLimits
-from ranksrgan.srgan.upscaling.upscaler import check_options
+from ranksrgan.srgan.upscaling.opening import check_options
 
 
 class SrganServerSettings(ModelServerSettings):

@@ -31,9 +31,9 @@ from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.images import Picture, Pixels, as_float, from_tensor, to_tensor
 from ranksrgan.contracts.upscaler import Upscaler
+from ranksrgan.srgan.upscaling.strip_upscaler import ReadRows, StripUpscaler
 from ranksrgan.srgan.upscaling.strips import checked_strips, regrouped, resized
 from ranksrgan.srgan.upscaling.transparency import Continuation
-from ranksrgan.srgan.upscaling.upscaler import ReadRows, StripUpscaler
 
 # ITU-R BT.601: what converting the enlarged picture to grey would give.
 _LUMA = (0.299, 0.587, 0.114)

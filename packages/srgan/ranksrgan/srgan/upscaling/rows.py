@@ -18,8 +18,8 @@ from ranksrgan.contracts.images import Picture, from_tensor
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.srgan.upscaling.picture import PIXELS, luma
+from ranksrgan.srgan.upscaling.strip_upscaler import PlannedStripUpscaler, ReadRows
 from ranksrgan.srgan.upscaling.strips import checked_strips, resized
-from ranksrgan.srgan.upscaling.upscaler import PlannedStripUpscaler, ReadRows
 
 
 class RowsEnlargement:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
-from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, find_precision, place
+from ranksrgan.contracts.checkpoint import hash_tensors
+from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, NotSupported
 from ranksrgan.contracts.image_tensor import require_tensor
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.upscaler import UpscalerInfo
-from ranksrgan.srgan.generators.architectures import ARCHITECTURES
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.generators.parts import Parts
-from ranksrgan.srgan.network_files import network_of
-from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.upscaling.layout import Layout
 from ranksrgan.srgan.upscaling.precision import (
     LEAST_AGREEMENT,
@@ -35,6 +30,7 @@ from ranksrgan.srgan.upscaling.precision import (
     in_float16,
     suits_winograd,
 )
+from ranksrgan.srgan.upscaling.strip_upscaler import ReadRows
 from ranksrgan.srgan.upscaling.tiling import Box, Tile, crop
 
 log = logging.getLogger(__name__)
@@ -45,64 +41,11 @@ DEFAULT_MEMORY = 2**30
 # One in so many free bytes of a GPU, unless told otherwise: a training may begin beside it.
 _SHARE_OF_A_GPU = 4
 
-_OPTIONS = ("device", "memory", "precision", "tile")
-
 UpscalePrecision = Literal["auto", "float32", "bfloat16", "float16"]
 
 PRECISIONS: tuple[UpscalePrecision, ...] = get_args(UpscalePrecision)
 
 _Computed = Literal["float32", "bfloat16", "float16"]
-
-_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-#: ``(top, bottom)`` to those rows of an image: ``(1, 3, bottom - top, W)``, values in [0, 1].
-ReadRows = Callable[[int, int], Tensor]
-
-
-@runtime_checkable
-class StripUpscaler(Protocol):
-    """An upscaler that never holds a whole image: rows go in, enlarged rows come out."""
-
-    def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
-        """Enlarge one image from top to bottom.
-
-        Args:
-            read_rows: is asked for every row once, in order: (0, a), (a, b), ... (z, height).
-                How many at a time is the upscaler's choice.
-            height: of the image.
-            width: of the image.
-
-        Yields:
-            ``(1, 3, n, scale * width)`` float32 in [0, 1] on the CPU: the rows of the result from
-            the top, n as it comes; ``scale * height`` in all. What `Upscaler.upscale` makes of the
-            whole image, cut into strips.
-
-        Raises:
-            InvalidInput, ImageTooLarge, InvalidCheckpoint, RequestCancelled: as
-                `Upscaler.upscale`; between two strips as well.
-        """
-        ...
-
-
-@runtime_checkable
-class PlannedStripUpscaler(StripUpscaler, Protocol):
-    """One that says beforehand which rows it will read: they may still be on their way."""
-
-    def rows_needed(self, height: int, width: int) -> list[int]:
-        """For each strip in turn, how many rows of the image have been read when it is made.
-
-        Args:
-            height: of the image.
-            width: of the image.
-
-        Returns:
-            Rows from the top, rising, ``height`` at last; one number for each strip that
-            `upscale_strips` makes of such an image.
-
-        Raises:
-            ImageTooLarge: as `upscale_strips`.
-        """
-        ...
 
 
 class GeneratorUpscaler:
@@ -274,70 +217,6 @@ class GeneratorUpscaler:
         )
 
 
-def open_generator(argument: str, options: Mapping[str, str]) -> GeneratorUpscaler:
-    """Entry point of weights, ``generator.safetensors?device=cuda&memory=4096``, and of the shipped
-    generators, ``ranksrgan?device=cuda``.
-
-    Args:
-        argument: path of the weights, or the name of a shipped generator.
-        options: ``device`` (as torch names it), ``memory`` (``2GiB``, or a number of MiB), ``tile``
-            (longest side in input pixels) and ``precision`` (``auto``, ``float32``, ``bfloat16``,
-            ``float16``); see `GeneratorUpscaler`.
-
-    Raises:
-        InvalidInput: an unknown option, or a value that it cannot have.
-        InvalidCheckpoint: see `load_generator`.
-        MissingAsset: see `ShippedWeights.path`.
-        NotSupported: see `GeneratorUpscaler`.
-    """
-    weights = load_weights(SHIPPED.resolve(Path(argument)))
-    return upscaler_of(weights, options, name=argument)
-
-
-def upscaler_of(
-    weights: Weights, options: Mapping[str, str], *, name: str | None = None
-) -> GeneratorUpscaler:
-    """The upscaler of weights that have been read; options and errors as in `open_generator`."""
-    check_options(options)
-    return GeneratorUpscaler(
-        network_of(weights, ARCHITECTURES),
-        name=name,
-        device=options.get("device", "cpu"),
-        memory=parse_memory(options["memory"]) if "memory" in options else None,
-        tile=_whole_number(options, "tile"),
-        precision=find_precision(options.get("precision", "float32"), PRECISIONS),
-    )
-
-
-def check_options(options: Mapping[str, str]) -> None:
-    """Whether a generator has these options; their values show when it is opened.
-
-    Raises:
-        InvalidInput: it has no such option; names all that it has.
-    """
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise InvalidInput(
-            f"a generator has no option {', '.join(unknown)}; it has: {', '.join(_OPTIONS)}",
-            field=unknown[0],
-        )
-
-
-def parse_memory(text: str) -> int:
-    """Bytes of ``2GiB``, ``1.5GiB``, ``512MiB`` or ``512``, which is in MiB.
-
-    Raises:
-        InvalidInput: anything else, or nothing.
-    """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(KiB|MiB|GiB)?", text, re.ASCII)
-    size = int(float(match[1]) * _UNITS[match[2] or "MiB"]) if match else 0
-    if size < 1:
-        raise InvalidInput(
-            f"memory={text} is no size; 2GiB, 512MiB or 512 (MiB) would be", field="memory"
-        )
-    return size
-
-
 class _Attempt(NamedTuple):
     """A way to compute a generator: its parts, type and layout of what goes between them, and what
     it is called."""
@@ -429,15 +308,6 @@ def _default_memory(device: torch.device) -> int:
         return DEFAULT_MEMORY
     free, _ = torch.cuda.mem_get_info(device)
     return max(free // _SHARE_OF_A_GPU, DEFAULT_MEMORY)
-
-
-def _whole_number(options: Mapping[str, str], name: str) -> int | None:
-    text = options.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
-        raise InvalidInput(f"{name}={text} is not a whole number above 0", field=name)
-    return int(text)
 
 
 def _check(images: Tensor) -> None:
