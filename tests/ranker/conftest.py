@@ -1,4 +1,4 @@
-"""A real source of ranked images that needs no rank dataset: photographs, blurred by degrees."""
+"""A real source of ranked images that needs no rank dataset, and a Ranker in its file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.images import as_float, read_image, to_tensor
 from ranksrgan.contracts.pairs import Pair, PairSource, RankedContent, RankedInfo
-from ranksrgan.ranker import TrainConfig
+from ranksrgan.ranker import VGG, VGG12, TrainConfig
 
 SIGMAS = (0.3, 1.0, 2.0)
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
@@ -178,3 +179,26 @@ def images() -> Tensor:
     """``(3, 3, 40, 56)`` of a photograph."""
     photograph = as_float(to_tensor(read_image(PHOTOGRAPHS / "chelsea.png")))[0]
     return torch.stack([photograph[:, t : t + 40, 2 * t : 2 * t + 56] for t in (30, 90, 150)])
+
+
+@pytest.fixture
+def network() -> VGG:
+    """Width 4, with running statistics and weights of its own."""
+    made = VGG12(4, torch.Generator().manual_seed(0))
+    for _ in range(5):
+        made(torch.rand(4, 3, 48, 48))
+    return made.eval()
+
+
+@pytest.fixture
+def weights_file(network: VGG, tmp_path: Path) -> Path:
+    path = tmp_path / "ranker.safetensors"
+    save_weights(
+        path,
+        network.state_dict(),
+        kind="ranker",
+        architecture="vgg12",
+        options={"width": 4},
+        about={"metric": "ssim", "higher_is_better": True},
+    )
+    return path

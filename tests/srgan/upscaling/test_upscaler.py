@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import Upscaler, UpscalerInfo, cancellation, open_upscaler
-from ranksrgan.contracts.checkpoint import load_weights, save_weights
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
     InvalidCheckpoint,
@@ -29,7 +28,7 @@ from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.generators.winograd import RgbConvolution, WinogradConvolution, usable
 from ranksrgan.srgan.upscaling import upscaler as upscaler_module
-from ranksrgan.srgan.upscaling.opening import open_generator, parse_memory
+from ranksrgan.srgan.upscaling.opening import open_generator
 from ranksrgan.srgan.upscaling.precision import LEAST_AGREEMENT, by_winograd, in_bfloat16
 from ranksrgan.srgan.upscaling.strip_upscaler import PlannedStripUpscaler, StripUpscaler
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
@@ -273,27 +272,6 @@ def test_what_overflows_by_winograd_is_computed_again(
     assert "once more in float32" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("512", 2**29),
-        ("2GiB", 2**31),
-        ("1.5GiB", 3 * 2**29),
-        ("300MiB", 300 * 2**20),
-        ("9KiB", 9216),
-    ],
-)
-def test_memory_is_read_with_its_unit(text: str, size: int) -> None:
-    assert parse_memory(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "lots", "0", "0.0GiB", "2GB", "-1", "1e3", "2 GiB", "٣"])
-def test_what_is_no_memory_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="2GiB, 512MiB or 512") as refused:
-        parse_memory(text)
-    assert refused.value.field == "memory"
-
-
 def test_an_image_does_not_depend_on_its_batch(upscaler: GeneratorUpscaler) -> None:
     images = torch.rand(3, 3, 12, 14)
     together = upscaler.upscale(images)
@@ -365,62 +343,11 @@ def test_cancellation_reaches_the_tiles(upscaler: GeneratorUpscaler) -> None:
         upscaler.upscale(torch.rand(1, 3, 8, 8))
 
 
-def test_info(weights_file: Path) -> None:
-    upscaler = open_upscaler(str(weights_file))
-    assert isinstance(upscaler, GeneratorUpscaler)
-    assert isinstance(upscaler, Upscaler)
-    assert upscaler.info == UpscalerInfo(
-        name=str(weights_file),
-        version="1",
-        scale=4,
-        architecture="srresnet",
-        parameters_hash=load_weights(weights_file).sha256,
-    )
-
-
-def test_options_change_the_work_and_not_the_result(weights_file: Path) -> None:
-    images = torch.rand(1, 3, 30, 30)
-    plain = open_upscaler(str(weights_file)).upscale(images)
-    for options in ("tile=7", "memory=1", "device=cpu", "tile=7&memory=1&device=cpu"):
-        other = open_upscaler(f"{weights_file}?{options}").upscale(images)
-        torch.testing.assert_close(other, plain, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        ({"tiles": "8"}, "tiles"),
-        ({"tile": "0"}, "tile"),
-        ({"tile": "-8"}, "tile"),
-        ({"tile": "1e2"}, "tile"),
-        ({"memory": "lots"}, "memory"),
-        ({"precision": "half"}, "precision"),
-        ({"device": "abacus"}, "device"),
-        ({"device": "cuda:77"}, "device"),
-    ],
-)
-def test_wrong_options_are_refused(weights_file: Path, options: dict[str, str], field: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        open_generator(str(weights_file), options)
-    assert refused.value.field == field
-
-
 def test_too_little_memory_names_what_is_needed(lively: MakeGenerator) -> None:
     with pytest.raises(InvalidInput, match=r"it needs \d+ MiB"):
         GeneratorUpscaler(lively(64, 16), memory=2**19)
     with pytest.raises(ImageTooLarge, match=r"it needs memory=\d+ \(MiB\)"):
         GeneratorUpscaler(lively(64, 16), memory=2**21).upscale(torch.rand(1, 3, 90, 90))
-
-
-def test_weights_of_a_ranker_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "ranker.safetensors"
-    save_weights(
-        path, {"w": torch.ones(1)}, kind="ranker", architecture="vgg12", options={"width": 8}
-    )
-    with pytest.raises(InvalidCheckpoint, match="holds a ranker; a generator is wanted"):
-        open_upscaler(str(path))
-    with pytest.raises(InvalidCheckpoint, match="ranker"):
-        open_generator(str(path), {})
 
 
 def test_catalog(weights_file: Path) -> None:
