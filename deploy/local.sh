@@ -8,11 +8,11 @@
 #   deploy/local.sh down
 #
 # `up` starts what is not running, restarts what runs with other files (of another name, or replaced
-# since), and returns when all of them answer their health check. Without a --ranker the Ranker that
-# comes with the package is served, and without a --model the generators that do. The data root lets
-# the rankdata service build, and the ranker and the srgan service train; a generator's training may
-# name the Rankers that are served here. Without it there is no rankdata service; one that runs is
-# stopped. Saying `up` or `down` twice changes nothing.
+# since) unless its --check-config refuses them, and returns when all of them answer their health
+# check. Without a --ranker the Ranker that comes with the package is served, and without a --model
+# the generators that do. The data root lets the rankdata service build, and the ranker and the
+# srgan service train; a generator's training may name the Rankers that are served here. Without it
+# there is no rankdata service; one that runs is stopped. Saying `up` or `down` twice changes nothing.
 #
 # A service that dies is started again, at once the first time and after a longer and longer pause,
 # of a minute at most, if it goes on dying. `status` counts it; exit code 1 if one is not up. `demo`
@@ -24,7 +24,7 @@
 # :50053 and :50054), BIN (folder of the commands; default .venv/bin of this checkout, else PATH).
 set -euo pipefail
 
-script=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/$(basename "${BASH_SOURCE[0]}")
+script=$(readlink -f "${BASH_SOURCE[0]}")  # supervisors are known by it, whatever links to it
 root=${script%/deploy/*}
 state=${RANKSRGAN_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/ranksrgan}
 metrics_address=${METRICS_ADDRESS:-127.0.0.1:50051}
@@ -42,6 +42,8 @@ steady_seconds=60   # one that has lived so long starts again at once
 
 die() { echo "error: $*" >&2; exit 1; }
 address_of() { local name=${1}_address; echo "${!name}"; }
+# As a service is named where something else might be: unix:PATH says so by itself.
+remote() { case $1 in unix:*) echo "$1" ;; *) echo "grpc://$1" ;; esac; }
 
 # The process id in a file if it runs and is ours: a number alone may have been given away.
 alive() {
@@ -52,7 +54,7 @@ alive() {
     echo "$pid"
 }
 running() { alive "$state/$1.pid" "ranksrgan-$1 serve"; }
-supervisor() { alive "$state/$1.supervisor" "local.sh supervise $1 "; }
+supervisor() { alive "$state/$1.supervisor" "${script##*/} supervise $1 "; }
 
 healthy() { "$(bin python)" -m ranksrgan.contracts.healthcheck "$(address_of "$1")" "${@:2}"; }
 
@@ -105,12 +107,18 @@ end() {
 }
 
 stop() {
+    halt "$1"
+    rm -f "$state/$1".{command,deaths}
+}
+
+# The same, but that the service is still wanted: `status` says that it is down and exits with 1.
+halt() {
     local name=$1 pid found=''
     if pid=$(supervisor "$name"); then found=yes; end "$pid"; fi
     if pid=$(running "$name"); then found=yes; end "$pid"; fi  # its supervisor was killed
     end_jobs "$name"
     if [ -n "$found" ]; then echo "$name: stopped"; fi
-    rm -f "$state/$name".{pid,supervisor,command,deaths,data}
+    rm -f "$state/$name".{pid,supervisor,data}
 }
 
 # Trainings and builds outlive a service that is killed, so that the next one finds them at work.
@@ -148,7 +156,7 @@ files_of() {
 
 # start NAME DATA COMMAND...; DATA is the data root that it works in, or empty.
 start() {
-    local name=$1 data=$2 wanted pid; shift 2
+    local name=$1 data=$2 wanted pid=''; shift 2
     wanted=$(echo "$*"; files_of "$@")
     if pid=$(supervisor "$name"); then
         if [ "$(cat "$state/$name.command" 2>/dev/null)" = "$wanted" ]; then
@@ -156,10 +164,13 @@ start() {
             return
         fi
     fi
+    if [ -n "$pid" ] && ! "$@" --check-config >/dev/null; then
+        die "$name: goes on with what it serves; it would not start as above"
+    fi
     stop "$name"  # with other files, or left behind by a supervisor that was killed
+    echo "$wanted" >"$state/$name.command"
     # Nobody else may answer in its place: the health check could not tell.
     if healthy "$name"; then die "$name: another server listens on $(address_of "$name")"; fi
-    echo "$wanted" >"$state/$name.command"
     if [ -n "$data" ]; then echo "$data" >"$state/$name.data"; fi
     GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000} \
         RANKSRGAN_STATE=$state setsid bash "$script" supervise "$name" "$@" \
@@ -175,7 +186,7 @@ await() {
         if [ $SECONDS -ge $end ] || { [[ $fresh == *" $name "* ]] && [ -f "$state/$name.deaths" ]; }; then
             echo "error: $name did not come up; the end of its log:" >&2
             tail -n 20 "$state/$name.log" >&2
-            stop "$name"
+            halt "$name"
             exit 1
         fi
         sleep 0.1
@@ -190,7 +201,7 @@ up() {
             --ranker)
                 [ $# -ge 2 ] || die "--ranker NAME=FILE"
                 rankers+=(--ranker "$(whole "$2")")
-                served+=(--ranker "${2%%=*}=grpc://$ranker_address/${2%%=*}")
+                served+=(--ranker "${2%%=*}=$(remote "$ranker_address")/${2%%=*}")
                 shift 2 ;;
             --model) [ $# -ge 2 ] || die "--model NAME=FILE"; models+=(--model "$(whole "$2")"); shift 2 ;;
             --data-root)
@@ -204,7 +215,7 @@ up() {
     if [ ${#data[@]} -eq 0 ]; then
         served=()  # nothing is trained
     elif [ ${#rankers[@]} -eq 0 ]; then
-        served=(--ranker "$shipped_ranker=grpc://$ranker_address/$shipped_ranker")
+        served=(--ranker "$shipped_ranker=$(remote "$ranker_address")/$shipped_ranker")
     fi
     for name in python "${services[@]/#/ranksrgan-}"; do bin "$name" >/dev/null; done
     alone
@@ -244,7 +255,7 @@ status() {
             if pid=$(running "$name"); then
                 echo "$name: process $pid runs, but nobody would start it again; say up$history"
             else
-                echo "$name: down"
+                echo "$name: down$history"
             fi
         elif ! pid=$(running "$name"); then
             echo "$name: about to be started again$history"; code=1
@@ -269,6 +280,7 @@ demo() {
 logs() {
     local name
     for name in "$@"; do
+        [[ " ${services[*]} " == *" $name "* ]] || die "logs: $name is none of ${services[*]}"
         [ -f "$state/$name.log" ] || continue
         echo "== $name ($state/$name.log)"
         tail -n 50 "$state/$name.log"

@@ -22,6 +22,7 @@ from ranksrgan.contracts.rank_data_client import RemoteRankData
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
 from ranksrgan.contracts.rpc import check_health, start_server, wait_until_healthy
+from ranksrgan.contracts.specs import parse_remote
 from ranksrgan.pipeline.services import Addresses
 from ranksrgan.ranker import VGG12
 from ranksrgan.srgan import SRResNet, save_generator
@@ -119,8 +120,10 @@ def test_up_status_logs_down(local: Local, addresses: Addresses, tmp_path: Path)
 
 STUB = """#!/bin/bash
 name=${0##*/}
-if [ "$name" = python ]; then exec test -f "$RANKSRGAN_STATE/at $3"; fi  # the health check
-place="$RANKSRGAN_STATE/at $3"
+place="$RANKSRGAN_STATE/at ${3//\\//_}"
+if [ "$name" = python ]; then exec test -f "$place"; fi  # the health check
+if [ "${*: -1}" = --check-config ]; then [[ $* != *refused* ]]; exit; fi
+if [[ $* == *dies* ]]; then exit 3; fi
 trap 'rm "$place"; kill $!; exit' TERM
 sleep 1000 &
 echo "$*" >"$place"
@@ -145,9 +148,15 @@ def stubbed(addresses: Addresses, rankdata_address: str, tmp_path: Path) -> Iter
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
     }
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, script: Path = SCRIPT, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False
+            [str(script), *arguments],
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     yield call
@@ -183,6 +192,48 @@ def test_up_compares_files_and_not_their_names(
     assert up.stdout.count("already up") == 2
     assert "srgan: stopped" in up.stdout
     assert stubbed(*arguments).stdout.count("already up") == 3
+
+
+def test_what_did_not_come_up_is_missed(stubbed: Local, tmp_path: Path) -> None:
+    up = stubbed("up", "--model", "dies=x")
+    assert up.returncode == 1
+    assert "srgan did not come up" in up.stderr
+    status = stubbed("status")
+    assert status.returncode == 1
+    assert "ranker: up" in status.stdout
+    assert "srgan: down; died" in status.stdout
+    assert stubbed("up").returncode == 0
+    assert stubbed("status").returncode == 0
+
+
+def test_what_would_not_start_leaves_the_one_that_serves(stubbed: Local, tmp_path: Path) -> None:
+    assert stubbed("up").returncode == 0
+    srgan = process_of("srgan", tmp_path)
+    up = stubbed("up", "--model", "refused=x")
+    assert up.returncode == 1
+    assert "srgan: goes on with what it serves" in up.stderr
+    assert process_of("srgan", tmp_path) == srgan
+    assert stubbed("status").returncode == 0
+
+
+def test_through_a_link_it_is_the_same(stubbed: Local, tmp_path: Path) -> None:
+    link = tmp_path / "services"
+    link.symlink_to(SCRIPT)
+    assert stubbed("up", script=link).returncode == 0
+    processes = [process_of(name, tmp_path) for name in ("metrics", "ranker", "srgan")]
+    assert stubbed("up").stdout.count("already up") == 3
+    assert stubbed("down", script=link).stdout.count("stopped") == 3
+    assert not any(map(exists, processes))
+    assert "unknown is none of metrics" in stubbed("logs", "unknown", script=link).stderr
+
+
+def test_a_ranker_at_a_socket_is_named_by_its_path(stubbed: Local, tmp_path: Path) -> None:
+    socket = f"unix:{tmp_path}/ranker.sock"
+    assert stubbed("up", "--data-root", str(tmp_path), RANKER_ADDRESS=socket).returncode == 0
+    command = (tmp_path / "state" / "srgan.command").read_text()
+    assert f"--ranker ranker-niqe={socket}/ranker-niqe\n" in command
+    spec = command.partition("--ranker ranker-niqe=")[2].splitlines()[0]
+    assert parse_remote(spec) == (socket, "ranker-niqe")
 
 
 def test_up_without_a_data_root_stops_the_service_that_had_one(
