@@ -163,7 +163,7 @@ def test_a_service_lists_what_it_offers(start: StartServer, tmp_path: Path) -> N
 def test_addresses_of_services() -> None:
     assert service_address("grpc://host:1") == service_address("grpc://host:1/") == "host:1"
     assert service_address("unix:///run/s.sock") == "unix:/run/s.sock"
-    for text in ("host:1", "http://host:1", "grpc://host"):
+    for text in ("host:1", "http://host:1", "grpc://host", "grpc://unix:/s.sock", "grpc://:1"):
         with pytest.raises(InvalidInput, match="write grpc://HOST:PORT"):
             service_address(text)
 

@@ -434,9 +434,6 @@ def test_an_empty_repository_is_told(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert start(root=tmp_path, manage=True) is not None
     assert start(root=tmp_path, poll=1) is not None
     assert start() is None
-    for setting in ({"manage": True}, {"poll": 1}):
-        with pytest.raises(InvalidInput, match="--model-repository-root ROOT"):
-            start(**setting)
 
 
 def test_one_name_stands_for_one_model(root: Path) -> None:

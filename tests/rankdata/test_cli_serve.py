@@ -71,7 +71,7 @@ def test_impossible_names_of_upscalers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command = ["serve", "--listen", "127.0.0.1:0", "--data-root", str(tmp_path)]
-    assert main([*command, "--upscaler", upscaler]) == 1
+    assert main([*command, "--upscaler", upscaler, "--check-config"]) == 2
     assert message in capsys.readouterr().err
     assert served == []
 

@@ -573,8 +573,9 @@ def test_wrong_rankers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["serve", *listen, "--ranker", "a=x"]) == 1
     assert "a Ranker is for trainings" in capsys.readouterr().err
     wrong = ["--data-root", str(tmp_path), "--ranker", "a/b=x"]
-    assert cli.main(["serve", *listen, *wrong]) == 1
-    assert "ranker: 'a/b' is no name" in capsys.readouterr().err
+    for check, code in (([], 1), (["--check-config"], 2)):
+        assert cli.main(["serve", *listen, *wrong, *check]) == code
+        assert "ranker: 'a/b' is no name" in capsys.readouterr().err
 
 
 def _interrupt(operation: RemoteOperation, timeout: float | None = None) -> bool:

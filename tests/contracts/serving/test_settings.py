@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.serving.addresses import is_local
 from ranksrgan.contracts.serving.client_limits import ClientLimits
@@ -141,6 +142,14 @@ def test_a_variable_may_hold_a_section() -> None:
             "--listen: .*a port is at most 65535: listen on",
         ),
         (None, {}, {"metrics": "a:99999"}, "metrics", "--metrics: .*a port is at most 65535"),
+        (None, {"RANKSRGAN_QUEUE": "99999999999"}, {}, "queue", "RANKSRGAN_QUEUE: .*than or equal"),
+        (
+            None,
+            {"RANKSRGAN_MAX_MESSAGE_MIB": "2048"},
+            {},
+            "max_message_mib",
+            "RANKSRGAN_MAX_MESSAGE_MIB: .*less than or equal to 2047",
+        ),
         (None, {}, {"listen": "8080"}, "listen", r"--listen: .*listen on HOST:PORT or unix:PATH"),
     ],
 )
@@ -218,6 +227,10 @@ def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
     assert caught.value.field == "rankers.b"
     with pytest.raises(InvalidConfig, match=r"models\.x: there is no file x"):
         require_weights({"x": Path("x")}, "models")
+    with pytest.raises(
+        InvalidConfig, match=r"rankers\.r: grpc://unix:/s/r: write grpc://HOST:PORT"
+    ):
+        require_weights({"r": "grpc://unix:/s/r"}, "rankers")
     settings = ModelServerSettings(
         listen="unix:s", model_repository=RepositorySettings(root=tmp_path / "none")
     )
@@ -228,6 +241,19 @@ def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="none takes no temporary files") as unwritable:
         ImageServerSettings(listen="unix:s", spool=tmp_path / "none").check()
     assert unwritable.value.field == "spool"
+
+
+def test_what_would_not_start_is_told_beforehand() -> None:
+    for repository in ({"poll": 5}, {"manage": True}):
+        with pytest.raises(InvalidConfig, match="--model-repository-root ROOT"):
+            make_config(
+                ModelServerSettings, {"listen": "unix:s", "model_repository": repository}, "file"
+            )
+    with pytest.raises(InvalidConfig, match=r"the server itself listens at 127\.0\.0\.1:9"):
+        ServerSettings(listen="127.0.0.1:9", metrics="127.0.0.1:9").check()
+    ServerSettings(listen="127.0.0.1:0", metrics="127.0.0.1:0").check()
+    with pytest.raises(InvalidConfig, match=r"batch_wait: .*less than or equal to 60"):
+        make_config(ImageServerSettings, {"listen": "unix:s", "batch_wait": 1e300}, "file")
 
 
 def test_check_config_prints_what_is_resolved(

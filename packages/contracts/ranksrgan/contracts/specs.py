@@ -38,7 +38,8 @@ def parse_remote(spec: str) -> RemoteName:
     if spec.startswith(("grpc://", "grpcs://")):
         scheme, _, rest = spec.partition("://")
         address, _, name = rest.partition("/")
-        if ":" not in address:
+        host, _, port = address.rpartition(":")
+        if not (host and port.isascii() and port.isdigit()):
             raise InvalidInput(f"{spec}: write {scheme}://HOST:PORT/NAME", field=spec)
         address = address if scheme == "grpc" else f"grpcs://{address}"
     else:

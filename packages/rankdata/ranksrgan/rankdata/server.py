@@ -14,7 +14,7 @@ from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.config_limits import check_limits
-from ranksrgan.contracts.data_root import DataRoot, check_id
+from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.operations import OperationsServicer
@@ -26,7 +26,6 @@ from ranksrgan.rankdata.build_limits import SETTING, BuildLimits, check_build
 from ranksrgan.rankdata.build_request import check_metrics, read_config
 from ranksrgan.rankdata.catalog import DATASETS, DatasetCatalog
 from ranksrgan.rankdata.folder import holds_dataset
-from ranksrgan.rankdata.level_specs import BICUBIC, HR
 from ranksrgan.rankdata.levels import by_stem
 from ranksrgan.rankdata.settings import RankDataServerSettings
 
@@ -78,22 +77,16 @@ def serve(settings: RankDataServerSettings) -> int:
     A build that SIGTERM interrupts goes on when the next server of this root is started.
 
     Raises:
-        InvalidInput: the data root is no folder, or an upscaler has an impossible name.
+        InvalidInput, InvalidConfig: see `RankDataServerSettings.check`.
         AddressInUse: another server has the address, or the builds of this root.
     """
     root = DataRoot(settings.data_root)
     limits = JobLimits(running=settings.builds)
     jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, limits)
     operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
-    specs = {_checked(name): from_anywhere(spec) for name, spec in settings.upscalers.items()}
+    specs = {name: from_anywhere(spec) for name, spec in settings.upscalers.items()}
     builds = Builds(root, specs, jobs, settings.build_limits)
     servicer = RankDataServicer(DatasetCatalog(root), builds, operations)
     services = rpc.Services([servicer, operations], jobs)
     names = [service.full_name for service in services.servicers]
     return rpc.serve(settings, names, lambda observers: services)
-
-
-def _checked(name: str) -> str:
-    if name in (HR, BICUBIC):
-        raise InvalidInput(f"{name} is a level of every dataset; choose another name", field=name)
-    return check_id(name, "upscaler")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ranksrgan.contracts.data_root import DataRoot
+from ranksrgan.contracts.data_root import DataRoot, check_id
+from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.serving.settings import ServerSettings, require_weights
 from ranksrgan.rankdata.build_limits import BuildLimits
+from ranksrgan.rankdata.level_specs import BICUBIC, HR
 
 
 class RankDataServerSettings(ServerSettings):
@@ -29,7 +31,18 @@ class RankDataServerSettings(ServerSettings):
     build_limits: BuildLimits = BuildLimits()
 
     def check(self) -> None:
-        """See `ServerSettings.check`."""
+        """See `ServerSettings.check`.
+
+        Raises:
+            InvalidInput: the data root is no folder, or an upscaler has an impossible name.
+        """
         super().check()
         DataRoot(self.data_root)
+        for name in self.upscalers:
+            if name in (HR, BICUBIC):
+                raise InvalidInput(
+                    f"upscaler: {name} is a level of every dataset; choose another name",
+                    field="upscaler",
+                )
+            check_id(name, "upscaler")
         require_weights(self.upscalers, "upscalers")

@@ -16,7 +16,7 @@ from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.config_limits import check_limits
-from ranksrgan.contracts.data_root import DataRoot, check_id
+from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.generator_training_service import (
     TRAIN_OPERATION,
@@ -49,15 +49,12 @@ def serve(settings: SrganServerSettings) -> int:
     Raises:
         InvalidCheckpoint: a file is not a generator's; nothing is served then. Of a repository,
             only if it holds no other.
-        InvalidInput: a Ranker without a data root or with an impossible name, the data root is no
-            folder.
+        InvalidInput, InvalidConfig: see `SrganServerSettings.check`.
         MissingAsset: see `ShippedWeights.path`.
         AddressInUse: another server has the address, or the trainings of this root.
     """
     repository = settings.model_repository
-    specs = {
-        check_id(name, "ranker"): from_anywhere(spec) for name, spec in settings.rankers.items()
-    }
+    specs = {name: from_anywhere(spec) for name, spec in settings.rankers.items()}
     with ExitStack() as serving:
 
         def load(observers: Observers) -> list[rpc.Servicer]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from ranksrgan.contracts.data_root import check_id
 from ranksrgan.contracts.discovery import parse_options
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.serving.settings import ModelServerSettings, require_weights
@@ -38,7 +39,8 @@ class SrganServerSettings(ModelServerSettings):
         """See `ServerSettings.check`.
 
         Raises:
-            InvalidInput: a Ranker without a data root, or a generator with an unknown option.
+            InvalidInput: a Ranker without a data root or with an impossible name, or a generator
+                with an unknown option.
             InvalidConfig: a spool that is smaller than the files that streams may bring.
             MissingAsset: see `ShippedWeights.path`.
         """
@@ -59,4 +61,6 @@ class SrganServerSettings(ModelServerSettings):
         require_weights(SHIPPED.files(self.models), "models")
         for spec in map(str, self.models.values()):
             check_options(parse_options(spec.partition("?")[2], spec))
+        for name in self.rankers:
+            check_id(name, "ranker")
         require_weights(self.rankers, "rankers")

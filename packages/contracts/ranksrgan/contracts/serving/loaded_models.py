@@ -387,11 +387,6 @@ def open_models(
         InvalidConfig, InvalidCheckpoint, LimitExceeded: of the first model, if none can be loaded.
     """
     if settings.root is None:
-        if settings.poll is not None or settings.manage:
-            raise InvalidInput(
-                "to poll or to manage a model repository, name one: --model-repository-root ROOT",
-                field="model_repository.root",
-            )
         return None
     models = LoadedModels(ModelRepository(settings.root), open_model, named, observers)
     errors = models.refresh()

@@ -13,21 +13,26 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ranksrgan.contracts.config import Config, make_config, merged
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.serving.addresses import is_local, listening, tcp_address
 from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.spool import Spool
-from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote
+from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote, parse_remote
 from ranksrgan.contracts.yaml_text import parse_yaml, read_yaml
 
 #: Of every variable.
 PREFIX = "RANKSRGAN_"
+
+#: Of each kind, at a time: each is a thread while it is open.
+MOST_CALLS = 2**16
+#: Of any wait: eleven days.
+MOST_SECONDS = 1e6
 
 
 class TlsSettings(Config):
@@ -57,6 +62,14 @@ class RepositorySettings(Config):
     root: Path | None = None
     poll: Annotated[float, Field(gt=0)] | None = None
     manage: bool = False
+
+    @model_validator(mode="after")
+    def _there_is_one(self) -> Self:
+        if self.root is None and (self.poll is not None or self.manage):
+            raise ValueError(
+                "to poll or to manage a model repository, name one: --model-repository-root ROOT"
+            )
+        return self
 
 
 class ServerSettings(Config):
@@ -88,14 +101,14 @@ class ServerSettings(Config):
     """
 
     listen: Annotated[str, AfterValidator(listening)]
-    workers: int = Field(2, ge=1)
-    queue: int = Field(16, ge=0)
-    streams: int = Field(16, ge=0)
-    waiters: int = Field(32, ge=0)
-    max_message_mib: int = Field(64, ge=1)
-    arrival: float = Field(60.0, gt=0)
-    grace: float = Field(30.0, ge=0)
-    connection_age: float | None = Field(None, ge=1, le=1e6)
+    workers: int = Field(2, ge=1, le=MOST_CALLS)
+    queue: int = Field(16, ge=0, le=MOST_CALLS)
+    streams: int = Field(16, ge=0, le=MOST_CALLS)
+    waiters: int = Field(32, ge=0, le=MOST_CALLS)
+    max_message_mib: int = Field(64, ge=1, le=2047)
+    arrival: float = Field(60.0, gt=0, le=MOST_SECONDS)
+    grace: float = Field(30.0, ge=0, le=MOST_SECONDS)
+    connection_age: float | None = Field(None, ge=1, le=MOST_SECONDS)
     tls: TlsSettings | None = None
     tokens: Path | None = None
     tokens_in_clear: bool = False
@@ -136,6 +149,11 @@ class ServerSettings(Config):
                     "loopback or a unix socket, or say tokens_in_clear",
                     field="tokens",
                 )
+        if self.metrics is not None and self.metrics == self.listen and self.metrics[-2:] != ":0":
+            raise InvalidConfig(
+                f"metrics: the server itself listens at {self.metrics}; choose another port",
+                field="metrics",
+            )
         if self.administrators and self.tokens is None and self._client_ca is None:
             raise InvalidConfig(
                 "administrators are known by their tokens or certificates, and without those "
@@ -163,8 +181,8 @@ class ImageServerSettings(ServerSettings):
     """
 
     max_pixels: int = Field(2**24, ge=1)
-    batch_size: int = Field(8, ge=1)
-    batch_wait: float = Field(0.005, ge=0)
+    batch_size: int = Field(8, ge=1, le=2**16)
+    batch_wait: float = Field(0.005, ge=0, le=60)
     spool: Path | None = None
     spool_mib: int = Field(8192, ge=1)
 
@@ -247,18 +265,26 @@ def load_settings(
 
 
 def require_weights(specs: Mapping[str, Path] | Mapping[str, str], key: str) -> None:
-    """Find out whether files are there that names stand for; what is no file is passed over.
+    """Find out whether files are there that names stand for, and whether addresses of services are
+    some; what is neither is passed over.
 
     Args:
         specs: paths or specs, options included, by name.
         key: of the settings that holds them.
 
     Raises:
-        InvalidConfig: one is not there; names the key and the file.
+        InvalidConfig: one is not there, or is no address; names the key and the file.
     """
     for name, spec in specs.items():
         path = Path(str(spec).partition("?")[0])
-        if isinstance(spec, str) and (is_remote(spec) or path.suffix not in WEIGHTS_SUFFIXES):
+        if isinstance(spec, str) and is_remote(spec):
+            try:
+                parse_remote(spec)
+            except InvalidInput as error:
+                where = f"{key}.{name}"
+                raise InvalidConfig(f"{where}: {error.message}", field=where) from error
+            continue
+        if isinstance(spec, str) and path.suffix not in WEIGHTS_SUFFIXES:
             continue
         if not path.is_file():
             raise InvalidConfig(f"{key}.{name}: there is no file {path}", field=f"{key}.{name}")
