@@ -286,7 +286,7 @@ def test_a_large_file_is_refused(make_client: MakeClient, chunked: bool) -> None
     parts = iter([bytes(2**19)] * 3) if chunked else bytes(2**20 + 1)
     answer = client.post("/api/comparisons", content=parts)
     assert answer.status_code == 413
-    assert answer.json()["error"]["message"].startswith("the file is larger than 1 MiB")
+    assert answer.json()["error"]["message"].startswith("what was sent is larger than 1 MiB")
 
 
 def test_large_images_are_refused_by_their_header(make_client: MakeClient) -> None:

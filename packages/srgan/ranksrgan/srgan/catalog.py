@@ -60,10 +60,9 @@ class UpscalerCatalog:
         if found is None:
             found = self._shipped.get(name)
         if found is None:
+            there = ", ".join(info.name for info in self.infos())
             raise UnknownName(
-                f"there is no model {name[:120]!r}: it is one of "
-                f"{', '.join(info.name for info in self.infos())}",
-                field="model",
+                f"there is no model {name[:120]!r}; there is {there or 'none'}", field="model"
             )
         return found
 

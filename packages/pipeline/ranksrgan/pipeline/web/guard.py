@@ -133,8 +133,9 @@ async def read_body(request: Request, limit: int, seconds: float = BODY_SECONDS)
         UploadTooSlow: it has not come within ``seconds``. Until then it takes one of the places of
             `AtMost`, so that a few who send nothing would keep out everyone.
     """
+    most = f"{limit // 2**20} MiB" if limit >= 2**20 else f"{limit} bytes"
     refusal = UploadTooLarge(
-        f"the file is larger than {limit / 2**20:g} MiB, the most that is taken", field="body"
+        f"what was sent is larger than {most}, the most that is taken", field="body"
     )
     stated = request.headers.get("content-length", "0")
     if not stated.isdigit() or int(stated) > limit:
