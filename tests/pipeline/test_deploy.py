@@ -328,7 +328,7 @@ def test_down_ends_the_work_of_a_service_that_was_killed(
     for index in range(40):
         write_image(root / "images" / "noise" / f"{index}.png", image)
     assert local("up", "--data-root", str(root)).returncode == 0
-    wanted = {"hr": "images/noise", "levels": ["low=blur:2", "hr=hr"], "crop": 96, "stride": 8}
+    wanted = {"hr": "images/noise", "levels": ["low=blur:2", "hr=hr"], "crop": 192, "stride": 8}
     operation = RemoteRankData(rankdata_address).build("slow", {**wanted, "metric": "niqe"})
     lock = root / operation.name / "lock"
     wait_for(lambda: lock.is_file() and lock.read_text() != "")
