@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,14 @@ from ranksrgan.pipeline.reproduction.columns import (
     STEP_GROUP,
 )
 from ranksrgan.pipeline.reproduction.config import BOUND, GROUND_TRUTH, Scale
+from ranksrgan.pipeline.reproduction.figures import (
+    Pictures,
+    Series,
+    gap_notes,
+    picture_figures,
+    pictures_of,
+    series_of,
+)
 from ranksrgan.pipeline.reproduction.findings import (
     Cell,
     Column,
@@ -35,11 +41,9 @@ from ranksrgan.pipeline.reproduction.findings import (
     Scatter,
     Table,
 )
-from ranksrgan.pipeline.reproduction.plan import DATASET, JUDGE, Plan, is_network_file
-from ranksrgan.pipeline.reproduction.units import Unit
+from ranksrgan.pipeline.reproduction.plan import JUDGE, Plan, is_network_file
 from ranksrgan.pipeline.reproduction.verdicts import Figure, judge
 from ranksrgan.pipeline.reproduction.work import PICTURES
-from ranksrgan.rankdata import RankDataset, upper_bounds
 
 CROP = 128
 BINS = 24
@@ -61,14 +65,14 @@ def conclude(
 
     Raises:
         InvalidConfig: a verdict names a row or column that there is not.
-        InvalidInput: a unit is not finished.
+        InvalidInput: a unit is not finished, or its result is damaged.
     """
     experiment = plan.experiment
     columns = _columns(plan)
-    pictures = list(_pictures(plan, runs))
+    pictures = list(pictures_of(plan, runs))
+    series = series_of(plan, pictures, runs)
     figures = {
-        **_picture_figures(plan, pictures),
-        **_bound_figures(plan, runs),
+        **picture_figures(series),
         **_ranker_figures(plan, runs),
         **_step_figures(plan, runs),
     }
@@ -80,37 +84,13 @@ def conclude(
         seeds=plan.seeds,
         verdicts=judge(experiment.verdicts, figures, list(columns.values())),
         table=_table(plan, scale, columns, figures),
-        notes=(*experiment.notes, *_notes(plan, scale, start, pictures, runs)),
+        notes=(*experiment.notes, *_notes(plan, scale, start, series, runs)),
         curves=tuple(_curves(plan, runs)),
         histograms=tuple(_histograms(plan, runs)),
         scatters=tuple(_scatters(plan, runs)),
         crops=tuple(_crops(plan, scale, pictures, runs, folder)),
         images=tuple(_image_rows(plan, pictures)),
     )
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    """The evaluation of a method, of one seed, on a test set; of a reference the seed is None."""
-
-    test_set: str
-    method: str
-    seed: int | None
-    unit: Unit
-    rows: Sequence[Mapping[str, Any]]
-
-    def mean(self, name: str) -> float | None:
-        """Over the images that have the score."""
-        found = [score for row in self.rows if (score := row["scores"].get(name)) is not None]
-        return statistics.fmean(found) if found else None
-
-
-def _pictures(plan: Plan, runs: Path) -> Iterator[_Pictures]:
-    of_methods = [(name, seed, unit) for (name, seed), unit in plan.evaluations.items()]
-    references = [(name, None, unit) for name, unit in plan.references.items()]
-    for name, seed, unit in [*references, *of_methods]:
-        for test_set, rows in unit.result(runs)["sets"].items():
-            yield _Pictures(test_set, name, seed, unit, rows)
 
 
 def _columns(plan: Plan) -> dict[str, Column]:
@@ -134,31 +114,6 @@ def _columns(plan: Plan) -> dict[str, Column]:
 _Figures = dict[tuple[str, str, str], Figure]
 
 
-def _picture_figures(plan: Plan, pictures: Sequence[_Pictures]) -> _Figures:
-    values: dict[tuple[str, str, str], list[float]] = {}
-    fixed: set[tuple[str, str, str]] = set()
-    for at in pictures:
-        for name, column in {**PICTURE_COLUMNS, **EXTRA_COLUMNS}.items():
-            key = at.test_set, at.method, column.name
-            if (mean := at.mean(name)) is not None:
-                values.setdefault(key, []).append(mean)
-                if at.seed is None:
-                    fixed.add(key)
-        for seed in plan.seeds if at.seed is None else (at.seed,):
-            if (mean := at.mean(f"{JUDGE}{seed}")) is not None:
-                values.setdefault((at.test_set, at.method, JUDGE_COLUMN.name), []).append(mean)
-    return {key: Figure(tuple(found), key in fixed) for key, found in values.items()}
-
-
-def _bound_figures(plan: Plan, runs: Path) -> _Figures:
-    figures = {}
-    for test_set, unit in plan.bounds.items():
-        dataset = RankDataset.open(runs / unit.name / DATASET)
-        *_, bound = upper_bounds(dataset)  # of all levels, or of the only pair
-        figures[test_set, BOUND, "NIQE"] = Figure((bound.bound,), fixed=True)
-    return figures
-
-
 def _ranker_figures(plan: Plan, runs: Path) -> _Figures:
     if not plan.experiment.ranker_rows:
         return {}
@@ -167,8 +122,9 @@ def _ranker_figures(plan: Plan, runs: Path) -> _Figures:
         found = [plan.judgements[name, seed].result(runs)["evaluation"] for seed in plan.seeds]
         for key, column in RANKER_COLUMNS.items():
             values = tuple(each[key] for each in found if each[key] is not None)
-            if values:
-                figures[RANKER_GROUP, name, column.name] = Figure(values)
+            pairs = zip(plan.seeds, found, strict=True)
+            without = tuple(seed for seed, each in pairs if each[key] is None)
+            figures[RANKER_GROUP, name, column.name] = Figure(values, without=without)
     return figures
 
 
@@ -211,7 +167,7 @@ def _table(
 
 
 def _notes(
-    plan: Plan, scale: Scale, start: str | None, pictures: Sequence[_Pictures], runs: Path
+    plan: Plan, scale: Scale, start: str | None, series: Sequence[Series], runs: Path
 ) -> Iterator[str]:
     yield scale.about
     if scale.content is None:
@@ -246,12 +202,9 @@ def _notes(
             f"The column {JUDGE_COLUMN.name} is the score of Ranker {plan.experiment.judge}, of "
             "each method's own seed; it has no unit, and Rankers of other seeds have other scales."
         )
-    truth = [at for at in pictures if at.method == GROUND_TRUTH]
-    without = {at.test_set: sum(r["scores"]["niqe"] is None for r in at.rows) for at in truth}
-    if any(without.values()):
-        counts = ", ".join(f"{count} of {name}" for name, count in without.items() if count)
-        yield f"Images too small or too flat for NIQE are left out of its means: {counts}."
-    if not any("lpips" in row["scores"] for at in pictures for row in at.rows):
+    yield from gap_notes(series)
+    lpips = PICTURE_COLUMNS["lpips"].name
+    if not any(one.scores for one in series if one.column == lpips):
         yield "LPIPS is missing: its networks were not among the data."
     if plan.step_time is not None:
         device = plan.step_time.result(runs)["device"]
@@ -316,7 +269,7 @@ def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
 
 
 def _crops(
-    plan: Plan, scale: Scale, pictures: Sequence[_Pictures], runs: Path, folder: Path
+    plan: Plan, scale: Scale, pictures: Sequence[Pictures], runs: Path, folder: Path
 ) -> Iterator[Crop]:
     """The same detail of every method and of the original, first seed."""
     truth = runs / plan.references[GROUND_TRUTH].name / PICTURES
@@ -336,14 +289,14 @@ def _crops(
                 yield Crop(test_set, image, at.method, at.seed, f"{CROPS}/{name}", scores)
 
 
-def _image_rows(plan: Plan, pictures: Sequence[_Pictures]) -> Iterator[ImageRow]:
+def _image_rows(plan: Plan, pictures: Sequence[Pictures]) -> Iterator[ImageRow]:
     for at in pictures:
         for row in at.rows:
             scores = _named_scores(plan, at, row)
             yield ImageRow(at.test_set, row["image"], at.method, at.seed, scores)
 
 
-def _named_scores(plan: Plan, at: _Pictures, row: Mapping[str, Any]) -> dict[str, float | None]:
+def _named_scores(plan: Plan, at: Pictures, row: Mapping[str, Any]) -> dict[str, float | None]:
     """The scores of an image by the names of columns; a reference's judge is the first seed's."""
     scores: Mapping[str, float | None] = row["scores"]
     wanted = {**PICTURE_COLUMNS, **{n: EXTRA_COLUMNS[n] for n in plan.experiment.extra_columns}}

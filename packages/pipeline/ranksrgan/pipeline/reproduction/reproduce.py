@@ -11,7 +11,7 @@ from pathlib import Path
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import ASSETS, VARIABLE
 from ranksrgan.contracts.config import dump_yaml
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
 from ranksrgan.pipeline.reproduction.conclude import conclude
 from ranksrgan.pipeline.reproduction.config import Scale, load_experiment, load_scale
 from ranksrgan.pipeline.reproduction.findings import (
@@ -85,7 +85,7 @@ class Reproduction:
 
     Attributes:
         findings: of the experiments that are complete, by name.
-        failed: reasons, where units failed.
+        failed: reasons, where units failed or what they left makes no findings.
         stopped: whether time ran out, or a signal came, before all was done.
     """
 
@@ -129,11 +129,14 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         seconds=request.seconds,
         say=say,
     )
-    findings = {}
+    findings, failed = {}, list(outcome.failed.values())
     for plan in plans:
         if all(unit.name in outcome.finished for unit in plan.units):
-            findings[plan.name] = _write(plan, request, scale, start)
-    return Reproduction(findings, tuple(outcome.failed.values()), outcome.stopped)
+            try:
+                findings[plan.name] = _write(plan, request, scale, start)
+            except RankSRGANError as error:  # is not to cost the next one its table
+                failed.append(f"{plan.name}: {error}")
+    return Reproduction(findings, tuple(failed), outcome.stopped)
 
 
 def _start(initial: Path | None, scale: Scale) -> Path | None:
