@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 import pytest
 
-from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import read_image
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
@@ -177,17 +177,6 @@ def test_given_weights_are_known_by_their_content(tmp_path: Path) -> None:
     assert given_unit(other, Units(tmp_path), runs).name == unit.name
     other.write_bytes(b"others")
     assert given_unit(other, Units(tmp_path), runs).name != unit.name
-
-
-def test_figures_of_two_scales_are_never_mixed(tiny_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "table3").mkdir()
-    (tmp_path / "table3" / "findings.json").write_text(
-        '{"name": "table3", "title": "", "claim": "", "scale": "gpu", "seeds": [0], '
-        '"verdicts": [], "table": {"columns": [], "rows": []}, "notes": []}'
-    )
-    request = Request(("table3",), EXPERIMENTS, data=tiny_data, output=tmp_path)
-    with pytest.raises(InvalidInput, match=r"table3 holds figures of scale gpu.*another folder"):
-        reproduce(request, said)
 
 
 @pytest.mark.parametrize(

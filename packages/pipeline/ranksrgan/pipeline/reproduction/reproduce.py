@@ -10,16 +10,11 @@ from pathlib import Path
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import ASSETS, VARIABLE
-from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
 from ranksrgan.pipeline.reproduction.conclude import conclude
 from ranksrgan.pipeline.reproduction.config import Scale, load_experiment, load_scale
-from ranksrgan.pipeline.reproduction.findings import (
-    FINDINGS_FILE,
-    Findings,
-    read_findings,
-    write_findings,
-)
+from ranksrgan.pipeline.reproduction.earlier import check_replaceable, write_scale
+from ranksrgan.pipeline.reproduction.findings import Findings, write_findings
 from ranksrgan.pipeline.reproduction.page import write_page
 from ranksrgan.pipeline.reproduction.plan import Plan, Planner
 from ranksrgan.pipeline.reproduction.schedule import run_units
@@ -101,10 +96,12 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         UnknownName: no such experiment or scale.
         InvalidConfig: an impossible configuration.
         InvalidInput: data that is missing, a name or seed given twice, or figures of another scale
-            where these would be written.
+            or of further seeds where these would be written.
     """
     _check(request)
     scale = load_scale(request.experiments, request.scale, request.settings)
+    for name in request.names:
+        check_replaceable(request.output / name, request.figures_of, scale, request.seeds)
     units = Units(request.data)
     runs = request.runs
     start = _start(request.initial, scale)
@@ -158,17 +155,6 @@ def _check(request: Request) -> None:
             "as the README of experiments/ says",
             field="data",
         )
-    for name in request.names:
-        folder = request.output / name
-        if not (folder / FINDINGS_FILE).is_file():
-            continue
-        there = read_findings(folder).scale
-        if there != request.figures_of:
-            raise InvalidInput(
-                f"{folder} holds figures of scale {there}, and those of {request.figures_of} do "
-                "not belong beside or over them: choose another folder with -o",
-                field=str(folder),
-            )
 
 
 def given_unit(weights: Path, units: Units, runs: Path) -> Unit:
@@ -214,7 +200,7 @@ def _write(plan: Plan, request: Request, scale: Scale, start: Path | None) -> Fi
     folder = request.output / plan.name
     from_ = None if start is None else f"{start.name}, sha256 {content_hash(start)[:12]}"
     findings = conclude(plan, request.figures_of, scale, from_, request.runs, folder)
-    atomic.write_text(folder / "scale.yaml", dump_yaml(scale))
+    write_scale(folder, scale)
     write_findings(folder, findings)
     write_table(folder, findings)
     write_page(findings, folder / PAGE_FILE)
