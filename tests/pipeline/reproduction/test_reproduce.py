@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -9,7 +10,7 @@ from statistics import fmean, stdev
 import pytest
 
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.images import read_image
+from ranksrgan.contracts.images import list_images, read_image
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
 from ranksrgan.pipeline.reproduction.findings import Findings, read_findings
@@ -17,6 +18,7 @@ from ranksrgan.pipeline.reproduction.plan import Plan, Planner
 from ranksrgan.pipeline.reproduction.reproduce import Request, given_unit, reproduce
 from ranksrgan.pipeline.reproduction.schedule import Outcome
 from ranksrgan.pipeline.reproduction.units import Unit, Units
+from ranksrgan.pipeline.reproduction.work import do_unit
 from ranksrgan.rankdata import RankDataset
 from tests.pipeline.reproduction.made_up import make_findings
 
@@ -163,6 +165,27 @@ def test_one_experiment_that_fails_at_its_end_costs_no_other_its_table(
     assert capsys.readouterr().err == "error: table3: verdicts: no column 'Ma'\n"
     assert not (tmp_path / "table3" / "table.csv").exists()
     assert (tmp_path / "table8" / "table.csv").is_file()
+
+
+def test_data_that_was_moved_is_found_again(
+    tiny_data: Path, tiny_scale: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "elsewhere" / "after"
+    shutil.copytree(tiny_data, before)
+    request = Request(("table8",), EXPERIMENTS, str(tiny_scale), data=after, output=tmp_path)
+    units = Units(before)
+    Planner(load_scale(EXPERIMENTS, request.scale), units)
+    folder = next(iter(units)).prepare(request.runs)
+    do_unit(folder, before)
+    after.parent.mkdir()
+    before.rename(after)
+    assert not (folder / "images" / "a.png").exists()
+
+    monkeypatch.setattr(f"{reproduce.__module__}.run_units", lambda *_, **__: Outcome())
+    reproduce(request, said)
+    links = list_images(folder / "images")
+    assert [link.name for link in links] == ["a.png", "b.png"]
+    assert [link.resolve().parent for link in links] == 2 * [after / "images" / "train"]
 
 
 def test_given_weights_are_known_by_their_content(tmp_path: Path) -> None:

@@ -16,10 +16,17 @@ from ranksrgan.pipeline.reproduction.config import Scale, load_experiment, load_
 from ranksrgan.pipeline.reproduction.earlier import check_replaceable, write_scale
 from ranksrgan.pipeline.reproduction.findings import Findings, write_findings
 from ranksrgan.pipeline.reproduction.page import write_page
-from ranksrgan.pipeline.reproduction.plan import Plan, Planner
+from ranksrgan.pipeline.reproduction.plan import IMAGES, Plan, Planner
 from ranksrgan.pipeline.reproduction.schedule import run_units
 from ranksrgan.pipeline.reproduction.table import write_table
-from ranksrgan.pipeline.reproduction.units import DONE_FILE, Unit, Units, content_hash
+from ranksrgan.pipeline.reproduction.units import (
+    DONE_FILE,
+    Unit,
+    Units,
+    content_hash,
+    resolved,
+)
+from ranksrgan.pipeline.reproduction.work import link, link_images
 from ranksrgan.srgan.shipped import SHIPPED
 
 RUNS = "runs"
@@ -117,6 +124,7 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         f"{', '.join(request.names)} at scale {request.scale_name}: {len(wanted)} units of work, "
         f"{done} of them done"
     )
+    _relink(wanted, request.data, runs)
     outcome = run_units(
         wanted,
         runs,
@@ -183,6 +191,14 @@ def _in_order(plans: Sequence[Plan]) -> list[Unit]:
     return list(ordered.values())
 
 
+def _relink(units: Sequence[Unit], data: Path, runs: Path) -> None:
+    """Finished links to images lead to where these are now: the data may have been moved."""
+    for unit in units:
+        if unit.kind == "images" and unit.is_finished(runs):
+            folders = resolved(unit.config["folders"], data, runs)
+            link_images([Path(folder) for folder in folders], runs / unit.name / IMAGES)
+
+
 def _assets(data: Path, folder: Path) -> Path:
     """A folder of links to the user's assets and to those among the data."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -190,9 +206,7 @@ def _assets(data: Path, folder: Path) -> Path:
     places = [data / "weights" / "perceptual", data / "weights" / "lpips"]
     for place in [*places, *([Path(own)] if own else [])]:
         for path in sorted(place.glob("*")) if place.is_dir() else ():
-            link = folder / _ALIASES.get(path.name, path.name)
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.resolve())
+            link(folder / _ALIASES.get(path.name, path.name), path)
     return folder.absolute()
 
 
