@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,7 @@ def _notes(
             "each method's own seed; it has no unit, and Rankers of other seeds have other scales."
         )
     yield from gap_notes(series)
+    yield from dict.fromkeys(_chart_notes(plan, runs))  # Rankers share the metric of their crops
     lpips = PICTURE_COLUMNS["lpips"].name
     if not any(one.scores for one in series if one.column == lpips):
         yield "LPIPS is missing: its networks were not among the data."
@@ -236,21 +238,25 @@ def _histograms(plan: Plan, runs: Path) -> Iterator[Histogram]:
         metric = result["metric"]
         if data not in shown:
             shown.add(data)
-            yield _histogram(f"{metric} of held-out crops", metric, result, "truth")
-        yield _histogram(f"Ranker {name} on held-out crops", f"Ranker {name}", result, "predicted")
+            yield from _histogram(f"{metric} of held-out crops", metric, result, "truth")
+        title = f"Ranker {name} on held-out crops"
+        yield from _histogram(title, f"Ranker {name}", result, "predicted")
 
 
-def _histogram(title: str, score: str, result: Mapping[str, Any], key: str) -> Histogram:
-    levels = list(zip(*result[key], strict=True))
-    values = [value for level in levels for value in level if value is not None]
+def _histogram(title: str, score: str, result: Mapping[str, Any], key: str) -> Iterator[Histogram]:
+    """None where no value is finite: an original has no finite PSNR, which no bin would hold."""
+    levels = [[v for v in level if _is_finite(v)] for level in zip(*result[key], strict=True)]
+    values = [value for level in levels for value in level]
+    if not values:
+        return
     low, high = min(values), max(values)
     width = (high - low) / BINS or 1.0
     counts = []
     for name, level in zip(result["levels"], levels, strict=True):
-        places = [min(int((v - low) / width), BINS - 1) for v in level if v is not None]
+        places = [min(int((v - low) / width), BINS - 1) for v in level]
         counts.append(LevelCounts(name, tuple(places.count(place) for place in range(BINS))))
     edges = tuple(low + width * number for number in range(BINS + 1))
-    return Histogram(title, score, edges, tuple(counts))
+    yield Histogram(title, score, edges, tuple(counts))
 
 
 def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
@@ -260,12 +266,31 @@ def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
             (x, y, level)
             for truth, predicted in zip(result["truth"], result["predicted"], strict=True)
             for x, y, level in zip(truth, predicted, result["levels"], strict=True)
-            if x is not None
+            if _is_finite(x) and _is_finite(y)
         ]
+        if not points:
+            continue
         x, y, levels = zip(*points, strict=True)
         title = f"Ranker {name}, seed {plan.seeds[0]}, on held-out crops"
         srocc = result["evaluation"]["srocc"]
         yield Scatter(title, result["metric"], f"Ranker {name}", x, y, levels, srocc)
+
+
+def _chart_notes(plan: Plan, runs: Path) -> Iterator[str]:
+    """How many values the charts of Rankers leave out."""
+    for name in _judged(plan):
+        result = plan.judgements[name, plan.seeds[0]].result(runs)
+        for key, what in (("truth", result["metric"]), ("predicted", f"score of Ranker {name}")):
+            values = [value for row in result[key] for value in row]
+            if left_out := sum(not _is_finite(value) for value in values):
+                yield (
+                    f"Charts leave out {left_out} of {len(values)} held-out versions, whose {what} "
+                    "is infinite or undefined."
+                )
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _crops(
