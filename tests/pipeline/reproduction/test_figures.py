@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ranksrgan.pipeline.reproduction.figures import Series, gap_notes, picture_figures
+from ranksrgan.pipeline.reproduction.figures import Series, gap_notes, picture_figures, seed_note
 
 
 def niqe(method: str, seed: int | None, scores: Mapping[str, float | None]) -> Series:
@@ -43,6 +43,9 @@ def test_a_seed_without_any_value_has_no_figure_and_takes_none_from_others() -> 
     assert (of_srgan.values, of_srgan.without, of_srgan.is_whole) == ((3.5,), (1,), False)
     assert figures["Set14", "bicubic", "NIQE"].mean == 7.5
     assert figures["Set14", "never asked", "NIQE"].values == ()
+    assert list(seed_note(figures)) == [
+        "Seeds without a figure, whose means are of the others: Set14, NIQE of SRGAN (seed 1)."
+    ]
     (note,) = gap_notes(series)
     assert note.endswith("have one: Set14 2 of 2 (missing 2 of SRGAN, seed 1).")
 

@@ -27,6 +27,7 @@ from ranksrgan.pipeline.reproduction.figures import (
     gap_notes,
     picture_figures,
     pictures_of,
+    seed_note,
     series_of,
 )
 from ranksrgan.pipeline.reproduction.findings import (
@@ -85,7 +86,11 @@ def conclude(
         seeds=plan.seeds,
         verdicts=judge(experiment.verdicts, figures, list(columns.values())),
         table=_table(plan, scale, columns, figures),
-        notes=(*experiment.notes, *_notes(plan, scale, start, series, runs)),
+        notes=(
+            *experiment.notes,
+            *_notes(plan, scale, start, series, runs),
+            *seed_note(figures),
+        ),
         curves=tuple(_curves(plan, runs)),
         histograms=tuple(_histograms(plan, runs)),
         scatters=tuple(_scatters(plan, runs)),

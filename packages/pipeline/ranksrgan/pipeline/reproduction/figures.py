@@ -18,7 +18,7 @@ from ranksrgan.pipeline.reproduction.columns import EXTRA_COLUMNS, JUDGE_COLUMN,
 from ranksrgan.pipeline.reproduction.config import BOUND
 from ranksrgan.pipeline.reproduction.plan import DATASET, JUDGE, Plan
 from ranksrgan.pipeline.reproduction.units import Unit
-from ranksrgan.pipeline.reproduction.verdicts import Figure
+from ranksrgan.pipeline.reproduction.verdicts import Figure, Figures, gap
 from ranksrgan.rankdata import RankDataset, upper_bounds
 
 
@@ -146,6 +146,17 @@ def gap_notes(series: Iterable[Series]) -> Iterator[str]:
             f"{column} has no value for some images. Its means are over those for which all that "
             f"have any value have one: {', '.join(parts)}."
         )
+
+
+def seed_note(figures: Figures) -> Iterator[str]:
+    """A paragraph on the means that are of fewer seeds than the others, if there are any."""
+    parts = [
+        f"{group}, {column} {gap(row, figure)}"
+        for (group, row, column), figure in figures.items()
+        if figure.values and figure.without
+    ]
+    if parts:
+        yield f"Seeds without a figure, whose means are of the others: {'; '.join(parts)}."
 
 
 def _compared(series: Iterable[Series]) -> Iterator[list[Series]]:

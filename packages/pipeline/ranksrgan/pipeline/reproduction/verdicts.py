@@ -113,7 +113,7 @@ def _why_undecided(found: Collection[Figure]) -> str:
 def _judge_one(
     part: Comparison | Limit, group: str, found: Mapping[str, Figure], column: Column
 ) -> Verdict:
-    gaps = [_gap(row, figure) for row, figure in found.items() if not figure.is_whole]
+    gaps = [gap(row, figure) for row, figure in found.items() if not figure.is_whole]
     if gaps:
         return Verdict(
             f"{_where(group)}{column.name} is missing {' and '.join(gaps)}, which decides nothing.",
@@ -144,7 +144,8 @@ def _judge_one(
     )
 
 
-def _gap(row: str, figure: Figure) -> str:
+def gap(row: str, figure: Figure) -> str:
+    """What is missing of a figure that is not whole."""
     if not figure.without:
         return f"of {row}"
     seeds = ", ".join(map(str, figure.without))
