@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
 
-from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.images import read_image
+from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.images import list_images, read_image
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.reproduction.config import load_experiment, load_scale
-from ranksrgan.pipeline.reproduction.findings import read_findings
-from ranksrgan.pipeline.reproduction.plan import Planner
+from ranksrgan.pipeline.reproduction.findings import Findings, read_findings
+from ranksrgan.pipeline.reproduction.plan import Plan, Planner
 from ranksrgan.pipeline.reproduction.reproduce import Request, given_unit, reproduce
+from ranksrgan.pipeline.reproduction.schedule import Outcome
 from ranksrgan.pipeline.reproduction.units import Unit, Units
+from ranksrgan.pipeline.reproduction.work import do_unit
 from ranksrgan.rankdata import RankDataset
+from tests.pipeline.reproduction.made_up import make_findings
 
 MODELS = ("fast_srgan", "srgan", "imdn")
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
@@ -111,11 +116,76 @@ def test_a_claim_from_photographs_to_page(
     ratio = [column.name for column in steps.table.columns].index("step / control's")
     assert of_control.cells[ratio].mean == 1
 
+    # What has no value is an answer.
+    _forget(request.runs, "evaluation of RankSRGAN-MC, seed 1", "niqe")
+    found = reproduce(request, said).findings["fig3_4"]
+    rows = {(row.group, row.method): row.cells[niqe] for row in found.table.rows}
+    assert rows["Set14", "RankSRGAN-MR"] == cell
+    assert rows["Set14", "RankSRGAN-MC"].count == 1
+    assert found.verdicts[1].answer == "undecided"
+    assert found.verdicts[1].text.startswith("Set14: NIQE is missing of RankSRGAN-MC (seed 1)")
+    assert any("missing 1 of RankSRGAN-MC, seed 1" in note for note in found.notes)
+
+
+def _forget(runs: Path, label: str, metric: str) -> None:
+    for path in runs.glob("*/unit.json"):
+        if json.loads(path.read_text())["label"] == label:
+            done = json.loads((path.parent / "done.json").read_text())
+            for row in (row for rows in done["result"]["sets"].values() for row in rows):
+                row["scores"][metric] = None
+            (path.parent / "done.json").write_text(json.dumps(done))
+
 
 def _rank_data(request: Request) -> list[Unit]:
     planner = Planner(load_scale(EXPERIMENTS, request.scale), Units(request.data))
     plan = planner.plan("fig3_4", load_experiment(EXPERIMENTS, "fig3_4"), request.seeds)
     return [plan.rank_data[name] for name in ("niqe", "methods")]
+
+
+def test_one_experiment_that_fails_at_its_end_costs_no_other_its_table(
+    tiny_data: Path,
+    tiny_scale: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def all_are_done(units: list[Unit], *_: object, **__: object) -> Outcome:
+        return Outcome({unit.name for unit in units})
+
+    def concluded(plan: Plan, *others: object) -> Findings:
+        if plan.name == "table3":
+            raise InvalidConfig("verdicts: no column 'Ma'")
+        return make_findings(tmp_path / plan.name)
+
+    monkeypatch.setattr(f"{reproduce.__module__}.run_units", all_are_done)
+    monkeypatch.setattr(f"{reproduce.__module__}.conclude", concluded)
+    given = ["--scale", str(tiny_scale), "--data", str(tiny_data), "-o", str(tmp_path)]
+    names = ["table3", "table8"]
+    assert main(["reproduce", *names, "--experiments", str(EXPERIMENTS), *given]) == 1
+    assert capsys.readouterr().err == "error: table3: verdicts: no column 'Ma'\n"
+    assert not (tmp_path / "table3" / "table.csv").exists()
+    assert (tmp_path / "table8" / "table.csv").is_file()
+
+
+def test_data_that_was_moved_is_found_again(
+    tiny_data: Path, tiny_scale: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "elsewhere" / "after"
+    shutil.copytree(tiny_data, before)
+    request = Request(("table8",), EXPERIMENTS, str(tiny_scale), data=after, output=tmp_path)
+    units = Units(before)
+    Planner(load_scale(EXPERIMENTS, request.scale), units)
+    folder = next(iter(units)).prepare(request.runs)
+    do_unit(folder, before)
+    after.parent.mkdir()
+    before.rename(after)
+    assert not (folder / "images" / "a.png").exists()
+
+    monkeypatch.setattr(f"{reproduce.__module__}.run_units", lambda *_, **__: Outcome())
+    reproduce(request, said)
+    links = list_images(folder / "images")
+    assert [link.name for link in links] == ["a.png", "b.png"]
+    assert [link.resolve().parent for link in links] == 2 * [after / "images" / "train"]
 
 
 def test_given_weights_are_known_by_their_content(tmp_path: Path) -> None:
@@ -130,17 +200,6 @@ def test_given_weights_are_known_by_their_content(tmp_path: Path) -> None:
     assert given_unit(other, Units(tmp_path), runs).name == unit.name
     other.write_bytes(b"others")
     assert given_unit(other, Units(tmp_path), runs).name != unit.name
-
-
-def test_figures_of_two_scales_are_never_mixed(tiny_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "table3").mkdir()
-    (tmp_path / "table3" / "findings.json").write_text(
-        '{"name": "table3", "title": "", "claim": "", "scale": "gpu", "seeds": [0], '
-        '"verdicts": [], "table": {"columns": [], "rows": []}, "notes": []}'
-    )
-    request = Request(("table3",), EXPERIMENTS, data=tiny_data, output=tmp_path)
-    with pytest.raises(InvalidInput, match=r"table3 holds figures of scale gpu.*another folder"):
-        reproduce(request, said)
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,13 @@ def test_a_result_is_there_when_the_unit_is_finished(tmp_path: Path) -> None:
     (folder / "done.json").write_text('{"result": {"step": 3}}')
     assert unit.is_finished(tmp_path)
     assert unit.result(tmp_path) == {"step": 3}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"result": {"st', b"{}", b"[]", b"\xff\xfe"])
+def test_a_damaged_result_is_named_with_what_to_do(content: bytes, tmp_path: Path) -> None:
+    unit = Units(Path("data")).add("ranker", "Ranker N", {"steps": 3})
+    done = unit.prepare(tmp_path) / "done.json"
+    done.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"done\.json is damaged: remove it.*: Ranker N") as told:
+        unit.result(tmp_path)
+    assert told.value.field == str(done)

@@ -74,6 +74,29 @@ def test_the_headline_says_why_nothing_is_decided() -> None:
     )
 
 
+def test_a_figure_that_is_missing_is_an_answer_and_names_the_seeds() -> None:
+    figures = {
+        ("Set14", "ours", "NIQE"): Figure((3.0,), without=(1,)),
+        ("Set14", "theirs", "NIQE"): Figure((4.0, 4.1)),
+        ("Set14", "none", "NIQE"): Figure((), without=(0, 1)),
+        ("Set14", "bound", "NIQE"): Figure((), fixed=True),
+    }
+    wanted = [
+        Comparison(better="ours", than="theirs", column="NIQE", tolerance=1.0, groups=("Set14",)),
+        Comparison(better="none", than="bound", column="NIQE", groups=("Set14",)),
+        Limit(method="ours", column="NIQE", at_most=9.0, groups=("Set14",)),
+    ]
+    whole, *parts = judge(wanted, figures, [NIQE])
+    assert [part.answer for part in parts] == ["undecided"] * 3
+    assert [part.text for part in parts] == [
+        "Set14: NIQE is missing of ours (seed 1), which decides nothing.",
+        "Set14: NIQE is missing of none (seeds 0, 1) and of bound, which decides nothing.",
+        "Set14: NIQE is missing of ours (seed 1), which decides nothing.",
+    ]
+    assert whole.text == "Undecided: 0 of 3 comparisons hold, the others lack a figure."
+    assert (Figure((), without=(0,)).cell.mean, Figure((), without=(0,)).cell.count) == (None, 0)
+
+
 def test_a_tolerance_asks_for_no_more_than_that() -> None:
     reference = Figure((26.0, 26.2))
     assert answers(Figure((25.9, 26.2)), reference, PSNR, 0.1) == "held"

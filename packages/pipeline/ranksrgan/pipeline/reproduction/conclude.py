@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,15 @@ from ranksrgan.pipeline.reproduction.columns import (
     STEP_GROUP,
 )
 from ranksrgan.pipeline.reproduction.config import BOUND, GROUND_TRUTH, Scale
+from ranksrgan.pipeline.reproduction.figures import (
+    Pictures,
+    Series,
+    gap_notes,
+    picture_figures,
+    pictures_of,
+    seed_note,
+    series_of,
+)
 from ranksrgan.pipeline.reproduction.findings import (
     Cell,
     Column,
@@ -35,11 +43,9 @@ from ranksrgan.pipeline.reproduction.findings import (
     Scatter,
     Table,
 )
-from ranksrgan.pipeline.reproduction.plan import DATASET, JUDGE, Plan, is_network_file
-from ranksrgan.pipeline.reproduction.units import Unit
+from ranksrgan.pipeline.reproduction.plan import JUDGE, Plan, is_network_file
 from ranksrgan.pipeline.reproduction.verdicts import Figure, judge
 from ranksrgan.pipeline.reproduction.work import PICTURES
-from ranksrgan.rankdata import RankDataset, upper_bounds
 
 CROP = 128
 BINS = 24
@@ -61,14 +67,14 @@ def conclude(
 
     Raises:
         InvalidConfig: a verdict names a row or column that there is not.
-        InvalidInput: a unit is not finished.
+        InvalidInput: a unit is not finished, or its result is damaged.
     """
     experiment = plan.experiment
     columns = _columns(plan)
-    pictures = list(_pictures(plan, runs))
+    pictures = list(pictures_of(plan, runs))
+    series = series_of(plan, pictures, runs)
     figures = {
-        **_picture_figures(plan, pictures),
-        **_bound_figures(plan, runs),
+        **picture_figures(series),
         **_ranker_figures(plan, runs),
         **_step_figures(plan, runs),
     }
@@ -80,37 +86,17 @@ def conclude(
         seeds=plan.seeds,
         verdicts=judge(experiment.verdicts, figures, list(columns.values())),
         table=_table(plan, scale, columns, figures),
-        notes=(*experiment.notes, *_notes(plan, scale, start, pictures, runs)),
+        notes=(
+            *experiment.notes,
+            *_notes(plan, scale, start, series, runs),
+            *seed_note(figures),
+        ),
         curves=tuple(_curves(plan, runs)),
         histograms=tuple(_histograms(plan, runs)),
         scatters=tuple(_scatters(plan, runs)),
         crops=tuple(_crops(plan, scale, pictures, runs, folder)),
         images=tuple(_image_rows(plan, pictures)),
     )
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    """The evaluation of a method, of one seed, on a test set; of a reference the seed is None."""
-
-    test_set: str
-    method: str
-    seed: int | None
-    unit: Unit
-    rows: Sequence[Mapping[str, Any]]
-
-    def mean(self, name: str) -> float | None:
-        """Over the images that have the score."""
-        found = [score for row in self.rows if (score := row["scores"].get(name)) is not None]
-        return statistics.fmean(found) if found else None
-
-
-def _pictures(plan: Plan, runs: Path) -> Iterator[_Pictures]:
-    of_methods = [(name, seed, unit) for (name, seed), unit in plan.evaluations.items()]
-    references = [(name, None, unit) for name, unit in plan.references.items()]
-    for name, seed, unit in [*references, *of_methods]:
-        for test_set, rows in unit.result(runs)["sets"].items():
-            yield _Pictures(test_set, name, seed, unit, rows)
 
 
 def _columns(plan: Plan) -> dict[str, Column]:
@@ -134,31 +120,6 @@ def _columns(plan: Plan) -> dict[str, Column]:
 _Figures = dict[tuple[str, str, str], Figure]
 
 
-def _picture_figures(plan: Plan, pictures: Sequence[_Pictures]) -> _Figures:
-    values: dict[tuple[str, str, str], list[float]] = {}
-    fixed: set[tuple[str, str, str]] = set()
-    for at in pictures:
-        for name, column in {**PICTURE_COLUMNS, **EXTRA_COLUMNS}.items():
-            key = at.test_set, at.method, column.name
-            if (mean := at.mean(name)) is not None:
-                values.setdefault(key, []).append(mean)
-                if at.seed is None:
-                    fixed.add(key)
-        for seed in plan.seeds if at.seed is None else (at.seed,):
-            if (mean := at.mean(f"{JUDGE}{seed}")) is not None:
-                values.setdefault((at.test_set, at.method, JUDGE_COLUMN.name), []).append(mean)
-    return {key: Figure(tuple(found), key in fixed) for key, found in values.items()}
-
-
-def _bound_figures(plan: Plan, runs: Path) -> _Figures:
-    figures = {}
-    for test_set, unit in plan.bounds.items():
-        dataset = RankDataset.open(runs / unit.name / DATASET)
-        *_, bound = upper_bounds(dataset)  # of all levels, or of the only pair
-        figures[test_set, BOUND, "NIQE"] = Figure((bound.bound,), fixed=True)
-    return figures
-
-
 def _ranker_figures(plan: Plan, runs: Path) -> _Figures:
     if not plan.experiment.ranker_rows:
         return {}
@@ -167,8 +128,9 @@ def _ranker_figures(plan: Plan, runs: Path) -> _Figures:
         found = [plan.judgements[name, seed].result(runs)["evaluation"] for seed in plan.seeds]
         for key, column in RANKER_COLUMNS.items():
             values = tuple(each[key] for each in found if each[key] is not None)
-            if values:
-                figures[RANKER_GROUP, name, column.name] = Figure(values)
+            pairs = zip(plan.seeds, found, strict=True)
+            without = tuple(seed for seed, each in pairs if each[key] is None)
+            figures[RANKER_GROUP, name, column.name] = Figure(values, without=without)
     return figures
 
 
@@ -211,7 +173,7 @@ def _table(
 
 
 def _notes(
-    plan: Plan, scale: Scale, start: str | None, pictures: Sequence[_Pictures], runs: Path
+    plan: Plan, scale: Scale, start: str | None, series: Sequence[Series], runs: Path
 ) -> Iterator[str]:
     yield scale.about
     if scale.content is None:
@@ -246,12 +208,10 @@ def _notes(
             f"The column {JUDGE_COLUMN.name} is the score of Ranker {plan.experiment.judge}, of "
             "each method's own seed; it has no unit, and Rankers of other seeds have other scales."
         )
-    truth = [at for at in pictures if at.method == GROUND_TRUTH]
-    without = {at.test_set: sum(r["scores"]["niqe"] is None for r in at.rows) for at in truth}
-    if any(without.values()):
-        counts = ", ".join(f"{count} of {name}" for name, count in without.items() if count)
-        yield f"Images too small or too flat for NIQE are left out of its means: {counts}."
-    if not any("lpips" in row["scores"] for at in pictures for row in at.rows):
+    yield from gap_notes(series)
+    yield from dict.fromkeys(_chart_notes(plan, runs))  # Rankers share the metric of their crops
+    lpips = PICTURE_COLUMNS["lpips"].name
+    if not any(one.scores for one in series if one.column == lpips):
         yield "LPIPS is missing: its networks were not among the data."
     if plan.step_time is not None:
         device = plan.step_time.result(runs)["device"]
@@ -283,21 +243,25 @@ def _histograms(plan: Plan, runs: Path) -> Iterator[Histogram]:
         metric = result["metric"]
         if data not in shown:
             shown.add(data)
-            yield _histogram(f"{metric} of held-out crops", metric, result, "truth")
-        yield _histogram(f"Ranker {name} on held-out crops", f"Ranker {name}", result, "predicted")
+            yield from _histogram(f"{metric} of held-out crops", metric, result, "truth")
+        title = f"Ranker {name} on held-out crops"
+        yield from _histogram(title, f"Ranker {name}", result, "predicted")
 
 
-def _histogram(title: str, score: str, result: Mapping[str, Any], key: str) -> Histogram:
-    levels = list(zip(*result[key], strict=True))
-    values = [value for level in levels for value in level if value is not None]
+def _histogram(title: str, score: str, result: Mapping[str, Any], key: str) -> Iterator[Histogram]:
+    """None where no value is finite: an original has no finite PSNR, which no bin would hold."""
+    levels = [[v for v in level if _is_finite(v)] for level in zip(*result[key], strict=True)]
+    values = [value for level in levels for value in level]
+    if not values:
+        return
     low, high = min(values), max(values)
     width = (high - low) / BINS or 1.0
     counts = []
     for name, level in zip(result["levels"], levels, strict=True):
-        places = [min(int((v - low) / width), BINS - 1) for v in level if v is not None]
+        places = [min(int((v - low) / width), BINS - 1) for v in level]
         counts.append(LevelCounts(name, tuple(places.count(place) for place in range(BINS))))
     edges = tuple(low + width * number for number in range(BINS + 1))
-    return Histogram(title, score, edges, tuple(counts))
+    yield Histogram(title, score, edges, tuple(counts))
 
 
 def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
@@ -307,16 +271,35 @@ def _scatters(plan: Plan, runs: Path) -> Iterator[Scatter]:
             (x, y, level)
             for truth, predicted in zip(result["truth"], result["predicted"], strict=True)
             for x, y, level in zip(truth, predicted, result["levels"], strict=True)
-            if x is not None
+            if _is_finite(x) and _is_finite(y)
         ]
+        if not points:
+            continue
         x, y, levels = zip(*points, strict=True)
         title = f"Ranker {name}, seed {plan.seeds[0]}, on held-out crops"
         srocc = result["evaluation"]["srocc"]
         yield Scatter(title, result["metric"], f"Ranker {name}", x, y, levels, srocc)
 
 
+def _chart_notes(plan: Plan, runs: Path) -> Iterator[str]:
+    """How many values the charts of Rankers leave out."""
+    for name in _judged(plan):
+        result = plan.judgements[name, plan.seeds[0]].result(runs)
+        for key, what in (("truth", result["metric"]), ("predicted", f"score of Ranker {name}")):
+            values = [value for row in result[key] for value in row]
+            if left_out := sum(not _is_finite(value) for value in values):
+                yield (
+                    f"Charts leave out {left_out} of {len(values)} held-out versions, whose {what} "
+                    "is infinite or undefined."
+                )
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _crops(
-    plan: Plan, scale: Scale, pictures: Sequence[_Pictures], runs: Path, folder: Path
+    plan: Plan, scale: Scale, pictures: Sequence[Pictures], runs: Path, folder: Path
 ) -> Iterator[Crop]:
     """The same detail of every method and of the original, first seed."""
     truth = runs / plan.references[GROUND_TRUTH].name / PICTURES
@@ -336,14 +319,14 @@ def _crops(
                 yield Crop(test_set, image, at.method, at.seed, f"{CROPS}/{name}", scores)
 
 
-def _image_rows(plan: Plan, pictures: Sequence[_Pictures]) -> Iterator[ImageRow]:
+def _image_rows(plan: Plan, pictures: Sequence[Pictures]) -> Iterator[ImageRow]:
     for at in pictures:
         for row in at.rows:
             scores = _named_scores(plan, at, row)
             yield ImageRow(at.test_set, row["image"], at.method, at.seed, scores)
 
 
-def _named_scores(plan: Plan, at: _Pictures, row: Mapping[str, Any]) -> dict[str, float | None]:
+def _named_scores(plan: Plan, at: Pictures, row: Mapping[str, Any]) -> dict[str, float | None]:
     """The scores of an image by the names of columns; a reference's judge is the first seed's."""
     scores: Mapping[str, float | None] = row["scores"]
     wanted = {**PICTURE_COLUMNS, **{n: EXTRA_COLUMNS[n] for n in plan.experiment.extra_columns}}

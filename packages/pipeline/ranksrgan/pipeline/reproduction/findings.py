@@ -26,7 +26,8 @@ class Verdict:
 
     Attributes:
         text: one sentence with the figures that decide.
-        answer: "undecided" where the seeds' spread, or their number, decides nothing.
+        answer: "undecided" where the seeds' spread, or their number, decides nothing, or where a
+            figure is missing.
     """
 
     text: str

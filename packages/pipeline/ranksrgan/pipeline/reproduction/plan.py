@@ -28,6 +28,7 @@ GENERATOR = "generator.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 RANKER = "ranker.safetensors"
 DATASET = "dataset"
+IMAGES = "images"
 
 #: Scores of a Ranker are named after its seed.
 JUDGE = "ranker:"
@@ -94,7 +95,7 @@ class Planner:
         self._units = units
         self._files = [Path(scale.content)] if is_network_file(scale.content) else []
         images = units.add("images", "training images", {"folders": list(scale.training)})
-        self._training = images.place("images")
+        self._training = images.place(IMAGES)
         start = self._initial() if initial is None else initial.place(initial.config["file"])
         steps = scale.steps.pretrained
         self._pretrained = self._generator(

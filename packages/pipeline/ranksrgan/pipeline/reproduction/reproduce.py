@@ -10,21 +10,23 @@ from pathlib import Path
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.assets import ASSETS, VARIABLE
-from ranksrgan.contracts.config import dump_yaml
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
 from ranksrgan.pipeline.reproduction.conclude import conclude
 from ranksrgan.pipeline.reproduction.config import Scale, load_experiment, load_scale
-from ranksrgan.pipeline.reproduction.findings import (
-    FINDINGS_FILE,
-    Findings,
-    read_findings,
-    write_findings,
-)
+from ranksrgan.pipeline.reproduction.earlier import check_replaceable, write_scale
+from ranksrgan.pipeline.reproduction.findings import Findings, write_findings
 from ranksrgan.pipeline.reproduction.page import write_page
-from ranksrgan.pipeline.reproduction.plan import Plan, Planner
+from ranksrgan.pipeline.reproduction.plan import IMAGES, Plan, Planner
 from ranksrgan.pipeline.reproduction.schedule import run_units
 from ranksrgan.pipeline.reproduction.table import write_table
-from ranksrgan.pipeline.reproduction.units import DONE_FILE, Unit, Units, content_hash
+from ranksrgan.pipeline.reproduction.units import (
+    DONE_FILE,
+    Unit,
+    Units,
+    content_hash,
+    resolved,
+)
+from ranksrgan.pipeline.reproduction.work import link, link_images
 from ranksrgan.srgan.shipped import SHIPPED
 
 RUNS = "runs"
@@ -85,7 +87,7 @@ class Reproduction:
 
     Attributes:
         findings: of the experiments that are complete, by name.
-        failed: reasons, where units failed.
+        failed: reasons, where units failed or what they left makes no findings.
         stopped: whether time ran out, or a signal came, before all was done.
     """
 
@@ -101,10 +103,12 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         UnknownName: no such experiment or scale.
         InvalidConfig: an impossible configuration.
         InvalidInput: data that is missing, a name or seed given twice, or figures of another scale
-            where these would be written.
+            or of further seeds where these would be written.
     """
     _check(request)
     scale = load_scale(request.experiments, request.scale, request.settings)
+    for name in request.names:
+        check_replaceable(request.output / name, request.figures_of, scale, request.seeds)
     units = Units(request.data)
     runs = request.runs
     start = _start(request.initial, scale)
@@ -120,6 +124,7 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         f"{', '.join(request.names)} at scale {request.scale_name}: {len(wanted)} units of work, "
         f"{done} of them done"
     )
+    _relink(wanted, request.data, runs)
     outcome = run_units(
         wanted,
         runs,
@@ -129,11 +134,14 @@ def reproduce(request: Request, say: Callable[[str], None]) -> Reproduction:
         seconds=request.seconds,
         say=say,
     )
-    findings = {}
+    findings, failed = {}, list(outcome.failed.values())
     for plan in plans:
         if all(unit.name in outcome.finished for unit in plan.units):
-            findings[plan.name] = _write(plan, request, scale, start)
-    return Reproduction(findings, tuple(outcome.failed.values()), outcome.stopped)
+            try:
+                findings[plan.name] = _write(plan, request, scale, start)
+            except RankSRGANError as error:  # is not to cost the next one its table
+                failed.append(f"{plan.name}: {error}")
+    return Reproduction(findings, tuple(failed), outcome.stopped)
 
 
 def _start(initial: Path | None, scale: Scale) -> Path | None:
@@ -155,17 +163,6 @@ def _check(request: Request) -> None:
             "as the README of experiments/ says",
             field="data",
         )
-    for name in request.names:
-        folder = request.output / name
-        if not (folder / FINDINGS_FILE).is_file():
-            continue
-        there = read_findings(folder).scale
-        if there != request.figures_of:
-            raise InvalidInput(
-                f"{folder} holds figures of scale {there}, and those of {request.figures_of} do "
-                "not belong beside or over them: choose another folder with -o",
-                field=str(folder),
-            )
 
 
 def given_unit(weights: Path, units: Units, runs: Path) -> Unit:
@@ -194,6 +191,14 @@ def _in_order(plans: Sequence[Plan]) -> list[Unit]:
     return list(ordered.values())
 
 
+def _relink(units: Sequence[Unit], data: Path, runs: Path) -> None:
+    """Finished links to images lead to where these are now: the data may have been moved."""
+    for unit in units:
+        if unit.kind == "images" and unit.is_finished(runs):
+            folders = resolved(unit.config["folders"], data, runs)
+            link_images([Path(folder) for folder in folders], runs / unit.name / IMAGES)
+
+
 def _assets(data: Path, folder: Path) -> Path:
     """A folder of links to the user's assets and to those among the data."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,9 +206,7 @@ def _assets(data: Path, folder: Path) -> Path:
     places = [data / "weights" / "perceptual", data / "weights" / "lpips"]
     for place in [*places, *([Path(own)] if own else [])]:
         for path in sorted(place.glob("*")) if place.is_dir() else ():
-            link = folder / _ALIASES.get(path.name, path.name)
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.resolve())
+            link(folder / _ALIASES.get(path.name, path.name), path)
     return folder.absolute()
 
 
@@ -211,7 +214,7 @@ def _write(plan: Plan, request: Request, scale: Scale, start: Path | None) -> Fi
     folder = request.output / plan.name
     from_ = None if start is None else f"{start.name}, sha256 {content_hash(start)[:12]}"
     findings = conclude(plan, request.figures_of, scale, from_, request.runs, folder)
-    atomic.write_text(folder / "scale.yaml", dump_yaml(scale))
+    write_scale(folder, scale)
     write_findings(folder, findings)
     write_table(folder, findings)
     write_page(findings, folder / PAGE_FILE)

@@ -79,12 +79,18 @@ class Unit:
         """What it found.
 
         Raises:
-            InvalidInput: it is not finished.
+            InvalidInput: it is not finished, or its file is damaged; names it.
         """
         path = runs / self.name / DONE_FILE
         if not path.is_file():
             raise InvalidInput(f"{self.label} is not finished ({path} is missing)", field=str(path))
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["result"]
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())["result"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(
+                f"{path} is damaged: remove it, and the same command does this again: {self.label}",
+                field=str(path),
+            ) from error
         return found
 
     def prepare(self, runs: Path) -> Path:

@@ -2,14 +2,16 @@
 
 The spread of a figure is the sample standard deviation over the seeds. Two methods differ if the
 difference of their means is larger than the spread of that difference, sqrt(a^2 + b^2). What was
-not trained (a published generator, a computed bound) has no spread.
+not trained (a published generator, a computed bound) has no spread. Where a figure is missing, of
+all seeds or of one, nothing is decided: the other seeds do not speak for it.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ranksrgan.contracts.errors import InvalidConfig
@@ -22,12 +24,19 @@ class Figure:
     """One number for each seed.
 
     Attributes:
-        values: at least one.
+        values: of the seeds that have one.
         fixed: whether no seed has a part in it.
+        without: the seeds that have none.
     """
 
     values: tuple[float, ...]
     fixed: bool = False
+    without: tuple[int, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no seed is missing."""
+        return bool(self.values) and not self.without
 
     @property
     def mean(self) -> float:
@@ -43,11 +52,18 @@ class Figure:
     @property
     def cell(self) -> Cell:
         """As the table has it."""
+        if not self.values:
+            return Cell(None, count=0)
         return Cell(self.mean, None if self.fixed else self.spread, len(self.values))
 
 
 #: Figures by group of rows, row and column.
 Figures = Mapping[tuple[str, str, str], Figure]
+
+#: Why comparisons are undecided, in the order in which the headline says so.
+_MISSING = "lack a figure"
+_ONE_SEED = "are of one seed, which tells no spread"
+_WITHIN = "are within the seeds' spread"
 
 
 def judge(
@@ -60,7 +76,7 @@ def judge(
     """
     by_name = {column.name: column for column in columns}
     parts: list[Verdict] = []
-    of_one_seed = 0
+    reasons: Counter[str] = Counter()
     for part in wanted:
         if part.column not in by_name:
             raise InvalidConfig(
@@ -68,36 +84,50 @@ def judge(
                 field="verdicts",
             )
         for group in part.groups:
-            parts.append(_judge_one(part, group, figures, by_name[part.column]))
-            of_one_seed += _tells_no_spread(part, group, figures)
-    return (_whole(parts, of_one_seed), *parts)
+            found = {row: _figure(figures, group, row, part.column) for row in _rows(part)}
+            parts.append(_judge_one(part, group, found, by_name[part.column]))
+            if parts[-1].answer == "undecided":
+                reasons[_why_undecided(found.values())] += 1
+    return (_whole(parts, reasons), *parts)
 
 
-def _tells_no_spread(part: Comparison | Limit, group: str, figures: Figures) -> bool:
-    """Whether a comparison that has to exceed the seeds' spread is of one seed."""
-    if isinstance(part, Limit) or part.tolerance is not None:
-        return False
-    return any(figures[group, row, part.column].spread is None for row in (part.better, part.than))
+def _rows(part: Comparison | Limit) -> tuple[str, ...]:
+    return (part.method,) if isinstance(part, Limit) else (part.better, part.than)
 
 
-def _judge_one(part: Comparison | Limit, group: str, figures: Figures, column: Column) -> Verdict:
-    def figure(row: str) -> Figure:
-        try:
-            return figures[group, row, part.column]
-        except KeyError:
-            raise InvalidConfig(
-                f"verdicts: {group} has no {part.column} of {row}", field="verdicts"
-            ) from None
+def _figure(figures: Figures, group: str, row: str, column: str) -> Figure:
+    try:
+        return figures[group, row, column]
+    except KeyError:
+        raise InvalidConfig(
+            f"verdicts: {group} has no {column} of {row}", field="verdicts"
+        ) from None
 
+
+def _why_undecided(found: Collection[Figure]) -> str:
+    if not all(figure.is_whole for figure in found):
+        return _MISSING
+    return _ONE_SEED if any(figure.spread is None for figure in found) else _WITHIN
+
+
+def _judge_one(
+    part: Comparison | Limit, group: str, found: Mapping[str, Figure], column: Column
+) -> Verdict:
+    gaps = [gap(row, figure) for row, figure in found.items() if not figure.is_whole]
+    if gaps:
+        return Verdict(
+            f"{_where(group)}{column.name} is missing {' and '.join(gaps)}, which decides nothing.",
+            "undecided",
+        )
     if isinstance(part, Limit):
-        return _limited(part, group, figure(part.method), column)
+        return _limited(part, group, found[part.method], column)
     if column.higher_is_better is None:
         raise InvalidConfig(f"verdicts: {column.name} has no better direction", field="verdicts")
-    ours, theirs = figure(part.better), figure(part.than)
+    ours, theirs = found[part.better], found[part.than]
     sign = 1 if column.higher_is_better else -1
     gain = sign * (ours.mean - theirs.mean)
     shown = (
-        f"{group}: {column.name} of {part.better} {_shown(ours, column)}, of {part.than} "
+        f"{_where(group)}{column.name} of {part.better} {_shown(ours, column)}, of {part.than} "
         f"{_shown(theirs, column)}; "
     )
     size = f"{abs(gain):.{column.digits}f}{_unit(column)}"
@@ -114,16 +144,23 @@ def _judge_one(part: Comparison | Limit, group: str, figures: Figures, column: C
     )
 
 
+def gap(row: str, figure: Figure) -> str:
+    """What is missing of a figure that is not whole."""
+    if not figure.without:
+        return f"of {row}"
+    seeds = ", ".join(map(str, figure.without))
+    return f"of {row} (seed{'s' if len(figure.without) > 1 else ''} {seeds})"
+
+
 def _limited(part: Limit, group: str, ours: Figure, column: Column) -> Verdict:
-    where = f"{group}: " if group else ""
     return Verdict(
-        f"{where}{column.name} of {part.method} {_shown(ours, column)}; at most "
+        f"{_where(group)}{column.name} of {part.method} {_shown(ours, column)}; at most "
         f"{part.at_most:g} was to be shown.",
         "held" if ours.mean <= part.at_most else "not held",
     )
 
 
-def _whole(parts: Sequence[Verdict], of_one_seed: int) -> Verdict:
+def _whole(parts: Sequence[Verdict], reasons: Mapping[str, int]) -> Verdict:
     answers = [part.answer for part in parts]
     held = answers.count("held")
     if held == len(answers):
@@ -134,12 +171,12 @@ def _whole(parts: Sequence[Verdict], of_one_seed: int) -> Verdict:
             f"the other way, {answers.count('undecided')} are undecided, {held} hold.",
             "not held",
         )
-    others = "the others are within the seeds' spread"
-    if of_one_seed == answers.count("undecided"):
-        others = "the others are of one seed, which tells no spread"
-    elif of_one_seed:
-        others = f"{of_one_seed} are of one seed, which tells no spread, and {others}"
-    return Verdict(f"Undecided: {held} of {len(answers)} comparisons hold, {others}.", "undecided")
+    *first, last = [why for why in (_MISSING, _ONE_SEED, _WITHIN) if reasons[why]]
+    some = "".join(f"{reasons[why]} {why}, " for why in first) + ("and " if first else "")
+    return Verdict(
+        f"Undecided: {held} of {len(answers)} comparisons hold, {some}the others {last}.",
+        "undecided",
+    )
 
 
 def _shown(figure: Figure, column: Column) -> str:
@@ -147,6 +184,10 @@ def _shown(figure: Figure, column: Column) -> str:
     if not figure.fixed and figure.spread is not None:
         text += f" ± {figure.spread:.{column.digits}f}"
     return text + _unit(column)
+
+
+def _where(group: str) -> str:
+    return f"{group}: " if group else ""
 
 
 def _unit(column: Column) -> str:

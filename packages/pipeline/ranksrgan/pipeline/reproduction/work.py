@@ -14,7 +14,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -36,7 +36,7 @@ from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedSco
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
 from ranksrgan.contracts.provenance import run_record
 from ranksrgan.metrics.catalog import assets_of
-from ranksrgan.pipeline.reproduction.plan import DATASET, SR_SCALE
+from ranksrgan.pipeline.reproduction.plan import DATASET, IMAGES, SR_SCALE
 from ranksrgan.pipeline.reproduction.units import DONE_FILE, UNIT_FILE, Kind, resolved
 from ranksrgan.rankdata import BuildConfig, build
 from ranksrgan.rankdata.degradation import Source, read_source
@@ -121,15 +121,20 @@ def do_unit(folder: Path, data: Path, workers: int = 1) -> int:
 
 
 def _images(config: Mapping[str, Any], folder: Path, workers: int) -> dict[str, Any]:
-    """One folder with links to the images of all.
+    """One folder with links to the images of all; see `link_images`."""
+    link_images([Path(place) for place in config["folders"]], folder / IMAGES)
+    return {}
+
+
+def link_images(places: Sequence[Path], folder: Path) -> None:
+    """Have links in one folder lead to the images of several, wherever they led before.
 
     Raises:
         InvalidInput: two folders have an image of the same name; names both.
     """
-    (folder / "images").mkdir(parents=True, exist_ok=True)
     found: dict[str, Path] = {}
-    for place in config["folders"]:
-        for path in list_images(Path(place)):
+    for place in places:
+        for path in list_images(place):
             if path.name in found:
                 raise InvalidInput(
                     f"training: {found[path.name]} and {path} have one name, and one of them would "
@@ -137,10 +142,17 @@ def _images(config: Mapping[str, Any], folder: Path, workers: int) -> dict[str, 
                     field="training",
                 )
             found[path.name] = path
-            link = folder / "images" / path.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.resolve())
-    return {}
+            link(folder / path.name, path)
+
+
+def link(path: Path, target: Path) -> None:
+    """Have a link lead to a file; one that does is left alone, since others may be reading it."""
+    target = target.resolve()
+    if path.is_symlink() and path.readlink() == target:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
 
 
 def _generator(config: Mapping[str, Any], folder: Path, workers: int) -> dict[str, Any]:
