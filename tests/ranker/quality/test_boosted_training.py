@@ -15,6 +15,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
 )
 from ranksrgan.contracts.pairs import PairSource, RankedContent
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker.cli import main
 from ranksrgan.ranker.quality.boosted_training import load_boosted_recipe, train_boosted
 from ranksrgan.ranker.quality.config import load_quality_recipe
@@ -106,6 +107,41 @@ def test_a_folder_of_another_run_is_left_as_it_is(
     (tmp_path / "last.state.pt").unlink()
     with pytest.raises(InvalidCheckpoint, match="nothing says what it was trained with"):
         train_boosted(other, source, None, tmp_path)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_training_at_work_in_the_folder_is_let_be(
+    contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tmp_path: Path,
+    resume: bool,
+) -> None:
+    config = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    source = source_of(named(contents, slice(6)))
+    (tmp_path / "last.state.pt").write_text("of the other training")
+    with (
+        alone_in(tmp_path, []),
+        pytest.raises(InvalidInput, match="another training is at work"),
+    ):
+        train_boosted(config, source, None, tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.state.pt"]
+    assert (tmp_path / "last.state.pt").read_text() == "of the other training"
+
+
+def test_nothing_of_an_earlier_training_stands_beside_a_new_one(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    config = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    source = source_of(named(contents, slice(6)))
+    train_boosted(config, source, None, tmp_path)
+    own = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "curves.csv").write_text("step,lr,loss\n")
+    (tmp_path / "validation.csv").write_text("step,main\n")
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events.out.tfevents.1").write_text("of a network")
+    (tmp_path / "notes.txt").write_text("mine")
+    train_boosted(config, source, None, tmp_path, resume=False)
+    assert {path.name for path in tmp_path.iterdir()} == {*own, "notes.txt"}
 
 
 @pytest.mark.parametrize("resume", [True, False])

@@ -34,6 +34,9 @@ from ranksrgan.ranker.state import STATE_FILE, read_state, write_state
 
 WEIGHTS_FILE = "quality.safetensors"
 
+#: What the training of any quality model writes, see `alone_in`.
+FILES = (STATE_FILE, WEIGHTS_FILE)
+
 # Images that are scored at a time when a training is validated.
 _AT_A_TIME = 8
 
