@@ -24,6 +24,9 @@ from ranksrgan.metrics.forest import Forest, from_scikit_learn
 #: Fewer samples make no regressor.
 MIN_SAMPLES = 20
 
+# What a regressor may say at most, so that the mean of many is finite; of opinions none says more.
+_LARGEST = 1e300
+
 _ARRAYS = ("roots", "feature", "split", "children")
 
 
@@ -67,7 +70,8 @@ def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boo
     """What `Boosted.arrays` has named so.
 
     Raises:
-        InvalidInput: an array is missing, or they contradict each other.
+        InvalidInput: an array is missing, they contradict each other, or their sums are beyond
+            all numbers.
     """
     names = (*_ARRAYS, "line")
     missing = [f"{prefix}.{name}" for name in names if f"{prefix}.{name}" not in tensors]
@@ -77,7 +81,13 @@ def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boo
     if line.shape != (2,):
         raise InvalidInput(f"{prefix}.line: two numbers are wanted", field=f"{prefix}.line")
     forest = Forest(inputs, *(tensors[f"{prefix}.{name}"] for name in _ARRAYS))
-    return Boosted(forest, *line.tolist())
+    read = Boosted(forest, *line.tolist())
+    most = abs(read.base) + abs(read.rate) * len(forest.roots) * float(forest.split.abs().max())
+    if most > _LARGEST:
+        raise InvalidInput(
+            f"{prefix}: its values reach {most:g}, which is no prediction", field=f"{prefix}.split"
+        )
+    return read
 
 
 def grow(
