@@ -131,6 +131,29 @@ def test_a_dataset_of_opinions_has_its_references_too(pipal: Path, tmp_path: Pat
         assert torch.equal(one.kinds, other.kinds)
 
 
+def test_images_without_an_opinion_are_counted(
+    pipal: Path, tid: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    JudgedFolder(pipal)
+    JudgedFolder(tid)
+    assert caplog.messages == []
+    labels = pipal / "Train_Label"
+    (labels / "A0002.txt").unlink()
+    cut = (labels / "A0003.txt").read_text().splitlines()[:4]
+    (labels / "A0003.txt").write_text("\n".join(cut))
+    assert JudgedFolder(pipal).info.contents == 3
+    with (tid / "mos_with_names.txt").open("r+") as file:
+        kept = file.readlines()[:-1]
+        file.seek(0)
+        file.truncate()
+        file.writelines(kept)
+    assert JudgedFolder(tid).info.contents == 3
+    assert caplog.messages == [
+        f"{pipal}: 8 of 24 images have no opinion and are left out; of A0002 none has one",
+        f"{tid}: 1 of 12 images have no opinion and are left out",
+    ]
+
+
 def _without_image(pipal: Path, tid: Path) -> Path:
     (pipal / "Train_Dist" / "Distortion_1" / "A0003_00_00.bmp").unlink()
     return pipal
