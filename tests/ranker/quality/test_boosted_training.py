@@ -13,6 +13,7 @@ from ranksrgan.contracts.errors import (
     InvalidConfig,
     InvalidDataset,
     InvalidInput,
+    UndefinedScore,
 )
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.contracts.training_folder import alone_in
@@ -184,6 +185,25 @@ def test_unknown_settings() -> None:
         load_boosted_recipe("fusion", None, ["steps=3"])
     with pytest.raises(InvalidConfig, match="model"):
         load_boosted_recipe("iqt", None, [])
+    with pytest.raises(InvalidConfig, match="trees") as caught:
+        load_boosted_recipe("fusion", None, ["trees=1e9"])
+    assert caught.value.field == "trees"
+
+
+def test_an_image_without_features_is_named(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    """A version that is its reference has no finite PSNR."""
+    learn = named(contents, slice(6))
+    images = learn[2].images.clone()
+    assert learn[2].reference is not None
+    images[5] = learn[2].reference
+    learn[2] = learn[2]._replace(images=images)
+    config = load_boosted_recipe("fusion", None, ["metrics=[psnr]", "trees=0.003"])
+    wanted = rf"2\.png@0,0 at level {learn[2].levels[5]}: psnr of image 0 is inf"
+    with pytest.raises(UndefinedScore, match=wanted) as caught:
+        train_boosted(config, source_of(learn), None, tmp_path)
+    assert caught.value.field == "2.png@0,0"
 
 
 def test_backbone_weights_want_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

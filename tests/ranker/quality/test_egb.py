@@ -94,6 +94,10 @@ def test_unsound_files(seen: Distorted, features: Tensor, tmp_path: Path) -> Non
         save_weights(path, weights.tensors, kind="ranker", architecture="egb", options=options)
         with pytest.raises(InvalidCheckpoint, match=message):
             open_scorer(str(path))
+    foreign = {**weights.tensors, "head.weight": torch.ones(2)}
+    save_weights(path, foreign, kind="ranker", architecture="egb", options=good)
+    with pytest.raises(InvalidCheckpoint, match=r"egb\.safetensors: it has unknown head\.weight"):
+        open_scorer(str(path))
 
 
 def test_bad_input(seen: Distorted, features: Tensor) -> None:

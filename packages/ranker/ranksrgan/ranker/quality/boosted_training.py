@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import choose_device
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, InvalidImage
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
 from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
@@ -58,7 +58,7 @@ class BoostedConfig(Config):
         side: likewise, of the square that images are scaled to.
         backbone: likewise, a file with published weights; without one the backbone has random
             numbers and is never trained, which is of use for a test alone.
-        trees: how many, in parts of the models' own number.
+        trees: how many, in parts of the models' own number: up to 100 times as many.
         seed: of all chance.
         device: of the backbone, see `choose_device`.
     """
@@ -69,7 +69,7 @@ class BoostedConfig(Config):
     network_width: int = Field(default=0, ge=0)
     side: int = Field(default=SIDE, ge=1)
     backbone: Path | None = None
-    trees: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    trees: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
 
@@ -122,7 +122,7 @@ def train_boosted(
         InvalidDataset: no references, too few images, or opinions that are all equal.
         UnknownName, InvalidInput: no such metric, or no such network; another training is at work
             in ``folder``, or something else lies in it, see `check_folder`.
-        ImageTooSmall, UndefinedScore: a metric cannot be had of an image.
+        ImageTooSmall, UndefinedScore: a metric cannot be had of an image; names it and its level.
     """
     check_folder(folder, "a quality model", "model")
     learn = Opinions(train_source, "train")
@@ -219,7 +219,20 @@ def _features(learn: Opinions, look: Callable[[Tensor, Tensor], Tensor]) -> Tens
 
 
 def _on(judged: Judged, look: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return look(judged.images, judged.reference.expand_as(judged.images))
+    references = judged.reference.expand_as(judged.images)
+    try:
+        return look(judged.images, references)
+    except InvalidImage:
+        # It does not say which one: each alone, until it comes again.
+        for number, level in enumerate(judged.levels):
+            alone = slice(number, number + 1)
+            try:
+                look(judged.images[alone], references[alone])
+            except InvalidImage as error:
+                raise type(error)(
+                    f"{judged.name} at level {level}: {error}", field=judged.name
+                ) from error
+        raise
 
 
 def _groups(learn: Opinions) -> Tensor:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.checkpoint import list_keys
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, NotSupported
 from ranksrgan.metrics.forest import Forest, from_scikit_learn
 
@@ -64,6 +65,20 @@ def arrays_of(members: Sequence[Boosted]) -> dict[str, Tensor]:
     """The arrays of all, for one file: those of the first begin with ``member0.``, and so on."""
     named = [member.arrays(f"member{number}") for number, member in enumerate(members)]
     return {key: value for arrays in named for key, value in arrays.items()}
+
+
+def read_members(tensors: Mapping[str, Tensor], count: int, inputs: int) -> list[Boosted]:
+    """What `arrays_of` has named so.
+
+    Raises:
+        InvalidInput: there is something else; and as `read_boosted`.
+    """
+    members = [read_boosted(tensors, f"member{number}", inputs) for number in range(count)]
+    own = arrays_of(members)
+    unknown = [key for key in tensors if key not in own]
+    if unknown:
+        raise InvalidInput(f"it has unknown {list_keys(unknown)}", field=unknown[0])
+    return members
 
 
 def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boosted:

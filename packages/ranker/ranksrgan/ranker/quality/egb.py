@@ -58,7 +58,7 @@ from ranksrgan.ranker.quality.boosting import (
     grow,
     grow_by_histogram,
     mean_prediction,
-    read_boosted,
+    read_members,
 )
 
 ARCHITECTURE = "egb"
@@ -320,10 +320,10 @@ def open_egb(weights: Weights, options: Mapping[str, str]) -> Egb:
         _check_side(side, outline)
         backbone = Backbone(name, width)
         load_into(backbone, replace(weights, tensors=own))
-        members = [
-            read_boosted(weights.tensors, f"member{number}", inputs_of(backbone))
-            for number in range(_MEMBERS)
-        ]
+        trees = {
+            key: value for key, value in weights.tensors.items() if not key.startswith(_BACKBONE)
+        }
+        members = read_members(trees, _MEMBERS, inputs_of(backbone))
     except InvalidCheckpoint:
         raise
     except InvalidInput as error:
