@@ -192,6 +192,11 @@ def _no_number_in_tid(pipal: Path, tid: Path) -> Path:
     return tid
 
 
+def _underscored_in_tid(pipal: Path, tid: Path) -> Path:
+    (tid / "mos_with_names.txt").write_text("5.1 I01_01_1.bmp\n4_1 I01_01_2.bmp\n")
+    return tid
+
+
 def _latin_tid(pipal: Path, tid: Path) -> Path:
     (tid / "mos_with_names.txt").write_bytes(b"5.1 I01_01_1.bmp\n5.1 \xe901_01_1.bmp\n")
     return tid
@@ -218,6 +223,7 @@ def _in_two_cases(pipal: Path, tid: Path) -> Path:
         (_unknown_in_tid, r"mos_with_names\.txt:13: I09_01_1\.bmp is judged"),
         (_no_reference_in_tid, r"mos_with_names\.txt:1: I01_01_1\.bmp has no reference"),
         (_no_number_in_tid, r"mos_with_names\.txt:2: .* is not an opinion"),
+        (_underscored_in_tid, r"mos_with_names\.txt:2: '4_1 I01_01_2\.bmp' is not an opinion"),
         (_twice_in_tid, r"mos_with_names\.txt:13: i01_01_1\.bmp has an opinion already"),
         (_in_two_cases, r"01_01_1\.bmp: this image is there already"),
         (_latin_tid, r"mos_with_names\.txt cannot be read as text in UTF-8"),

@@ -32,6 +32,7 @@ from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.pairs import PairSelection
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import read_scores
+from ranksrgan.metrics.score_table import finite_number
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.degradation import read_rgb
 from ranksrgan.rankdata.human import find_versions, read_version
@@ -309,16 +310,14 @@ def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
         if not line.strip():
             continue
         where = f"{labels}:{number}"
-        try:
-            text, file = line.split()
-            score = float(text)
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
+        words = line.split()
+        score = finite_number(words[0]) if len(words) == 2 else None
+        if score is None:
             raise InvalidDataset(
                 f"{where}: {line.strip()!r:.60} is not an opinion and the name of an image",
                 field=where,
             )
+        file = words[1]
         name = Path(file).stem.lower()
         reference, _, level = name.partition("_")
         if name not in versions:
