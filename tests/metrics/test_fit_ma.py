@@ -13,7 +13,6 @@ from ranksrgan.contracts.errors import (
     ImageTooSmall,
     InvalidConfig,
     InvalidDataset,
-    InvalidImage,
     NotSupported,
 )
 from ranksrgan.contracts.images import Picture, read_image, to_tensor, write_image
@@ -97,20 +96,35 @@ def test_folder_and_table(tmp_path: Path) -> None:
 def test_tables_that_are_wrong(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     table = tmp_path / "scores.csv"
-    with pytest.raises(InvalidDataset, match=r"scores\.csv cannot be read"):
+    with pytest.raises(InvalidDataset, match=r"scores\.csv: No such file"):
         fit_ma(tmp_path, table)
+    rest = "".join(f"{index}.png,{index}\n" for index in range(1, 20))
     for text, message in (
-        ("", "image, score missing"),
-        ("image,value\na.png,1\n", r"columns image and score wanted, score missing"),
-        ("image,score\na.png,1\nb.png,good\n", r"line 3: 'good' is no score"),
-        ("image,score\na.png,nan\n", r"line 2: 'nan' is no score"),
-        ("image,score\na.png\n", r"line 2: None is no score"),
+        ("", "holds no line of scores"),
+        ("image,value\na.png,1\n", "there is no column 'score', only value"),
+        ("image,score\na.png,1\nb.png,good\n", r":3: the score of b is 'good', not a finite"),
+        ("image,score\na.png,nan\n", r":2: the score of a is 'nan'"),
+        ("image,score\na.png\n", r":2: 1 cells where image,score are wanted"),
+        ("image,score\n0.png,3,5\n", r":2: 3 cells where image,score are wanted"),
+        ("image,score,score\n0.png,3,5\n", r":1: two columns of one name"),
+        ("image,score\n0.png,1_0\n", r":2: the score of 0 is '1_0'"),
+        ("image,score\n,1\n", r":2: the image has no name"),
+        (f"image,score\n{rest}x/1.png,7\n", r":21: 1 is there already \(.*:2\)"),
     ):
         table.write_text(text)
         with pytest.raises(InvalidDataset, match=message):
             fit_ma(tmp_path, table)
-    table.write_text("image,score\n" + "missing.png,1\n" * 20)
-    with pytest.raises(InvalidImage, match=r"missing\.png"):
+    write_data(tmp_path, 20, side=8)
+    table.write_text(f"image,score\n../missing.png,1\n{rest}")
+    with pytest.raises(InvalidDataset, match=r"scores missing; .* there is none of that name"):
+        fit_ma(tmp_path, table)
+    (tmp_path / "0.bmp").write_bytes((tmp_path / "0.png").read_bytes())
+    table.write_text(f"image,score\n0.png,1\n{rest}")
+    with pytest.raises(InvalidDataset, match=r"scores 0; .* there is 0\.bmp, 0\.png"):
+        fit_ma(tmp_path, table)
+    (tmp_path / "0.bmp").unlink()
+    table.write_text("image,score\n" + "".join(f"{index}.png,5\n" for index in range(20)))
+    with pytest.raises(InvalidDataset, match="all 20 scores are 5: there is nothing to learn"):
         fit_ma(tmp_path, table)
     with pytest.raises(InvalidDataset, match="3 images are too few: 20 or more"):
         fit_ma(tmp_path, write_data(tmp_path, 3))
@@ -127,6 +141,8 @@ def test_numbers_that_are_wrong() -> None:
         fit_features(features, scores[1:])
     with pytest.raises(InvalidDataset, match="not a finite number"):
         fit_features(features, scores * torch.inf)
+    with pytest.raises(InvalidDataset, match="all 80 scores are 3"):
+        fit_features(features, torch.full_like(scores, 3))
     with pytest.raises(InvalidConfig, match="31 trees are too few: 32 or more"):
         fit_features(features, scores, trees=31)
 

@@ -120,6 +120,32 @@ def test_without_algorithms_there_is_no_second_analysis() -> None:
     assert one.per_algorithm is None
 
 
+@pytest.mark.parametrize("tied", ["predictions", "opinions"])
+def test_algorithms_of_one_mean_cost_nothing_of_the_images(tied: str) -> None:
+    apart = {"a1": 1.0, "a2": 2.0, "b1": 4.0, "b2": 5.0}
+    equal = {"a1": 1.0, "a2": 4.0, "b1": 2.0, "b2": 3.0}  # both means are 2.5
+    pair = (equal, apart) if tied == "predictions" else (apart, equal)
+    found = evaluate(*pair, {"a1": "A", "a2": "A", "b1": "B", "b2": "B"})
+    assert found.images == agreement(*(list(values.values()) for values in pair))
+    assert [one.name for one in found.algorithms] == ["A", "B"]
+    assert found.per_algorithm is None
+    assert found.note.startswith("nothing can be said over the means of 2 algorithms: a rank corr")
+    assert as_table(found).splitlines()[-1] == found.note
+    document = json.loads(as_json(found))
+    assert (document["per_algorithm"], document["note"]) == (None, found.note)
+    assert len(as_csv(found).splitlines()) == 2
+
+
+def test_equal_values_are_told_with_their_file(tmp_path: Path) -> None:
+    (tmp_path / "flat.csv").write_text("image,ssim,niqe\na,1,5\nb,1,6\n")
+    (tmp_path / "mos.csv").write_text("a,1\nb,2\n")
+    flat, mos = tmp_path / "flat.csv", tmp_path / "mos.csv"
+    with pytest.raises(UndefinedScore, match=r"flat\.csv: all 2 values of the column 'ssim' are 1"):
+        evaluate_files(flat, mos, column="ssim")
+    with pytest.raises(UndefinedScore, match=r"flat\.csv: all 2 values of the column 'ssim' are 1"):
+        evaluate_files(mos, flat, mos_column="ssim")
+
+
 def test_a_prediction_without_mos_and_the_reverse_are_named() -> None:
     mos = {f"A{k:04d}": float(k) for k in range(6)}
     with pytest.raises(
@@ -235,7 +261,7 @@ def test_where_the_main_score_stands_among_the_challenge() -> None:
 
 def test_json_and_csv_hold_the_figures_in_full() -> None:
     document = json.loads(as_json(found()))
-    assert list(document) == ["images", "per_algorithm", "algorithms"]
+    assert list(document) == ["images", "per_algorithm", "algorithms", "note"]
     assert document["images"]["main"] == found().images.main
     assert document["per_algorithm"]["count"] == len(document["algorithms"]) == 40
     rows = list(csv.DictReader(io.StringIO(as_csv(found()))))

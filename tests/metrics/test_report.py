@@ -111,3 +111,35 @@ def test_a_full_service_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     found = score_files([folder], {"full": Scripted(1, full, 2)})
     assert [row for _, row in found.results] == [{"full": 1.0}]
     assert [one["error"] for one in found.failed] == ["OVERLOADED"]
+
+
+def test_nan_is_a_failure_and_infinity_a_score(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights that have diverged and services of others give NaN."""
+    folder = originals(tmp_path, a=1, b=2, c=3)
+    nan, infinite = float("nan"), float("inf")
+    scorers: dict[str, Scorer] = {"sure": Scripted(1, infinite, 3), "lost": Scripted(5, nan, 7)}
+    found = score_files([folder], scorers)
+    assert [row for _, row in found.results] == [
+        {"sure": 1.0, "lost": 5.0},
+        {"sure": infinite},
+        {"sure": 3.0, "lost": 7.0},
+    ]
+    assert found.mean() == {"sure": infinite, "lost": 6.0}
+    assert [one["error"] for one in found.failed] == ["UNDEFINED_SCORE"]
+    assert capsys.readouterr().err == (
+        f"failed: {folder / 'b.png'}: lost: the scorer scripted gave image 0 a score that is not "
+        "a number\n"
+    )
+
+
+def test_a_scorer_that_returns_something_else_is_named(tmp_path: Path) -> None:
+    class Several(Scripted):
+        def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
+            return torch.zeros(2, dtype=torch.float64)
+
+    found = score_files([originals(tmp_path, a=1)], {"several": Several()})
+    assert found.results == []
+    assert [one["error"] for one in found.failed] == ["INVALID_INPUT"]
+    assert "the scorer scripted returned the shape (2,)" in found.failed[0]["message"]

@@ -77,6 +77,8 @@ def test_images_are_known_by_their_file_name(text: str, name: str) -> None:
         ("a.bmp,nan\n", None, r":1: the score of a is 'nan'"),
         ("a,nan\nb,1\n", None, r":1: the score of a is 'nan'"),
         ("a,-inf\nb,1\n", None, r":1: the score of a is '-inf'"),
+        ("a.bmp,1_0\n", None, r":1: the score of a is '1_0'"),
+        ("a.bmp,\u0663\n", None, r":1: the score of a is '\u0663'"),
         ("a.bmp,1e999\n", None, r":1: the score of a is '1e999'"),
         ("a.bmp,1\nb.bmp\n", None, r":2: 1 cells where image,score are wanted"),
         ("a.bmp,1\nb.bmp,2,3\n", None, r":2: 3 cells where image,score"),

@@ -131,6 +131,29 @@ def test_a_dataset_of_opinions_has_its_references_too(pipal: Path, tmp_path: Pat
         assert torch.equal(one.kinds, other.kinds)
 
 
+def test_images_without_an_opinion_are_counted(
+    pipal: Path, tid: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    JudgedFolder(pipal)
+    JudgedFolder(tid)
+    assert caplog.messages == []
+    labels = pipal / "Train_Label"
+    (labels / "A0002.txt").unlink()
+    cut = (labels / "A0003.txt").read_text().splitlines()[:4]
+    (labels / "A0003.txt").write_text("\n".join(cut))
+    assert JudgedFolder(pipal).info.contents == 3
+    with (tid / "mos_with_names.txt").open("r+") as file:
+        kept = file.readlines()[:-1]
+        file.seek(0)
+        file.truncate()
+        file.writelines(kept)
+    assert JudgedFolder(tid).info.contents == 3
+    assert caplog.messages == [
+        f"{pipal}: 8 of 24 images have no opinion and are left out; of A0002 none has one",
+        f"{tid}: 1 of 12 images have no opinion and are left out",
+    ]
+
+
 def _without_image(pipal: Path, tid: Path) -> Path:
     (pipal / "Train_Dist" / "Distortion_1" / "A0003_00_00.bmp").unlink()
     return pipal
@@ -169,6 +192,11 @@ def _no_number_in_tid(pipal: Path, tid: Path) -> Path:
     return tid
 
 
+def _underscored_in_tid(pipal: Path, tid: Path) -> Path:
+    (tid / "mos_with_names.txt").write_text("5.1 I01_01_1.bmp\n4_1 I01_01_2.bmp\n")
+    return tid
+
+
 def _latin_tid(pipal: Path, tid: Path) -> Path:
     (tid / "mos_with_names.txt").write_bytes(b"5.1 I01_01_1.bmp\n5.1 \xe901_01_1.bmp\n")
     return tid
@@ -195,6 +223,7 @@ def _in_two_cases(pipal: Path, tid: Path) -> Path:
         (_unknown_in_tid, r"mos_with_names\.txt:13: I09_01_1\.bmp is judged"),
         (_no_reference_in_tid, r"mos_with_names\.txt:1: I01_01_1\.bmp has no reference"),
         (_no_number_in_tid, r"mos_with_names\.txt:2: .* is not an opinion"),
+        (_underscored_in_tid, r"mos_with_names\.txt:2: '4_1 I01_01_2\.bmp' is not an opinion"),
         (_twice_in_tid, r"mos_with_names\.txt:13: i01_01_1\.bmp has an opinion already"),
         (_in_two_cases, r"01_01_1\.bmp: this image is there already"),
         (_latin_tid, r"mos_with_names\.txt cannot be read as text in UTF-8"),

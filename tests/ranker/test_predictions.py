@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import (
+    ImageTooSmall,
     InvalidDataset,
     RequestCancelled,
     UndefinedScore,
@@ -15,6 +16,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.pairs import PairSource, RankedContent
 from ranksrgan.contracts.scorer import ScorerInfo
+from ranksrgan.metrics import create_scorer
 from ranksrgan.ranker import VGG12, Ranker, predictions
 from ranksrgan.ranker.predictions import Predictions, predict
 
@@ -224,6 +226,12 @@ def test_contents_without_an_original_or_of_another_size(source_of: Source) -> N
     small = written("c", [1, 2])._replace(reference=torch.rand(3, 4, 3))
     with pytest.raises(InvalidDataset, match=r"c: .* its original \(3, 4, 3\); psnr"):
         predict(psnr, source_of([small]))
+
+
+def test_contents_that_are_too_small_are_named_with_the_scorer(source_of: Source) -> None:
+    contents = [written("large", [0.1, 0.2], size=(200, 200)), written("small", [0.1, 0.2])]
+    with pytest.raises(ImageTooSmall, match=r"^mine on small: .*4 x 4"):
+        predict({"mine": create_scorer("niqe")}, source_of(contents))
 
 
 def test_stops_when_nobody_waits(source_of: Source) -> None:

@@ -13,8 +13,10 @@ from ranksrgan.contracts.errors import (
     InvalidConfig,
     InvalidDataset,
     InvalidInput,
+    UndefinedScore,
 )
 from ranksrgan.contracts.pairs import PairSource, RankedContent
+from ranksrgan.contracts.training_folder import alone_in
 from ranksrgan.ranker.cli import main
 from ranksrgan.ranker.quality.boosted_training import load_boosted_recipe, train_boosted
 from ranksrgan.ranker.quality.config import load_quality_recipe
@@ -109,6 +111,41 @@ def test_a_folder_of_another_run_is_left_as_it_is(
 
 
 @pytest.mark.parametrize("resume", [True, False])
+def test_a_training_at_work_in_the_folder_is_let_be(
+    contents: list[RankedContent],
+    source_of: Callable[..., PairSource],
+    tmp_path: Path,
+    resume: bool,
+) -> None:
+    config = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    source = source_of(named(contents, slice(6)))
+    (tmp_path / "last.state.pt").write_text("of the other training")
+    with (
+        alone_in(tmp_path, []),
+        pytest.raises(InvalidInput, match="another training is at work"),
+    ):
+        train_boosted(config, source, None, tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.state.pt"]
+    assert (tmp_path / "last.state.pt").read_text() == "of the other training"
+
+
+def test_nothing_of_an_earlier_training_stands_beside_a_new_one(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    config = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    source = source_of(named(contents, slice(6)))
+    train_boosted(config, source, None, tmp_path)
+    own = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "curves.csv").write_text("step,lr,loss\n")
+    (tmp_path / "validation.csv").write_text("step,main\n")
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events.out.tfevents.1").write_text("of a network")
+    (tmp_path / "notes.txt").write_text("mine")
+    train_boosted(config, source, None, tmp_path, resume=False)
+    assert {path.name for path in tmp_path.iterdir()} == {*own, "notes.txt"}
+
+
+@pytest.mark.parametrize("resume", [True, False])
 def test_a_rankers_training_is_not_trained_over(
     contents: list[RankedContent],
     source_of: Callable[..., PairSource],
@@ -148,6 +185,25 @@ def test_unknown_settings() -> None:
         load_boosted_recipe("fusion", None, ["steps=3"])
     with pytest.raises(InvalidConfig, match="model"):
         load_boosted_recipe("iqt", None, [])
+    with pytest.raises(InvalidConfig, match="trees") as caught:
+        load_boosted_recipe("fusion", None, ["trees=1e9"])
+    assert caught.value.field == "trees"
+
+
+def test_an_image_without_features_is_named(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    """A version that is its reference has no finite PSNR."""
+    learn = named(contents, slice(6))
+    images = learn[2].images.clone()
+    assert learn[2].reference is not None
+    images[5] = learn[2].reference
+    learn[2] = learn[2]._replace(images=images)
+    config = load_boosted_recipe("fusion", None, ["metrics=[psnr]", "trees=0.003"])
+    wanted = rf"2\.png@0,0 at level {learn[2].levels[5]}: psnr of image 0 is inf"
+    with pytest.raises(UndefinedScore, match=wanted) as caught:
+        train_boosted(config, source_of(learn), None, tmp_path)
+    assert caught.value.field == "2.png@0,0"
 
 
 def test_backbone_weights_want_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

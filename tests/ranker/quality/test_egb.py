@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.discovery import open_scorer
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UndefinedScore
 from ranksrgan.metrics.correlation import srocc
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.egb import Egb, deep_features, fit_egb, inputs_of
@@ -94,6 +94,10 @@ def test_unsound_files(seen: Distorted, features: Tensor, tmp_path: Path) -> Non
         save_weights(path, weights.tensors, kind="ranker", architecture="egb", options=options)
         with pytest.raises(InvalidCheckpoint, match=message):
             open_scorer(str(path))
+    foreign = {**weights.tensors, "head.weight": torch.ones(2)}
+    save_weights(path, foreign, kind="ranker", architecture="egb", options=good)
+    with pytest.raises(InvalidCheckpoint, match=r"egb\.safetensors: it has unknown head\.weight"):
+        open_scorer(str(path))
 
 
 def test_bad_input(seen: Distorted, features: Tensor) -> None:
@@ -107,3 +111,28 @@ def test_bad_input(seen: Distorted, features: Tensor) -> None:
         egb.score(image * 255, image)
     with pytest.raises(InvalidInput, match="3 regressors of 80 inputs"):
         Egb(backbone(), [])
+
+
+def test_absurd_weights_give_no_score(seen: Distorted, features: Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "egb.safetensors"
+    fit(seen, features).save(path)
+    weights = load_weights(path)
+
+    def write(**changed: Tensor) -> None:
+        save_weights(
+            path,
+            {**weights.tensors, **changed},
+            kind="ranker",
+            architecture="egb",
+            options=weights.options,
+        )
+
+    write(**{"member1.split": torch.full_like(weights.tensors["member1.split"], -1e308)})
+    with pytest.raises(InvalidCheckpoint, match=r"member1: its values reach (\d|inf)"):
+        open_scorer(f"{path}?device=cpu")
+    first = next(
+        key for key, value in weights.tensors.items() if key[:9] == "backbone." and value.ndim == 4
+    )
+    write(**{first: torch.full_like(weights.tensors[first], 3e38)})
+    with pytest.raises(UndefinedScore, match="plain makes features of image 0 that are not finite"):
+        open_scorer(f"{path}?device=cpu").score(seen.images[:2], seen.references[:2])

@@ -90,6 +90,7 @@ def test_unsound_files(seen: Distorted, features: Tensor, tmp_path: Path) -> Non
         ({}, "options are metrics"),
         ({"metrics": list(METRICS), "members": 4}, r"member3\.roots is missing"),
         ({"metrics": ["psnr"], "members": 3}, "features from 0 to 0"),
+        ({"metrics": list(METRICS), "members": 2}, "it has unknown member2"),
         ({"metrics": ["bogus"] * 6, "members": 3}, "bogus"),
     ):
         save_weights(path, weights.tensors, kind="ranker", architecture="fusion", options=options)

@@ -345,6 +345,37 @@ def test_radn_starts_from_a_wresnet(tmp_path: Path, learn: PairSource, tiny: Tin
         train_quality(tiny("radn", f"start={other}"), learn, None, tmp_path / "wrong")
 
 
+@pytest.mark.parametrize("model", ["wresnet", "radn"])
+def test_a_start_of_another_size_is_refused(
+    tmp_path: Path, learn: PairSource, tiny: Tiny, model: str
+) -> None:
+    """Of a wider one next to nothing would fit: a few biases of one number."""
+    wider = tiny("wresnet", "options={width: 3, patches: 1}", "steps=1")
+    start = train_quality(wider, learn, None, tmp_path / "wider").weights
+    with pytest.raises(InvalidCheckpoint, match=r"another size .*weight is \(") as caught:
+        train_quality(tiny(model, f"start={start}"), learn, None, tmp_path / "wrong")
+    assert caught.value.field == "start"
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_part_of_another_model_is_a_start(tmp_path: Path, learn: PairSource, tiny: Tiny) -> None:
+    """Their backbones are the same; their heads share names and not sizes."""
+    plain = "options={backbone: plain, backbone_width: 4, "
+    pieapp = tiny("pieapp", plain + "hidden: 4, patches: 1}", "steps=1")
+    start = train_quality(pieapp, learn, None, tmp_path / "pieapp").weights
+    yahaha = tiny(
+        *("yahaha", plain + "grid: 2, width: 8, layers: 1, heads: 2}", "steps=1"),
+        *(f"start={start}", "lr=1e-12"),
+    )
+    found = load_weights(train_quality(yahaha, learn, None, tmp_path / "yahaha").weights).tensors
+    wanted = load_weights(start).tensors
+    shared = [key for key in wanted if key.startswith("backbone.") and key.endswith("weight")]
+    assert shared
+    for key in shared:
+        assert torch.allclose(found[key], wanted[key], atol=1e-6)
+    assert found["score_head.0.weight"].shape != wanted["score_head.0.weight"].shape
+
+
 def test_a_learned_sorter_ranks_the_batch(tmp_path: Path, learn: PairSource, tiny: Tiny) -> None:
     losses: dict[str, float] = {}
     for sorter in ("soft", "learned"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, UndefinedScore
 from ranksrgan.contracts.image_tensor import class_name
 from ranksrgan.contracts.scorer import ScorerInfo
 
@@ -34,3 +34,22 @@ def require_scores(scores: object, info: ScorerInfo, count: int) -> None:
         "image, is wanted",
         field=info.name,
     )
+
+
+def require_defined(scores: Tensor, info: ScorerInfo) -> None:
+    """Raise where a score is NaN, which has no rank and would be the mean of all. Infinity has one.
+
+    Args:
+        scores: ``(N,)``, see `require_scores`.
+        info: of the scorer.
+
+    Raises:
+        UndefinedScore: names the scorer and the first such image.
+    """
+    undefined = scores.isnan()
+    if bool(undefined.any()):
+        raise UndefinedScore(
+            f"the scorer {info.name} gave image {int(undefined.nonzero()[0, 0])} a score that is "
+            "not a number",
+            field="images",
+        )

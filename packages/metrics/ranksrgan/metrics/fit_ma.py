@@ -9,8 +9,8 @@ an image: within the bag they would be nearly the scores themselves, whatever a 
 
 from __future__ import annotations
 
-import csv
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -23,11 +23,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidDataset, NotSupported
-from ranksrgan.contracts.images import read_image, to_tensor
+from ranksrgan.contracts.images import list_images, read_image, to_tensor
 from ranksrgan.metrics.forest import from_scikit_learn
 from ranksrgan.metrics.luma import Convention
 from ranksrgan.metrics.ma import ma_features
 from ranksrgan.metrics.ma_model import FEATURES, GROUPS, MaModel
+from ranksrgan.metrics.score_table import read_scores
 
 TREES = 2000
 
@@ -52,8 +53,8 @@ def fit_ma(
 
     Args:
         images: a folder.
-        scores: a CSV file with the columns ``image``, the name of a file in the folder, and
-            ``score``, a number that is the higher the better (the authors: 0 to 10).
+        scores: a table with the column ``score``, a number that is the higher the better (the
+            authors: 0 to 10), as `read_scores` reads it: images are known by their file names.
         border: pixels to leave out on every side.
         luma: ``"y"`` or ``"gray"``.
         trees: in each forest.
@@ -61,23 +62,25 @@ def fit_ma(
 
     Raises:
         NotSupported: scikit-learn is not installed.
-        InvalidDataset: the CSV file is not as described; names the line.
+        InvalidDataset: the table is not as described (names the line), an image of it is not in
+            the folder or there with two suffixes, too few images, or scores that are all equal.
+        InvalidInput: ``images`` is no folder with images.
         InvalidImage, ImageTooSmall: of an image; names it.
         InvalidConfig: too few trees.
     """
     _regressor()  # before an hour of work
-    rows = _read_scores(scores)
-    _check_count(len(rows))
+    rows = _scored_files(images, scores)
+    wanted = torch.tensor([score for _, score in rows], dtype=torch.float64)
+    _check_scores(wanted)
     features = []
-    for name, _ in tqdm(rows, unit="image", disable=None, leave=False):
-        path = images / name
+    for path, _ in tqdm(rows, unit="image", disable=None, leave=False):
         try:
             features.append(ma_features(to_tensor(read_image(path)), border, luma))
         except ImageTooSmall as error:
             raise ImageTooSmall(f"{path}: {error}", field=str(path)) from error
     model = fit_features(
         torch.cat(features),
-        torch.tensor([score for _, score in rows], dtype=torch.float64),
+        wanted,
         trees=trees,
         seed=seed,
     )
@@ -96,7 +99,8 @@ def fit_features(features: Tensor, scores: Tensor, *, trees: int = TREES, seed: 
 
     Raises:
         NotSupported: scikit-learn is not installed.
-        InvalidDataset: another shape, a number that is not finite, or fewer than 20 images.
+        InvalidDataset: another shape, a number that is not finite, fewer than 20 images, or scores
+            that are all equal.
         InvalidConfig: fewer than 32 trees.
     """
     if features.shape != (len(scores), FEATURES) or scores.shape != (len(features),):
@@ -108,6 +112,7 @@ def fit_features(features: Tensor, scores: Tensor, *, trees: int = TREES, seed: 
     if not (features.isfinite().all() and scores.isfinite().all()):
         raise InvalidDataset("a feature or a score is not a finite number", field="features")
     _check_count(len(scores))
+    _check_scores(scores)
     if trees < _MIN_TREES:
         raise InvalidConfig(f"{trees} trees are too few: {_MIN_TREES} or more", field="trees")
     regressor = _regressor()
@@ -172,29 +177,30 @@ def _check_count(images: int) -> None:
         )
 
 
-def _read_scores(path: Path) -> list[tuple[str, float]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"image", "score"} - set(reader.fieldnames or ())
-            if missing:
-                raise InvalidDataset(
-                    f"{path}: columns image and score wanted, {', '.join(sorted(missing))} missing",
-                    field=str(path),
-                )
-            return [(row["image"], _number(row["score"], path, reader.line_num)) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidDataset(f"{path} cannot be read: {error}", field=str(path)) from error
+def _check_scores(scores: Tensor) -> None:
+    if bool((scores == scores[0]).all()):
+        raise InvalidDataset(
+            f"all {len(scores)} scores are {float(scores[0]):g}: there is nothing to learn",
+            field="scores",
+        )
 
 
-def _number(text: str | None, path: Path, line: int) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InvalidDataset(f"{path}, line {line}: {text!r} is no score", field=str(path))
-    return value
+def _scored_files(folder: Path, table: Path) -> list[tuple[Path, float]]:
+    """The image files of a folder that a table has scores of, in its order."""
+    scores = read_scores(table, "score")
+    _check_count(len(scores))
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in list_images(folder):
+        files[path.stem].append(path)
+    for name in scores:
+        if len(files[name]) != 1:
+            found = ", ".join(path.name for path in files[name]) or "none of that name"
+            raise InvalidDataset(
+                f"{table} scores {name}; one such image is wanted in {folder}, and there "
+                f"is {found}",
+                field=str(table),
+            )
+    return [(files[name][0], score) for name, score in scores.items()]
 
 
 def _regressor() -> Callable[..., Any]:

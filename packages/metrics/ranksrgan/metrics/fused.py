@@ -145,7 +145,8 @@ class Fused:
         if bool(undefined.any()):
             position = int(undefined.nonzero()[0, 0])
             raise UndefinedScore(
-                f"image {position}: terms of {self._info.name} are infinite against each other",
+                f"image {position}: terms of {self._info.name} are infinite against each other, or "
+                "one is not a number",
                 field="images",
             )
         return scores

@@ -21,7 +21,7 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.errors import InvalidDataset, UndefinedScore
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.correlation import krocc, pair_accuracy, plcc, srocc
 from ranksrgan.metrics.score_table import in_lower_case, read_column, read_scores
@@ -74,12 +74,15 @@ class Evaluation:
     Attributes:
         images: over all images.
         algorithms: in the order of their names; empty if it is not known which image is whose.
-        per_algorithm: over the means of the algorithms; None if there are fewer than two.
+        per_algorithm: over the means of the algorithms; None if there are fewer than two, or if
+            these means say nothing.
+        note: why ``per_algorithm`` is None though there are algorithms; empty otherwise.
     """
 
     images: Agreement
     algorithms: tuple[Algorithm, ...] = ()
     per_algorithm: Agreement | None = None
+    note: str = ""
 
 
 def agreement(predicted: Sequence[float], truth: Sequence[float]) -> Agreement:
@@ -139,8 +142,12 @@ def evaluate(
         for algorithm, names in sorted(members.items())
     )
     if len(algorithms) < 2:
-        return Evaluation(images, algorithms)
-    means = agreement([one.predicted for one in algorithms], [one.mos for one in algorithms])
+        return Evaluation(images, algorithms, note="there is one algorithm alone")
+    try:
+        means = agreement([one.predicted for one in algorithms], [one.mos for one in algorithms])
+    except UndefinedScore as error:  # costs nothing of what the images say
+        note = f"nothing can be said over the means of {len(algorithms)} algorithms: {error}"
+        return Evaluation(images, algorithms, note=note)
     return Evaluation(images, algorithms, means)
 
 
@@ -164,10 +171,12 @@ def evaluate_files(
 
     Raises:
         InvalidDataset: a file is not such a table, or what `evaluate` raises.
-        InvalidInput, UndefinedScore: as in `evaluate`.
+        InvalidInput, UndefinedScore: as in `evaluate`; of equal values the message names the file.
     """
     algorithm_of = None if algorithm_column is None else read_column(mos, algorithm_column)
-    predicted = read_scores(predictions, column)
+    predicted, opinions = read_scores(predictions, column), read_scores(mos, mos_column)
+    _require_several(predictions, column, predicted)
+    _require_several(mos, mos_column, opinions)
     if in_lower_case(mos):
         lower = {name.lower(): score for name, score in predicted.items()}
         if len(lower) < len(predicted):
@@ -177,7 +186,7 @@ def evaluate_files(
                 field=str(predictions),
             )
         predicted = lower
-    return evaluate(predicted, read_scores(mos, mos_column), algorithm_of)
+    return evaluate(predicted, opinions, algorithm_of)
 
 
 def pipal_algorithm(name: str) -> str | None:
@@ -237,17 +246,20 @@ def as_table(evaluation: Evaluation) -> str:
         lines.append(f"{label:<12}{found.count:>6}" + "".join(f"{x:>9.4f}" for x in figures))
     if evaluation.images.inverse:
         lines.append("the prediction falls as the MOS rises")
+    if evaluation.note:
+        lines.append(evaluation.note)
     if evaluation.images.count == _TEST_IMAGES:
         lines.append(_standing(evaluation.images))
     return "\n".join(lines) + "\n"
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """``{"images": {...}, "per_algorithm": {...} or null, "algorithms": [...]}``."""
+    """``{"images": {...}, "per_algorithm": {...} or null, "algorithms": [...], "note": "..."}``."""
     document = {
         "images": _as_dict(evaluation.images),
         "per_algorithm": evaluation.per_algorithm and _as_dict(evaluation.per_algorithm),
         "algorithms": [asdict(one) for one in evaluation.algorithms],
+        "note": evaluation.note,
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -276,6 +288,16 @@ def _require_all(wanted: Mapping[str, object], given: Mapping[str, object], lack
         raise InvalidDataset(
             f"{len(missing)} of {len(wanted)} images have {lack}: {some_names(missing)}",
             field=missing[0],
+        )
+
+
+def _require_several(path: Path, column: str | None, scores: Mapping[str, float]) -> None:
+    values = list(scores.values())
+    if len(values) > 1 and len(set(values)) == 1:
+        of = f" of the column {column!r}" if column else ""
+        raise UndefinedScore(
+            f"{path}: all {len(values)} values{of} are {values[0]:g}, and correlate with nothing",
+            field=str(path),
         )
 
 

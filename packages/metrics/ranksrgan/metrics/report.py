@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, Overloaded, RankSRGANError
 from ranksrgan.contracts.images import list_images, read_image, to_tensor
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.scores import require_defined, require_scores
 
 _CPU = torch.device("cpu")
 
@@ -227,17 +228,26 @@ def _score_image(
 
 
 def _score(scorer: Scorer, image: Tensor, reference: Tensor | None) -> float:
-    """The score of one image; a service that is full is waited for as long as it says."""
+    """The score of one image; a service that is full is waited for as long as it says.
+
+    Raises:
+        UndefinedScore: it is NaN; and whatever the scorer raises.
+        InvalidInput: the scorer returned other than one score.
+    """
     give_up = time.monotonic() + _PATIENCE
     while True:
         try:
-            return float(scorer.score(image, reference))
+            scores = scorer.score(image, reference)
+            break
         except Overloaded as full:
             # Others were told the same time, and are not to come all at once.
             pause = max(full.retry_after or 1.0, 0.01) * random.uniform(1.0, 1.5)
             if time.monotonic() + pause > give_up:
                 raise
         time.sleep(pause)
+    require_scores(scores, scorer.info, 1)
+    require_defined(scores, scorer.info)
+    return float(scores)
 
 
 def _prepared(image: Tensor, eight_bits: bool) -> Tensor:

@@ -220,7 +220,12 @@ def _is_number(text: str) -> bool:
 
 
 def finite_number(text: str) -> float | None:
-    """The number that a cell is; None if it is none, or not finite."""
+    """The number that a cell is; None if it is none, or not finite.
+
+    ``1_0`` and the digits of other scripts, which Python reads, are none in a table.
+    """
+    if "_" in text or not text.isascii():
+        return None
     try:
         number = float(text)
     except ValueError:

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,9 @@ from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.pairs import PairSelection
+from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import read_scores
+from ranksrgan.metrics.score_table import finite_number
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.degradation import read_rgb
 from ranksrgan.rankdata.human import find_versions, read_version
@@ -39,6 +42,8 @@ from ranksrgan.rankdata.split import split_sources
 
 # Bytes of an image file at each place that are compared.
 _SAMPLE = 4096
+
+_log = logging.getLogger(__name__)
 
 _PIPAL = ("Train_Ref", "Train_Dist", "Train_Label")
 _TID = ("reference_images", "distorted_images", "mos_with_names.txt")
@@ -60,7 +65,7 @@ def is_judged_folder(folder: Path) -> bool:
 
 class JudgedFolder:
     """A `PairSource` over such a folder. A content is a whole reference; images are read when they
-    are wanted.
+    are wanted. Images without an opinion are left out, with a warning that counts them.
 
     Args:
         folder: see the module's head.
@@ -269,7 +274,26 @@ def _read_pipal(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
                 field=str(labels),
             )
         judged.append(Judged(*versions[name], score))
+    _tell_unjudged(folder, references, len(versions), judged)
     return references, judged
+
+
+def _tell_unjudged(
+    folder: Path, references: Mapping[str, Path], versions: int, judged: Sequence[Judged]
+) -> None:
+    """Warn of images that are left out. People may have judged a part; more often a file of labels
+    is missing or was cut."""
+    if len(judged) == versions:
+        return
+    without = sorted(set(references) - {one.reference for one in judged})
+    none = f"; of {some_names(without)} none has one" if without else ""
+    _log.warning(
+        "%s: %d of %d images have no opinion and are left out%s",
+        folder,
+        versions - len(judged),
+        versions,
+        none,
+    )
 
 
 def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
@@ -286,16 +310,14 @@ def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
         if not line.strip():
             continue
         where = f"{labels}:{number}"
-        try:
-            text, file = line.split()
-            score = float(text)
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
+        words = line.split()
+        score = finite_number(words[0]) if len(words) == 2 else None
+        if score is None:
             raise InvalidDataset(
                 f"{where}: {line.strip()!r:.60} is not an opinion and the name of an image",
                 field=where,
             )
+        file = words[1]
         name = Path(file).stem.lower()
         reference, _, level = name.partition("_")
         if name not in versions:
@@ -309,4 +331,5 @@ def _read_tid(folder: Path) -> tuple[dict[str, Path], list[Judged]]:
         if name in judged:
             raise InvalidDataset(f"{where}: {file} has an opinion already", field=where)
         judged[name] = Judged(reference, level, versions[name], score)
+    _tell_unjudged(folder, references, len(versions), list(judged.values()))
     return references, list(judged.values())

@@ -11,9 +11,10 @@ from torch import Size, Tensor
 from tqdm import tqdm
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.errors import InvalidDataset, UndefinedScore, UnknownName
+from ranksrgan.contracts.errors import InvalidDataset, InvalidImage, UndefinedScore, UnknownName
 from ranksrgan.contracts.pairs import PairSource, RankedContent, RankedInfo
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.contracts.some_names import some_names
 
 #: Pixels that a scorer gets at a time, and that wait for others of their shape: 5 images of
 #: 296 x 296, for which a VGG-12 of width 64 needs half a gigabyte. A CPU gains nothing from more.
@@ -80,6 +81,7 @@ def predict(
         InvalidDataset: there are no contents, a content contradicts ``source.info`` or lacks the
             original (of its versions' size) that a scorer needs, or a true value is NaN.
         UndefinedScore: a prediction is NaN. Infinity has a rank.
+        ImageTooSmall: for a scorer; names it and the contents of that size.
     """
     info = source.info
     chosen = info.metric if metric is None else metric
@@ -158,14 +160,22 @@ def _score(name: str, scorer: Scorer, contents: Sequence[RankedContent]) -> list
         with torch.no_grad():
             part = slice(start, start + several)
             against = None if references is None else references[part]
-            scores.append(scorer.score(images[part], against).double().cpu())
-    found = list(torch.split(torch.cat(scores), [len(content.levels) for content in contents]))
-    for content, values in zip(contents, found, strict=True):
+            try:
+                found = scorer.score(images[part], against)
+            except InvalidImage as error:
+                names = [content.content for content in contents for _ in content.levels][part]
+                raise type(error)(
+                    f"{name} on {some_names(list(dict.fromkeys(names)))}: {error}",
+                    field=error.field,
+                ) from error
+            scores.append(found.double().cpu())
+    split = list(torch.split(torch.cat(scores), [len(content.levels) for content in contents]))
+    for content, values in zip(contents, split, strict=True):
         for level in _without_value(content, values):
             raise UndefinedScore(
                 f"{name} gives {content.content} at level {level} a score that is not a number"
             )
-    return found
+    return split
 
 
 def _originals(name: str, content: RankedContent) -> Tensor:

@@ -22,10 +22,10 @@ from tqdm import tqdm
 from ranksrgan.contracts import config
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.device import choose_device
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig, InvalidImage
 from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.training_folder import check_folder
+from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
 from ranksrgan.ranker.quality.config import RECIPES
 from ranksrgan.ranker.quality.egb import SIDE, Egb, deep_features, fit_egb
@@ -37,7 +37,7 @@ from ranksrgan.ranker.quality.fusion import (
     open_metrics,
 )
 from ranksrgan.ranker.quality.opinions import Judged, Opinions
-from ranksrgan.ranker.quality.run import WEIGHTS_FILE, agreement
+from ranksrgan.ranker.quality.run import FILES, WEIGHTS_FILE, agreement
 from ranksrgan.ranker.quality.train import QualityResult
 from ranksrgan.ranker.state import read_state, write_state
 
@@ -58,7 +58,7 @@ class BoostedConfig(Config):
         side: likewise, of the square that images are scaled to.
         backbone: likewise, a file with published weights; without one the backbone has random
             numbers and is never trained, which is of use for a test alone.
-        trees: how many, in parts of the models' own number.
+        trees: how many, in parts of the models' own number: up to 100 times as many.
         seed: of all chance.
         device: of the backbone, see `choose_device`.
     """
@@ -69,7 +69,7 @@ class BoostedConfig(Config):
     network_width: int = Field(default=0, ge=0)
     side: int = Field(default=SIDE, ge=1)
     backbone: Path | None = None
-    trees: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    trees: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: str = "auto"
 
@@ -112,7 +112,7 @@ def train_boosted(
         train_source: judged images with their references.
         val_source: images, of other references, to evaluate it on; it chooses nothing.
         folder: made if need be.
-        resume: False overwrites what is there.
+        resume: False starts anew and removes what an earlier training has left in ``folder``.
 
     Raises:
         NotSupported: scikit-learn is not installed.
@@ -120,9 +120,9 @@ def train_boosted(
             one of before scores were standardised; ``backbone`` does not fit.
         InvalidConfig: no such device, or a setting that cannot be.
         InvalidDataset: no references, too few images, or opinions that are all equal.
-        UnknownName, InvalidInput: no such metric, or no such network; or something else than a
-            training lies in ``folder``, see `check_folder`.
-        ImageTooSmall, UndefinedScore: a metric cannot be had of an image.
+        UnknownName, InvalidInput: no such metric, or no such network; another training is at work
+            in ``folder``, or something else lies in it, see `check_folder`.
+        ImageTooSmall, UndefinedScore: a metric cannot be had of an image; names it and its level.
     """
     check_folder(folder, "a quality model", "model")
     learn = Opinions(train_source, "train")
@@ -133,22 +133,25 @@ def train_boosted(
         "training data": train_source.info.fingerprint,
         "validation data": val_source.info.fingerprint if val_source else "none",
     }
-    if resume:
-        _check_folder(folder, identity)
-    write_run_record(folder, config, config.seed)
-    model = _fit_fusion(config, learn) if config.model == "fusion" else _fit_egb(config, learn)
-    found = None
-    if judge is not None:
-        scores = torch.cat([_on(judged, model.score) for judged in judge.sets])
-        found = agreement(scores, judge.every, rising=judge.higher_is_better)
-    mean, deviation, _ = learn.scale
-    about = {
-        "opinions": {"mean": mean, "deviation": deviation},
-        "validation": asdict(found) if found else None,
-        "seed": config.seed,
-    }
-    write_state(folder, identity, {})
-    model.save(folder / WEIGHTS_FILE, about)
+    with alone_in(folder, FILES):
+        if resume:
+            _check_folder(folder, identity)
+        else:
+            clear(folder, FILES)
+        write_run_record(folder, config, config.seed)
+        model = _fit_fusion(config, learn) if config.model == "fusion" else _fit_egb(config, learn)
+        found = None
+        if judge is not None:
+            scores = torch.cat([_on(judged, model.score) for judged in judge.sets])
+            found = agreement(scores, judge.every, rising=judge.higher_is_better)
+        mean, deviation, _ = learn.scale
+        about = {
+            "opinions": {"mean": mean, "deviation": deviation},
+            "validation": asdict(found) if found else None,
+            "seed": config.seed,
+        }
+        write_state(folder, identity, {})
+        model.save(folder / WEIGHTS_FILE, about)
     return QualityResult(folder / WEIGHTS_FILE, 1, 1, found)
 
 
@@ -216,7 +219,20 @@ def _features(learn: Opinions, look: Callable[[Tensor, Tensor], Tensor]) -> Tens
 
 
 def _on(judged: Judged, look: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return look(judged.images, judged.reference.expand_as(judged.images))
+    references = judged.reference.expand_as(judged.images)
+    try:
+        return look(judged.images, references)
+    except InvalidImage:
+        # It does not say which one: each alone, until it comes again.
+        for number, level in enumerate(judged.levels):
+            alone = slice(number, number + 1)
+            try:
+                look(judged.images[alone], references[alone])
+            except InvalidImage as error:
+                raise type(error)(
+                    f"{judged.name} at level {level}: {error}", field=judged.name
+                ) from error
+        raise
 
 
 def _groups(learn: Opinions) -> Tensor:

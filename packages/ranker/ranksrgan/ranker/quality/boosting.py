@@ -18,11 +18,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.checkpoint import list_keys
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, NotSupported
 from ranksrgan.metrics.forest import Forest, from_scikit_learn
 
 #: Fewer samples make no regressor.
 MIN_SAMPLES = 20
+
+# What a regressor may say at most, so that the mean of many is finite; of opinions none says more.
+_LARGEST = 1e300
 
 _ARRAYS = ("roots", "feature", "split", "children")
 
@@ -63,11 +67,26 @@ def arrays_of(members: Sequence[Boosted]) -> dict[str, Tensor]:
     return {key: value for arrays in named for key, value in arrays.items()}
 
 
+def read_members(tensors: Mapping[str, Tensor], count: int, inputs: int) -> list[Boosted]:
+    """What `arrays_of` has named so.
+
+    Raises:
+        InvalidInput: there is something else; and as `read_boosted`.
+    """
+    members = [read_boosted(tensors, f"member{number}", inputs) for number in range(count)]
+    own = arrays_of(members)
+    unknown = [key for key in tensors if key not in own]
+    if unknown:
+        raise InvalidInput(f"it has unknown {list_keys(unknown)}", field=unknown[0])
+    return members
+
+
 def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boosted:
     """What `Boosted.arrays` has named so.
 
     Raises:
-        InvalidInput: an array is missing, or they contradict each other.
+        InvalidInput: an array is missing, they contradict each other, or their sums are beyond
+            all numbers.
     """
     names = (*_ARRAYS, "line")
     missing = [f"{prefix}.{name}" for name in names if f"{prefix}.{name}" not in tensors]
@@ -77,7 +96,13 @@ def read_boosted(tensors: Mapping[str, Tensor], prefix: str, inputs: int) -> Boo
     if line.shape != (2,):
         raise InvalidInput(f"{prefix}.line: two numbers are wanted", field=f"{prefix}.line")
     forest = Forest(inputs, *(tensors[f"{prefix}.{name}"] for name in _ARRAYS))
-    return Boosted(forest, *line.tolist())
+    read = Boosted(forest, *line.tolist())
+    most = abs(read.base) + abs(read.rate) * len(forest.roots) * float(forest.split.abs().max())
+    if most > _LARGEST:
+        raise InvalidInput(
+            f"{prefix}: its values reach {most:g}, which is no prediction", field=f"{prefix}.split"
+        )
+    return read
 
 
 def grow(

@@ -34,8 +34,9 @@ class QualityConfig(Config):
     Attributes:
         model: one of `MODELS`.
         options: of the model: the arguments of its constructor.
-        start: a weights file whose tensors of the same name and shape the training starts from:
-            a WResNet's for RADN, as its authors do.
+        start: a weights file whose tensors of the same name the training starts from, in the
+            sizes of this model: its own kind's, or another's that shares a part with it, such as a
+            WResNet's for RADN, as its authors do.
         backbone: weights of a pretrained backbone, for a model that has one.
         losses: weight of each, see ``objective``; the model's own if it is left out.
         scale: of ``bradley_terry`` and of the pretraining, in standard deviations: the gap of two

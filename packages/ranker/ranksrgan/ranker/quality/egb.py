@@ -43,7 +43,7 @@ from ranksrgan.contracts.checkpoint import (
     save_weights,
 )
 from ranksrgan.contracts.device import choose_device, place
-from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -58,7 +58,7 @@ from ranksrgan.ranker.quality.boosting import (
     grow,
     grow_by_histogram,
     mean_prediction,
-    read_boosted,
+    read_members,
 )
 
 ARCHITECTURE = "egb"
@@ -255,6 +255,7 @@ def deep_features(
 
     Raises:
         InvalidInput: no references, or of another shape; and as any scorer does.
+        UndefinedScore: a feature is not a finite number, as of a backbone with absurd weights.
         RequestCancelled: nobody waits for the result any more.
     """
     if references is None:
@@ -263,12 +264,19 @@ def deep_features(
     check_images(images)
     check_images(references, "references")
     device = backbone.mean.device
-    rows = []
+    rows: list[Tensor] = []
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         for pair in zip(images, references, strict=True):
             cancellation.check()
             image, reference = (_means(backbone, one.to(device), side) for one in pair)
-            rows.append((image - reference).abs())
+            found = (image - reference).abs()
+            if not bool(found.isfinite().all()):
+                # Trees would take a way of theirs with NaN, and say something.
+                raise UndefinedScore(
+                    f"{backbone.name} makes features of image {len(rows)} that are not finite",
+                    field="images",
+                )
+            rows.append(found)
     return torch.stack(rows).double().cpu()
 
 
@@ -312,10 +320,10 @@ def open_egb(weights: Weights, options: Mapping[str, str]) -> Egb:
         _check_side(side, outline)
         backbone = Backbone(name, width)
         load_into(backbone, replace(weights, tensors=own))
-        members = [
-            read_boosted(weights.tensors, f"member{number}", inputs_of(backbone))
-            for number in range(_MEMBERS)
-        ]
+        trees = {
+            key: value for key, value in weights.tensors.items() if not key.startswith(_BACKBONE)
+        }
+        members = read_members(trees, _MEMBERS, inputs_of(backbone))
     except InvalidCheckpoint:
         raise
     except InvalidInput as error:

@@ -43,7 +43,7 @@ from ranksrgan.ranker.quality.boosting import (
     grouped_folds,
     grow,
     mean_prediction,
-    read_boosted,
+    read_members,
 )
 
 ARCHITECTURE = "fusion"
@@ -284,10 +284,6 @@ def open_fusion(weights: Weights, options: Mapping[str, str]) -> Fusion:
             field=where,
         )
     try:
-        read = [
-            read_boosted(weights.tensors, f"member{number}", len(metrics))
-            for number in range(members)
-        ]
-        return Fusion(metrics, read)
+        return Fusion(metrics, read_members(weights.tensors, members, len(metrics)))
     except RankSRGANError as error:
         raise InvalidCheckpoint(f"{where}: {error}", field=where) from error

@@ -24,6 +24,7 @@ class Judged(NamedTuple):
     reference: Tensor  # (3, H, W) uint8
     opinions: Tensor  # (L,) float64, as they are
     kinds: Tensor  # (L,) int64
+    levels: tuple[str, ...]
 
 
 class Scale(NamedTuple):
@@ -97,6 +98,7 @@ class Opinions:
                     _bytes(reference),
                     content.scores.double(),
                     torch.tensor(numbers),
+                    content.levels,
                 )
             )
         every = self.every

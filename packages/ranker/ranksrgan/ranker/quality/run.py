@@ -20,6 +20,7 @@ from ranksrgan.contracts.errors import (
     TrainingDiverged,
     UndefinedScore,
 )
+from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import plcc, srocc
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
 from ranksrgan.ranker.networks import KIND
@@ -33,6 +34,9 @@ from ranksrgan.ranker.quality.sorter import train_sorter
 from ranksrgan.ranker.state import STATE_FILE, read_state, write_state
 
 WEIGHTS_FILE = "quality.safetensors"
+
+#: What the training of any quality model writes, see `alone_in`.
+FILES = (STATE_FILE, WEIGHTS_FILE)
 
 # Images that are scored at a time when a training is validated.
 _AT_A_TIME = 8
@@ -334,12 +338,25 @@ def agreement(scores: Tensor, opinions: Tensor, *, rising: bool) -> QualityEvalu
     return QualityEvaluation(len(truth), order if rising else -order, line)
 
 
-def _start_from(path: Path, model: nn.Module) -> None:
-    tensors = load_weights(path).tensors
+def _start_from(path: Path, model: QualityModel) -> None:
+    """Take what a file has of a model: all of it from one of its own kind; from another kind whole
+    parts that both have, a backbone or the trunk of a WResNet."""
+    weights = load_weights(path)
     own = model.state_dict()
-    fitting = {
-        key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape
-    }
+    shared = {key: value for key, value in weights.tensors.items() if key in own}
+    wrong = [key for key, value in shared.items() if value.shape != own[key].shape]
+    parts = {_part(key) for key in wrong}
+    fitting = {key: value for key, value in shared.items() if _part(key) not in parts}
+    if wrong and (not fitting or weights.architecture in {None, model.architecture}):
+        sizes = [
+            f"{key} is {tuple(shared[key].shape)} and should be {tuple(own[key].shape)}"
+            for key in wrong
+        ]
+        raise InvalidCheckpoint(
+            f"{path} is of another size than {type(model).__name__} with these options: "
+            f"{some_names(sizes)}",
+            field="start",
+        )
     if not fitting:
         raise InvalidCheckpoint(
             f"{path} has no tensor of the name and shape of one of {type(model).__name__}",
@@ -347,3 +364,7 @@ def _start_from(path: Path, model: nn.Module) -> None:
         )
     model.load_state_dict(fitting, strict=False)
     logger.info("%d of %d tensors start from %s", len(fitting), len(own), path)
+
+
+def _part(key: str) -> str:
+    return key.partition(".")[0]

@@ -22,8 +22,7 @@ from ranksrgan.contracts.training_folder import alone_in, check_folder, clear
 from ranksrgan.contracts.usual_modes import usual_modes
 from ranksrgan.ranker.quality.config import QualityConfig
 from ranksrgan.ranker.quality.opinions import Opinions
-from ranksrgan.ranker.quality.run import WEIGHTS_FILE, QualityEvaluation, QualityRun
-from ranksrgan.ranker.state import STATE_FILE
+from ranksrgan.ranker.quality.run import FILES, WEIGHTS_FILE, QualityEvaluation, QualityRun
 
 SCORES = ("main", "srcc", "plcc")
 
@@ -99,12 +98,11 @@ def train_quality(
     prints = (train_source.info.fingerprint, val_source.info.fingerprint if val_source else "none")
     run = QualityRun(config, learn, judge, prints, folder, device)
     with ExitStack() as stack:
-        files = (STATE_FILE, WEIGHTS_FILE)
-        stack.enter_context(alone_in(folder, files))
+        stack.enter_context(alone_in(folder, FILES))
         if resume:
             run.restore()
         else:
-            clear(folder, files)
+            clear(folder, FILES)
         write_run_record(folder, config, config.seed)
         logger.info("training %s on %s, from step %d", config.model, device, run.step)
         stopping = stack.enter_context(stop_requested())
