@@ -47,6 +47,18 @@ def test_a_picture_equal_to_its_original_is_not_the_mean_of_all(hr_folder: Path)
     assert evaluation.dropped("psnr") == 1
 
 
+def test_a_score_that_is_nan_is_not_the_mean_of_all(
+    hr_folder: Path, toy_ranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = toy_ranker(0)
+    values = iter([torch.nan, 1.0, 2.0, 6.0])
+    monkeypatch.setattr(scorer, "score", lambda images, _=None: torch.tensor([next(values)]))
+    evaluation = evaluate(open_upscaler("bicubic?scale=4"), hr_folder, 4, 4, {"mine": scorer})
+    assert evaluation.images[0].scores["mine"] is None
+    assert evaluation.mean("mine") == 3
+    assert evaluation.dropped("mine") == 1
+
+
 def test_bicubic_on_a_photograph(shared_data: Path, tmp_path: Path) -> None:
     butterfly = next((shared_data / "images" / "set5").glob("*butterfly*"))
     (tmp_path / butterfly.name).write_bytes(butterfly.read_bytes())

@@ -131,4 +131,4 @@ def _score(scorer: Scorer, image: Tensor, reference: Tensor) -> float | None:
         return None
     require_scores(scores, scorer.info, 1)
     found = float(scores)
-    return None if math.isinf(found) else found  # a single one would be the mean of all
+    return found if math.isfinite(found) else None  # a single one would be the mean of all
