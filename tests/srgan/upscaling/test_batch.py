@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,18 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import UpscalerInfo, cancellation
+from ranksrgan.contracts.encoders.png import PngWriter
 from ranksrgan.contracts.errors import RequestCancelled
 from ranksrgan.contracts.images import Metadata, Picture, read_image, write_image
 from ranksrgan.metrics import Bicubic, imresize
+from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling import batch
 from ranksrgan.srgan.upscaling.batch import IN_FLIGHT, Entry, Storage, run_jobs, upscale_files
 from ranksrgan.srgan.upscaling.files import Job
+from ranksrgan.srgan.upscaling.picture import upscale_picture
 from ranksrgan.srgan.upscaling.strip_upscaler import ReadRows
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
+from tests.srgan.conftest import MakeGenerator
 
 MakePng = Callable[..., bytes]
 
@@ -362,7 +368,7 @@ def test_a_full_disk_stops_the_picture_and_not_the_batch(
         return original(file, layout, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "open_writer", open_writer)
-    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture.PIXELS", 1)
+    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture._PIXELS", 1)
     entries = list(run_jobs(many, Strips(), Storage()))
     failed = [entry for entry in entries if entry.error]
     assert len(failed) == 4
@@ -467,6 +473,74 @@ def test_deep_grey_with_alpha_and_metadata(tmp_path: Path) -> None:
 
 
 # Memory
+
+
+class Counted(GeneratorUpscaler):
+    """Counts the strips that are alive, as tensors of arrays: of these one hears when they go.
+
+    ``patient`` makes none before all others are gone.
+    """
+
+    alive = most = made = 0
+
+    def __init__(self, network: SRResNet, *, patient: bool) -> None:
+        super().__init__(network, memory=MEMORY)
+        self._patient = patient
+
+    def _strip(self, *given: Any) -> Tensor:
+        for _ in range(1000):
+            if not (self._patient and self.alive):
+                break
+            threading.Event().wait(0.005)
+        array = super()._strip(*given).numpy().copy()
+        weakref.finalize(array, self._gone)
+        self.alive += 1
+        self.made += 1
+        self.most = max(self.most, self.alive)
+        return torch.from_numpy(array)
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+
+MEMORY = 2**18
+
+
+@pytest.mark.parametrize(
+    ("kind", "out_scale"), [("rgb", None), ("rgb", Fraction(5, 2)), ("grey", None), ("rgba", None)]
+)
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_strip_is_made_while_another_is_encoded(
+    lively: MakeGenerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    out_scale: Fraction | None,
+    patient: bool,
+) -> None:
+    """There is no third, and not even the other one when it is encoded."""
+    encode = PngWriter.write
+
+    def slowly(writer: PngWriter, strip: Picture) -> None:
+        threading.Event().wait(0.0 if patient else 0.002)
+        encode(writer, strip)
+
+    monkeypatch.setattr(PngWriter, "write", slowly)
+    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture._PIXELS", 2**9)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 40, 4), dtype=np.uint8)
+    colour = pixels[..., :1] if kind == "grey" else pixels[..., :3]
+    picture = Picture(colour, pixels[..., 3] if kind == "rgba" else None)
+    job = Job(tmp_path / "in.png", tmp_path / "out.png")
+    write_image(job.input, picture)
+    counted = Counted(lively(), patient=patient)
+    (entry,) = run_jobs([job], counted, Storage(out_scale=out_scale))
+    assert entry.error is None
+    assert counted.made > 5
+    assert (counted.most, counted.alive) == (1 if patient else 2, 0)
+    alone = GeneratorUpscaler(lively(), memory=MEMORY)
+    expected = upscale_picture(picture, alone, out_scale=out_scale)
+    assert np.array_equal(read_image(job.output).colour, expected.colour)
+
 
 PEAK = """
 import sys

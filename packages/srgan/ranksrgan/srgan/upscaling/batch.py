@@ -15,13 +15,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from queue import Full, Queue
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Semaphore
 from typing import Any
 
 from torch import Tensor
@@ -46,9 +45,6 @@ log = logging.getLogger(__name__)
 
 #: Pictures that are read, enlarged or written at any moment.
 IN_FLIGHT = 3
-
-# Strips that wait for their encoder.
-_STRIPS_WAITING = 2
 
 #: Told how much of a picture was done since it was told last: all its numbers make 1 for each.
 Progress = Callable[[float], object]
@@ -243,18 +239,19 @@ def _enlarge(
         return _finished(_failure(job, error))
     if enlargement is None:
         return _finished(Entry(str(job.input), str(job.output), skipped=True))
-    strips: Queue[Tensor | _GivenUp | None] = Queue(_STRIPS_WAITING)
+    strips = _Strips()
     writing = threads.submit(_write, job, enlargement, strips, storage, tell)
     try:
         for strip in enlargement.strips():
-            _hand_over(strips, strip, writing)
+            strips.hand_over(strip, writing)
+            del strip  # before the next is made
             if writing.done():  # it failed, and so nobody needs the rest
                 break
-        _hand_over(strips, None, writing)
+        strips.hand_over(None, writing)
     except BaseException as error:
         too_large = isinstance(error, LimitExceeded) and not isinstance(error, Overloaded)
         other_way = upscaler if too_large and isinstance(upscaler, FileUpscaler) else None
-        _hand_over(strips, _GivenUp(error, final=other_way is None), writing)
+        strips.hand_over(_GivenUp(error, final=other_way is None), writing)
         if other_way is not None:
             wait([writing])
             return _finished(_enlarge_file(job, enlargement, other_way, storage, tell))
@@ -292,20 +289,37 @@ def _enlarge_file(
         tell(1 - told)
 
 
-def _hand_over(
-    strips: Queue[Tensor | _GivenUp | None], item: Tensor | _GivenUp | None, writing: Future[Entry]
-) -> None:
-    """Wait for room, unless the one that makes room has gone."""
-    while not writing.done():
-        with suppress(Full):
-            strips.put(item, timeout=0.2)
-            return
+class _Strips:
+    """The strips of a picture on their way from the network to the encoder.
+
+    They are large: while one is encoded the next is made, and there are no others.
+    """
+
+    def __init__(self) -> None:
+        self._items: SimpleQueue[Tensor | _GivenUp | None] = SimpleQueue()
+        self._encoded = Semaphore(1)
+
+    def hand_over(self, item: Tensor | _GivenUp | None, writing: Future[Entry]) -> None:
+        """Wait until the one before is encoded, unless the encoder has gone."""
+        while not writing.done():
+            if self._encoded.acquire(timeout=0.2):
+                self._items.put(item)
+                return
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """For the encoder, which has done with a strip when it asks for the next."""
+        while (item := self._items.get()) is not None:
+            if isinstance(item, _GivenUp):
+                raise item
+            yield item
+            del item
+            self._encoded.release()
 
 
 def _write(
     job: Job,
     enlargement: Enlargement,
-    strips: Queue[Tensor | _GivenUp | None],
+    strips: _Strips,
     storage: Storage,
     tell: Progress,
 ) -> Entry:
@@ -315,7 +329,7 @@ def _write(
     try:
         with atomic.replacing(job.output) as temporary, temporary.open("wb") as file:
             writer = open_writer(file, layout, suffix=job.output.suffix, quality=storage.quality)
-            for strip in enlargement.pictures(_handed_over(strips)):
+            for strip in enlargement.pictures(strips):
                 writer.write(strip)
                 share = strip.height / layout.height
                 left -= share
@@ -334,13 +348,6 @@ def _write(
         return _failure(job, error)
     finally:
         tell(left)
-
-
-def _handed_over(strips: Queue[Tensor | _GivenUp | None]) -> Iterator[Tensor]:
-    while (item := strips.get()) is not None:
-        if isinstance(item, _GivenUp):
-            raise item
-        yield item
 
 
 def _entry(
