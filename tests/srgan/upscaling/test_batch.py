@@ -251,25 +251,34 @@ def test_strips_give_the_same_files_as_wholes(many: list[Job], tmp_path: Path) -
         assert np.array_equal(read_image(job.output).colour, small.repeat(4, 0).repeat(4, 1))
 
 
+def test_an_input_may_go_when_it_was_read(many: list[Job]) -> None:
+    job, size = many[0], many[0].input.stat().st_size
+    network = Strips(lambda row: job.input.unlink(missing_ok=True))
+    (entry,) = run_jobs([job], network, Storage())
+    assert not job.input.exists()
+    assert (entry.error, entry.input_bytes) == (None, size)
+    assert entry.output_bytes == job.output.stat().st_size
+
+
 def test_entries_come_in_order_whoever_is_slow(
     many: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first picture is decoded after the second; every third one later than it could be."""
     decoded = threading.Event()
-    original = batch.read_image
+    original = batch.decode_image
 
-    def read(path: Path, *, max_pixels: int) -> Picture:
-        number = int(path.stem)
+    def decode(data: bytes, *, name: str, max_pixels: int) -> Picture:
+        number = int(Path(name).stem)
         if number == 0:
             assert decoded.wait(60)
         elif number % 3 == 0:
             threading.Event().wait(0.02)
-        picture = original(path, max_pixels=max_pixels)
+        picture = original(data, name=name, max_pixels=max_pixels)
         if number == 1:
             decoded.set()
         return picture
 
-    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(batch, "decode_image", decode)
     network = Strips()
     entries = list(run_jobs(many, network, Storage()))
     assert [entry.input for entry in entries] == [str(job.input) for job in many]
@@ -296,11 +305,11 @@ def test_a_picture_is_encoded_while_the_network_works_on_the_next(many: list[Job
 
 def test_few_pictures_are_held_at_a_time(many: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
     alive = most = 0
-    original = batch.read_image
+    original = batch.decode_image
 
-    def read(path: Path, *, max_pixels: int) -> Picture:
+    def decode(data: bytes, *, name: str, max_pixels: int) -> Picture:
         nonlocal alive, most
-        picture = original(path, max_pixels=max_pixels)
+        picture = original(data, name=name, max_pixels=max_pixels)
         with lock:
             alive += 1
             most = max(most, alive)
@@ -314,7 +323,7 @@ def test_few_pictures_are_held_at_a_time(many: list[Job], monkeypatch: pytest.Mo
 
     lock = threading.RLock()
 
-    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(batch, "decode_image", decode)
     assert len(list(run_jobs(many, Strips(), Storage()))) == 12
     assert 1 < most <= IN_FLIGHT + 1  # what was just done may not be collected yet
 

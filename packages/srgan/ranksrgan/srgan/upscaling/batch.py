@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Semaphore
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -36,7 +36,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
     RequestCancelled,
 )
-from ranksrgan.contracts.images import MAX_PIXELS, read_image
+from ranksrgan.contracts.images import MAX_PIXELS, decode_image, image_bytes
 from ranksrgan.contracts.upscaler import FileUpscaler, Upscaler
 from ranksrgan.srgan.upscaling.files import Job, Unplanned, plan_files
 from ranksrgan.srgan.upscaling.picture import Enlargement, enlargement_for
@@ -62,7 +62,7 @@ class Entry:
         message: of the error.
         input_size: width and height in pixels, upright; None if it was not read.
         output_size: width and height; None if nothing was written.
-        input_bytes: of the file.
+        input_bytes: of the file, as it was read.
         output_bytes: of the file.
         seconds: from the network's first sight of the picture until its result was there.
     """
@@ -164,7 +164,7 @@ def run_jobs(
                 progress(share)
 
     waiting = iter(jobs)
-    reading: deque[tuple[Job, Future[Enlargement | None]]] = deque()
+    reading: deque[tuple[Job, Future[_Work | None]]] = deque()
     writing: deque[Future[Entry]] = deque()
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="pictures") as threads:
         try:
@@ -189,6 +189,14 @@ def run_jobs(
                 read.cancel()
 
 
+class _Work(NamedTuple):
+    """A job whose input was read."""
+
+    job: Job
+    enlargement: Enlargement
+    input_bytes: int
+
+
 class _GivenUp(Exception):
     """In place of a strip: there will be no more, because of ``error``.
 
@@ -201,15 +209,17 @@ class _GivenUp(Exception):
         self.final = final
 
 
-def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement | None:
+def _read(job: Job, upscaler: Upscaler, storage: Storage) -> _Work | None:
     """Read the input; None if its result is there already and stays."""
     if _is_there(job.output) and storage.skip_existing:
         return None
-    picture = read_image(job.input, max_pixels=storage.max_pixels)
+    data = image_bytes(job.input)
+    picture = decode_image(data, name=str(job.input), max_pixels=storage.max_pixels)
     try:
-        return enlargement_for(picture, upscaler, job.output.suffix, storage.out_scale)
+        enlargement = enlargement_for(picture, upscaler, job.output.suffix, storage.out_scale)
     except InvalidInput as error:
         raise InvalidInput(f"{job.output}: {error}", field=str(job.output)) from error
+    return _Work(job, enlargement, len(data))
 
 
 def _is_there(output: Path) -> bool:
@@ -225,7 +235,7 @@ def _is_there(output: Path) -> bool:
 
 def _enlarge(
     job: Job,
-    read: Future[Enlargement | None],
+    read: Future[_Work | None],
     upscaler: Upscaler,
     storage: Storage,
     threads: ThreadPoolExecutor,
@@ -233,16 +243,16 @@ def _enlarge(
 ) -> Future[Entry]:
     """Run the network on a picture while another thread encodes what comes out."""
     try:
-        enlargement = read.result()
+        work = read.result()
     except Exception as error:
         tell(1)
         return _finished(_failure(job, error))
-    if enlargement is None:
+    if work is None:
         return _finished(Entry(str(job.input), str(job.output), skipped=True))
     strips = _Strips()
-    writing = threads.submit(_write, job, enlargement, strips, storage, tell)
+    writing = threads.submit(_write, work, strips, storage, tell)
     try:
-        for strip in enlargement.strips():
+        for strip in work.enlargement.strips():
             strips.hand_over(strip, writing)
             del strip  # before the next is made
             if writing.done():  # it failed, and so nobody needs the rest
@@ -254,17 +264,16 @@ def _enlarge(
         strips.hand_over(_GivenUp(error, final=other_way is None), writing)
         if other_way is not None:
             wait([writing])
-            return _finished(_enlarge_file(job, enlargement, other_way, storage, tell))
+            return _finished(_enlarge_file(work, other_way, storage, tell))
         if isinstance(error, RequestCancelled) or not isinstance(error, Exception):
             wait([writing])
             raise
     return writing
 
 
-def _enlarge_file(
-    job: Job, enlargement: Enlargement, upscaler: FileUpscaler, storage: Storage, tell: Progress
-) -> Entry:
+def _enlarge_file(work: _Work, upscaler: FileUpscaler, storage: Storage, tell: Progress) -> Entry:
     """Have a service do what is too large for a message."""
+    job = work.job
     started, told = time.perf_counter(), 0.0
 
     def progress(done: float) -> None:
@@ -280,7 +289,7 @@ def _enlarge_file(
             out_scale=storage.out_scale,
             progress=progress,
         )
-        return _entry(job, enlargement, size, started)
+        return _entry(work, size, started)
     except RequestCancelled:
         raise
     except Exception as error:
@@ -316,15 +325,10 @@ class _Strips:
             self._encoded.release()
 
 
-def _write(
-    job: Job,
-    enlargement: Enlargement,
-    strips: _Strips,
-    storage: Storage,
-    tell: Progress,
-) -> Entry:
+def _write(work: _Work, strips: _Strips, storage: Storage, tell: Progress) -> Entry:
     """Encode a result as its strips come, in a thread of its own; never raises."""
     started = time.perf_counter()
+    job, enlargement, _ = work
     layout, left = enlargement.layout, 1.0
     try:
         with atomic.replacing(job.output) as temporary, temporary.open("wb") as file:
@@ -335,7 +339,7 @@ def _write(
                 left -= share
                 tell(share)
             writer.close()
-        return _entry(job, enlargement, (layout.width, layout.height), started)
+        return _entry(work, (layout.width, layout.height), started)
     except _GivenUp as stopped:
         left = left if stopped.final else 0.0
         return _failure(job, stopped.error)
@@ -350,16 +354,15 @@ def _write(
         tell(left)
 
 
-def _entry(
-    job: Job, enlargement: Enlargement, output_size: tuple[int, int], started: float
-) -> Entry:
-    """Of a result that is there."""
+def _entry(work: _Work, output_size: tuple[int, int], started: float) -> Entry:
+    """Of a result that is there; its input may have gone meanwhile."""
+    job = work.job
     return Entry(
         str(job.input),
         str(job.output),
-        input_size=enlargement.input_size,
+        input_size=work.enlargement.input_size,
         output_size=output_size,
-        input_bytes=job.input.stat().st_size,
+        input_bytes=work.input_bytes,
         output_bytes=job.output.stat().st_size,
         seconds=round(time.perf_counter() - started, 3),
     )
