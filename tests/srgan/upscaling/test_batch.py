@@ -251,6 +251,15 @@ def test_strips_give_the_same_files_as_wholes(many: list[Job], tmp_path: Path) -
         assert np.array_equal(read_image(job.output).colour, small.repeat(4, 0).repeat(4, 1))
 
 
+def test_what_a_kill_has_left_is_removed(many: list[Job]) -> None:
+    folder = many[0].output.parent
+    folder.mkdir()
+    (folder / f".{many[3].output.stem}-0123abcd.png").write_bytes(b"half")
+    (folder / ".another-0123abcd.png").write_bytes(b"of no result of this run")
+    assert not [entry for entry in run_jobs(many, Strips(), Storage()) if entry.error]
+    assert names(folder) == [".another-0123abcd.png", *(job.output.name for job in many)]
+
+
 def test_an_input_may_go_when_it_was_read(many: list[Job]) -> None:
     job, size = many[0], many[0].input.stat().st_size
     network = Strips(lambda row: job.input.unlink(missing_ok=True))

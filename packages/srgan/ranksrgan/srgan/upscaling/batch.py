@@ -147,6 +147,8 @@ def run_jobs(
 ) -> Iterator[Entry]:
     """Do the jobs; an entry comes when its file is written, skipped or given up, in their order.
 
+    What an earlier run that was killed has left of their results is removed before.
+
     Args:
         jobs: from `plan_files`.
         upscaler: for the colour; it is called from one thread.
@@ -163,6 +165,7 @@ def run_jobs(
             with told:
                 progress(share)
 
+    atomic.remove_leftovers(job.output for job in jobs)
     waiting = iter(jobs)
     reading: deque[tuple[Job, Future[_Work | None]]] = deque()
     writing: deque[Future[Entry]] = deque()
