@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -66,7 +67,7 @@ def test_until_the_end_readers_see_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_kill_leaves_the_old_file_and_what_can_be_removed(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     atomic.write_text(path, "old")
     program = (
@@ -78,6 +79,62 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert done.returncode == -9
     assert path.read_text() == "old"
+    (leftover,) = set(names(tmp_path)) - {"a.txt"}
+    atomic.remove_leftovers([tmp_path / "absent" / "a.txt", tmp_path / "b.txt"])
+    assert names(tmp_path) == [leftover, "a.txt"]
+    atomic.remove_leftovers([path])
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.tar.gz", "a", "ä" * 40 + ".png", "a\nb.txt"])
+def test_what_is_being_written_is_no_leftover(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with atomic.replacing(path) as temporary:
+        temporary.write_text("new")
+        atomic.remove_leftovers([path])
+        assert names(tmp_path) == [temporary.name]
+    assert path.read_text() == "new"
+    temporary.write_text("half")  # as if it had been killed
+    atomic.remove_leftovers([path])
+    assert names(tmp_path) == [name]
+
+
+def test_who_is_taken_for_a_leftover_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process looks after the file was made and before it is held."""
+    taken: list[str] = []
+    flock = fcntl.flock
+
+    def slowly(handle: int, operation: int) -> None:
+        if not taken:
+            taken.extend(names(tmp_path))
+            atomic.remove_leftovers([tmp_path / "a.txt"])
+        flock(handle, operation)
+
+    def remove(temporary: Path) -> None:
+        temporary.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", slowly)
+    monkeypatch.setattr(atomic, "_remove_unless_held", remove)
+    atomic.write_text(tmp_path / "a.txt", "new")
+    assert len(taken) == 1
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_without_locks_nothing_is_taken_for_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with atomic.replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+        atomic.remove_leftovers([tmp_path / "a.txt"])
+        assert temporary.exists()
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_a_result_is_as_readable_as_any_new_file(tmp_path: Path) -> None:

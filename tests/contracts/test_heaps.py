@@ -83,3 +83,15 @@ def test_no_threshold_is_set_without_the_other(
     monkeypatch.setattr(heaps, "_of_libc", lambda name: mallopt)
     heaps.keep_for_a_command()
     assert made == settings
+
+
+def test_strips_of_pictures_are_in_no_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+
+    def mallopt(parameter: int, value: int) -> int:
+        made.append((parameter, value))
+        return 1
+
+    monkeypatch.setattr(heaps, "_of_libc", lambda name: mallopt)
+    heaps.keep_for_pictures()
+    assert made == [(-8, 2), (-3, 32 * 2**20), (-1, 2**30)]

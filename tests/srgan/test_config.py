@@ -87,6 +87,19 @@ def test_overrides_reach_every_level() -> None:
         ("generator.scale=8", "generator.scale"),
         ("run.precision=half", "run.precision"),
         ("optimiser.schedule.kind=step", "optimiser.schedule"),
+        (
+            "optimiser.schedule.milestones=[5, 5, 7]",
+            r"optimiser\.schedule\.milestones=.*: 5 follows 5; each milestone is a later step",
+        ),
+        ("optimiser.schedule.milestones=[5, 9, 3]", "3 follows 9"),
+        (
+            "optimiser={generator_lr: 1e-3, schedule: {kind: cosine, period: 9, minimum: 2e-4}}",
+            r"optimiser\.schedule\.minimum is 0\.0002, above optimiser\.discriminator_lr, 0\.0001",
+        ),
+        (
+            "optimiser={discriminator_lr: 1, schedule: {kind: cosine, period: 9, minimum: 1e-3}}",
+            r"optimiser\.schedule\.minimum is 0\.001, above optimiser\.generator_lr, 0\.0001",
+        ),
         ("validation.scorers=[rmse, ssim]", "ssim would be two columns .*; psnr, ssim, niqe, rmse"),
         ("validation.scorers=[pi]", "pi would be two columns of one name"),  # of if_available
         ("validation.if_available=[niqe]", r"niqe would be two columns .*\(.* niqe\?border=0\)"),
@@ -95,6 +108,12 @@ def test_overrides_reach_every_level() -> None:
 def test_what_is_wrong_is_named(override: str, message: str) -> None:
     with pytest.raises(InvalidConfig, match=message):
         load_recipe("srgan", [override])
+
+
+def test_a_minimum_is_compared_with_rates_that_are_used() -> None:
+    schedule = "schedule: {kind: cosine, period: 9, minimum: 2e-4}"
+    override = f"optimiser={{generator_lr: 2e-4, discriminator_lr: 1e-4, {schedule}}}"
+    assert load_recipe("srresnet", [override]).optimiser.generator_lr == 2e-4
 
 
 def test_what_is_written_says_nothing_of_younger_keys_that_change_nothing() -> None:

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,18 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import UpscalerInfo, cancellation
+from ranksrgan.contracts.encoders.png import PngWriter
 from ranksrgan.contracts.errors import RequestCancelled
 from ranksrgan.contracts.images import Metadata, Picture, read_image, write_image
 from ranksrgan.metrics import Bicubic, imresize
+from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling import batch
 from ranksrgan.srgan.upscaling.batch import IN_FLIGHT, Entry, Storage, run_jobs, upscale_files
 from ranksrgan.srgan.upscaling.files import Job
+from ranksrgan.srgan.upscaling.picture import upscale_picture
 from ranksrgan.srgan.upscaling.strip_upscaler import ReadRows
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
+from tests.srgan.conftest import MakeGenerator
 
 MakePng = Callable[..., bytes]
 
@@ -245,25 +251,43 @@ def test_strips_give_the_same_files_as_wholes(many: list[Job], tmp_path: Path) -
         assert np.array_equal(read_image(job.output).colour, small.repeat(4, 0).repeat(4, 1))
 
 
+def test_what_a_kill_has_left_is_removed(many: list[Job]) -> None:
+    folder = many[0].output.parent
+    folder.mkdir()
+    (folder / f".{many[3].output.stem}-0123abcd.png").write_bytes(b"half")
+    (folder / ".another-0123abcd.png").write_bytes(b"of no result of this run")
+    assert not [entry for entry in run_jobs(many, Strips(), Storage()) if entry.error]
+    assert names(folder) == [".another-0123abcd.png", *(job.output.name for job in many)]
+
+
+def test_an_input_may_go_when_it_was_read(many: list[Job]) -> None:
+    job, size = many[0], many[0].input.stat().st_size
+    network = Strips(lambda row: job.input.unlink(missing_ok=True))
+    (entry,) = run_jobs([job], network, Storage())
+    assert not job.input.exists()
+    assert (entry.error, entry.input_bytes) == (None, size)
+    assert entry.output_bytes == job.output.stat().st_size
+
+
 def test_entries_come_in_order_whoever_is_slow(
     many: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first picture is decoded after the second; every third one later than it could be."""
     decoded = threading.Event()
-    original = batch.read_image
+    original = batch.decode_image
 
-    def read(path: Path, *, max_pixels: int) -> Picture:
-        number = int(path.stem)
+    def decode(data: bytes, *, name: str, max_pixels: int) -> Picture:
+        number = int(Path(name).stem)
         if number == 0:
             assert decoded.wait(60)
         elif number % 3 == 0:
             threading.Event().wait(0.02)
-        picture = original(path, max_pixels=max_pixels)
+        picture = original(data, name=name, max_pixels=max_pixels)
         if number == 1:
             decoded.set()
         return picture
 
-    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(batch, "decode_image", decode)
     network = Strips()
     entries = list(run_jobs(many, network, Storage()))
     assert [entry.input for entry in entries] == [str(job.input) for job in many]
@@ -290,11 +314,11 @@ def test_a_picture_is_encoded_while_the_network_works_on_the_next(many: list[Job
 
 def test_few_pictures_are_held_at_a_time(many: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
     alive = most = 0
-    original = batch.read_image
+    original = batch.decode_image
 
-    def read(path: Path, *, max_pixels: int) -> Picture:
+    def decode(data: bytes, *, name: str, max_pixels: int) -> Picture:
         nonlocal alive, most
-        picture = original(path, max_pixels=max_pixels)
+        picture = original(data, name=name, max_pixels=max_pixels)
         with lock:
             alive += 1
             most = max(most, alive)
@@ -308,7 +332,7 @@ def test_few_pictures_are_held_at_a_time(many: list[Job], monkeypatch: pytest.Mo
 
     lock = threading.RLock()
 
-    monkeypatch.setattr(batch, "read_image", read)
+    monkeypatch.setattr(batch, "decode_image", decode)
     assert len(list(run_jobs(many, Strips(), Storage()))) == 12
     assert 1 < most <= IN_FLIGHT + 1  # what was just done may not be collected yet
 
@@ -362,7 +386,7 @@ def test_a_full_disk_stops_the_picture_and_not_the_batch(
         return original(file, layout, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "open_writer", open_writer)
-    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture.PIXELS", 1)
+    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture._PIXELS", 1)
     entries = list(run_jobs(many, Strips(), Storage()))
     failed = [entry for entry in entries if entry.error]
     assert len(failed) == 4
@@ -467,6 +491,74 @@ def test_deep_grey_with_alpha_and_metadata(tmp_path: Path) -> None:
 
 
 # Memory
+
+
+class Counted(GeneratorUpscaler):
+    """Counts the strips that are alive, as tensors of arrays: of these one hears when they go.
+
+    ``patient`` makes none before all others are gone.
+    """
+
+    alive = most = made = 0
+
+    def __init__(self, network: SRResNet, *, patient: bool) -> None:
+        super().__init__(network, memory=MEMORY)
+        self._patient = patient
+
+    def _strip(self, *given: Any) -> Tensor:
+        for _ in range(1000):
+            if not (self._patient and self.alive):
+                break
+            threading.Event().wait(0.005)
+        array = super()._strip(*given).numpy().copy()
+        weakref.finalize(array, self._gone)
+        self.alive += 1
+        self.made += 1
+        self.most = max(self.most, self.alive)
+        return torch.from_numpy(array)
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+
+MEMORY = 2**18
+
+
+@pytest.mark.parametrize(
+    ("kind", "out_scale"), [("rgb", None), ("rgb", Fraction(5, 2)), ("grey", None), ("rgba", None)]
+)
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_strip_is_made_while_another_is_encoded(
+    lively: MakeGenerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    out_scale: Fraction | None,
+    patient: bool,
+) -> None:
+    """There is no third, and not even the other one when it is encoded."""
+    encode = PngWriter.write
+
+    def slowly(writer: PngWriter, strip: Picture) -> None:
+        threading.Event().wait(0.0 if patient else 0.002)
+        encode(writer, strip)
+
+    monkeypatch.setattr(PngWriter, "write", slowly)
+    monkeypatch.setattr("ranksrgan.srgan.upscaling.picture._PIXELS", 2**9)
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 40, 4), dtype=np.uint8)
+    colour = pixels[..., :1] if kind == "grey" else pixels[..., :3]
+    picture = Picture(colour, pixels[..., 3] if kind == "rgba" else None)
+    job = Job(tmp_path / "in.png", tmp_path / "out.png")
+    write_image(job.input, picture)
+    counted = Counted(lively(), patient=patient)
+    (entry,) = run_jobs([job], counted, Storage(out_scale=out_scale))
+    assert entry.error is None
+    assert counted.made > 5
+    assert (counted.most, counted.alive) == (1 if patient else 2, 0)
+    alone = GeneratorUpscaler(lively(), memory=MEMORY)
+    expected = upscale_picture(picture, alone, out_scale=out_scale)
+    assert np.array_equal(read_image(job.output).colour, expected.colour)
+
 
 PEAK = """
 import sys

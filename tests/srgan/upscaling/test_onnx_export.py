@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 from types import ModuleType
 
@@ -86,6 +87,29 @@ def test_every_generator_is_exported(name: str, tmp_path: Path) -> None:
         (made,) = session.run(["enlarged"], {"images": images.numpy()})
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(made), network(images), atol=1e-5, rtol=0)
+
+
+def test_the_exporter_tells_of_errors_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name)
+
+    def export(*given: object, **options: object) -> None:
+        for name in ("onnx_ir.passes", "onnxscript.optimizer", "torch.onnx._internal"):
+            logging.getLogger(name).info("No unused functions to remove")
+            logging.getLogger(name).warning("torchvision is not installed")
+            logging.getLogger(name).error("%s fails", name)
+
+    caplog.set_level(logging.INFO)
+    before = logging.getLogger("onnx_ir").level
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(InternalError, match="torch exports nothing of srresnet"):
+        export_onnx(SRResNet(4, 1), tmp_path / "model.onnx")
+    shown = [record.getMessage() for record in caplog.records]
+    assert [text for text in shown if "fails" not in text] == []
+    assert "onnx_ir.passes fails" in shown
+    assert logging.getLogger("onnx_ir").level == before
 
 
 def test_a_model_that_differs_is_not_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -10,7 +11,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from ranksrgan.contracts.errors import DiskFull, InvalidInput
 
 #: No space, a quota used up, and a file larger than this process may write.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+# The stem and the suffix of what a temporary file is to become.
+_TEMPORARY = re.compile(r"\.(.*)-[0-9a-f]{8}(\.[^.]*|)", re.DOTALL)
 
 
 @contextmanager
@@ -69,15 +73,12 @@ def _replacing(path: Path) -> Iterator[Path]:
         return
     if path.is_symlink():
         old = None  # the link is replaced; what it leads to may be others' too
-    temporary = path.parent / f".{path.stem[:32]}-{secrets.token_hex(4)}{path.suffix}"
-    # Made with the mode of any new file, which the umask decides and mkstemp would not give.
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    temporary, handle = _held_file(path)
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     if old is not None and stat.S_ISREG(old.st_mode):
         mode = stat.S_IMODE(old.st_mode) & 0o777
         # From the start: what was private is not to be read meanwhile. But it is to be written.
         os.fchmod(handle, mode | 0o600)
-    os.close(handle)
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -90,6 +91,21 @@ def _replacing(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _held_file(path: Path) -> tuple[Path, int]:
+    """A new temporary file beside ``path``, and the handle by which `remove_leftovers` can tell
+    that it is being written; the kernel forgets one that is killed."""
+    while True:
+        temporary = path.parent / f".{path.stem[:32]}-{secrets.token_hex(4)}{path.suffix}"
+        # Made with the mode of any new file, which the umask decides and mkstemp would not give.
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        with suppress(OSError):  # some file systems have no locks: there nothing is removed either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, handle
+        os.close(handle)  # it was taken for a leftover before it was held
 
 
 def _owner(path: Path) -> tuple[int, int]:
@@ -108,15 +124,33 @@ def _written_into(path: Path) -> Iterator[Path]:
             shutil.copyfileobj(content, target)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what kills in the middle of writing ``path`` have left beside it.
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what kills in the middle of writing some files have left beside them.
 
-    For a caller who knows that nobody is writing it now.
+    What is being written now, by whomever, stays; but who puts another file in the place of the
+    temporary one, instead of filling it, is not seen to write.
     """
-    name = re.compile(rf"\.{re.escape(path.stem[:32])}-[0-9a-f]{{8}}{re.escape(path.suffix)}")
-    for other in path.parent.iterdir():
-        if name.fullmatch(other.name):
-            other.unlink(missing_ok=True)
+    names: dict[Path, set[tuple[str, ...]]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add((path.stem[:32], path.suffix))
+    for folder, wanted in names.items():
+        others: list[Path] = []
+        with suppress(OSError):  # it is not there yet, or whoever writes into it will be told
+            others.extend(folder.iterdir())
+        for other in others:
+            found = _TEMPORARY.fullmatch(other.name)
+            if found and found.groups() in wanted:
+                _remove_unless_held(other)
+
+
+def _remove_unless_held(temporary: Path) -> None:
+    with suppress(OSError):  # it is held, or has gone, or is another's
+        handle = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
+        finally:
+            os.close(handle)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

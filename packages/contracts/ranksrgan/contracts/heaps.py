@@ -16,12 +16,12 @@ from collections.abc import Callable
 # from which memory is the system's as soon as it is free; and how many heaps there are.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
-# Before 2.35 glibc takes no larger one.
+# Of the system. Before 2.35 glibc takes no larger one.
 _OLD_MMAP_THRESHOLD = 32 * 2**20
 
 # Each thread would take a heap of its own, of which a server has dozens, and each keeps the most
 # that its thread has ever needed: hundreds of megabytes in time, none of it in use.
-_ARENAS_OF_A_SERVER = 2
+_FEW_ARENAS = 2
 
 
 def keep_for_a_command() -> None:
@@ -41,8 +41,20 @@ def keep_for_a_server() -> None:
     Call it before threads are started, and before models are loaded: those may go again.
     """
     gc.freeze()
-    _set(_ARENA_MAX, _ARENAS_OF_A_SERVER)
+    _set(_ARENA_MAX, _FEW_ARENAS)
     _keep(trim=512 * 2**20, mmap=256 * 2**20)
+
+
+def keep_for_pictures() -> None:
+    """Likewise, for a command through which large results pass: what is small, in few heaps.
+
+    Strips of a picture come and go, in several threads. In a heap each would leave a hole, into
+    which the next does not fit once something small lies there.
+
+    Call it before threads are started.
+    """
+    _set(_ARENA_MAX, _FEW_ARENAS)
+    _keep(trim=2**30, mmap=_OLD_MMAP_THRESHOLD)
 
 
 def give_back() -> None:

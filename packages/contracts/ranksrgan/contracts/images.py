@@ -115,12 +115,20 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         InvalidImage: the file is missing, unreadable, or not an image that is read.
         ImageTooLarge: its header claims more than ``max_pixels``.
     """
+    return decode_image(image_bytes(path), name=str(path), max_pixels=max_pixels)
+
+
+def image_bytes(path: Path) -> bytes:
+    """What an image file holds, for `decode_image`.
+
+    Raises:
+        InvalidImage: the file is missing or unreadable.
+    """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
-    return decode_image(data, name=str(path), max_pixels=max_pixels)
 
 
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:

@@ -123,8 +123,7 @@ def alone_in(folder: Path, files: Iterable[str]) -> Iterator[None]:
         "folder"
     )
     with locked(folder, refusal):
-        for name in (*files, *_RECORDS):
-            atomic.remove_leftovers(folder / name)
+        atomic.remove_leftovers(folder / name for name in (*files, *_RECORDS))
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranksrgan.contracts import atomic, cancellation
+from ranksrgan.contracts import atomic, cancellation, heaps
 from ranksrgan.contracts.console import whole_number
 from ranksrgan.contracts.errors import InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import MAX_PIXELS
@@ -177,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
     folders = {result.parent for result in results}
     check_output("--report", args.report, folders, what="the folder of the results")
     report = Report([entry_of(failed) for failed in plan.failed])
+    heaps.keep_for_pictures()
     stopped = _enlarge(args, plan, _open(args), report)
     content = report.to_json()
     log.info("%(done)d enlarged, %(skipped)d skipped, %(failed)d failed", content)

@@ -7,6 +7,7 @@ key means is said once, in the recipes; here stand types, ranges and defaults.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -249,6 +250,17 @@ class MultiStep(Config):
     milestones: tuple[PositiveInt, ...]
     factor: PositiveFloat = 0.5
 
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_rise(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        for milestone, following in pairwise(milestones):
+            if following <= milestone:
+                raise ValueError(
+                    f"{following} follows {milestone}; each milestone is a later step than the one "
+                    "before"
+                )
+        return milestones
+
 
 class Cosine(Config):
     kind: Literal["cosine"] = "cosine"
@@ -365,6 +377,7 @@ class TrainConfig(Config):
         if not any(weights) and not losses.scorers:
             raise ValueError("losses: every weight is 0, so there is nothing to learn")
         self._check_views()
+        self._check_schedule()
         self._check_validation()
         if (self.discriminator is None) != (losses.adversarial.weight == 0):
             raise ValueError(
@@ -385,6 +398,19 @@ class TrainConfig(Config):
                     "discriminator would normalise over a single value; enlarge one of them"
                 )
         return self
+
+    def _check_schedule(self) -> None:
+        optimiser, schedule = self.optimiser, self.optimiser.schedule
+        names = ["generator_lr"]
+        if self.discriminator is not None:
+            names.append("discriminator_lr")
+        for name in names:
+            rate: float = getattr(optimiser, name)
+            if isinstance(schedule, Cosine) and schedule.minimum > rate:
+                raise ValueError(
+                    f"optimiser.schedule.minimum is {schedule.minimum:g}, above optimiser.{name}, "
+                    f"{rate:g}: the rate falls to the minimum, which is at most where it begins"
+                )
 
     def _check_validation(self) -> None:
         data, validation = self.data, self.validation

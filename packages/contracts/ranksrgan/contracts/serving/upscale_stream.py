@@ -246,6 +246,7 @@ def _on_device(
     # A loop, since a strip that is still being made when its client goes cannot be closed.
     while (strip := alone(upscaler, name, "strip", work, images=1, pixels=pixels)) is not None:
         yield strip
+        del strip  # before the next is made: strips are large
 
 
 def _as_rows_come(

@@ -15,14 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from queue import Full, Queue
-from threading import Lock
-from typing import Any
+from queue import SimpleQueue
+from threading import Lock, Semaphore
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -37,7 +36,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
     RequestCancelled,
 )
-from ranksrgan.contracts.images import MAX_PIXELS, read_image
+from ranksrgan.contracts.images import MAX_PIXELS, decode_image, image_bytes
 from ranksrgan.contracts.upscaler import FileUpscaler, Upscaler
 from ranksrgan.srgan.upscaling.files import Job, Unplanned, plan_files
 from ranksrgan.srgan.upscaling.picture import Enlargement, enlargement_for
@@ -46,9 +45,6 @@ log = logging.getLogger(__name__)
 
 #: Pictures that are read, enlarged or written at any moment.
 IN_FLIGHT = 3
-
-# Strips that wait for their encoder.
-_STRIPS_WAITING = 2
 
 #: Told how much of a picture was done since it was told last: all its numbers make 1 for each.
 Progress = Callable[[float], object]
@@ -66,7 +62,7 @@ class Entry:
         message: of the error.
         input_size: width and height in pixels, upright; None if it was not read.
         output_size: width and height; None if nothing was written.
-        input_bytes: of the file.
+        input_bytes: of the file, as it was read.
         output_bytes: of the file.
         seconds: from the network's first sight of the picture until its result was there.
     """
@@ -151,6 +147,8 @@ def run_jobs(
 ) -> Iterator[Entry]:
     """Do the jobs; an entry comes when its file is written, skipped or given up, in their order.
 
+    What an earlier run that was killed has left of their results is removed before.
+
     Args:
         jobs: from `plan_files`.
         upscaler: for the colour; it is called from one thread.
@@ -167,8 +165,9 @@ def run_jobs(
             with told:
                 progress(share)
 
+    atomic.remove_leftovers(job.output for job in jobs)
     waiting = iter(jobs)
-    reading: deque[tuple[Job, Future[Enlargement | None]]] = deque()
+    reading: deque[tuple[Job, Future[_Work | None]]] = deque()
     writing: deque[Future[Entry]] = deque()
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="pictures") as threads:
         try:
@@ -193,6 +192,14 @@ def run_jobs(
                 read.cancel()
 
 
+class _Work(NamedTuple):
+    """A job whose input was read."""
+
+    job: Job
+    enlargement: Enlargement
+    input_bytes: int
+
+
 class _GivenUp(Exception):
     """In place of a strip: there will be no more, because of ``error``.
 
@@ -205,15 +212,17 @@ class _GivenUp(Exception):
         self.final = final
 
 
-def _read(job: Job, upscaler: Upscaler, storage: Storage) -> Enlargement | None:
+def _read(job: Job, upscaler: Upscaler, storage: Storage) -> _Work | None:
     """Read the input; None if its result is there already and stays."""
     if _is_there(job.output) and storage.skip_existing:
         return None
-    picture = read_image(job.input, max_pixels=storage.max_pixels)
+    data = image_bytes(job.input)
+    picture = decode_image(data, name=str(job.input), max_pixels=storage.max_pixels)
     try:
-        return enlargement_for(picture, upscaler, job.output.suffix, storage.out_scale)
+        enlargement = enlargement_for(picture, upscaler, job.output.suffix, storage.out_scale)
     except InvalidInput as error:
         raise InvalidInput(f"{job.output}: {error}", field=str(job.output)) from error
+    return _Work(job, enlargement, len(data))
 
 
 def _is_there(output: Path) -> bool:
@@ -229,7 +238,7 @@ def _is_there(output: Path) -> bool:
 
 def _enlarge(
     job: Job,
-    read: Future[Enlargement | None],
+    read: Future[_Work | None],
     upscaler: Upscaler,
     storage: Storage,
     threads: ThreadPoolExecutor,
@@ -237,37 +246,37 @@ def _enlarge(
 ) -> Future[Entry]:
     """Run the network on a picture while another thread encodes what comes out."""
     try:
-        enlargement = read.result()
+        work = read.result()
     except Exception as error:
         tell(1)
         return _finished(_failure(job, error))
-    if enlargement is None:
+    if work is None:
         return _finished(Entry(str(job.input), str(job.output), skipped=True))
-    strips: Queue[Tensor | _GivenUp | None] = Queue(_STRIPS_WAITING)
-    writing = threads.submit(_write, job, enlargement, strips, storage, tell)
+    strips = _Strips()
+    writing = threads.submit(_write, work, strips, storage, tell)
     try:
-        for strip in enlargement.strips():
-            _hand_over(strips, strip, writing)
+        for strip in work.enlargement.strips():
+            strips.hand_over(strip, writing)
+            del strip  # before the next is made
             if writing.done():  # it failed, and so nobody needs the rest
                 break
-        _hand_over(strips, None, writing)
+        strips.hand_over(None, writing)
     except BaseException as error:
         too_large = isinstance(error, LimitExceeded) and not isinstance(error, Overloaded)
         other_way = upscaler if too_large and isinstance(upscaler, FileUpscaler) else None
-        _hand_over(strips, _GivenUp(error, final=other_way is None), writing)
+        strips.hand_over(_GivenUp(error, final=other_way is None), writing)
         if other_way is not None:
             wait([writing])
-            return _finished(_enlarge_file(job, enlargement, other_way, storage, tell))
+            return _finished(_enlarge_file(work, other_way, storage, tell))
         if isinstance(error, RequestCancelled) or not isinstance(error, Exception):
             wait([writing])
             raise
     return writing
 
 
-def _enlarge_file(
-    job: Job, enlargement: Enlargement, upscaler: FileUpscaler, storage: Storage, tell: Progress
-) -> Entry:
+def _enlarge_file(work: _Work, upscaler: FileUpscaler, storage: Storage, tell: Progress) -> Entry:
     """Have a service do what is too large for a message."""
+    job = work.job
     started, told = time.perf_counter(), 0.0
 
     def progress(done: float) -> None:
@@ -283,7 +292,7 @@ def _enlarge_file(
             out_scale=storage.out_scale,
             progress=progress,
         )
-        return _entry(job, enlargement, size, started)
+        return _entry(work, size, started)
     except RequestCancelled:
         raise
     except Exception as error:
@@ -292,36 +301,48 @@ def _enlarge_file(
         tell(1 - told)
 
 
-def _hand_over(
-    strips: Queue[Tensor | _GivenUp | None], item: Tensor | _GivenUp | None, writing: Future[Entry]
-) -> None:
-    """Wait for room, unless the one that makes room has gone."""
-    while not writing.done():
-        with suppress(Full):
-            strips.put(item, timeout=0.2)
-            return
+class _Strips:
+    """The strips of a picture on their way from the network to the encoder.
+
+    They are large: while one is encoded the next is made, and there are no others.
+    """
+
+    def __init__(self) -> None:
+        self._items: SimpleQueue[Tensor | _GivenUp | None] = SimpleQueue()
+        self._encoded = Semaphore(1)
+
+    def hand_over(self, item: Tensor | _GivenUp | None, writing: Future[Entry]) -> None:
+        """Wait until the one before is encoded, unless the encoder has gone."""
+        while not writing.done():
+            if self._encoded.acquire(timeout=0.2):
+                self._items.put(item)
+                return
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """For the encoder, which has done with a strip when it asks for the next."""
+        while (item := self._items.get()) is not None:
+            if isinstance(item, _GivenUp):
+                raise item
+            yield item
+            del item
+            self._encoded.release()
 
 
-def _write(
-    job: Job,
-    enlargement: Enlargement,
-    strips: Queue[Tensor | _GivenUp | None],
-    storage: Storage,
-    tell: Progress,
-) -> Entry:
+def _write(work: _Work, strips: _Strips, storage: Storage, tell: Progress) -> Entry:
     """Encode a result as its strips come, in a thread of its own; never raises."""
     started = time.perf_counter()
+    job, enlargement, _ = work
     layout, left = enlargement.layout, 1.0
     try:
         with atomic.replacing(job.output) as temporary, temporary.open("wb") as file:
             writer = open_writer(file, layout, suffix=job.output.suffix, quality=storage.quality)
-            for strip in enlargement.pictures(_handed_over(strips)):
+            for strip in enlargement.pictures(strips):
                 writer.write(strip)
                 share = strip.height / layout.height
                 left -= share
                 tell(share)
             writer.close()
-        return _entry(job, enlargement, (layout.width, layout.height), started)
+        return _entry(work, (layout.width, layout.height), started)
     except _GivenUp as stopped:
         left = left if stopped.final else 0.0
         return _failure(job, stopped.error)
@@ -336,23 +357,15 @@ def _write(
         tell(left)
 
 
-def _handed_over(strips: Queue[Tensor | _GivenUp | None]) -> Iterator[Tensor]:
-    while (item := strips.get()) is not None:
-        if isinstance(item, _GivenUp):
-            raise item
-        yield item
-
-
-def _entry(
-    job: Job, enlargement: Enlargement, output_size: tuple[int, int], started: float
-) -> Entry:
-    """Of a result that is there."""
+def _entry(work: _Work, output_size: tuple[int, int], started: float) -> Entry:
+    """Of a result that is there; its input may have gone meanwhile."""
+    job = work.job
     return Entry(
         str(job.input),
         str(job.output),
-        input_size=enlargement.input_size,
+        input_size=work.enlargement.input_size,
         output_size=output_size,
-        input_bytes=job.input.stat().st_size,
+        input_bytes=work.input_bytes,
         output_bytes=job.output.stat().st_size,
         seconds=round(time.perf_counter() - started, 3),
     )

@@ -8,7 +8,11 @@ image takes memory like the whole network's.
 from __future__ import annotations
 
 import importlib
+import logging
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -24,6 +28,9 @@ OPSET = 18
 
 # Values are in [0, 1]; runtimes sum in other orders than torch.
 _TOLERANCE = 1e-4
+
+# They tell of each of their passes, and of operators of packages that are not there.
+_TALKATIVE = ("onnx_ir", "onnxscript", "torch.onnx")
 
 
 def export_onnx(network: Generator, path: Path) -> float | None:
@@ -45,7 +52,7 @@ def export_onnx(network: Generator, path: Path) -> float | None:
         _package(needed)
     network = network.eval().requires_grad_(False)
     sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
-    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+    with torch.no_grad(), _errors_alone(), tempfile.TemporaryDirectory() as folder:
         program = torch.onnx.export(
             network,
             (probe_image(16).expand(2, -1, -1, -1)[..., :12].contiguous(),),
@@ -74,6 +81,22 @@ def export_onnx(network: Generator, path: Path) -> float | None:
             )
     atomic.write_bytes(path, written)
     return difference
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Within the block the exporter logs errors; what keeps it from its work it raises."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch, about torch
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _difference(network: Generator, model: bytes, runtime: ModuleType) -> float:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -38,8 +39,8 @@ from ranksrgan.srgan.upscaling.transparency import Continuation
 # ITU-R BT.601: what converting the enlarged picture to grey would give.
 _LUMA = (0.299, 0.587, 0.114)
 
-#: Pixels that are turned into integers at a time: the float64 on the way costs 24 bytes each.
-PIXELS = 2**17
+# Pixels that are turned into integers at a time: the float64 on the way costs 24 bytes each.
+_PIXELS = 2**17
 
 # Rows of an input that are looked at, or made floating point, at a time.
 _ROWS = 256
@@ -163,21 +164,22 @@ class Enlargement:
         Args:
             strips: what `strips` yields.
         """
-        picture, layout = self._picture, self.layout
+        picture, scale = self._picture, self._upscaler.info.scale
+        bands = regrouped(strips, rows_at_a_time(scale * picture.width))
         if self._grey:
-            strips = (luma(strip, layout.channels) for strip in strips)
-        ratio = self._scale / self._upscaler.info.scale
-        if ratio != 1:
-            strips = resized(strips, self._upscaler.info.scale * picture.height, ratio)
-        rows = max(PIXELS // layout.width, 1)
-        bands = regrouped(strips, rows)
+            bands = map(partial(luma, channels=self.layout.channels), bands)
+        rows = rows_at_a_time(self.layout.width)
+        if self._scale != scale:
+            large = resized(bands, scale * picture.height, self._scale / scale)
+            bands = regrouped(large, rows)
+        # By map, which keeps none: a band may be a view of a strip, and that is large.
+        colours = map(self._pixels, bands)
         if picture.alpha is None:
-            for band in bands:
-                yield Picture(self._pixels(band))
+            yield from map(Picture, colours)
             return
-        alphas = regrouped(self._alpha(picture.alpha), rows)
-        for band, alpha in zip(bands, alphas, strict=True):
-            yield Picture(self._pixels(band), self._pixels(alpha)[..., 0])
+        alphas = map(self._pixels, regrouped(self._alpha(picture.alpha), rows))
+        for colour, alpha in zip(colours, alphas, strict=True):
+            yield Picture(colour, alpha[..., 0])
 
     def _rows(self, top: int, bottom: int) -> Tensor:
         if self._continuation is not None:
@@ -210,6 +212,11 @@ def _is_grey(picture: Picture) -> bool:
         if not grey.all():
             return False
     return True
+
+
+def rows_at_a_time(width: int) -> int:
+    """How many rows of a result are made grey, resized or turned into integers at a time."""
+    return max(_PIXELS // width, 1)
 
 
 def luma(strip: Tensor, channels: int) -> Tensor:

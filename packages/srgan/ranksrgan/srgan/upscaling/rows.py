@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 
 from torch import Tensor
 
@@ -17,9 +18,9 @@ from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.images import Picture, from_tensor
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.upscaler import Upscaler
-from ranksrgan.srgan.upscaling.picture import PIXELS, luma
+from ranksrgan.srgan.upscaling.picture import luma, rows_at_a_time
 from ranksrgan.srgan.upscaling.strip_upscaler import PlannedStripUpscaler, ReadRows
-from ranksrgan.srgan.upscaling.strips import checked_strips, resized
+from ranksrgan.srgan.upscaling.strips import checked_strips, cut, resized
 
 
 class RowsEnlargement:
@@ -76,17 +77,15 @@ class RowsEnlargement:
         Args:
             strips: what `strips` yields.
         """
-        scale = self._upscaler.info.scale
-        if self._image.channels == 1:
-            strips = (luma(strip, 1) for strip in strips)
-        ratio = self._scale / scale
-        if ratio != 1:
-            resizing = resized(strips, scale * self._image.height, ratio)
-            strips = (strip.clamp(0, 1) for strip in resizing)
-        rows = max(PIXELS // self.layout.width, 1)
-        for strip in strips:
-            for top in range(0, strip.shape[-2], rows):
-                yield strip[:, top : top + rows]
+        image, scale = self._image, self._upscaler.info.scale
+        bands = cut(strips, rows_at_a_time(scale * image.width))
+        if image.channels == 1:
+            bands = map(partial(luma, channels=1), bands)
+        if self._scale != scale:
+            large = resized(bands, scale * image.height, self._scale / scale)
+            clamped = (band.clamp(0, 1) for band in large)
+            bands = cut(clamped, rows_at_a_time(self.layout.width))
+        return bands
 
     def pictures(self, strips: Iterable[Tensor]) -> Iterator[Picture]:
         """See `Enlargement.pictures`."""

@@ -1,6 +1,7 @@
 """Rows of an image that come in strips of any height: checked, regrouped, resized.
 
-All hold no more than a band of rows. Strips are tensors ``(C, n, W)``.
+All hold no more than a band of rows, and no strip while they wait for the next: strips are large.
+They are tensors ``(C, n, W)``.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -40,7 +42,7 @@ def checked_strips(
             more or fewer rows than that has.
     """
     if isinstance(upscaler, GeneratorUpscaler):
-        yield from (strip[0] for strip in strips)
+        yield from map(itemgetter(0), strips)
         return
     info, rows = upscaler.info, 0
     for strip in strips:
@@ -49,6 +51,7 @@ def checked_strips(
         rows += shown
         if rows <= info.scale * height:
             yield strip[0]
+        del strip
     if rows != info.scale * height:
         raise InvalidInput(
             f"the upscaler {info.name} returned {rows} rows in strips; {info.scale * height}, "
@@ -57,22 +60,35 @@ def checked_strips(
         )
 
 
-def regrouped(strips: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
-    """The same rows in strips of ``rows``, the last one lower if it has to be."""
-    kept: list[Tensor] = []
-    count = 0
+def cut(strips: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
+    """The same rows in strips of at most ``rows``, which are views."""
     for strip in strips:
-        kept.append(strip)
-        count += strip.shape[-2]
-        if count < rows:
-            continue
-        joined = torch.cat(kept, -2)
-        full = count - count % rows
-        for top in range(0, full, rows):
-            yield joined[..., top : top + rows, :]
-        # A copy, so that a short rest does not keep all of it alive.
-        kept, count = [joined[..., full:, :].clone()], count - full
-    if count:
+        for top in range(0, strip.shape[-2], rows):
+            yield strip[..., top : top + rows, :]
+        del strip
+
+
+def regrouped(strips: Iterable[Tensor], rows: int) -> Iterator[Tensor]:
+    """The same rows in strips of ``rows``, the last one lower if it has to be.
+
+    Where a strip has as many they are views of it.
+    """
+    kept: list[Tensor] = []  # of rows that do not make a strip yet
+    missing = rows
+    for strip in strips:
+        height, top = strip.shape[-2], 0
+        if kept and height >= missing:
+            yield torch.cat((*kept, strip[..., :missing, :]), -2)
+            kept, top, missing = [], missing, rows
+        full = height - (height - top) % missing
+        for begin in range(top, full, rows):
+            yield strip[..., begin : begin + rows, :]
+        if full < height:
+            # A copy, so that a short rest does not keep all of it alive.
+            kept.append(strip[..., full:, :].clone())
+            missing -= height - full
+        del strip
+    if kept:
         yield torch.cat(kept, -2)
 
 
@@ -100,6 +116,8 @@ def resized(strips: Iterable[Tensor], height: int, ratio: Fraction) -> Iterator[
     for strip in strips:
         held = strip if held is None else torch.cat([held, strip], -2)
         received += strip.shape[-2]
+        columns = math.ceil(ratio * strip.shape[-1])
+        del strip
         while done < height and received >= min(done + band + halo, height):
             top, end = max(done - halo, 0), min(done + band, height)
             rows = held[..., top - first : min(end + halo, height) - first, :]
@@ -107,7 +125,7 @@ def resized(strips: Iterable[Tensor], height: int, ratio: Fraction) -> Iterator[
             yield large[
                 ...,
                 _place(done, ratio) - _place(top, ratio) : _place(end, ratio) - _place(top, ratio),
-                : math.ceil(ratio * strip.shape[-1]),
+                :columns,
             ]
             done = end
             held, first = held[..., max(done - halo, 0) - first :, :], max(done - halo, 0)

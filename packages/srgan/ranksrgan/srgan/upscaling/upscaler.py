@@ -166,19 +166,18 @@ class GeneratorUpscaler:
         return enlarged
 
     def upscale_strips(self, read_rows: ReadRows, height: int, width: int) -> Iterator[Tensor]:
-        """See `StripUpscaler`. The strips take up to a quarter of ``memory`` besides."""
+        """See `StripUpscaler`. A strip takes up to a quarter of ``memory`` besides.
+
+        None is kept here once it was yielded: who has done with one before asking for the next
+        never holds two.
+        """
         area = Box(0, 0, height, width)
         rows, above = None, 0  # the rows that are held, and how many came before them
         for tiles in self._rows_of_tiles(height, width):
             read, keep = tiles[0].read, tiles[0].keep
             rows, above = _move(rows, above, read.top, read.bottom, read_rows, width)
             held = Box(above, 0, above + rows.shape[2], width)
-            band = Box(keep.top, 0, keep.bottom, width)
-            size = (1, 3, self._scale * band.height, self._scale * width)
-            strip = torch.empty(size, dtype=torch.float32, device="cpu")
-            for tile in tiles:
-                self._enlarge(crop(rows, held, tile.read), tile, area, strip, band)
-            yield strip
+            yield self._strip(rows, held, tiles, Box(keep.top, 0, keep.bottom, width), area)
 
     def rows_needed(self, height: int, width: int) -> list[int]:
         """See `PlannedStripUpscaler`."""
@@ -187,6 +186,14 @@ class GeneratorUpscaler:
     def _rows_of_tiles(self, height: int, width: int) -> list[list[Tile]]:
         tiles = self._layout.tiles(height, width, strips=True)
         return [list(row) for _, row in groupby(tiles, _kept_rows)]
+
+    def _strip(self, rows: Tensor, held: Box, tiles: list[Tile], band: Box, image: Box) -> Tensor:
+        """What becomes of a band of the image, from the rows that are held around it."""
+        size = (1, 3, self._scale * band.height, self._scale * band.width)
+        strip = torch.empty(size, dtype=torch.float32, device="cpu")
+        for tile in tiles:
+            self._enlarge(crop(rows, held, tile.read), tile, image, strip, band)
+        return strip
 
     def _enlarge(self, x: Tensor, tile: Tile, image: Box, result: Tensor, area: Box) -> None:
         """Write what becomes of a tile into ``result``, which holds ``area`` enlarged."""
