@@ -40,7 +40,8 @@ from ranksrgan.ranker import load_ranker
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.srgan import open_generator
 from ranksrgan.srgan.catalog import UpscalerCatalog
-from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler, upscaler_of
+from ranksrgan.srgan.upscaling.opening import upscaler_of
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 from tests.contracts.repositories import put_generator, put_ranker
 
 #: The Python of an environment with tritonclient[grpc], which cannot live in ours: see there.

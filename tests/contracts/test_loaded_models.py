@@ -29,7 +29,7 @@ from ranksrgan.ranker.opening import ranker_of
 from ranksrgan.srgan import ARCHITECTURES, GeneratorUpscaler, open_generator
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.network_files import network_of
-from ranksrgan.srgan.upscaling.upscaler import upscaler_of
+from ranksrgan.srgan.upscaling.opening import upscaler_of
 from tests.contracts.repositories import put_generator, put_ranker
 
 IMAGES = torch.rand((1, 3, 9, 7), generator=torch.Generator().manual_seed(0))
