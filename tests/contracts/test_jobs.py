@@ -328,6 +328,24 @@ def test_the_same_request_gives_the_same_job(trials: Trials) -> None:
     assert again.submit("Count", "things/b", request).id != asked.id
 
 
+def test_a_known_request_is_not_prepared_again(trials: Trials) -> None:
+    def refuse() -> dict[str, Any]:
+        raise UnknownName("there is no images/faces")
+
+    request = {"count": 1, "gate": 0}
+    supervisor = trials.start()
+    with pytest.raises(UnknownName, match="images/faces"):
+        supervisor.submit("Count", "things/a", request, "r-1", prepare=refuse)
+    asked = supervisor.submit("Count", "things/a", request, "r-1", prepare=lambda: {"with": "x"})
+    assert folder_of(trials, asked.id).request().request == {**request, "with": "x"}
+    assert supervisor.submit("Count", "things/a", request, "r-1", prepare=refuse).id == asked.id
+    supervisor.stop()
+    again = trials.start()
+    assert again.submit("Count", "things/a", request, "r-1", prepare=refuse).id == asked.id
+    with pytest.raises(InvalidInput, match="another request"):
+        again.submit("Count", "things/a", {**request, "count": 2}, "r-1", prepare=refuse)
+
+
 def test_one_unfinished_job_for_each_target(trials: Trials) -> None:
     supervisor = trials.start()
     asked = supervisor.submit("Count", "things/a", {"count": 1, "gate": 0})

@@ -266,6 +266,12 @@ def test_pinned_versions_are_all_that_serve(root: Path) -> None:
     (root / "x4/model.yaml").write_text("versions: [2]")
     models.refresh()
     assert states(models) == {2: "ready"}
+    (root / "x4/model.yaml").write_text("versions: []")
+    assert models.refresh() == []
+    assert (models.get("x4"), models.serving(), models.statuses()) == (None, [], [])
+    (root / "x4/model.yaml").unlink()
+    models.refresh()
+    assert states(models) == {1: "ready", 2: "ready"}
 
 
 def test_wrong_settings_leave_what_serves(root: Path) -> None:

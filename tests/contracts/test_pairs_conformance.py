@@ -246,3 +246,32 @@ def test_a_level_image_that_goes_while_it_is_read(opened: Open, root: Path) -> N
         image.write_bytes(kept)
     if isinstance(source, RemotePairSource):
         assert str(root) not in str(caught.value)
+
+
+def test_a_dataset_that_is_replaced_while_it_is_read(root: Path, tmp_path: Path) -> None:
+    place = tmp_path / "datasets" / "changing"
+    shutil.copytree(root / "datasets" / "ranked", place)
+    server = start_server(f"unix:{tmp_path}/s", [serving(DatasetCatalog(DataRoot(tmp_path)))])
+    try:
+        source = open_pair_source(f"unix://{tmp_path}/s/changing")
+        pairs, ours = source.pairs(0), open_pair_source(str(place)).pairs(0)
+        number = 300  # more than are on their way at a time
+        assert same_pairs(islice(pairs, 2), islice(ours, 2))
+        place.rename(tmp_path / "before")
+        shutil.copytree(tmp_path / "before", place)
+        assert same_pairs(islice(pairs, number), islice(ours, number))  # the same data
+        place.rename(tmp_path / "again")
+        build(
+            BuildConfig.model_validate(
+                {"hr": root / "images" / "photographs", "output": place, "levels": LEVELS}
+                | {"metric": "rmse", "crop": 32, "seed": 1}
+            )
+        )
+        with pytest.raises(InvalidDataset, match=r"datasets/changing at .* is another dataset"):
+            list(pairs)
+        contents = open_pair_source(f"unix://{tmp_path}/s/changing").shuffled_contents(0)
+        shutil.rmtree(place)
+        with pytest.raises(UnknownName, match="no datasets/changing"):
+            list(contents)
+    finally:
+        server.stop()

@@ -304,6 +304,18 @@ def test_what_is_refused(
     assert streams.spooled == 0
 
 
+def test_no_image_is_never_said_to_have_started(server: RunningServer) -> None:
+    parts = []
+    with open_channel(server.address) as channel:
+        stub = super_resolution_pb2_grpc.SuperResolutionServiceStub(channel)
+        requests = iter([order(9), Request(chunk=b"no image ")])
+        stream = stub.UpscaleStream(requests, timeout=PATIENCE)
+        with pytest.raises(grpc.RpcError) as caught:
+            parts.extend(stream)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert parts == [Response(received=9)]
+
+
 def test_what_the_server_allows_goes_before_what_pillow_does(
     upscaler: RemoteUpscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,13 @@ import pytest
 
 from ranksrgan.contracts.assets import VARIABLE
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
+from ranksrgan.contracts.errors import (
+    ImageTooSmall,
+    InvalidConfig,
+    InvalidInput,
+    MissingAsset,
+    UnknownName,
+)
 from ranksrgan.metrics.catalog import METRICS, options_of
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.rankdata.build_request import PLAIN_KEYS, check_metrics, read_config
@@ -207,6 +213,26 @@ def test_metrics_that_a_client_may_name(root: DataRoot) -> None:
     assert config.further == tuple(further)
     # Where the order says what is better, the metric is not read.
     check_metrics(read(root, label="order", metric="grpc://evil:1/x"))
+
+
+@pytest.mark.parametrize("metric", ["ma", "0.5*pi+niqe", "lpips?net=alex", "niqe+lpips"])
+def test_metrics_whose_parameters_are_not_here(
+    root: DataRoot, metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    for changes in ({"metric": metric}, {"metric": "rmse", "further": [metric]}):
+        with pytest.raises(MissingAsset, match="is missing"):
+            check_metrics(read(root, **changes))
+
+
+def test_metrics_that_no_build_can_have(root: DataRoot) -> None:
+    with pytest.raises(InvalidConfig, match="further: niqe is there already") as caught:
+        check_metrics(read(root, metric="rmse", further=["niqe", "niqe"]))
+    assert caught.value.field == "further"
+    with pytest.raises(ImageTooSmall, match="crop: 32 pixels a side; niqe needs 96") as small:
+        check_metrics(read(root, metric="rmse", further=["niqe"], crop=32))
+    assert small.value.field == "crop"
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))

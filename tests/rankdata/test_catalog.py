@@ -15,7 +15,12 @@ import pytest
 import torch
 
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
+from ranksrgan.contracts.errors import (
+    InvalidDataset,
+    InvalidInput,
+    ServiceUnavailable,
+    UnknownName,
+)
 from ranksrgan.contracts.pairs import PairSelection
 from ranksrgan.rankdata import FolderPairSource, PairDataset, RankDataset
 from ranksrgan.rankdata.catalog import KEPT_OPEN, DatasetCatalog
@@ -121,6 +126,28 @@ def test_a_dataset_that_was_replaced_is_opened_again(root: DataRoot, write_datas
     shutil.rmtree(folder)
     with pytest.raises(UnknownName):
         catalog.info("datasets/a")
+
+
+def test_streams_end_when_their_dataset_is_replaced_or_removed(
+    root: DataRoot, write_dataset: Write
+) -> None:
+    catalog = DatasetCatalog(root)
+    opened = catalog.open("datasets/a", PairSelection())
+    pairs, shuffled, contents = opened.pairs(0), opened.shuffled_contents(0), opened.contents()
+    next(pairs)
+    next(shuffled)
+    before = next(contents)
+    folder = root.folder / "datasets" / "a"
+    folder.rename(root.folder / "before")
+    shutil.copytree(write_dataset({key: scores[::-1] for key, scores in SCORES.items()}), folder)
+    for stream in (pairs, shuffled, contents):
+        with pytest.raises(ServiceUnavailable, match="datasets/a was replaced or removed"):
+            next(stream)
+    contents = catalog.open("datasets/a", PairSelection()).contents()
+    assert next(contents).scores.tolist() == before.scores.tolist()[::-1]
+    shutil.rmtree(folder)
+    with pytest.raises(ServiceUnavailable, match="datasets/a was replaced or removed"):
+        next(contents)
 
 
 def test_what_is_read_is_open_once(root: DataRoot) -> None:

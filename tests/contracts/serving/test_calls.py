@@ -316,6 +316,26 @@ def test_every_call_is_one_line(start: Start, tokens: Path, lines: Lines) -> Non
     assert lines.of(code="UNAUTHENTICATED")["client"] == "127.0.0.1"
 
 
+def test_a_method_that_is_not_there_is_one_line_too(
+    start: Start, tokens: Path, lines: Lines
+) -> None:
+    server = start(tokens=tokens)
+    for token, method, code in (
+        ("a", "/no.such.Service/Do", "UNIMPLEMENTED"),
+        ("a", LIST + "s" * 1000, "UNIMPLEMENTED"),
+        ("wrong", "/no.such.Service/Look", "UNAUTHENTICATED"),
+    ):
+        with open_channel(server.address, ClientCredentials(token=token)) as channel:
+            stream = channel.unary_stream(method)(b"", metadata=[("x-request-id", "mine")])
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stream)
+        assert caught.value.code().name == code
+        assert trailing(caught.value)["x-request-id"] == "mine"
+        line = lines.of(method=method[:200])
+        client = "127.0.0.1" if token == "wrong" else "alice"
+        assert (line["code"], line["client"], line["request_id"]) == (code, client, "mine")
+
+
 def test_a_call_that_its_client_ends_is_logged(start: Start, lines: Lines) -> None:
     slow = Slow()
     server = start(Catalog(slow=slow))

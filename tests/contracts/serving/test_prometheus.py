@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import grpc
 import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from ranksrgan.contracts.client import connect_scorer
 from ranksrgan.contracts.errors import AddressInUse, Unauthenticated
-from ranksrgan.contracts.rpc import check_health, start_server
+from ranksrgan.contracts.rpc import check_health, open_channel, start_server
 from ranksrgan.contracts.serving.prometheus import MetricsPage, PrometheusObserver
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
@@ -131,6 +132,10 @@ def test_a_server_has_a_page_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
             connect_scorer(server.address, "contrast")
         assert check_health(server.address)
         monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", "t")
+        with open_channel(server.address) as channel:
+            for method in ("/no.such.Service/Do", "/no.such.Service/Look"):
+                with pytest.raises(grpc.RpcError):
+                    channel.unary_unary(method)(b"", timeout=20)
         scorer = connect_scorer(server.address, "contrast")
         scorer.score(torch.rand(3, 3, 4, 4))
         end = time.monotonic() + 60
@@ -148,6 +153,7 @@ def test_a_server_has_a_page_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
         sample("requests_total", method=method, code="UNAUTHENTICATED"): 1,
         sample("requests_total", method=method, code="OK"): 1,
         sample("requests_total", method=SCORE, code="OK"): 1,
+        sample("requests_total", method="unknown", code="UNIMPLEMENTED"): 2,
     }
     assert seen[sample("batch_size_sum", model="contrast")] == 3
     with pytest.raises(OSError, match="refused"):

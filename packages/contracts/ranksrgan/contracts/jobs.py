@@ -61,7 +61,7 @@ class JobRequest(Config):
     Attributes:
         kind: which work it is, a name that the service knows ("TrainRanker").
         target: the name of what is made ("rankers/faces").
-        request: for the work; JSON.
+        request: for the work; JSON. What the client asked for, and what the service put beside it.
         request_id: the client's own name for the request, or empty.
         created: seconds since 1970.
     """

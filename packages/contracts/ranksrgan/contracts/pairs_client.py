@@ -23,12 +23,14 @@ class RemotePairSource:
 
     Each iterator is a stream of its own. The server computes as many items ahead as the connection
     takes, and the reader may pause for as long as it likes. A stream that breaks off because the
-    server has gone begins again after the last item that was read, while the connection has
-    patience and if the server has the same data still.
+    server has gone, or because the dataset was replaced, begins again after the last item that was
+    read, while the connection has patience and if the server has the same data still.
 
     What iterators raise when they are read:
 
-        ServiceUnavailable: the server went, and did not come back in time.
+        ServiceUnavailable: the server went, and did not come back in time; or the dataset was
+            replaced, and there is no patience to look at the new one.
+        UnknownName: the dataset was removed.
         DeadlineExceeded: the server took longer than the timeout for one item.
         InvalidDataset: the server has other data than when this source was opened.
     """

@@ -136,9 +136,10 @@ class Supervisor:
         self,
         kind: str,
         target: str,
-        request: Mapping[str, Any],
+        asked: Mapping[str, Any],
         request_id: str = "",
         *,
+        prepare: Callable[[], Mapping[str, Any]] = dict,
         field: str = "target",
     ) -> JobReport:
         """Ask for work.
@@ -146,32 +147,36 @@ class Supervisor:
         Args:
             kind: which work.
             target: the name of what is made; only one unfinished job at a time has it.
-            request: for the work; JSON.
-            request_id: if the same has been asked for with it already, that job is returned.
+            asked: what the client wants; JSON.
+            request_id: if the same has been asked for with it already, that job is returned,
+                whatever has become of what the request names.
+            prepare: called for a new request only: finds out what is wrong with it, and returns
+                what the work gets beside ``asked``, with other keys; JSON.
             field: what the client's request calls the target, for messages.
 
         Raises:
             InvalidInput: something else was asked for with this ``request_id``, or a job for
                 ``target`` is not done.
             Overloaded: too many jobs wait.
+            RankSRGANError: what ``prepare`` raises.
         """
+        asked = json.loads(json.dumps(asked))
+        with self._changed:
+            known = self._known(kind, target, asked, request_id)
+        if known is not None:
+            return known
         wanted = JobRequest(
             kind=kind,
             target=target,
-            request=json.loads(json.dumps(request)),
+            request={**asked, **json.loads(json.dumps(prepare()))},
             request_id=request_id,
             created=time.time(),
         )
         with self._changed:
-            for job in self._jobs.values():
-                if request_id and job.request.request_id == request_id:
-                    if job.request.model_copy(update={"created": wanted.created}) != wanted:
-                        raise InvalidInput(
-                            f"request_id: {OPERATIONS}/{job.id} has it and is another request; "
-                            "each request needs its own",
-                            field="request_id",
-                        )
-                    return job.report()
+            # Another call may have brought the same request while this one was prepared.
+            known = self._known(kind, target, asked, request_id)
+            if known is not None:
+                return known
             unfinished = [job for job in self._jobs.values() if not job.done]
             for job in unfinished:
                 if job.request.target == target:
@@ -185,6 +190,25 @@ class Supervisor:
             job = self._create(wanted)
             self._changed.notify_all()
             return job.report()
+
+    def _known(
+        self, kind: str, target: str, asked: Mapping[str, Any], request_id: str
+    ) -> JobReport | None:
+        """The job that was asked for with this ``request_id``; see `submit`."""
+        for job in self._jobs.values():
+            request = job.request
+            if not request_id or request.request_id != request_id:
+                continue
+            # What was prepared may come out otherwise today, and is no part of the question.
+            before = {key: request.request.get(key) for key in asked}
+            if (request.kind, request.target, before) != (kind, target, asked):
+                raise InvalidInput(
+                    f"request_id: {OPERATIONS}/{job.id} has it and is another request; "
+                    "each request needs its own",
+                    field="request_id",
+                )
+            return job.report()
+        return None
 
     def get(self, job_id: str) -> JobReport:
         """Raises UnknownName: there is no such job."""

@@ -45,8 +45,10 @@ class TrainingKind(Generic[Request]):
         module: runs one: ``python -m MODULE FOLDER``.
         results: folder of the data root (``rankers``).
         id_field: of the request, with the result's name (``ranker_id``).
-        prepare: finds out what is wrong with a request now, and returns it as the job gets it,
-            JSON. Names stay names: the job looks them up again when it begins.
+        asked: a request as the job gets it, JSON. Names stay names: the job looks them up when it
+            begins.
+        prepare: finds out what is wrong with a request now, and returns what the job gets beside
+            it, the operator's; JSON.
         operation: how a job looks on the wire.
         servicer: of the service, over trainings and the operations that show them.
     """
@@ -56,6 +58,7 @@ class TrainingKind(Generic[Request]):
     module: str
     results: str
     id_field: str
+    asked: Callable[[Request], Mapping[str, Any]]
     prepare: Callable[[Request, DataRoot], Mapping[str, Any]]
     operation: OperationKind
     servicer: Callable[[Trainings[Request], OperationsServicer], rpc.Servicer]
@@ -79,10 +82,15 @@ class TrainingJobs(Generic[Request]):
         """See `Trainings.submit`."""
         kind = self._kind
         name = f"{kind.results}/{result_id}"
-        self._root.place(name, kind.results, kind.id_field)
-        with self._root.hiding_paths():
-            wanted = kind.prepare(request, self._root)
-        return self._jobs.submit(kind.job, name, wanted, request_id, field=kind.id_field)
+
+        def prepare() -> Mapping[str, Any]:
+            self._root.place(name, kind.results, kind.id_field)
+            with self._root.hiding_paths():
+                return kind.prepare(request, self._root)
+
+        return self._jobs.submit(
+            kind.job, name, kind.asked(request), request_id, prepare=prepare, field=kind.id_field
+        )
 
 
 def serve_and_train(

@@ -25,6 +25,7 @@ from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.labels import Labels
 from ranksrgan.rankdata.level_specs import BICUBIC, HR, distortion, interpolation
 
 IMAGES, MODELS, GENERATORS = "images", "models", "generators"
@@ -75,6 +76,7 @@ def check_metrics(config: BuildConfig) -> None:
     Raises:
         UnknownName: not the name of a metric.
         InvalidInput: a wrong option; ``field`` says which metric.
+        InvalidConfig, ImageTooSmall: see `Labels.open`.
         MissingAsset: the server lacks a metric's parameters.
     """
     names = {f"further.{index}": name for index, name in enumerate(config.further)}
@@ -85,6 +87,7 @@ def check_metrics(config: BuildConfig) -> None:
             open_name(name)
         except (UnknownName, InvalidInput) as error:
             raise type(error)(f"{field}: {error.message}", field=field) from error
+    Labels.open(config).check_parameters()
 
 
 def _levels(levels: object) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.errors import RankSRGANError
+from ranksrgan.contracts.errors import RankSRGANError, ServiceUnavailable
 from ranksrgan.contracts.pairs import (
     Pair,
     PairSelection,
@@ -99,7 +99,7 @@ class DatasetCatalog:
                         min_gap=selection.min_gap,
                         cache_bytes=CACHE_BYTES,
                     )
-                pairs = self._open[key] = SharedPairs(dataset, self._root)
+                pairs = self._open[key] = SharedPairs(dataset, self._root, name, key[1])
             if pairs in self._kept:
                 self._kept.remove(pairs)
             self._kept.append(pairs)
@@ -107,12 +107,24 @@ class DatasetCatalog:
 
 
 class SharedPairs:
-    """`StoredPairs` over an open dataset: several streams read it, one item at a time."""
+    """`StoredPairs` over an open dataset: several streams read it, one item at a time.
 
-    def __init__(self, pairs: PairDataset, root: DataRoot) -> None:
+    Images are read when their turn comes, so every stream ends with ServiceUnavailable once the
+    dataset is no longer what was opened.
+
+    Args:
+        pairs: what is read.
+        root: which messages do not name.
+        name: of the dataset, as clients know it.
+        stamp: of the dataset, from before it was opened.
+    """
+
+    def __init__(self, pairs: PairDataset, root: DataRoot, name: str, stamp: _Stamp) -> None:
         self._pairs = pairs
         self._source = FolderPairSource(pairs)
         self._root = root
+        self._name = name
+        self._stamp = stamp
         self._lock = threading.Lock()
 
     @property
@@ -139,10 +151,21 @@ class SharedPairs:
     def _in_turn(self, items: Iterator[Item]) -> Iterator[Item]:
         while True:
             with self._lock, self._root.hiding_paths():
-                item = next(items, None)
+                try:
+                    item = next(items, None)
+                finally:
+                    # After the images were read, and where one was not there any more.
+                    self._require_unchanged()
             if item is None:
                 return
             yield item
+
+    def _require_unchanged(self) -> None:
+        if _stamp(self._pairs.dataset.folder) != self._stamp:
+            raise ServiceUnavailable(
+                f"{self._name} was replaced or removed while it was read; open it again",
+                field="dataset",
+            )
 
 
 def describe(name: str, dataset: RankDataset) -> RankDatasetInfo:

@@ -69,8 +69,22 @@ class Labels:
     @property
     def need_references(self) -> bool:
         """Whether one of the metrics compares with the original."""
-        scorers = (*self.further, *([self.scorer] if self.scorer else []))
-        return any(scorer.info.needs_reference for scorer in scorers)
+        return any(scorer.info.needs_reference for scorer in self._scorers)
+
+    @property
+    def _scorers(self) -> tuple[Scorer, ...]:
+        return (*([self.scorer] if self.scorer else []), *self.further)
+
+    def check_parameters(self) -> None:
+        """Have every metric score a small square of noise, for which it needs its parameters.
+
+        Raises:
+            MissingAsset: they are not here; says where to get them.
+            RankSRGANError: anything else that is no matter of the image.
+        """
+        for scorer in self._scorers:
+            # NIQE of its smallest image is undefined, and of a sum nothing is asked after that.
+            _too_small(scorer, 2 * scorer.info.min_side)
 
     def check_crop(self, side: int) -> None:
         """Have every metric score one square of noise: its smallest side may not be enough.
@@ -82,7 +96,7 @@ class Labels:
             ImageTooSmall: a metric needs larger crops; says which would do.
             RankSRGANError: anything that is not a matter of the size (service gone, cancelled).
         """
-        for scorer in (*([self.scorer] if self.scorer else []), *self.further):
+        for scorer in self._scorers:
             problem = _too_small(scorer, side)
             if problem is None:
                 continue

@@ -51,6 +51,17 @@ class Builds:
     def submit(self, dataset_id: str, config: dict[str, Any], request_id: str) -> JobReport:
         """See `DatasetBuilds.submit`. The job gets names, and looks them up when it begins."""
         name = f"{DATASETS}/{dataset_id}"
+        return self._jobs.submit(
+            BUILD,
+            name,
+            {"config": config},
+            request_id,
+            prepare=lambda: self._prepare(name, config),
+            field="dataset_id",
+        )
+
+    def _prepare(self, name: str, config: dict[str, Any]) -> dict[str, Any]:
+        """Find out now what is wrong with a request; what the job gets beside it."""
         target = self._root.place(name, DATASETS, "dataset_id")
         with self._root.hiding_paths():
             check_limits(config, self._limits, SETTING)
@@ -67,8 +78,7 @@ class Builds:
                 )
         specs = {level.partition("=")[2] for level in config["levels"]}
         given = {name: spec for name, spec in self._upscalers.items() if name in specs}
-        request = {"config": config, "upscalers": given}
-        return self._jobs.submit(BUILD, name, request, request_id, field="dataset_id")
+        return {"upscalers": given}
 
 
 def serve(settings: RankDataServerSettings) -> int:

@@ -76,7 +76,7 @@ def _trainings(limits: TrainingLimits) -> TrainingKind[TrainingRequest]:
     def prepare(request: TrainingRequest, root: DataRoot) -> dict[str, Any]:
         check_request(request, limits)
         open_training(request, root)
-        return request.model_dump()
+        return {}
 
     return TrainingKind(
         service="ranker",
@@ -84,6 +84,7 @@ def _trainings(limits: TrainingLimits) -> TrainingKind[TrainingRequest]:
         module="ranksrgan.ranker.job",
         results=RANKERS,
         id_field="ranker_id",
+        asked=TrainingRequest.model_dump,
         prepare=prepare,
         operation=TRAIN_OPERATION,
         servicer=RankerTrainingServicer,

@@ -89,7 +89,7 @@ def _trainings(rankers: Mapping[str, str], limits: TrainingLimits) -> TrainingKi
     def prepare(config: dict[str, Any], root: DataRoot) -> dict[str, Any]:
         check_limits(config, limits, SETTING)
         check_training(read_config(config, root, rankers), limits)
-        return {"config": config, "rankers": used_rankers(config, rankers)}
+        return {"rankers": used_rankers(config, rankers)}
 
     return TrainingKind(
         service="srgan",
@@ -97,6 +97,7 @@ def _trainings(rankers: Mapping[str, str], limits: TrainingLimits) -> TrainingKi
         module="ranksrgan.srgan.job",
         results=GENERATORS,
         id_field="generator_id",
+        asked=lambda config: {"config": config},
         prepare=prepare,
         operation=TRAIN_OPERATION,
         servicer=GeneratorTrainingServicer,

@@ -2,7 +2,8 @@
 
 Health is for everybody and is not watched. All else wants a token where there are tokens, before a
 byte of the request is read; our services have limits for each client, and refuse while they are not
-ready or the server drains, but for what tells just that. Every call has a request id: the client's
+ready or the server drains, but for what tells just that. A method that the server does not have is
+refused here, so that its call is seen as all others are. Every call has a request id: the client's
 ``x-request-id`` if that is sane, else a new one. It comes back in the trailing metadata and stands
 in every line of the log that the call's own thread writes.
 """
@@ -24,10 +25,15 @@ from grpc_health.v1 import health
 from grpc_status import rpc_status
 
 from ranksrgan.contracts import error_codec
-from ranksrgan.contracts.errors import Forbidden, RankSRGANError, Unauthenticated
-from ranksrgan.contracts.serving.call_threads import same_threads
+from ranksrgan.contracts.errors import Forbidden, NotSupported, RankSRGANError, Unauthenticated
+from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool, same_threads
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
-from ranksrgan.contracts.serving.methods import ADMINISTRATIVE, LIVENESS, service_of
+from ranksrgan.contracts.serving.methods import (
+    ADMINISTRATIVE,
+    LIVENESS,
+    UNKNOWN_METHOD,
+    service_of,
+)
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.token_file import TokenFile
@@ -38,6 +44,8 @@ REQUEST_ID = "x-request-id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # Fields of our requests, and of the open inference protocol's, that name what is asked.
 _MODEL_FIELDS = ("model", "scorer", "model_name")
+# Characters of what a client chose that are kept.
+_LONGEST = 200
 
 
 @dataclass
@@ -45,7 +53,8 @@ class Call:
     """One call, from its arrival to its end.
 
     Attributes:
-        method: ``/ranksrgan.contracts.v1.ScoringService/Score``.
+        method: ``/ranksrgan.contracts.v1.ScoringService/Score``; the beginning of what the client
+            called where there is no such method.
         request_id: the client's or ours.
         metadata: of the client, text only.
         client: the token's name, else the common name in the client's certificate, else the host.
@@ -110,29 +119,32 @@ class Calls(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         method = handler_call_details.method
         service = service_of(method)
-        if handler is None or service == health.SERVICE_NAME:
+        if service == health.SERVICE_NAME:
             return handler
         pairs = handler_call_details.invocation_metadata or ()
         metadata = {key: value for key, value in pairs if isinstance(value, str)}
         asked = metadata.get(REQUEST_ID, "")
         request_id = asked if _SANE_ID.fullmatch(asked) else os.urandom(16).hex()
-        call = Call(method, request_id, metadata)
+        call = Call(method[:_LONGEST], request_id, metadata)
+        counted_as = UNKNOWN_METHOD if handler is None else method
         if self._tokens is not None:
             try:
                 call.client = self._tokens.name_of(metadata.get("authorization"))
             except Unauthenticated as error:
-                return self._refusal(call, error)
+                return self._refusal(call, error, counted_as)
+        if handler is None:
+            unknown = NotSupported(f"there is no method {call.method} here")
+            return self._refusal(call, unknown, counted_as)
         return _surrounded(handler, call, lambda context: self._around(call, service, context))
 
-    def _refusal(self, call: Call, error: RankSRGANError) -> Any:
+    def _refusal(self, call: Call, error: RankSRGANError, counted_as: str) -> Any:
         """A handler that refuses, and does not wait for the request to do so."""
 
-        def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        def refuse(requests: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
             with self._watching(call, context):
-                self._refuse(call, error, context)
-            yield b""  # never; a generator's body is what gRPC runs within the call
+                self._refuse(call, error, counted_as, context)
 
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.stream_unary_rpc_method_handler(InPool(refuse, AT_ONCE))
 
     @contextmanager
     def _around(self, call: Call, service: str, context: grpc.ServicerContext) -> Iterator[None]:
@@ -144,7 +156,7 @@ class Calls(grpc.ServerInterceptor):
                         admitted.enter_context(self._readiness.serving(service))
                     admitted.enter_context(self._limiter.admitted(call.client))
                 except RankSRGANError as error:
-                    self._refuse(call, error, context)
+                    self._refuse(call, error, call.method, context)
             yield
 
     def _require_administrator(self, call: Call) -> None:
@@ -170,8 +182,10 @@ class Calls(grpc.ServerInterceptor):
                 theirs = context.trailing_metadata() or ()
                 context.set_trailing_metadata((*theirs, (REQUEST_ID, call.request_id)))
 
-    def _refuse(self, call: Call, error: RankSRGANError, context: grpc.ServicerContext) -> NoReturn:
-        self._observers.request(call.method, error.status, time.monotonic() - call.began)
+    def _refuse(
+        self, call: Call, error: RankSRGANError, counted_as: str, context: grpc.ServicerContext
+    ) -> NoReturn:
+        self._observers.request(counted_as, error.status, time.monotonic() - call.began)
         context.abort_with_status(rpc_status.to_status(error_codec.error_to_proto(error)))
         raise error  # abort has raised already
 
@@ -214,7 +228,7 @@ def _model(request: Any) -> str:
     for name in _MODEL_FIELDS:
         value = getattr(request, name, "")
         if isinstance(value, str) and value:
-            return value[:200]
+            return value[:_LONGEST]
     return ""
 
 

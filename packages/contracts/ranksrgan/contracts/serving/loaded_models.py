@@ -236,7 +236,9 @@ class LoadedModels(Generic[M]):
                 if before != str(error):
                     log.error("model %s: %s", name, error)
             return [error]
-        wanted = {*there, *known} & set(settings.versions or {*there, *known})
+        wanted = {*there, *known}
+        if settings.versions is not None:
+            wanted &= set(settings.versions)
         self._forget(
             name,
             [

@@ -38,6 +38,10 @@ FROM_MEMORY = LIVENESS | {
     *(f"{_INFERENCE}/Model{method}" for method in ("Ready", "Metadata")),
 }
 
+#: What observers are told of a method that a server does not have: what clients make up is no name
+#: of a series that is counted for ever.
+UNKNOWN_METHOD = "unknown"
+
 #: Handlers that an interceptor keeps with what it has put around them: a server's methods have the
 #: same ones at every call, and to make new ones took a tenth of the time of a call.
 HANDLERS = 256

@@ -58,7 +58,7 @@ class ModelSettings(Config):
 
     Attributes:
         options: as in a spec: ``head: ma``, ``device: cuda``, ``precision: auto``.
-        versions: those that are served; all that are there if it is left out.
+        versions: those that are served, none if it is empty; all that are there if it is left out.
         warm_up: height and width of the image that a model runs on before it takes requests, unless
             it takes none so small.
     """

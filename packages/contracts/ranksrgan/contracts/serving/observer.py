@@ -43,10 +43,11 @@ class Observer(Protocol):
         ...
 
     def request(self, method: str, code: str, seconds: float) -> None:
-        """A call of one of our services has ended; of health and reflection nothing is told.
+        """A call of one of our services has ended, or of a method that the server does not have;
+        of health and reflection nothing is told.
 
         Args:
-            method: ``/ranksrgan.contracts.v1.ScoringService/Score``.
+            method: ``/ranksrgan.contracts.v1.ScoringService/Score``, or `UNKNOWN_METHOD`.
             code: name of the gRPC status, ``OK`` or ``RESOURCE_EXHAUSTED``.
             seconds: from its admission, all responses of a stream included.
         """

@@ -39,7 +39,7 @@ def logged(call: Call) -> Iterator[None]:
         access.log(
             level,
             "%s %s %.3f s client=%s model=%s",
-            call.method,
+            _quoted(call.method),
             call.code,
             call.seconds,
             _quoted(call.client),

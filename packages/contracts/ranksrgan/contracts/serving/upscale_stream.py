@@ -150,8 +150,10 @@ class UpscaleStreams:
     ) -> Iterator[Response]:
         with self._spool.file() as file:
             yield from self._receive(order, requests, file)
-            width, height = self._check_size(cast(BinaryIO, file)) or (0, 0)
-            yield Response(started=Response.Started(width=width, height=height))
+            size = self._check_size(cast(BinaryIO, file))
+            if size is not None:  # else decoding says what is wrong
+                width, height = size
+                yield Response(started=Response.Started(width=width, height=height))
             picture = decode_image(
                 file.content(), name="the file", max_pixels=self._limits.max_pixels
             )
