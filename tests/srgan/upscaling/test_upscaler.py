@@ -358,7 +358,7 @@ def test_catalog(weights_file: Path) -> None:
     assert catalog.open("plain").info.scale == 2
     image = torch.rand(1, 3, 4, 5)
     assert torch.equal(catalog.open("plain").upscale(image), Bicubic(2).upscale(image))
-    with pytest.raises(UnknownName, match="one of small, plain"):
+    with pytest.raises(UnknownName, match="there is small, plain"):
         catalog.open("large")
 
 
