@@ -99,6 +99,27 @@ def test_several_rankers_are_weighted_and_added() -> None:
     assert RankLoss(rankers)(images).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_a_bias_among_the_scores_where_the_sigmoid_is_flat(higher_is_better: bool) -> None:
+    sign = -1 if higher_is_better else 1
+    scorer, images = MeanScorer(higher_is_better, gain=sign * 9.0), torch.ones(2, 3, 4, 4)
+    flat = RankLoss([(scorer, 2.0)], bias=sign * 4.0)
+    assert flat.steeper_bias(float(flat(images))) == pytest.approx(sign * 9.0, abs=1e-3)
+    steep = RankLoss([(scorer, 2.0)], bias=sign * 9.0)
+    assert steep.steeper_bias(float(steep(images))) is None
+    good = RankLoss([(scorer, 2.0)], bias=sign * 20.0)  # flat, and nothing is wanted any more
+    assert good.steeper_bias(float(good(images))) is None
+    for other in (
+        RankLoss([(scorer, 2.0)], bias=sign * 4.0, reduction="sum"),
+        RankLoss([(scorer, 2.0)], function="identity"),
+        RankLoss([(scorer, 1.0), (MeanScorer(not higher_is_better, -sign * 9.0), 1.0)]),
+    ):
+        assert other.steeper_bias(100.0) is None
+    assert RankLoss([(scorer, 2.0)]).steeper_bias(2.0) == pytest.approx(
+        sign * math.log(1e6), rel=1e-3
+    )
+
+
 def test_rankers_see_the_shown_image_and_pixels_outside_get_no_gradient() -> None:
     images = torch.tensor([-0.5, 0.5, 1.5]).view(3, 1, 1, 1).expand(3, 3, 2, 2).clone()
     images.requires_grad_()

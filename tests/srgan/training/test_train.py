@@ -892,6 +892,17 @@ def test_perceptual_features_come_from_anything_or_are_left_out_openly(
     assert sum("no perceptual term" in record.message for record in caplog.records) == 1
 
 
+def test_a_rank_loss_that_is_flat_is_told_once(
+    gan: MakeConfig, tmp_path: Path, toy_ranker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for bias, told in ((-50.0, 1), (0.0, 0)):
+        caplog.clear()
+        losses = {"rank": {"weight": 0.1, "bias": bias}}
+        settings = gan(losses=losses, run={"steps": 2, "log_every": 1})
+        train(settings, tmp_path / f"{told}", rankers=[(toy_ranker(1), 1.0)])
+        assert caplog.text.count("losses.rank: the sigmoid is 1.000") == told
+
+
 def test_what_is_missing_is_named(config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=r"data\.hr names no folder"):
         train(config(data={"hr": None}), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -26,6 +27,9 @@ FUNCTIONS: dict[RankFunction, Callable[[Tensor], Tensor]] = {
 
 #: What becomes of the images of a batch.
 Reduction = Literal["mean", "sum"]
+
+# The sigmoid has less than a twelfth of its greatest slope where it is larger.
+_FLAT = 0.98
 
 
 class RankLoss:
@@ -95,6 +99,26 @@ class RankLoss:
                 trained Rankers the gradient then has a cosine of 0.99 with that of float32.
         """
         return self.begin(sr, seed, bfloat16=bfloat16)()
+
+    def steeper_bias(self, loss: float) -> float | None:
+        """A bias among the Rankers' scores, if the sigmoid is flat where they are bad.
+
+        Args:
+            loss: the mean of this loss over some batches.
+
+        Returns:
+            The b for which the sigmoid of the mean score would be a half. None where the sigmoid is
+            steep, or flat because the scores are good; where f is another function or the images
+            are summed; and of Rankers of both directions, which have no such b in common.
+        """
+        directions = {ranker.info.higher_is_better for ranker, _ in self.rankers}
+        mean = loss / sum(weight for _, weight in self.rankers)
+        steep = self._function is not torch.sigmoid or self._summed or not mean > _FLAT
+        if steep or len(directions) > 1:
+            return None
+        mean = min(mean, 1 - 1e-6)
+        beyond = math.log(mean / (1 - mean))
+        return self._bias + (-beyond if True in directions else beyond)
 
     def begin(self, sr: Tensor, seed: int = 0, *, bfloat16: bool = False) -> Callable[[], Tensor]:
         """The loss in two halves, arguments as of `__call__`: what is returned gives it.

@@ -76,6 +76,7 @@ class Run:
         self.again = "the same command"
         self._curves: Curves | None = None
         self._rows: list[dict[str, float]] = []
+        self._looked_at_rank_loss = False
         self._batch: Batch | None = None
         self._began = time.perf_counter()
         if here.first:
@@ -140,7 +141,23 @@ class Run:
             # There are curves in the first process.
             self.here.from_first(lambda: cast(Curves, self._curves).losses(training.step, row))
             self._rows = []
+            self._look_at_rank_loss(row)
         return values
+
+    def _look_at_rank_loss(self, row: Mapping[str, float]) -> None:
+        """Tell once if there is hardly a gradient: the training would go on without its Rankers."""
+        rank, looked = self._objective.rank, self._looked_at_rank_loss
+        self._looked_at_rank_loss = True
+        if rank is None or looked or not self.here.first:
+            return
+        bias = rank.steeper_bias(row["rank"])
+        if bias is not None:
+            log.warning(
+                "losses.rank: the sigmoid is %.3f where the Rankers' scores lie, and flat there, "
+                "so they hardly change anything; losses.rank.bias=%.2g would lie among the scores",
+                row["rank"],
+                bias,
+            )
 
     @property
     def drifted(self) -> bool:
