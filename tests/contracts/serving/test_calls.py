@@ -326,7 +326,9 @@ def test_a_method_that_is_not_there_is_one_line_too(
         ("wrong", "/no.such.Service/Look", "UNAUTHENTICATED"),
     ):
         with open_channel(server.address, ClientCredentials(token=token)) as channel:
-            stream = channel.unary_stream(method)(b"", metadata=[("x-request-id", "mine")])
+            stream = channel.unary_stream(method)(
+                b"", metadata=[("x-request-id", "mine")], wait_for_ready=True
+            )
             with pytest.raises(grpc.RpcError) as caught:
                 next(stream)
         assert caught.value.code().name == code
