@@ -156,16 +156,15 @@ files_of() {
 
 # start NAME DATA COMMAND...; DATA is the data root that it works in, or empty.
 start() {
-    local name=$1 data=$2 wanted pid=''; shift 2
+    local name=$1 data=$2 wanted pid; shift 2
     wanted=$(echo "$*"; files_of "$@")
     if pid=$(supervisor "$name"); then
         if [ "$(cat "$state/$name.command" 2>/dev/null)" = "$wanted" ]; then
             echo "$name: already up at $(address_of "$name") (process $(running "$name" || echo none))"
             return
         fi
-    fi
-    if [ -n "$pid" ] && ! "$@" --check-config >/dev/null; then
-        die "$name: goes on with what it serves; it would not start as above"
+        "$@" --check-config >/dev/null ||
+            die "$name: goes on with what it serves; it would not start as above"
     fi
     stop "$name"  # with other files, or left behind by a supervisor that was killed
     echo "$wanted" >"$state/$name.command"

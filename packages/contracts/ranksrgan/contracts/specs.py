@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.serving.addresses import is_host_and_port
 
 #: Of files that hold weights, ours first.
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -38,8 +39,7 @@ def parse_remote(spec: str) -> RemoteName:
     if spec.startswith(("grpc://", "grpcs://")):
         scheme, _, rest = spec.partition("://")
         address, _, name = rest.partition("/")
-        host, _, port = address.rpartition(":")
-        if not (host and port.isascii() and port.isdigit()):
+        if not is_host_and_port(address):
             raise InvalidInput(f"{spec}: write {scheme}://HOST:PORT/NAME", field=spec)
         address = address if scheme == "grpc" else f"grpcs://{address}"
     else:

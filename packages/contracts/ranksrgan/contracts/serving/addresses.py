@@ -1,8 +1,14 @@
-"""Addresses that a server listens at: their form, and who reaches them."""
+"""Addresses of servers: their form, and who reaches them."""
 
 from __future__ import annotations
 
 import ipaddress
+
+
+def is_host_and_port(text: str) -> bool:
+    """Whether it has the form ``HOST:PORT``."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit()
 
 
 def tcp_address(text: str) -> str:
@@ -11,10 +17,9 @@ def tcp_address(text: str) -> str:
     Raises:
         ValueError: of another form.
     """
-    host, separator, port = text.rpartition(":")
-    if not (separator and host and port.isascii() and port.isdigit()):
+    if not is_host_and_port(text):
         raise ValueError(f"{text!r} is not of the form HOST:PORT")
-    if int(port) > 65535:  # gRPC would take what is left of it in 16 bits
+    if int(text.rpartition(":")[2]) > 65535:  # gRPC would take what is left of it in 16 bits
         raise ValueError(f"{text!r}: a port is at most 65535")
     return text
 
