@@ -45,16 +45,17 @@ class RemotePairSource:
         """
         self._connection = connection
         self._name = dataset
-        # What every request says.
-        self._what: dict[str, Any] = {
+        which: dict[str, Any] = {
             "dataset": dataset,
             "split": selection.split or "",
             "ties": pairs_codec.ties_to_proto(selection.ties),
             "min_gap": selection.min_gap,
         }
-        request = rank_data_pb2.DescribePairsRequest(**self._what)
+        request = rank_data_pb2.DescribePairsRequest(**which)
         answer = connection.call(self._stub().DescribePairs, request)
         self._info = pairs_codec.ranked_info_from_proto(answer)
+        # What every stream's request says. Another dataset may get the name at any time.
+        self._what = {**which, "fingerprint": self._info.fingerprint}
 
     @property
     def info(self) -> RankedInfo:
@@ -143,7 +144,6 @@ class RemotePairSource:
         def read() -> Any:
             nonlocal call
             if call is None:
-                self._require_same_data()
                 call = begin(cursor)
             try:
                 return read_in_time(call, self._connection, what)
@@ -179,17 +179,6 @@ class RemotePairSource:
             raise InternalError(
                 f"{self._connection.address} sent what cannot be: {error}"
             ) from error
-
-    def _require_same_data(self) -> None:
-        """Another dataset may have got the name since, while the server was away for example."""
-        request = rank_data_pb2.DescribePairsRequest(**self._what)
-        answer = self._stub().DescribePairs(request, timeout=self._connection.timeout)
-        if pairs_codec.ranked_info_from_proto(answer) != self._info:
-            raise InvalidDataset(
-                f"{self._name} at {self._connection.address} is another dataset than "
-                "when it was opened; open it again",
-                field=self._name,
-            )
 
 
 def connect_pair_source(

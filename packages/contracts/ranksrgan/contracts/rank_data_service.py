@@ -11,7 +11,7 @@ from google.longrunning import operations_pb2
 
 from ranksrgan.contracts import pairs_codec
 from ranksrgan.contracts.data_root import check_id
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.operations import (
     OperationKind,
     OperationsServicer,
@@ -125,7 +125,7 @@ class RankDataServicer(rank_data_pb2_grpc.RankDataServiceServicer):
         self, request: rank_data_pb2.StreamPairsRequest, context: grpc.ServicerContext
     ) -> Iterator[rank_data_pb2.StreamPairsResponse]:
         start, step = _place(request.cursor, request.step)
-        source = self._catalog.open(request.dataset, pairs_codec.selection_from_proto(request))
+        source = self._open(request)
         pairs = source.pairs(request.seed, start, step)
         for cursor, pair in zip(count(start + step, step), pairs, strict=False):
             yield rank_data_pb2.StreamPairsResponse(
@@ -136,13 +136,25 @@ class RankDataServicer(rank_data_pb2_grpc.RankDataServiceServicer):
         self, request: rank_data_pb2.StreamContentsRequest, context: grpc.ServicerContext
     ) -> Iterator[rank_data_pb2.StreamContentsResponse]:
         start, step = _place(request.cursor, request.step)
-        source = self._catalog.open(request.dataset, pairs_codec.selection_from_proto(request))
+        source = self._open(request)
         if request.shuffled:
             contents = source.shuffled_contents(request.seed, start, step)
         else:
             contents = source.contents(start, step)
         for cursor, content in zip(count(start + step, step), contents, strict=False):
             yield pairs_codec.content_to_proto(content, cursor)
+
+    def _open(
+        self, request: rank_data_pb2.StreamPairsRequest | rank_data_pb2.StreamContentsRequest
+    ) -> StoredPairs:
+        """What is streamed: of a dataset that was replaced after it was described, nothing."""
+        source = self._catalog.open(request.dataset, pairs_codec.selection_from_proto(request))
+        if request.fingerprint not in ("", source.info.fingerprint):
+            raise InvalidDataset(
+                f"{request.dataset} is another dataset than when it was described; open it again",
+                field="fingerprint",
+            )
+        return source
 
 
 def _build_metadata(

@@ -189,7 +189,7 @@ class Pair(_message.Message):
     def __init__(self, a: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., b: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., label: _Optional[float] = ...) -> None: ...
 
 class StreamPairsRequest(_message.Message):
-    __slots__ = ("dataset", "split", "ties", "min_gap", "seed", "cursor", "step")
+    __slots__ = ("dataset", "split", "ties", "min_gap", "seed", "cursor", "step", "fingerprint")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     TIES_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +197,7 @@ class StreamPairsRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     split: str
     ties: TiePolicy
@@ -204,7 +205,8 @@ class StreamPairsRequest(_message.Message):
     seed: int
     cursor: int
     step: int
-    def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
+    fingerprint: str
+    def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class StreamPairsResponse(_message.Message):
     __slots__ = ("cursor", "pair")
@@ -215,7 +217,7 @@ class StreamPairsResponse(_message.Message):
     def __init__(self, cursor: _Optional[int] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ...) -> None: ...
 
 class StreamContentsRequest(_message.Message):
-    __slots__ = ("dataset", "split", "shuffled", "seed", "cursor", "step", "ties", "min_gap")
+    __slots__ = ("dataset", "split", "shuffled", "seed", "cursor", "step", "ties", "min_gap", "fingerprint")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     SHUFFLED_FIELD_NUMBER: _ClassVar[int]
@@ -224,6 +226,7 @@ class StreamContentsRequest(_message.Message):
     STEP_FIELD_NUMBER: _ClassVar[int]
     TIES_FIELD_NUMBER: _ClassVar[int]
     MIN_GAP_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     split: str
     shuffled: bool
@@ -232,7 +235,8 @@ class StreamContentsRequest(_message.Message):
     step: int
     ties: TiePolicy
     min_gap: float
-    def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., shuffled: _Optional[bool] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ...) -> None: ...
+    fingerprint: str
+    def __init__(self, dataset: _Optional[str] = ..., split: _Optional[str] = ..., shuffled: _Optional[bool] = ..., seed: _Optional[int] = ..., cursor: _Optional[int] = ..., step: _Optional[int] = ..., ties: _Optional[_Union[TiePolicy, str]] = ..., min_gap: _Optional[float] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class StreamContentsResponse(_message.Message):
     __slots__ = ("cursor", "content", "levels", "images", "scores", "further_scores", "reference")
