@@ -267,7 +267,7 @@ def test_a_dataset_that_is_replaced_while_it_is_read(root: Path, tmp_path: Path)
                 | {"metric": "rmse", "crop": 32, "seed": 1}
             )
         )
-        with pytest.raises(InvalidDataset, match=r"datasets/changing at .* is another dataset"):
+        with pytest.raises(InvalidDataset, match="datasets/changing is another dataset"):
             list(pairs)
         contents = open_pair_source(f"unix://{tmp_path}/s/changing").shuffled_contents(0)
         shutil.rmtree(place)
