@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,30 @@ def test_whoever_reads_no_further_is_told_in_a_line() -> None:
         process.stdout.close()
         assert process.stderr.read() == "error: standard output: Broken pipe\n"
         assert process.wait() == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes by a shell")
+@pytest.mark.parametrize(("closed", "told"), [(">&-", "error: no such thing\n"), ("2>&-", "1\n")])
+def test_a_closed_output_is_no_mistake_of_the_command(closed: str, told: str) -> None:
+    script = (
+        "from ranksrgan.contracts.console import run\n"
+        "from ranksrgan.contracts.errors import UnknownName\n"
+        "def command():\n"
+        "    print(1)\n"
+        "    raise UnknownName('no such thing')\n"
+        "raise SystemExit(run(command))"
+    )
+    line = f'exec "{sys.executable}" -c "{script}" {closed}'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (1, told)
+
+
+def test_the_version_of_a_command_is_its_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, package in (("ranksrgan", "ranksrgan-pipeline"), ("ranksrgan-metrics",) * 2):
+        with pytest.raises(SystemExit) as ended:
+            parse(argparse.ArgumentParser(prog=command), ["--version"])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out == f"{command} {metadata.version(package)}\n"
 
 
 def test_an_error_of_another_kind_is_a_mistake_of_ours() -> None:

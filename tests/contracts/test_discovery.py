@@ -142,7 +142,7 @@ def test_a_sum_too_long_for_the_name_of_a_file() -> None:
 
 def test_a_sum_without_the_package_that_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "entry_points", lambda **query: [])
-    with pytest.raises(UnknownName, match="pip install ranksrgan-metrics"):
+    with pytest.raises(UnknownName, match="pip install packages/metrics"):
         open_scorer("niqe+0.4*rmse")
 
 

@@ -153,7 +153,7 @@ def test_without_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     # The module: the package may hold the function of the same name.
     monkeypatch.setattr(sys.modules[fit_ma.__module__], "import_module", absent)
-    with pytest.raises(NotSupported, match=r"scikit-learn: pip install 'ranksrgan-metrics\[fit\]'"):
+    with pytest.raises(NotSupported, match=r"pip install 'packages/metrics\[fit\]'"):
         fit_ma(tmp_path, tmp_path / "scores.csv")
 
 

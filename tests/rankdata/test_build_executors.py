@@ -236,5 +236,5 @@ def test_impossible_executors(hr: Path, executor: Any, workers: int | None, mess
 
 def test_ray_that_is_not_installed(hr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(NotSupported, match=r'pip install "ranksrgan-rankdata\[ray\]"'):
+    with pytest.raises(NotSupported, match=r"pip install 'packages/rankdata\[ray\]'"):
         build(_config(hr), executor="ray")

@@ -142,7 +142,7 @@ def test_executor_that_is_not_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(_build(hr, "--executor", "ray")) == 1
-    assert 'pip install "ranksrgan-rankdata[ray]"' in capsys.readouterr().err
+    assert "pip install 'packages/rankdata[ray]'" in capsys.readouterr().err
 
 
 def test_unknown_key(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:

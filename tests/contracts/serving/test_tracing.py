@@ -93,5 +93,5 @@ def test_a_call_is_a_span_below_the_clients(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_traces_need_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "find_spec", lambda name: None)
-    with pytest.raises(InvalidConfig, match=r"pip install 'ranksrgan-contracts\[otel\]'"):
+    with pytest.raises(InvalidConfig, match=r"pip install 'packages/contracts\[otel\]'"):
         ServerSettings(listen="unix:s", traces=True).check()

@@ -189,7 +189,8 @@ def test_what_must_be_installed_is_said(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["web", "--metrics", "grpc://h:1"]) == 1
-    assert 'needs uvicorn: pip install "ranksrgan-pipeline[web]"' in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "needs uvicorn: in the checkout, pip install 'packages/pipeline[web]'" in told
 
 
 def test_it_serves_until_it_is_told_to_stop(study_folder: Path, tmp_path: Path) -> None:

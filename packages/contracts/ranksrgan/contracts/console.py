@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ _SETTINGS = "words that are settings"
 
 def run(main: Callable[[], int]) -> int:
     """Run a command's body; print an expected error as one line instead of a traceback."""
+    _open_what_is_closed()
     logging.basicConfig(
         level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
@@ -62,6 +64,15 @@ def run(main: Callable[[], int]) -> int:
         return 130
 
 
+def _open_what_is_closed() -> None:
+    """Some who run programs close their output, and Python has no stream for it then."""
+    nowhere = os.devnull
+    if sys.stdout is None:
+        sys.stdout = open(nowhere, "w", encoding="utf-8")  # noqa: SIM115 - for as long as we run
+    if sys.stderr is None:
+        sys.stderr = open(nowhere, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def _abandon_output() -> None:
     """Lest Python tries again, at its end, to write what it could not."""
     with suppress(OSError, ValueError):  # one that is no file of the system's
@@ -84,11 +95,18 @@ def add_settings(
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """A command line, with all words of `add_settings`: argparse itself takes one run of them.
+    """A command line, with ``--version`` and all words of `add_settings`.
+
+    Of those words argparse itself takes one run.
+
+    Args:
+        parser: of a command that is called as its package is, or of ``ranksrgan``.
+        argv: without the command's name; None: those of this process.
 
     Raises:
         SystemExit: with 2, after a message, if the command line is wrong.
     """
+    parser.add_argument("--version", action="version", version=_version(parser.prog))
     arguments, left = parser.parse_known_args(argv)
     name: str | None = getattr(arguments, _SETTINGS, None)
     if name is not None:
@@ -99,6 +117,15 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
     if name is not None:
         setattr(arguments, name, [*(getattr(arguments, name) or ()), *left])
     return arguments
+
+
+def _version(command: str) -> str:
+    """Of the package of a command; all packages of a checkout have the same."""
+    package = {"ranksrgan": "ranksrgan-pipeline"}.get(command, command)
+    try:
+        return f"{command} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"{command}, not installed"
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -278,7 +278,9 @@ def _load_entry(group: str, name: str) -> Opener:
     provider = _PROVIDERS.get((group, name))
     if provider:
         raise UnknownName(
-            f"{name} needs the package {provider}: pip install {provider}", field=name
+            f"{name} needs the package {provider}: in the checkout, "
+            f"pip install packages/{provider.removeprefix('ranksrgan-')}",
+            field=name,
         )
     raise UnknownName(
         f"{name!r} is neither a file nor one of {', '.join(offered(group)) or 'nothing installed'}",

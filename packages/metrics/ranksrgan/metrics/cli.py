@@ -35,7 +35,7 @@ _CHOSEN_BY_RECIPES = ("metric", "border", "luma", "niqe_model", "ma_model")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module `ranksrgan.contracts.console` for exit codes."""
-    arguments = _parser().parse_args(argv)
+    arguments = console.parse(_parser(), argv)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return run(lambda: command(arguments))
 

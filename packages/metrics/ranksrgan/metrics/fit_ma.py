@@ -208,7 +208,8 @@ def _regressor() -> Callable[..., Any]:
         ensemble = import_module("sklearn.ensemble")
     except ImportError as error:
         raise NotSupported(
-            "fitting a Ma model needs scikit-learn: pip install 'ranksrgan-metrics[fit]'",
+            "fitting a Ma model needs scikit-learn: in the checkout, "
+            "pip install 'packages/metrics[fit]'",
             field="scikit-learn",
         ) from error
     regressor: Callable[..., Any] = ensemble.RandomForestRegressor

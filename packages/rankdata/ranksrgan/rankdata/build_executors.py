@@ -256,6 +256,7 @@ def _import_ray() -> Any:
         importlib.import_module("ray.data")
     except ImportError as error:
         raise NotSupported(
-            'executor=ray needs Ray: pip install "ranksrgan-rankdata[ray]"', field="executor"
+            "executor=ray needs Ray: in the checkout, pip install 'packages/rankdata[ray]'",
+            field="executor",
         ) from error
     return importlib.import_module("ray")

@@ -1,5 +1,5 @@
 """OpenTelemetry: a span for every call, the child of the client's (``pip install
-'ranksrgan-contracts[otel]'``).
+'packages/contracts[otel]'``).
 
 Where spans go, and how this service is called there, say the variables that every such program
 reads: ``OTEL_EXPORTER_OTLP_ENDPOINT``, ``OTEL_SERVICE_NAME`` and so on.
@@ -29,7 +29,8 @@ def require_sdk() -> None:
         missing = list(wanted)
     if missing:
         raise InvalidConfig(
-            "traces: needs OpenTelemetry: pip install 'ranksrgan-contracts[otel]'", field="traces"
+            "traces: needs OpenTelemetry: in the checkout, pip install 'packages/contracts[otel]'",
+            field="traces",
         )
 
 

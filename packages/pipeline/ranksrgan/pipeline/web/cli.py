@@ -85,7 +85,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         if error.name not in ("starlette", "uvicorn"):
             raise
         raise NotSupported(
-            f'the page needs {error.name}: pip install "ranksrgan-pipeline[web]"', field="web"
+            f"the page needs {error.name}: in the checkout, pip install 'packages/pipeline[web]'",
+            field="web",
         ) from error
     heaps.keep_for_a_server()
     services = {role: getattr(arguments, role) for role in _ROLES if getattr(arguments, role)}

@@ -226,6 +226,7 @@ def _ensembles() -> Any:
         return import_module("sklearn.ensemble")
     except ImportError as error:
         raise NotSupported(
-            "growing trees needs scikit-learn: pip install 'ranksrgan-ranker[fusion]'",
+            "growing trees needs scikit-learn: in the checkout, "
+            "pip install 'packages/ranker[fusion]'",
             field="scikit-learn",
         ) from error

@@ -277,7 +277,8 @@ def _lmdb() -> Any:
         import lmdb
     except ImportError as error:
         raise NotSupported(
-            "packed images need the package lmdb: pip install 'ranksrgan-srgan[lmdb]'",
+            "packed images need the package lmdb: in the checkout, "
+            "pip install 'packages/srgan[lmdb]'",
             field="lmdb",
         ) from error
     return lmdb

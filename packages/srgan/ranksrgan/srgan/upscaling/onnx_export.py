@@ -116,5 +116,6 @@ def _package(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise NotSupported(
-            f"{name} is not installed: pip install 'ranksrgan-srgan[onnx]'", field="onnx"
+            f"{name} is not installed: in the checkout, pip install 'packages/srgan[onnx]'",
+            field="onnx",
         ) from error
