@@ -99,6 +99,7 @@ def test_the_end_of_a_run(
     niqe = open_scorer("niqe?border=4").score(hr).item()
     assert (originals.method, originals.reference) == ("ground truth", True)
     assert [cell.mean for cell in originals.cells] == [None, None, pytest.approx(niqe), None]
-    for name in (CONTROL, RANKSRGAN):
+    for name in (CONTROL, RANKSRGAN, "ground truth"):
         picture = read_image(config.output / "held-out" / demo.slug(name) / "cat.png")
         assert (picture.height, picture.width) == (200, 200)
+    assert (picture.colour == read_image(cat).colour).all()

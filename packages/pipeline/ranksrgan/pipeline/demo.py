@@ -168,7 +168,7 @@ def format_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[
 
 
 def make_findings(outcome: Outcome, config: PipelineConfig) -> Findings:
-    """What the page shows. The held-out photographs, upscaled, are written beside it."""
+    """What the page shows. The held-out photographs, and enlarged ones, are written beside it."""
     answer = outcome.better_than_control
     crops = side_by_side(outcome, config.held_out)
     rows = [
@@ -211,9 +211,10 @@ def side_by_side(outcome: Outcome, held_out: Path) -> list[Crop]:
         pictures: list[tuple[str, Picture, Mapping[str, float | None]]] = []
         for name, upscaler in upscalers.items():
             picture = _picture(enlarge(upscaler, source.lr, source.name))
-            write_image(outcome.folder / "held-out" / slug(name) / f"{source.name}.png", picture)
             pictures.append((name, picture, outcome.scores[name].images[index].scores))
         pictures.append((GROUND_TRUTH, hr, {"niqe": reference}))
+        for name, picture, _ in pictures:
+            write_image(outcome.folder / "held-out" / slug(name) / f"{source.name}.png", picture)
         side = min(CROP, hr.height, hr.width)
         box = sharpest_box(hr, side)
         for name, picture, scores in pictures:
