@@ -13,7 +13,7 @@ from torch import Tensor
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, UndefinedScore
-from ranksrgan.contracts.images import as_float, list_images
+from ranksrgan.contracts.images import as_float, from_tensor, list_images, to_tensor
 from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.scores import require_scores
 from ranksrgan.contracts.upscaler import Upscaler
@@ -114,7 +114,7 @@ def evaluate_photographs(
     for photograph in photographs:
         cancellation.check()
         sr = enlarge(upscaler, as_float(photograph.lr[None]), photograph.name)
-        shown = (sr.cpu() * 255).round().clamp(0, 255).byte()
+        shown = to_tensor(from_tensor(sr[0]))  # as it would be written
         scores = {
             name: _score(scorer, shown, photograph.hr[None]) for name, scorer in scorers.items()
         }
