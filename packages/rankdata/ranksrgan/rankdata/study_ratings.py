@@ -5,8 +5,9 @@ A dataset of votes holds the ratings that its scores are, in ``ratings.csv``::
     item,method,scale,score,low,high
     cat_bicubic,bradley-terry,400.0,1391.25,1290.5,1492.0
 
-The next run takes that file and the votes that came since. Items without a new vote keep their
-line. ``low`` and ``high`` bound what a score is with 95 % confidence; Elo's have none.
+The next run takes that file and the votes that came since. References without a new vote keep their
+lines. ``low`` and ``high`` bound what a score is, relative to the mean of its reference, with 95 %
+confidence; Elo's have none.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class BradleyTerryRating(Config):
     def rate(
         self, votes: Sequence[Vote], earlier: Mapping[str, StudyRating]
     ) -> dict[str, StudyRating]:
-        """Ratings, with intervals, of the items of votes and of earlier ones.
+        """Ratings, with intervals, of the items of votes and of earlier ones, all of one reference.
+
+        Their mean is ``initial``, new items among them.
 
         Raises:
             Incomparable, UndefinedScore: see `bradley_terry`.
@@ -90,10 +93,7 @@ class BradleyTerryRating(Config):
         fitted = bradley_terry(votes, prior=self.prior, earlier=known)
         scores = fitted.scores(self.initial, self.scale)
         intervals = fitted.intervals(_CONFIDENCE, self.initial, self.scale)
-        found = {item: StudyRating(score, *intervals[item]) for item, score in scores.items()}
-        voted = {item for vote in votes for item in (vote.left, vote.right)}
-        # To the last digit, which the fit leaves alone only up to its rounding.
-        return found | {item: rating for item, rating in earlier.items() if item not in voted}
+        return {item: StudyRating(score, *intervals[item]) for item, score in scores.items()}
 
     def _strength(self, rating: StudyRating) -> Strength:
         unit = self.scale / math.log(10)
