@@ -481,6 +481,11 @@ def test_configuration_by_kind(study: Path, pipal: Path, tmp_path: Path) -> None
     votes = load_human_config(file, ["val=0.5"])
     assert isinstance(votes, VotesConfig)
     assert (votes.rating, votes.val) == (EloRating(method="elo", k=8), 0.5)
+    # Without a method it is by Bradley-Terry.
+    file.write_text(file.read_text().replace("rating: {method: elo, k: 8}\n", ""))
+    votes = load_human_config(file, ["rating.prior=0"])
+    assert isinstance(votes, VotesConfig)
+    assert votes.rating == BradleyTerryRating(prior=0)
     file.write_text(
         f"kind: pipal\nreferences: {pipal}/Train_Ref\ndistorted: {pipal}/Train_Dist\n"
         f"labels: {pipal}/Train_Label\noutput: {tmp_path}/ranks\ncrop: 16\n"
@@ -500,6 +505,8 @@ def test_configuration_by_kind(study: Path, pipal: Path, tmp_path: Path) -> None
         (["kind=pipal", "val=0.6", "test=0.6"], "at most 1 is possible"),
         (["kind=votes", "votes=v.csv", "rating.method=glicko"], "rating"),
         (["kind=votes", "votes=v.csv", "rating.method=elo", "rating.k=-1"], "greater than 0"),
+        (["kind=votes", "votes=v.csv", "rating.k=8"], r"rating\.k=8: unknown key"),
+        (["kind=votes", "votes=v.csv", "rating=elo"], "rating=elo: "),
     ],
 )
 def test_impossible_configurations(tmp_path: Path, overrides: list[str], message: str) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
 from ranksrgan.contracts import ScorerInfo, cancellation
@@ -114,7 +114,8 @@ class VotesConfig(_JudgedConfig):
             needs that.
         ratings: ``ratings.csv`` of the dataset that the same study was before, of whose votes none
             is among these. Without it the votes are all that is known.
-        rating: how the votes on the versions of a reference become scores.
+        rating: how the votes on the versions of a reference become scores; by Bradley-Terry if it
+            does not say its method.
         crop: side of a crop in pixels, or ``whole``.
         stride: step between crops.
     """
@@ -125,6 +126,13 @@ class VotesConfig(_JudgedConfig):
     rating: Annotated[EloRating | BradleyTerryRating, Field(discriminator="method")] = (
         BradleyTerryRating()
     )
+
+    @field_validator("rating", mode="before")
+    @classmethod
+    def _by_bradley_terry(cls, rating: object) -> object:
+        if not isinstance(rating, dict) or "method" in rating:
+            return rating
+        return {"method": BradleyTerryRating.model_fields["method"].default, **rating}
 
 
 HumanConfig = PipalConfig | VotesConfig
