@@ -228,10 +228,25 @@ def test_a_prior_makes_a_perfect_winner_finite() -> None:
     assert bool((spread.diagonal() > 0).all())
 
 
-@pytest.mark.parametrize("prior", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("prior", [-0.1, math.nan, math.inf, 1e-12, 9e-7, 1e7])
 def test_a_prior_that_is_none(prior: float) -> None:
-    with pytest.raises(InvalidInput, match="is not 0 or more"):
+    with pytest.raises(InvalidInput, match=r"is neither 0 nor from 1e-06 to 1e\+06"):
         bradley_terry([Vote("a", "b", 0.5)], prior=prior)
+
+
+def test_the_least_prior_still_has_its_fit() -> None:
+    """Where five votes pull as hard as half of the least prior does at each end."""
+    found = by_name(bradley_terry([Vote("b", "a", 1)] * 5, prior=1e-6))
+    assert found["b"] - found["a"] == pytest.approx(math.log(5 / 5e-7), abs=1e-3)
+
+
+def test_information_that_has_no_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def singular(information: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return information, torch.ones((), dtype=torch.int32)
+
+    monkeypatch.setattr(torch.linalg, "inv_ex", singular)
+    with pytest.raises(UndefinedScore, match=r"too lopsided for a fit; a prior of 0\.5"):
+        bradley_terry([Vote("a", "b", 0.5)])
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -1, math.nan])
@@ -333,6 +348,7 @@ def test_earlier_strengths_hold_winners_but_not_new_ones() -> None:
     "known",
     [
         Strength(math.nan, 1.0),
+        Strength(1e308, 1.0),
         *(Strength(0.0, error) for error in (0.0, -1.0, math.inf, 1e-170, 1e170)),
     ],
 )

@@ -24,8 +24,9 @@ from ranksrgan.metrics.votes import Vote, check_votes
 
 # Votes of one item over another below which they count as none: so far out, rounding decides.
 _LEAST = 1e-9
-# Standard errors that an earlier strength may have: beyond, rounding decides.
-_ERRORS = (1e-6, 1e6)
+# A prior, and the standard error of an earlier strength, is one of these numbers, and no earlier
+# strength is larger: beyond, rounding decides.
+_LEAST_NUMBER, _LARGEST_NUMBER = 1e-6, 1e6
 # Of the earlier items' variances together, the least that one of them has.
 _FLOOR = 1e-6
 
@@ -112,29 +113,31 @@ def bradley_terry(
         votes: in any order.
         prior: how many ties each item has with one imaginary item, beside its votes. 0 is plain
             maximum likelihood, which has no finite strength for items that never lost, or only won
-            among themselves; a small number such as 0.5 draws strengths together a little.
+            among themselves; a small number such as 0.5 draws strengths together a little. See
+            `check_prior`.
         earlier: items known from earlier votes, whose ties with the imaginary item are among what
             is known; so is that it is about as strong as their mean. Only their differences count.
 
     Raises:
-        InvalidInput: no vote, an item against itself, an outcome outside 0..1, a negative prior, an
-            earlier strength that is not finite, or a standard error outside 1e-6..1e6.
+        InvalidInput: no vote, an item against itself, an outcome outside 0..1, no such prior, an
+            earlier strength beyond 1e6, or a standard error outside 1e-6..1e6.
         Incomparable: no vote compares two groups of items, whose strengths then have nothing to do
             with each other. The message names them.
         UndefinedScore: without a prior, one group was preferred to another in every vote; names
-            them.
+            them. Or the votes are too lopsided for float64.
     """
     earlier = dict(earlier or {})
     votes = list(votes)
     check_votes(votes)
-    if not 0 <= prior < math.inf:
-        raise InvalidInput(f"a prior of {prior} is not 0 or more", field="prior")
+    check_prior(prior)
     for item, known in earlier.items():
-        least, most = _ERRORS
-        if not (math.isfinite(known.mean) and least <= known.error <= most):
+        if not (
+            abs(known.mean) <= _LARGEST_NUMBER and _LEAST_NUMBER <= known.error <= _LARGEST_NUMBER
+        ):
             raise InvalidInput(
                 f"the earlier strength of {item} is {known.mean} with a standard error of "
-                f"{known.error}; a finite number and one from {least:g} to {most:g} are wanted",
+                f"{known.error}; at most {_LARGEST_NUMBER:g} and an error from {_LEAST_NUMBER:g} "
+                "to that are wanted",
                 field="earlier",
             )
     voted = dict.fromkeys(item for vote in votes for item in (vote.left, vote.right))
@@ -166,8 +169,23 @@ def bradley_terry(
     # Without the imaginary item, relative to the mean of the real ones.
     centring = torch.eye(len(items), len(wins), dtype=torch.float64)
     centring[:, : len(items)] -= 1 / len(items)
-    covariance = centring @ torch.linalg.inv(_information(wins, strengths, precisions)) @ centring.T
-    return BradleyTerry(items, centring @ strengths, covariance)
+    inverse, singular = torch.linalg.inv_ex(_information(wins, strengths, precisions))
+    if bool(singular) or not bool(inverse.isfinite().all()):
+        raise _too_lopsided()
+    return BradleyTerry(items, centring @ strengths, centring @ inverse @ centring.T)
+
+
+def check_prior(prior: float) -> None:
+    """Check the prior of `bradley_terry`.
+
+    Raises:
+        InvalidInput: neither 0 nor from 1e-6 to 1e6. Below, the fit would be of rounding errors.
+    """
+    if prior != 0 and not _LEAST_NUMBER <= prior <= _LARGEST_NUMBER:
+        raise InvalidInput(
+            f"a prior of {prior} is neither 0 nor from {_LEAST_NUMBER:g} to {_LARGEST_NUMBER:g}",
+            field="prior",
+        )
 
 
 def _precisions(earlier: Mapping[str, Strength]) -> list[float]:
@@ -217,7 +235,13 @@ def _maximise(wins: Tensor, means: Tensor, precisions: Tensor) -> Tensor:
         ):
             step = step / 2
         strengths = strengths + step
-    raise UndefinedScore("the votes are too lopsided for a fit; set a prior, of 0.5 say")
+    raise _too_lopsided()
+
+
+def _too_lopsided() -> UndefinedScore:
+    return UndefinedScore(
+        "the votes are too lopsided for a fit; a prior of 0.5 or more may help", field="votes"
+    )
 
 
 def _log_posterior(wins: Tensor, strengths: Tensor, means: Tensor, precisions: Tensor) -> float:
