@@ -122,6 +122,16 @@ def test_old_votes_count_once() -> None:
     assert _width(there["a"]) == pytest.approx(_width(once["a"]), rel=0.05)
 
 
+def test_one_rated_version_says_nothing_of_the_others() -> None:
+    rating = BradleyTerryRating()
+    votes = [Vote("a", "b", 1)] * 20 + [Vote("b", "a", 1)] * 10
+    plain = rating.rate(votes, {})
+    found = rating.rate(votes, {"a": StudyRating(1700.0, 1600.0, 1800.0)})
+    for item in "ab":
+        assert found[item].score == pytest.approx(plain[item].score, abs=0.1)
+        assert _width(found[item]) == pytest.approx(_width(plain[item]), rel=1e-3)
+
+
 def test_the_order_of_extensions_hardly_matters() -> None:
     rating, rng = BradleyTerryRating(), np.random.default_rng(2)
     for count in (3, 5):
