@@ -362,6 +362,7 @@ def test_hints_are_whole_keys_of_the_model_that_is_meant() -> None:
         (["train={steps: 5}"], "FILE with train={steps: 5}: train.steps is 5; seed may not be la"),
         (["schedule.kind=constant"], "FILE with schedule.kind=constant: schedule.period: unknown"),
         (["schedule={kind: cosine}"], "schedule={kind: cosine}: schedule.period: Field required"),
+        (["schedule={period: 3}"], "schedule={period: 3}: kind is missing, which says what the"),
         (["bad=1", "train.lr=x", "seed=y"], "train.lr=x: Input should be a valid number, unable"),
     ],
 )

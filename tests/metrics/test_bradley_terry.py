@@ -228,10 +228,25 @@ def test_a_prior_makes_a_perfect_winner_finite() -> None:
     assert bool((spread.diagonal() > 0).all())
 
 
-@pytest.mark.parametrize("prior", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("prior", [-0.1, math.nan, math.inf, 1e-12, 9e-7, 1e7])
 def test_a_prior_that_is_none(prior: float) -> None:
-    with pytest.raises(InvalidInput, match="is not 0 or more"):
+    with pytest.raises(InvalidInput, match=r"is neither 0 nor from 1e-06 to 1e\+06"):
         bradley_terry([Vote("a", "b", 0.5)], prior=prior)
+
+
+def test_the_least_prior_still_has_its_fit() -> None:
+    """Where five votes pull as hard as half of the least prior does at each end."""
+    found = by_name(bradley_terry([Vote("b", "a", 1)] * 5, prior=1e-6))
+    assert found["b"] - found["a"] == pytest.approx(math.log(5 / 5e-7), abs=1e-3)
+
+
+def test_information_that_has_no_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def singular(information: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return information, torch.ones((), dtype=torch.int32)
+
+    monkeypatch.setattr(torch.linalg, "inv_ex", singular)
+    with pytest.raises(UndefinedScore, match=r"too lopsided for a fit; a prior of 0\.5"):
+        bradley_terry([Vote("a", "b", 0.5)])
 
 
 @pytest.mark.parametrize("confidence", [0, 1, -1, math.nan])
@@ -240,53 +255,103 @@ def test_a_confidence_that_is_none(confidence: float) -> None:
         bradley_terry([Vote("a", "b", 0.5)]).intervals(confidence)
 
 
-def test_earlier_strengths_are_a_normal_prior() -> None:
+def less_their_mean(variances: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of independent errors: the variance of each one's difference from the mean of all."""
+    centring = np.eye(len(variances)) - 1 / len(variances)
+    found: npt.NDArray[np.float64] = (centring**2 * variances).sum(axis=1)
+    return found
+
+
+def test_earlier_strengths_are_a_normal_prior_of_differences() -> None:
     rng = np.random.default_rng(3)
     votes, _ = round_robin(5, 3, rng)  # of 0 to 4, of which 3 and 4 are new
-    earlier = {"7": Strength(-1.25, 0.1)} | {
-        str(k): Strength(float(rng.normal()), 0.2 + 0.3 * k) for k in range(3)
+    names, means = ("7", "0", "1", "2"), np.array([-1.25, *rng.normal(size=3)])
+    variances = np.array([0.1, 0.2, 0.5, 0.8]) ** 2
+    errors = np.sqrt(less_their_mean(variances))
+    earlier = {
+        name: Strength(float(mean), float(error))
+        for name, mean, error in zip(names, means, errors, strict=True)
     }
     found = bradley_terry(votes, prior=0.5, earlier=earlier)
-    level = sum(known.mean for known in earlier.values()) / 4
 
     def cost(strengths: npt.NDArray[np.float64]) -> float:
-        total = 0.0
-        at = dict(zip(found.items, strengths, strict=True))
+        """The last one is the imaginary item, the mean of all 0."""
+        total = float(strengths[:-1].sum() ** 2)
+        at = dict(zip([*found.items, "imaginary"], strengths, strict=True))
         for left, right, outcome in votes:
             total += outcome * np.logaddexp(0, at[right] - at[left])
             total += (1 - outcome) * np.logaddexp(0, at[left] - at[right])
-        for item, known in earlier.items():
-            total += ((at[item] - known.mean) / known.error) ** 2 / 2
-        for item in "34":  # half a tie with the mean of the others
-            total += (np.logaddexp(0, at[item] - level) + np.logaddexp(0, level - at[item])) / 4
+        moved = np.array([at[name] for name in names] + [at["imaginary"]])
+        moved -= [*means, means.mean()]
+        weights = 1 / np.array([*variances, 4 / (4 * 0.5)])  # four items with half a tie each
+        total += float((weights * (moved - (weights * moved).sum() / weights.sum()) ** 2).sum()) / 2
+        for item in "34":
+            apart = at[item] - at["imaginary"]
+            total += (np.logaddexp(0, apart) + np.logaddexp(0, -apart)) / 4
         return float(total)
 
-    best = optimize.minimize(cost, np.zeros(6), method="BFGS", options={"gtol": 1e-8})
-    assert np.allclose(found.strengths, best.x, rtol=0, atol=1e-4)
-    assert cost(found.strengths.numpy()) <= best.fun + 1e-7
-    unjudged = found.items.index("7")
-    assert float(found.strengths[unjudged]) == pytest.approx(-1.25, abs=1e-9)
-    assert float(found.covariance[unjudged, unjudged]) == pytest.approx(0.01, abs=1e-9)
-    # Votes among old items leave their sum, weighted by precision, where it was.
-    inside = bradley_terry([Vote("0", "1", 1)] * 3, earlier=earlier)
-    after = by_name(inside)
-    pulls = [(after[item] - known.mean) / known.error**2 for item, known in earlier.items()]
-    assert sum(pulls) == pytest.approx(0, abs=1e-9)
-    assert after["0"] > earlier["0"].mean
-    assert after["1"] < earlier["1"].mean
+    best = optimize.minimize(cost, np.zeros(7), method="BFGS", options={"gtol": 1e-8})
+    assert np.allclose(found.strengths, best.x[:-1], rtol=0, atol=1e-4)
+    shifted = {item: Strength(mean + 3, error) for item, (mean, error) in earlier.items()}
+    again = bradley_terry(votes, prior=0.5, earlier=shifted)
+    assert torch.allclose(again.strengths, found.strengths, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "pairs", [[(0, 1)], [(0, 1), (1, 2), (2, 0)], [(0, k) for k in range(1, 5)]]
+)
+def test_errors_of_two_or_three_items_or_around_one_say_all(pairs: list[tuple[int, int]]) -> None:
+    """As much as the whole covariance would."""
+    chance = [0.5 + 0.08 * number for number in range(len(pairs))]
+    old = [
+        vote
+        for (left, right), share in zip(pairs, chance, strict=True)
+        for vote in [Vote(str(left), str(right), share)] * (20 + 10 * left + 7 * right)
+    ]
+    before = bradley_terry(old)
+    errors = before.covariance.diagonal().sqrt().tolist()
+    earlier = dict(zip(before.items, map(Strength, before.strengths.tolist(), errors), strict=True))
+    new = [Vote("0", "1", 0.2)] * 15
+    found = bradley_terry(new, earlier=earlier)
+    assert found.items == before.items
+
+    known = np.linalg.pinv(before.covariance.numpy())
+    strengths = before.strengths.numpy()
+    contrast = np.eye(len(strengths))[0] - np.eye(len(strengths))[1]
+    for _ in range(50):  # Newton's method, with all that the old votes say of differences
+        odds = 1 / (1 + np.exp(-contrast @ strengths))
+        covariance = np.linalg.pinv(known + 15 * odds * (1 - odds) * np.outer(contrast, contrast))
+        slope = known @ (before.strengths.numpy() - strengths) + 15 * (0.2 - odds) * contrast
+        strengths = strengths + covariance @ slope
+    assert np.allclose(found.strengths, strengths, rtol=0, atol=1e-5)
+    assert np.allclose(found.covariance, covariance, rtol=0, atol=1e-5)
+
+
+def test_an_earlier_item_alone_says_nothing() -> None:
+    votes, _ = round_robin(3, 6, np.random.default_rng(5))
+    plain, found = bradley_terry(votes), bradley_terry(votes, earlier={"1": Strength(3.0, 0.2)})
+    assert torch.allclose(found.strengths, plain.strengths, rtol=0, atol=1e-9)
+    assert torch.allclose(found.covariance, plain.covariance, rtol=0, atol=1e-9)
 
 
 def test_earlier_strengths_hold_winners_but_not_new_ones() -> None:
     earlier = {"a": Strength(0.0, 1.0), "b": Strength(0.5, 1.0)}
     # a won every vote: what is known of it makes that finite, without a prior.
-    assert by_name(bradley_terry([Vote("a", "b", 1)] * 5, earlier=earlier))["a"] < 2
+    assert by_name(bradley_terry([Vote("a", "b", 1)] * 5, earlier=earlier))["a"] < 1
     with pytest.raises(UndefinedScore, match="c won every vote against b, a"):
         bradley_terry([Vote("c", "b", 1)], earlier=earlier)
     with pytest.raises(UndefinedScore, match="no vote compares c, d with a, b"):
         bradley_terry([Vote("c", "d", 1)], prior=0.5, earlier=earlier)
 
 
-@pytest.mark.parametrize("known", [Strength(math.nan, 1.0), Strength(0.0, 0.0), Strength(0, -1)])
+@pytest.mark.parametrize(
+    "known",
+    [
+        Strength(math.nan, 1.0),
+        Strength(1e308, 1.0),
+        *(Strength(0.0, error) for error in (0.0, -1.0, math.inf, 1e-170, 1e170)),
+    ],
+)
 def test_earlier_strengths_that_say_nothing(known: Strength) -> None:
     with pytest.raises(InvalidInput, match="the earlier strength of a is"):
         bradley_terry([Vote("a", "b", 1)], prior=0.5, earlier={"a": known})

@@ -203,13 +203,16 @@ def test_the_given_ratings_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"k": 0}, "k is 0; a positive number"),
-        ({"k": math.inf}, "k is inf"),
-        ({"scale": -400}, "scale is -400"),
-        ({"initial": math.nan}, "initial is nan; a finite number"),
+        ({"k": 0}, r"k is 0; more than 0 and at most 1e\+06"),
+        ({"k": 1e308}, r"k is 1e\+308"),
+        ({"scale": -400}, r"scale is -400; 0\.001 to 1e\+06"),
+        ({"scale": math.inf}, "scale is inf"),
+        ({"initial": math.nan}, r"initial is nan; -1e\+06 to 1e\+06"),
+        ({"initial": -1e300}, r"initial is -1e\+300"),
         ({"tail": 0}, "tail is 0; more than 0 and at most 1"),
         ({"tail": 1.5}, "tail is 1.5"),
-        ({"ratings": {"a": math.inf}}, "the rating inf of a is not finite"),
+        ({"ratings": {"a": math.inf}}, "the rating inf of a is not within"),
+        ({"ratings": {"a": 1e308, "b": 1e308}}, r"the rating 1e\+308 of a is not within 1e\+12"),
     ],
 )
 def test_parameters_out_of_range(settings: dict[str, object], message: str) -> None:

@@ -145,6 +145,18 @@ def test_numbers_that_are_wrong() -> None:
         fit_features(features, torch.full_like(scores, 3))
     with pytest.raises(InvalidConfig, match="31 trees are too few: 32 or more"):
         fit_features(features, scores, trees=31)
+    with pytest.raises(InvalidConfig, match="the seed 4294967294 is not from 0 to 4294967293"):
+        fit_features(features, scores, seed=2**32 - 2)
+    assert fit_features(features, scores, trees=32, seed=2**32 - 3).about["seed"] == 2**32 - 3
+
+
+@pytest.mark.parametrize("settings", [{"seed": -1}, {"seed": 2**32 - 2}, {"trees": 31}])
+def test_settings_are_checked_before_any_image_is_read(
+    tmp_path: Path, settings: dict[str, int]
+) -> None:
+    with pytest.raises(InvalidConfig) as told:
+        fit_ma(tmp_path, tmp_path / "none.csv", **settings)  # type: ignore[arg-type]
+    assert told.value.field == next(iter(settings))
 
 
 def test_without_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,15 @@ def test_a_prediction_without_mos_and_the_reverse_are_named() -> None:
         evaluate(mos, mos, {name: "a" for name in mos if name != "A0005"})
 
 
+def test_means_of_the_largest_numbers_are_numbers() -> None:
+    predictions = {"a": 1.5e308, "b": 1.7e308, "c": 1.0, "d": 2.0}
+    algorithms = {"a": "p", "b": "p", "c": "q", "d": "q"}
+    found = evaluate(predictions, {"a": 4.0, "b": 5.0, "c": 2.0, "d": 3.0}, algorithms)
+    assert [one.predicted for one in found.algorithms] == [1.6e308, 1.5]
+    assert found.per_algorithm is not None
+    assert found.per_algorithm.srcc == pytest.approx(1)
+
+
 def test_too_little_and_nothing_to_compare() -> None:
     with pytest.raises(InvalidInput, match="two vectors"):
         evaluate({"a": 1}, {"a": 1})

@@ -37,7 +37,8 @@ def test_tid2013_writes_the_score_first_and_names_in_lower_case(tmp_path: Path) 
 
 def test_a_folder_is_all_its_files(tmp_path: Path) -> None:
     written(tmp_path, "A0002_00_00.bmp,1500\n", "labels/A0002.txt")
-    written(tmp_path, "A0001_00_00.bmp,1400\n", "labels/A0001.txt")
+    written(tmp_path, "A0001_00_00.bmp,1400\n", "labels/A0001.TXT")
+    (tmp_path / "labels" / "._A0002.txt").write_bytes(b"\0\5\26\7Mac OS X\xff")
     written(tmp_path, "not a table", "labels/readme.md")
     assert read_scores(tmp_path / "labels") == {"A0001_00_00": 1400, "A0002_00_00": 1500}
 

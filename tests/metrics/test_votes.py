@@ -37,6 +37,19 @@ def test_columns_in_any_order_among_others(tmp_path: Path) -> None:
     assert read_votes(path) == [Vote("a", "b", 0)]
 
 
+def test_items_are_known_without_folder_and_suffix(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "left,right,winner\na.png,sr/b.PNG,a\nx/a.bmp,b,b.png\na,b.png,left\nleft.png,a,left\n",
+    )
+    assert read_votes(path) == [
+        Vote("a", "b", 1),
+        Vote("a", "b", 0),
+        Vote("a", "b", 1),
+        Vote("left", "a", 1),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -44,7 +57,10 @@ def test_columns_in_any_order_among_others(tmp_path: Path) -> None:
         ("left,right,winner\na,b\n", r":2: 2 cells where left,right,winner are wanted"),
         ("left,right,winner\na,b,c\n", r":2: a,b,c is no vote"),
         ("left,right,winner\na,a,a\n", r":2: a,a,a is no vote: two different items"),
+        ("left,right,winner\na,b,a\na.png,a,left\n", r":3: a\.png,a,left is no vote: two diff"),
+        ("left,right,winner\na,b,left.png\n", r":2: a,b,left\.png is no vote"),
         ("left,right,winner\na,,a\n", r":2: a,,a is no vote"),
+        ("left,right,winner,winner\na,b,a,b\n", r":1: two columns of one name"),
         ("left,right,winner\n", r"votes\.csv holds no vote"),
         ("", r"votes\.csv holds no vote"),
     ],

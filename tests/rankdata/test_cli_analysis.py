@@ -165,9 +165,9 @@ def test_a_study_goes_on_by_command(tmp_path: Path, capsys: pytest.CaptureFixtur
     # From the dataset that it replaces.
     assert run("human", "--config", config, "--force", "--ratings", ratings) == 0
     after = ratings.read_text().splitlines()
-    assert (after[:2], after[4:]) == (before[:2], before[3:])
-    assert [line.split(",")[0] for line in after[2:4]] == ["a_y", "a_z"]
-    assert after[2] != before[2]
+    assert (after[:1], after[4:]) == (before[:1], before[3:])
+    assert [line.split(",")[0] for line in after[1:4]] == ["a_x", "a_y", "a_z"]
+    assert after[1] != before[1]
     assert RankDataset.open(tmp_path / "ranks").levels == ("x", "y", "z")
     ratings.write_text("item,score\n")
     assert run("human", "--config", config, "--force", "--ratings", ratings) == 1

@@ -402,9 +402,6 @@ def test_votes_that_cannot_be_rated(study: Path) -> None:
 
 def test_people_may_prefer_the_original(study: Path) -> None:
     _vote(study, [*_VOTES, ("cat", "cat_srgan", "cat"), ("cat", "cat_esrgan_v2", "cat.png")])
-    with pytest.raises(InvalidDataset, match="is no vote"):
-        build_from_judgements(_votes_config(study))
-    _vote(study, [*_VOTES, ("cat", "cat_srgan", "cat"), ("cat", "cat_esrgan_v2", "cat")])
     dataset = build_from_judgements(_votes_config(study))
     assert dataset.levels == ("bicubic", "esrgan_v2", "hr", "srgan")
     scores = dict(zip(dataset.contents[0].levels, dataset.contents[0].scores, strict=True))
@@ -426,6 +423,7 @@ def test_people_may_prefer_the_original(study: Path) -> None:
         (("cat_srgan", "dog_srgan", "left"), InvalidDataset, "versions of two references"),
         (("cat_srgan", "cat_bicubic", "both"), InvalidDataset, r"votes\.csv:12: .* is no vote"),
         (("cat", "cat_hr", "left"), InvalidDataset, "judges cat_hr, of which"),
+        (("cat", "cat.png", "left"), InvalidDataset, r":12: cat,cat\.png,left is no vote"),
     ],
 )
 def test_impossible_votes(
@@ -481,6 +479,11 @@ def test_configuration_by_kind(study: Path, pipal: Path, tmp_path: Path) -> None
     votes = load_human_config(file, ["val=0.5"])
     assert isinstance(votes, VotesConfig)
     assert (votes.rating, votes.val) == (EloRating(method="elo", k=8), 0.5)
+    # Without a method it is by Bradley-Terry.
+    file.write_text(file.read_text().replace("rating: {method: elo, k: 8}\n", ""))
+    votes = load_human_config(file, ["rating.prior=0"])
+    assert isinstance(votes, VotesConfig)
+    assert votes.rating == BradleyTerryRating(prior=0)
     file.write_text(
         f"kind: pipal\nreferences: {pipal}/Train_Ref\ndistorted: {pipal}/Train_Dist\n"
         f"labels: {pipal}/Train_Label\noutput: {tmp_path}/ranks\ncrop: 16\n"
@@ -500,6 +503,12 @@ def test_configuration_by_kind(study: Path, pipal: Path, tmp_path: Path) -> None
         (["kind=pipal", "val=0.6", "test=0.6"], "at most 1 is possible"),
         (["kind=votes", "votes=v.csv", "rating.method=glicko"], "rating"),
         (["kind=votes", "votes=v.csv", "rating.method=elo", "rating.k=-1"], "greater than 0"),
+        (["kind=votes", "votes=v.csv", "rating.prior=1e-7"], "a prior of 1e-07 is neither"),
+        (["kind=votes", "votes=v.csv", "rating.scale=1e308"], r"rating\.scale=1e308: .* less than"),
+        (["kind=votes", "votes=v.csv", "rating.initial=-1e7"], r"rating\.initial=-1e7: .* greater"),
+        (["kind=votes", "votes=v.csv", "rating={method: elo, k: 1e7}"], r"rating\.k: .* less than"),
+        (["kind=votes", "votes=v.csv", "rating.k=8"], r"rating\.k=8: unknown key"),
+        (["kind=votes", "votes=v.csv", "rating=elo"], "rating=elo: "),
     ],
 )
 def test_impossible_configurations(tmp_path: Path, overrides: list[str], message: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from ranksrgan.contracts.images import Picture, write_image
+from ranksrgan.contracts import open_pair_source
+from ranksrgan.contracts.images import Picture, read_image, to_tensor, write_image
 from ranksrgan.metrics import Vote, read_votes
 from ranksrgan.pipeline.web.study import Pair, Showing, Study, open_study
 from ranksrgan.pipeline.web.study_results import copy_versions, standings, votes_csv
@@ -60,11 +63,22 @@ def test_rank_data_is_built_of_a_study(study: Study, book: VoteBook, tmp_path: P
         votes=tmp_path / "votes.csv",
         val=0,
     )
-    contents = build_from_judgements(config).contents
+    dataset = build_from_judgements(config)
+    contents = dataset.contents
     assert [content.source for content in contents] == ["cat", "cup"]
     for content in contents:
         scores = dict(zip(content.levels, content.scores, strict=True))
         assert scores["sharp"] > scores["soft"] > scores["noisy"]
+    source = open_pair_source(str(dataset.folder), split="train")
+    assert (source.info.metric, source.info.higher_is_better) == ("votes:bradley-terry", True)
+    assert source.info.pairs == 2 * 3
+    for known, read in zip(contents, source.contents(), strict=True):
+        at = dict(zip(read.levels, range(3), strict=True))
+        for better, worse in combinations(order, 2):
+            assert read.scores[at[better]] > read.scores[at[worse]]
+        for method in order:
+            path = study.images[known.source][method]
+            assert torch.equal(read.images[at[method]], to_tensor(read_image(path))[0] / 255)
 
 
 def test_an_original_in_a_study_is_rank_datas_reference(

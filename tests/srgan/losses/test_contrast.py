@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.srgan.losses.contrast import NEEDS, ContrastTerm, Criteria, contrast_loss
+from ranksrgan.srgan.losses.contrast import (
+    MAX_TEMPERATURE,
+    NEEDS,
+    ContrastTerm,
+    Criteria,
+    contrast_loss,
+)
 
 
 def criteria(**changed: float) -> tuple[Criteria, dict[str, Tensor]]:
@@ -85,3 +91,11 @@ def test_exponentials_neither_underflow_nor_overflow(size: float) -> None:
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         assert all(bool(g.isfinite()) for g in gradients if g is not None), term
     assert contrast_loss("negative", found).item() == pytest.approx(-2 * size)
+
+
+def test_the_largest_temperature_stands_large_components_in_float32() -> None:
+    value = torch.tensor(100.0, requires_grad=True)
+    views = dict.fromkeys(("fused", "first", "second"), value)
+    loss = contrast_loss("uniformity", Criteria(views, value, views), MAX_TEMPERATURE)
+    assert loss.item() == pytest.approx(16 * 200.0**16, rel=1e-4)
+    assert bool(torch.autograd.grad(loss, value)[0].isfinite())

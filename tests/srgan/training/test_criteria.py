@@ -242,6 +242,7 @@ def test_a_trunk_to_start_from(cria: MakeConfig, tmp_path: Path) -> None:
             r"losses\.perceptual\.weight is 0",
         ),
         ({"contrast": {"ratio": 1e-3, "temperature": 0.5}}, "temperature"),
+        ({"contrast": {"uniformity": 1e-3, "temperature": 200.0}}, "temperature\n.* equal to 16"),
         ({"contrast": {"ratio": 1e-3, "epsilon": 0.0}}, "epsilon"),
         ({"contrast": {"triplet": 1e-3}}, "triplet"),
     ],

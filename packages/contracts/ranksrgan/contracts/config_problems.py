@@ -56,6 +56,9 @@ def find_problems(
         if unknown:
             hint = _hint(detail["loc"], parts[:-1], model) if len(found) < _MOST_HINTED else ""
             text = f"unknown key{hint}"
+        elif detail["type"] == "union_tag_not_found":
+            tag = detail["ctx"]["discriminator"].strip("'")
+            text = f"{tag} is missing, which says what the other keys are"
         else:
             text = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         found.append(Problem(".".join(parts), text, unknown, kinds))

@@ -24,8 +24,11 @@ from ranksrgan.metrics.votes import Vote, check_votes
 
 # Votes of one item over another below which they count as none: so far out, rounding decides.
 _LEAST = 1e-9
-# How surely the imaginary item of the prior is as strong as the mean of the earlier ones.
-_PINNED = 1e8
+# A prior, and the standard error of an earlier strength, is one of these numbers, and no earlier
+# strength is larger: beyond, rounding decides.
+_LEAST_NUMBER, _LARGEST_NUMBER = 1e-6, 1e6
+# Of the earlier items' variances together, the least that one of them has.
+_FLOOR = 1e-6
 
 
 class Incomparable(UndefinedScore):
@@ -37,7 +40,8 @@ class Strength(NamedTuple):
 
     Attributes:
         mean: in natural logarithms of odds.
-        error: its standard error, more than 0.
+        error: its standard error relative to the mean of all the items that are known, as in
+            `BradleyTerry.covariance`; from 1e-6 to 1e6.
     """
 
     mean: float
@@ -50,10 +54,10 @@ class BradleyTerry:
 
     Attributes:
         items: in the order in which the votes name them; those known only from earlier come last.
-        strengths: ``(n,)`` float64 in natural logarithms of odds. Their mean is 0, unless earlier
-            strengths say where they lie.
+        strengths: ``(n,)`` float64 in natural logarithms of odds. Their mean is 0: votes tell
+            nothing but differences.
         covariance: ``(n, n)`` float64 of the strengths: the inverse of the Fisher information, on
-            the vectors with mean 0 if nothing is known from earlier.
+            the vectors with mean 0.
     """
 
     items: tuple[str, ...]
@@ -70,7 +74,8 @@ class BradleyTerry:
     ) -> dict[str, tuple[float, float]]:
         """Where each score lies with that confidence, as far as the votes are independent.
 
-        The normal approximation around the maximum: too narrow for items with a handful of votes.
+        Relative to the mean of all, which is ``initial``. The normal approximation around the
+        maximum: too narrow for items with a handful of votes.
 
         Raises:
             InvalidInput: a confidence that is not between 0 and 1.
@@ -100,36 +105,39 @@ def bradley_terry(
     Dense in the number of items: some thousand are no trouble (PIPAL has 116 a reference).
 
     A study is extended by what is known from its earlier votes: their likelihood is taken for a
-    normal one around each item's strength, independent of the other items', and the new votes come
-    on top. Items without a new vote then stay as they are. Fitting all votes at once is more exact,
-    where the earlier ones are still there.
+    normal one of the differences between items whose errors are independent, and the new votes
+    come on top. Up to three items that is exact but for being normal; fitting all votes at once is
+    more exact, where the earlier ones are still there.
 
     Args:
         votes: in any order.
         prior: how many ties each item has with one imaginary item, beside its votes. 0 is plain
             maximum likelihood, which has no finite strength for items that never lost, or only won
-            among themselves; a small number such as 0.5 draws strengths together a little.
+            among themselves; a small number such as 0.5 draws strengths together a little. See
+            `check_prior`.
         earlier: items known from earlier votes, whose ties with the imaginary item are among what
-            is known. New ones tie with one as strong as the mean of these.
+            is known; so is that it is about as strong as their mean. Only their differences count.
 
     Raises:
-        InvalidInput: no vote, an item against itself, an outcome outside 0..1, a negative prior, an
-            earlier strength that is not finite, or a standard error that is not positive.
+        InvalidInput: no vote, an item against itself, an outcome outside 0..1, no such prior, an
+            earlier strength beyond 1e6, or a standard error outside 1e-6..1e6.
         Incomparable: no vote compares two groups of items, whose strengths then have nothing to do
             with each other. The message names them.
         UndefinedScore: without a prior, one group was preferred to another in every vote; names
-            them.
+            them. Or the votes are too lopsided for float64.
     """
     earlier = dict(earlier or {})
     votes = list(votes)
     check_votes(votes)
-    if not 0 <= prior < math.inf:
-        raise InvalidInput(f"a prior of {prior} is not 0 or more", field="prior")
+    check_prior(prior)
     for item, known in earlier.items():
-        if not (math.isfinite(known.mean) and 0 < known.error < math.inf):
+        if not (
+            abs(known.mean) <= _LARGEST_NUMBER and _LEAST_NUMBER <= known.error <= _LARGEST_NUMBER
+        ):
             raise InvalidInput(
                 f"the earlier strength of {item} is {known.mean} with a standard error of "
-                f"{known.error}; a finite number and a positive one are wanted",
+                f"{known.error}; at most {_LARGEST_NUMBER:g} and an error from {_LEAST_NUMBER:g} "
+                "to that are wanted",
                 field="earlier",
             )
     voted = dict.fromkeys(item for vote in votes for item in (vote.left, vote.right))
@@ -144,8 +152,8 @@ def bradley_terry(
     wins.index_put_((right, left), 1 - outcome, accumulate=True)
     means = torch.zeros(len(items), dtype=torch.float64)
     precisions = torch.zeros(len(items), dtype=torch.float64)
-    for item, known in earlier.items():
-        means[place[item]], precisions[place[item]] = known.mean, known.error**-2
+    for (item, known), precision in zip(earlier.items(), _precisions(earlier), strict=True):
+        means[place[item]], precisions[place[item]] = known.mean, precision
     _require_comparable(wins, precisions, items, prior)
     if prior > 0:
         ties = torch.where(precisions > 0, 0.0, prior / 2)
@@ -153,16 +161,51 @@ def bradley_terry(
         wins[-1, :-1] = wins[:-1, -1] = ties
         level = math.fsum(known.mean for known in earlier.values()) / max(len(earlier), 1)
         means = torch.cat([means, torch.tensor([level], dtype=torch.float64)])
-        pinned = torch.tensor([_PINNED if earlier else 0.0], dtype=torch.float64)
-        precisions = torch.cat([precisions, pinned])
+        # What the ties of the earlier items say of it: a quarter each, of equal strengths.
+        tied = torch.tensor([len(earlier) * prior / 4], dtype=torch.float64)
+        precisions = torch.cat([precisions, tied])
 
     strengths = _maximise(wins, means, precisions)
+    # Without the imaginary item, relative to the mean of the real ones.
     centring = torch.eye(len(items), len(wins), dtype=torch.float64)
-    if not earlier:
-        # Without the imaginary item, relative to the mean of the real ones.
-        centring[:, : len(items)] -= 1 / len(items)
-    covariance = centring @ torch.linalg.inv(_information(wins, strengths, precisions)) @ centring.T
-    return BradleyTerry(items, centring @ strengths, covariance)
+    centring[:, : len(items)] -= 1 / len(items)
+    inverse, singular = torch.linalg.inv_ex(_information(wins, strengths, precisions))
+    if bool(singular) or not bool(inverse.isfinite().all()):
+        raise _too_lopsided()
+    return BradleyTerry(items, centring @ strengths, centring @ inverse @ centring.T)
+
+
+def check_prior(prior: float) -> None:
+    """Check the prior of `bradley_terry`.
+
+    Raises:
+        InvalidInput: neither 0 nor from 1e-6 to 1e6. Below, the fit would be of rounding errors.
+    """
+    if prior != 0 and not _LEAST_NUMBER <= prior <= _LARGEST_NUMBER:
+        raise InvalidInput(
+            f"a prior of {prior} is neither 0 nor from {_LEAST_NUMBER:g} to {_LARGEST_NUMBER:g}",
+            field="prior",
+        )
+
+
+def _precisions(earlier: Mapping[str, Strength]) -> list[float]:
+    """Of the earlier items: of the independent errors that, less their mean, are those known.
+
+    Where m of these have the variances ``s_i``, with the sum S, the variances less the mean are
+    ``v_i = (1 - 2 / m) s_i + S / m^2``, and S is ``m / (m - 1)`` times the sum of these. Of two
+    items S alone counts. No ``s_i`` is below 0, as the ``v_i`` come of a network of comparisons,
+    where the variance of a difference is a distance, like the resistance of one of resistors; it
+    is 0 where all the others were compared with that item alone.
+    """
+    variances = [known.error**2 for known in earlier.values()]
+    count = len(variances)
+    if count == 1:  # which differs from nothing
+        return [1 / variances[0]]
+    total = math.fsum(variances) * count / (count - 1)
+    if count == 2:
+        return [2 / total] * 2
+    own = ((variance - total / count**2) / (1 - 2 / count) for variance in variances)
+    return [1 / max(one, _FLOOR * total) for one in own]
 
 
 def _maximise(wins: Tensor, means: Tensor, precisions: Tensor) -> Tensor:
@@ -192,7 +235,13 @@ def _maximise(wins: Tensor, means: Tensor, precisions: Tensor) -> Tensor:
         ):
             step = step / 2
         strengths = strengths + step
-    raise UndefinedScore("the votes are too lopsided for a fit; set a prior, of 0.5 say")
+    raise _too_lopsided()
+
+
+def _too_lopsided() -> UndefinedScore:
+    return UndefinedScore(
+        "the votes are too lopsided for a fit; a prior of 0.5 or more may help", field="votes"
+    )
 
 
 def _log_posterior(wins: Tensor, strengths: Tensor, means: Tensor, precisions: Tensor) -> float:

@@ -25,6 +25,12 @@ from dataclasses import dataclass
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.metrics.votes import Vote, check_votes
 
+#: The largest ``k``, ``initial`` and ``scale``, and the least ``scale``.
+LARGEST, LEAST_SCALE = 1e6, 1e-3
+
+# Of a rating to go on from: some ``LARGEST`` away from the initial one.
+_LARGEST_RATING = 1e12
+
 
 @dataclass(frozen=True)
 class EloRatings:
@@ -60,22 +66,25 @@ def elo(
         ratings: of items already rated, where they go on from: what an earlier call returned, which
             stands for its scores, or a number for each. Items that are not among them enter at the
             mean of these, so that the level stays where it is. Whoever has no vote keeps theirs.
-        k: how far one vote moves a rating at most.
-        initial: the rating of an item at first, where there are no ratings yet.
-        scale: an item that is rated ``scale`` higher wins ten times in eleven.
+        k: how far one vote moves a rating at most; at most 1e6.
+        initial: the rating of an item at first, where there are no ratings yet; within 1e6 of 0.
+        scale: an item that is rated ``scale`` higher wins ten times in eleven; 1e-3 to 1e6.
         tail: share of the updates, counted from the last, that the scores are means of.
 
     Raises:
-        InvalidInput: no vote, an item against itself, an outcome outside 0..1, a rating that is not
-            finite, or a parameter out of its range.
+        InvalidInput: no vote, an item against itself, an outcome outside 0..1, a rating beyond
+            1e12, or a parameter out of its range.
     """
     votes = list(votes)
     check_votes(votes)
     _check_parameters(k, initial, scale, tail)
     now = dict(ratings.scores if isinstance(ratings, EloRatings) else ratings or {})
     for item, rating in now.items():
-        if not math.isfinite(rating):
-            raise InvalidInput(f"the rating {rating} of {item} is not finite", field="ratings")
+        if not abs(rating) <= _LARGEST_RATING:
+            raise InvalidInput(
+                f"the rating {rating} of {item} is not within {_LARGEST_RATING:g} of 0",
+                field="ratings",
+            )
     entry = math.fsum(now.values()) / len(now) if now else initial
     for vote in votes:
         now.setdefault(vote.left, entry)
@@ -106,10 +115,15 @@ def win_probability(rating: float, opponent: float, scale: float = 400.0) -> flo
 
 
 def _check_parameters(k: float, initial: float, scale: float, tail: float) -> None:
-    for name, value in (("k", k), ("scale", scale)):
-        if not 0 < value < math.inf:
-            raise InvalidInput(f"{name} is {value}; a positive number is wanted", field=name)
-    if not math.isfinite(initial):
-        raise InvalidInput(f"initial is {initial}; a finite number is wanted", field="initial")
+    if not 0 < k <= LARGEST:
+        raise InvalidInput(f"k is {k}; more than 0 and at most {LARGEST:g} is wanted", field="k")
+    if not LEAST_SCALE <= scale <= LARGEST:
+        raise InvalidInput(
+            f"scale is {scale}; {LEAST_SCALE:g} to {LARGEST:g} is wanted", field="scale"
+        )
+    if not abs(initial) <= LARGEST:
+        raise InvalidInput(
+            f"initial is {initial}; {-LARGEST:g} to {LARGEST:g} is wanted", field="initial"
+        )
     if not 0 < tail <= 1:
         raise InvalidInput(f"tail is {tail}; more than 0 and at most 1 is wanted", field="tail")

@@ -39,6 +39,9 @@ MIN_IMAGES = 20
 _MIN_TREES = 32
 _NODE_SIZE = 5
 
+# Each forest has the next seed, and those of scikit-learn are of 32 bits.
+_MAX_SEED = 2**32 - len(GROUPS)
+
 
 def fit_ma(
     images: Path,
@@ -58,7 +61,7 @@ def fit_ma(
         border: pixels to leave out on every side.
         luma: ``"y"`` or ``"gray"``.
         trees: in each forest.
-        seed: of all chance; the same seed and images give the same model.
+        seed: of all chance, 0 to 2**32 - 3; the same seed and images give the same model.
 
     Raises:
         NotSupported: scikit-learn is not installed.
@@ -66,9 +69,10 @@ def fit_ma(
             the folder or there with two suffixes, too few images, or scores that are all equal.
         InvalidInput: ``images`` is no folder with images.
         InvalidImage, ImageTooSmall: of an image; names it.
-        InvalidConfig: too few trees.
+        InvalidConfig: too few trees, or a seed out of its range.
     """
-    _regressor()  # before an hour of work
+    _check_forests(trees, seed)  # as the next one, before an hour of work
+    _regressor()
     rows = _scored_files(images, scores)
     wanted = torch.tensor([score for _, score in rows], dtype=torch.float64)
     _check_scores(wanted)
@@ -95,14 +99,15 @@ def fit_features(features: Tensor, scores: Tensor, *, trees: int = TREES, seed: 
         features: ``(N, 138)`` float64, of `ma_features`.
         scores: ``(N,)`` float64, the higher the better.
         trees: in each forest.
-        seed: of all chance.
+        seed: of all chance, 0 to 2**32 - 3.
 
     Raises:
         NotSupported: scikit-learn is not installed.
         InvalidDataset: another shape, a number that is not finite, fewer than 20 images, or scores
             that are all equal.
-        InvalidConfig: fewer than 32 trees.
+        InvalidConfig: fewer than 32 trees, or a seed out of its range.
     """
+    _check_forests(trees, seed)
     if features.shape != (len(scores), FEATURES) or scores.shape != (len(features),):
         raise InvalidDataset(
             f"features of the shape (N, {FEATURES}) and scores of (N,) wanted, got "
@@ -113,8 +118,6 @@ def fit_features(features: Tensor, scores: Tensor, *, trees: int = TREES, seed: 
         raise InvalidDataset("a feature or a score is not a finite number", field="features")
     _check_count(len(scores))
     _check_scores(scores)
-    if trees < _MIN_TREES:
-        raise InvalidConfig(f"{trees} trees are too few: {_MIN_TREES} or more", field="trees")
     regressor = _regressor()
     wanted = scores.double().cpu().numpy()
     forests, predictions = [], []
@@ -168,6 +171,13 @@ def robust_regression(
         if (change <= math.sqrt(np.finfo(float).eps) * size).all():
             break
     return coefficients
+
+
+def _check_forests(trees: int, seed: int) -> None:
+    if trees < _MIN_TREES:
+        raise InvalidConfig(f"{trees} trees are too few: {_MIN_TREES} or more", field="trees")
+    if not 0 <= seed <= _MAX_SEED:
+        raise InvalidConfig(f"the seed {seed} is not from 0 to {_MAX_SEED}", field="seed")
 
 
 def _check_count(images: int) -> None:

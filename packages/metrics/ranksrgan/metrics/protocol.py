@@ -13,13 +13,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from statistics import mean
 
 from ranksrgan.contracts.errors import InvalidDataset, UndefinedScore
 from ranksrgan.contracts.some_names import some_names
@@ -136,8 +136,8 @@ def evaluate(
         Algorithm(
             algorithm,
             len(names),
-            math.fsum(predictions[name] for name in names) / len(names),
-            math.fsum(mos[name] for name in names) / len(names),
+            mean(predictions[name] for name in names),
+            mean(mos[name] for name in names),
         )
         for algorithm, names in sorted(members.items())
     )

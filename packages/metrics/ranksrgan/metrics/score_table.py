@@ -7,7 +7,8 @@
 
     5.51429 I01_01_1.bmp      or the other way round: TID2013's mos_with_names.txt
 
-A folder stands for all its ``.txt`` and ``.csv`` files (PIPAL's ``Train_Label``). Images are known
+A folder stands for all its ``.txt`` and ``.csv`` files (PIPAL's ``Train_Label``), those hidden by a
+dot left out. Images are known
 by their file name without folder and image suffix, so that ``sr/A0001_00_00.png`` is
 ``A0001_00_00``. Those of TID2013's form are known in lower case, as their files are not written as
 the list writes them.
@@ -85,7 +86,11 @@ def read_table(path: Path) -> dict[str, Row]:
     """
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in {".txt", ".csv"})
+        files = sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix.lower() in {".txt", ".csv"} and not file.name.startswith(".")
+        )
     table: dict[str, Row] = {}
     for file in files:
         for text, row in _rows_by_image(file):

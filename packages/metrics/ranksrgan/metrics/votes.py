@@ -4,6 +4,9 @@
     baboon_srgan,baboon_srresnet,baboon_srgan
     baboon_srgan,baboon_esrgan,tie
 
+Items are known as the images of `ranksrgan.metrics.score_table` are: ``sr/baboon_srgan.png`` is
+``baboon_srgan``.
+
 `elo` and `bradley_terry` turn them into scores.
 """
 
@@ -13,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
-from ranksrgan.metrics.score_table import read_rows
+from ranksrgan.metrics.score_table import image_name, read_rows
 
 _COLUMNS = ("left", "right", "winner")
+_OUTCOMES = {"left": 1.0, "right": 0.0, "tie": 0.5}
 
 
 class Vote(NamedTuple):
@@ -51,6 +55,8 @@ def read_votes(path: Path) -> list[Vote]:
                     f"{place}: the first line names the columns, {','.join(_COLUMNS)} among them",
                     field=place,
                 )
+            if len(set(columns)) != len(columns):
+                raise InvalidDataset(f"{place}: two columns of one name", field=place)
             continue
         if len(cells) != len(columns):
             raise InvalidDataset(
@@ -58,17 +64,25 @@ def read_votes(path: Path) -> list[Vote]:
             )
         row = dict(zip(columns, cells, strict=True))
         left, right, winner = (row[column] for column in _COLUMNS)
-        outcomes = {"left": 1.0, "right": 0.0, "tie": 0.5, right: 0.0, left: 1.0}
-        if not left or not right or left == right or winner not in outcomes:
+        vote = _vote(image_name(left), image_name(right), winner)
+        if vote is None:
             raise InvalidDataset(
                 f"{place}: {','.join((left, right, winner))} is no vote: two different items, and "
                 "the name of one of them, left, right or tie, are wanted",
                 field=place,
             )
-        votes.append(Vote(left, right, outcomes[winner]))
+        votes.append(vote)
     if not votes:
         raise InvalidDataset(f"{path} holds no vote", field=str(path))
     return votes
+
+
+def _vote(left: str, right: str, winner: str) -> Vote | None:
+    """None if it is none."""
+    outcome = {left: 1.0, right: 0.0}.get(image_name(winner), _OUTCOMES.get(winner))
+    if not left or not right or left == right or outcome is None:
+        return None
+    return Vote(left, right, outcome)
 
 
 def check_votes(votes: list[Vote]) -> None:

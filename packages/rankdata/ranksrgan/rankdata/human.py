@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
 from ranksrgan.contracts import ScorerInfo, cancellation
@@ -34,7 +34,6 @@ from ranksrgan.contracts.images import SUFFIXES
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import Vote, read_scores, read_votes
 from ranksrgan.metrics.bradley_terry import Incomparable
-from ranksrgan.metrics.score_table import image_name
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
@@ -114,7 +113,8 @@ class VotesConfig(_JudgedConfig):
             needs that.
         ratings: ``ratings.csv`` of the dataset that the same study was before, of whose votes none
             is among these. Without it the votes are all that is known.
-        rating: how the votes on the versions of a reference become scores.
+        rating: how the votes on the versions of a reference become scores; by Bradley-Terry if it
+            does not say its method.
         crop: side of a crop in pixels, or ``whole``.
         stride: step between crops.
     """
@@ -125,6 +125,13 @@ class VotesConfig(_JudgedConfig):
     rating: Annotated[EloRating | BradleyTerryRating, Field(discriminator="method")] = (
         BradleyTerryRating()
     )
+
+    @field_validator("rating", mode="before")
+    @classmethod
+    def _by_bradley_terry(cls, rating: object) -> object:
+        if not isinstance(rating, dict) or "method" in rating:
+            return rating
+        return {"method": BradleyTerryRating.model_fields["method"].default, **rating}
 
 
 HumanConfig = PipalConfig | VotesConfig
@@ -297,16 +304,16 @@ def _ratings(
             version = _judged(item, config.ratings, versions, references)
             earlier[version.reference][item] = rating
     votes: dict[str, list[Vote]] = defaultdict(list)
-    for left, right, outcome in read_votes(config.votes):
-        items = [image_name(left), image_name(right)]
+    for vote in read_votes(config.votes):
+        items = (vote.left, vote.right)
         of = {_judged(item, config.votes, versions, references).reference for item in items}
         if len(of) > 1:
             raise InvalidDataset(
-                f"{config.votes} has a vote between {items[0]} and {items[1]}, which are versions "
-                "of two references",
+                f"{config.votes} has a vote between {vote.left} and {vote.right}, which are "
+                "versions of two references",
                 field=str(config.votes),
             )
-        votes[of.pop()].append(Vote(items[0], items[1], outcome))
+        votes[of.pop()].append(vote)
     ratings = {item: rating for known in earlier.values() for item, rating in known.items()}
     apart: set[str] = set()
     gaps: dict[str, str] = {}

@@ -5,8 +5,9 @@ A dataset of votes holds the ratings that its scores are, in ``ratings.csv``::
     item,method,scale,score,low,high
     cat_bicubic,bradley-terry,400.0,1391.25,1290.5,1492.0
 
-The next run takes that file and the votes that came since. Items without a new vote keep their
-line. ``low`` and ``high`` bound what a score is with 95 % confidence; Elo's have none.
+The next run takes that file and the votes that came since. References without a new vote keep their
+lines. ``low`` and ``high`` bound what a score is, relative to the mean of its reference, with 95 %
+confidence; Elo's have none.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.metrics import Vote, bradley_terry, elo
-from ranksrgan.metrics.bradley_terry import Strength
+from ranksrgan.metrics.bradley_terry import Strength, check_prior
+from ranksrgan.metrics.elo import LARGEST, LEAST_SCALE
 from ranksrgan.metrics.score_table import finite_number, image_name, read_rows
 
 #: Of a dataset of votes, in its folder.
@@ -33,6 +35,10 @@ RATINGS = "ratings.csv"
 
 _COLUMNS = ("item", "method", "scale", "score", "low", "high")
 _CONFIDENCE = 0.95
+
+# Further off, neither scores nor their differences are held by float64.
+_Initial = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+_Scale = Annotated[float, Field(ge=LEAST_SCALE, le=LARGEST)]
 
 
 class StudyRating(NamedTuple):
@@ -52,9 +58,9 @@ class EloRating(Config):
     """Parameters of `elo`, its defaults those of that function."""
 
     method: Literal["elo"]
-    k: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16.0
-    initial: Annotated[float, Field(allow_inf_nan=False)] = 1400.0
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+    k: Annotated[float, Field(gt=0, le=LARGEST)] = 16.0
+    initial: _Initial = 1400.0
+    scale: _Scale = 400.0
     tail: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     def rate(
@@ -66,6 +72,11 @@ class EloRating(Config):
         return {item: StudyRating(score) for item, score in found.scores.items()}
 
 
+def _usable_prior(prior: float) -> float:
+    check_prior(prior)
+    return prior
+
+
 class BradleyTerryRating(Config):
     """Parameters of `bradley_terry`, and the scale of its scores.
 
@@ -74,14 +85,16 @@ class BradleyTerryRating(Config):
     """
 
     method: Literal["bradley-terry"] = "bradley-terry"
-    prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
-    initial: Annotated[float, Field(allow_inf_nan=False)] = 1400.0
-    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+    prior: Annotated[float, AfterValidator(_usable_prior)] = 0.5
+    initial: _Initial = 1400.0
+    scale: _Scale = 400.0
 
     def rate(
         self, votes: Sequence[Vote], earlier: Mapping[str, StudyRating]
     ) -> dict[str, StudyRating]:
-        """Ratings, with intervals, of the items of votes and of earlier ones.
+        """Ratings, with intervals, of the items of votes and of earlier ones, all of one reference.
+
+        Their mean is ``initial``, new items among them.
 
         Raises:
             Incomparable, UndefinedScore: see `bradley_terry`.
@@ -90,10 +103,7 @@ class BradleyTerryRating(Config):
         fitted = bradley_terry(votes, prior=self.prior, earlier=known)
         scores = fitted.scores(self.initial, self.scale)
         intervals = fitted.intervals(_CONFIDENCE, self.initial, self.scale)
-        found = {item: StudyRating(score, *intervals[item]) for item, score in scores.items()}
-        voted = {item for vote in votes for item in (vote.left, vote.right)}
-        # To the last digit, which the fit leaves alone only up to its rounding.
-        return found | {item: rating for item, rating in earlier.items() if item not in voted}
+        return {item: StudyRating(score, *intervals[item]) for item, score in scores.items()}
 
     def _strength(self, rating: StudyRating) -> Strength:
         unit = self.scale / math.log(10)

@@ -30,6 +30,7 @@ from ranksrgan.srgan.data.degradation import Bicubic, Degradation, RealScene
 from ranksrgan.srgan.discriminators import DISCRIMINATORS
 from ranksrgan.srgan.generators.generator import View
 from ranksrgan.srgan.losses import AdversarialCriterion, ContrastTerm, Criterion, RankFunction
+from ranksrgan.srgan.losses.contrast import MAX_TEMPERATURE
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -196,7 +197,7 @@ class ContrastConfig(Config):
     pixel: PositiveFloat = 0.01
     perceptual: PositiveFloat = 1.0
     adversarial: PositiveFloat = 5e-3
-    temperature: float = Field(default=2.0, ge=1)
+    temperature: float = Field(default=2.0, ge=1, le=MAX_TEMPERATURE)
     epsilon: PositiveFloat = 1e-3
 
     @property

@@ -35,6 +35,10 @@ from ranksrgan.srgan.generators.generator import View
 
 ContrastTerm = Literal["ratio", "alignment", "negative", "uniformity"]
 
+#: With this, components up to 100 or so have a uniformity that float32 holds; usual ones are 1 at
+#: most.
+MAX_TEMPERATURE = 16.0
+
 #: Which views each term wants the pixel loss of, and which the adversarial loss.
 NEEDS: dict[ContrastTerm, tuple[tuple[View, ...], tuple[View, ...]]] = {
     "ratio": (("first",), ("fused",)),
@@ -67,7 +71,7 @@ def contrast_loss(
     Args:
         term: which.
         criteria: those that it needs, see `NEEDS`; none is negative.
-        temperature: t, 1 or more: below, the gradient at 0 has no bound.
+        temperature: t, from 1, below which the gradient at 0 has no bound, to `MAX_TEMPERATURE`.
         epsilon: keeps the ratio finite where P1 is 0.
     """
     pixel, perceptual, adversarial = criteria.pixel, criteria.perceptual, criteria.adversarial
