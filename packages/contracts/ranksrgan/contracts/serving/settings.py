@@ -131,10 +131,13 @@ class ServerSettings(Config):
             InvalidConfig: a file that cannot be read or is not what it should be, or settings that
                 contradict each other; names the file or the key.
         """
+        from ranksrgan.contracts.serving.socket_file import SocketFile
         from ranksrgan.contracts.serving.tls import check_client_ca, read_certificate
         from ranksrgan.contracts.serving.token_file import read_tokens
         from ranksrgan.contracts.serving.tracing import require_sdk
 
+        if self.listen.startswith("unix:"):
+            SocketFile(self.listen).require_no_other()
         if self.tls is not None:
             if self.listen.startswith("unix:"):
                 raise InvalidConfig("tls: a unix socket needs no encryption", field="tls")
