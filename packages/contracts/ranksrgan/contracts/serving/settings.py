@@ -10,7 +10,6 @@ Each package's server has a class of its own on top of these, with what it serve
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -23,11 +22,9 @@ from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
 from ranksrgan.contracts.serving.addresses import is_local, listening, tcp_address
 from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.spool import Spool
+from ranksrgan.contracts.serving.variables import PREFIX, require_unlike_settings, variable
 from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote, parse_remote
 from ranksrgan.contracts.yaml_text import parse_yaml, read_yaml
-
-#: Of every variable.
-PREFIX = "RANKSRGAN_"
 
 #: Of each kind, at a time: each is a thread while it is open.
 MOST_CALLS = 2**16
@@ -262,7 +259,7 @@ def load_settings(
         depth, name = max(depths, key=lambda found: found[0], default=(0, ""))
         if depth:
             return name
-        return f"give {_flag(key)}, {_variable(key)} or a key of a --config file"
+        return f"give {_flag(key)}, {variable(key)} or a key of a --config file"
 
     return make_config(kind, content, where)
 
@@ -295,17 +292,13 @@ def require_weights(specs: Mapping[str, Path] | Mapping[str, str], key: str) -> 
 
 def _set(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     given = environment.items()
-    return sorted((name, text) for name, text in given if name.startswith(PREFIX) and text)
+    return sorted((name, text) for name, text in given if text and name.upper().startswith(PREFIX))
 
 
 def _from_variable(kind: type[ServerSettings], name: str, text: str) -> dict[str, Any]:
     keys = name.removeprefix(PREFIX).lower().split("__")
     if keys[0] not in kind.model_fields:
-        near = difflib.get_close_matches(keys[0], kind.model_fields, n=1, cutoff=0.8)
-        if near:  # the wrong TOKENS would leave a server open
-            raise InvalidConfig(
-                f"{name}: unknown setting; did you mean {_variable(near[0])}?", field=name
-            )
+        require_unlike_settings(kind, name, text)
         return {}
     trimmed = text.strip()
     # An address ([::1]:50051) may begin with a bracket, but ends with none.
@@ -331,7 +324,3 @@ def _depth(layer: Any, parts: list[str]) -> int:
 
 def _flag(key: str) -> str:
     return "--" + key.replace(".", "-").replace("_", "-")
-
-
-def _variable(key: str) -> str:
-    return PREFIX + key.replace(".", "__").upper()
