@@ -247,6 +247,35 @@ def test_which_addresses_only_this_machine_reaches(listen: str, local: bool) -> 
     assert is_local(listen) is local
 
 
+@pytest.mark.parametrize(
+    ("listen", "metrics", "same"),
+    [
+        ("127.0.0.1:9", "0.0.0.0:9", True),
+        ("0.0.0.0:9", "localhost:9", True),
+        ("localhost:9", "127.0.0.1:9", True),
+        ("localhost:9", "[::1]:09", True),
+        ("[::]:9", "10.0.0.1:9", True),
+        ("0.0.0.0:9", "[::]:9", True),
+        ("[0:0::1]:9", "[::1]:9", True),
+        ("GPU:9", "gpu:9", True),
+        ("gpu:9", "0.0.0.0:9", True),
+        ("127.0.0.1:9", "0.0.0.0:10", False),
+        ("0.0.0.0:9", "[::1]:9", False),
+        ("127.0.0.1:9", "127.0.0.2:9", False),
+        ("127.0.0.1:0", "0.0.0.0:0", False),
+        ("unix:/s:9", "0.0.0.0:9", False),
+    ],
+)
+def test_metrics_need_a_port_of_their_own(listen: str, metrics: str, same: bool) -> None:
+    settings = ServerSettings(listen=listen, metrics=metrics)
+    if not same:
+        settings.check()
+        return
+    with pytest.raises(InvalidConfig, match="metrics: the server itself listens at") as caught:
+        settings.check()
+    assert caught.value.field == "metrics"
+
+
 def test_tokens_do_not_cross_the_network_in_clear(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"me {'0' * 64}\n")

@@ -19,7 +19,12 @@ from pydantic import AfterValidator, Field, model_validator
 from ranksrgan.contracts.config import Config, make_config, merged
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
-from ranksrgan.contracts.serving.addresses import is_local, listening, tcp_address
+from ranksrgan.contracts.serving.addresses import (
+    cannot_both_listen,
+    is_local,
+    listening,
+    tcp_address,
+)
 from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.serving.variables import PREFIX, require_unlike_settings, variable
@@ -149,11 +154,7 @@ class ServerSettings(Config):
                     "loopback or a unix socket, or say tokens_in_clear",
                     field="tokens",
                 )
-        if self.metrics is not None and self.metrics == self.listen and self.metrics[-2:] != ":0":
-            raise InvalidConfig(
-                f"metrics: the server itself listens at {self.metrics}; choose another port",
-                field="metrics",
-            )
+        self._check_metrics()
         if self.administrators and self.tokens is None and self._client_ca is None:
             raise InvalidConfig(
                 "administrators are known by their tokens or certificates, and without those "
@@ -162,6 +163,15 @@ class ServerSettings(Config):
             )
         if self.traces:
             require_sdk()
+
+    def _check_metrics(self) -> None:
+        if self.metrics is None or self.listen.startswith("unix:"):
+            return
+        if cannot_both_listen(self.listen, self.metrics):
+            raise InvalidConfig(
+                f"metrics: the server itself listens at {self.listen}; choose another port",
+                field="metrics",
+            )
 
     @property
     def _client_ca(self) -> Path | None:
