@@ -224,6 +224,34 @@ def test_a_token_over_tls(
     assert connect_scorer(f"grpcs://{server.address}", "contrast").score(IMAGES).shape == (2,)
 
 
+@pytest.mark.parametrize(
+    ("identities", "common_name", "known_as"),
+    [
+        (("me@example.org",), "me", "me"),
+        (("me@example.org", "other.example"), None, "me@example.org"),
+        (("10.1.2.3",), None, "10.1.2.3"),
+    ],
+)
+def test_a_certificate_has_a_name(
+    start: Start,
+    tmp_path: Path,
+    lines: Lines,
+    identities: tuple[str, ...],
+    common_name: str | None,
+    known_as: str,
+) -> None:
+    authority = Authority(tmp_path / "tls")
+    pair = authority.sign("server", "127.0.0.1")
+    tls = TlsSettings(certificate=pair.certificate, key=pair.key, client_ca=authority.certificate)
+    server = start(tls=tls)
+    me = authority.sign("me", *identities, common_name=common_name)
+    shown = ClientCredentials(ca=authority.certificate, certificate=me.certificate, key=me.key)
+    with open_channel(f"grpcs://{server.address}", shown) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        stub.ListScorers(scoring_pb2.ListScorersRequest(), timeout=20)
+    assert lines.of(method=LIST)["client"] == known_as
+
+
 def test_reflection_can_be_switched_off(start: Start) -> None:
     server = start(reflection=False)
     with open_channel(server.address) as channel:

@@ -44,6 +44,8 @@ REQUEST_ID = "x-request-id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # Fields of our requests, and of the open inference protocol's, that name what is asked.
 _MODEL_FIELDS = ("model", "scorer", "model_name")
+# Of a client's certificate, the first that is there.
+_CERTIFICATE_NAMES = ("x509_common_name", "x509_subject_alternative_name")
 # Characters of what a client chose that are kept.
 _LONGEST = 200
 
@@ -57,7 +59,8 @@ class Call:
             called where there is no such method.
         request_id: the client's or ours.
         metadata: of the client, text only.
-        client: the token's name, else the common name in the client's certificate, else the host.
+        client: the token's name, else the common name in the client's certificate, else its first
+            alternative one, else the host.
         model: that was asked for, as the client names it; empty where none was.
         code: name of the gRPC status, set at the end.
         seconds: that it took, set at the end.
@@ -233,9 +236,11 @@ def _model(request: Any) -> str:
 
 
 def _client(context: grpc.ServicerContext) -> str:
-    names = cast(Mapping[str, Sequence[bytes]], context.auth_context()).get("x509_common_name")
-    if names:
-        return names[0].decode(errors="replace")
+    shown = cast(Mapping[str, Sequence[bytes]], context.auth_context())
+    for kind_of_name in _CERTIFICATE_NAMES:
+        for name in shown.get(kind_of_name, ()):
+            if name:  # a certificate without a common name has an empty one
+                return name.decode(errors="replace")
     kind, _, rest = unquote(context.peer()).partition(":")
     return kind if kind == "unix" else rest.rpartition(":")[0].strip("[]")
 

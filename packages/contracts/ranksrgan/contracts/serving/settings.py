@@ -44,7 +44,7 @@ class TlsSettings(Config):
         certificate: PEM file, the server's own first, then those between it and the authority's.
         key: PEM file of its private key, without a passphrase.
         client_ca: PEM file of authorities. With it every client has to show a certificate that one
-            of them has signed, and is known by its common name.
+            of them has signed, and is known by its common name, or else its first alternative one.
     """
 
     certificate: Path
