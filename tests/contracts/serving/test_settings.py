@@ -323,8 +323,15 @@ def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidConfig, match=r"model_repository: .*none is no folder"):
         settings.check()
-    with pytest.raises(InvalidInput, match="no folder to keep data in"):
-        ModelServerSettings(listen="unix:s", data_root=tmp_path / "none").check()
+    for root, why in (
+        (tmp_path / "none", "none is no folder to keep data in: No such file"),
+        (here, r"safetensors is no folder to keep data in$"),
+        (Path("/"), "/ is no folder to keep data in$"),
+        (Path("/sys"), "/sys keeps no data: (Operation not perm|Permission den|Read-only file)"),
+    ):
+        with pytest.raises(InvalidInput, match=why) as wrong:
+            ModelServerSettings(listen="unix:s", data_root=root).check()
+        assert wrong.value.field == "data_root"
     with pytest.raises(InvalidInput, match="none takes no temporary files") as unwritable:
         ImageServerSettings(listen="unix:s", spool=tmp_path / "none").check()
     assert unwritable.value.field == "spool"

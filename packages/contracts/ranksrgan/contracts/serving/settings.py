@@ -230,7 +230,7 @@ class ModelServerSettings(ImageServerSettings):
                 f"model_repository: {root} is no folder", field="model_repository.root"
             )
         if self.data_root is not None:
-            DataRoot(self.data_root)
+            DataRoot(self.data_root).require_writable()
 
 
 S = TypeVar("S", bound=ServerSettings)
