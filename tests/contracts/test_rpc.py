@@ -29,6 +29,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
 from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from tests.contracts.conftest import (
     Broken,
@@ -63,6 +64,43 @@ def test_a_socket_left_by_a_dead_server_is_replaced(start: StartServer, tmp_path
     start(ScoringServicer(Catalog(contrast=Contrast())), address=f"unix:{path}")
     assert open_scorer(f"unix://{path}/contrast").score(IMAGES).shape == (2,)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_socket_is_not_replaced(start: StartServer, tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("kept")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    for path in (target, link, tmp_path):
+        address = f"unix:{path}"
+        with pytest.raises(InvalidInput, match=f"{path}: there is something that is no socket"):
+            start(address=address)
+        with pytest.raises(InvalidInput, match="something that is no socket; name another path"):
+            ServerSettings(listen=address).check()
+    assert link.read_text() == "kept"
+    assert sorted(tmp_path.iterdir()) == [link, target]
+
+
+def test_a_server_that_ends_leaves_the_socket_of_the_next_one(
+    start: StartServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.sock"
+    first = start(address=f"unix:{path}")
+    path.unlink()
+    second = start(address=f"unix:{path}")
+    first.stop()
+    assert check_health(second.address)
+    second.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_nobody_can_listen_at_a_path_is_said(start: StartServer, tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"on unix:/sys/s: (Operation not perm|Permission den|Read-only file)"
+    ):
+        start(address="unix:/sys/s")
+    with pytest.raises(InvalidInput, match=r"on unix:.*/s+: AF_UNIX path too long"):
+        start(address=f"unix:{tmp_path}/{100 * 's'}")
 
 
 @pytest.mark.parametrize("address", ["", "8080", "host:", "host:http", "unix:/no/such/folder/s"])

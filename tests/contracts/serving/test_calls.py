@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from ranksrgan.contracts.errors import (
     Unauthenticated,
 )
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
+from ranksrgan.contracts.serving import token_file
 from ranksrgan.contracts.serving.calls import _code
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials
 from ranksrgan.contracts.serving.client_limits import ClientLimits
@@ -163,6 +165,39 @@ def test_a_client_that_lives_on_sends_the_token_that_its_file_holds_now(
     assert "No such file or directory; the token stays the one from before" in caplog.text
 
 
+def test_a_token_that_is_taken_away_ends_its_streams(
+    start: Start, tokens: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_file, "LOOK", 0.0)
+    server = start(tokens=tokens)
+    image = codec.image_to_proto(IMAGES[0])
+    request = scoring_pb2.ScoreStreamRequest(scorer="contrast", image=image)
+    sending: dict[str, queue.SimpleQueue[Any]] = {name: queue.SimpleQueue() for name in "ab"}
+    with stub_of(server.address, "a") as alice, stub_of(server.address, "b") as bob:
+        streams = {
+            name: stub.ScoreStream(iter(sending[name].get, None), timeout=60)
+            for name, stub in (("a", alice), ("b", bob))
+        }
+
+        def score(name: str) -> float:
+            sending[name].put(request)
+            return next(streams[name]).score
+
+        expected = float(Contrast().score(IMAGES[:1]))
+        assert [score("a"), score("b")] == [expected, expected]
+        tokens.write_text(f"alice {hash_token('new')}\nbob {hash_token('b')}\n# changed\n")
+        with pytest.raises(grpc.RpcError) as caught:
+            score("a")
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert "the token is not known here any more" in caught.value.details()
+        assert score("b") == expected
+        line = lines.of(method=SCORE + "Stream")
+        assert (line["client"], line["code"]) == ("alice", "UNAUTHENTICATED")
+        for name in "ab":
+            sending[name].put(None)
+        assert list(streams["b"]) == []
+
+
 def test_what_is_for_operators_is_for_administrators(
     tokens: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -222,6 +257,34 @@ def test_a_token_over_tls(
     monkeypatch.setenv("RANKSRGAN_CLIENT_CA", str(authority.certificate))
     monkeypatch.setenv("RANKSRGAN_CLIENT_TOKEN", "b")
     assert connect_scorer(f"grpcs://{server.address}", "contrast").score(IMAGES).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("identities", "common_name", "known_as"),
+    [
+        (("me@example.org",), "me", "me"),
+        (("me@example.org", "other.example"), None, "me@example.org"),
+        (("10.1.2.3",), None, "10.1.2.3"),
+    ],
+)
+def test_a_certificate_has_a_name(
+    start: Start,
+    tmp_path: Path,
+    lines: Lines,
+    identities: tuple[str, ...],
+    common_name: str | None,
+    known_as: str,
+) -> None:
+    authority = Authority(tmp_path / "tls")
+    pair = authority.sign("server", "127.0.0.1")
+    tls = TlsSettings(certificate=pair.certificate, key=pair.key, client_ca=authority.certificate)
+    server = start(tls=tls)
+    me = authority.sign("me", *identities, common_name=common_name)
+    shown = ClientCredentials(ca=authority.certificate, certificate=me.certificate, key=me.key)
+    with open_channel(f"grpcs://{server.address}", shown) as channel:
+        stub = scoring_pb2_grpc.ScoringServiceStub(channel)
+        stub.ListScorers(scoring_pb2.ListScorersRequest(), timeout=20)
+    assert lines.of(method=LIST)["client"] == known_as
 
 
 def test_reflection_can_be_switched_off(start: Start) -> None:

@@ -17,6 +17,7 @@ from ranksrgan.contracts.rpc import check_health, start_server
 from ranksrgan.contracts.serving.observer import Lengths, Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
+from ranksrgan.contracts.serving.stop_signals import stop_signals
 from tests.contracts.authority import Authority
 from tests.contracts.conftest import Catalog, Contrast
 
@@ -26,7 +27,8 @@ NAMES = [ScoringServicer.full_name]
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Those of pytest come back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ending = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in ending}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -97,6 +99,23 @@ def test_a_signal_ends_the_server_while_it_loads(address: str) -> None:
 
     assert rpc.serve(ServerSettings(listen=address), NAMES, load) == 0
     over.set()
+
+
+def test_a_terminal_that_closes_ends_the_server_in_good_order(address: str) -> None:
+    def load(observers: Observers) -> rpc.Services:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        return rpc.Services([])
+
+    assert rpc.serve(ServerSettings(listen=address), NAMES, load) == 0
+
+
+def test_what_nohup_has_ignored_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_signals() as stopping:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stopping.wait(0.1)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_what_is_wrong_is_found_before_anything_is_loaded(address: str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ranksrgan.contracts import assets
 from ranksrgan.contracts.config import make_config
+from ranksrgan.contracts.config_problems import keys_of
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
+from ranksrgan.contracts.job_process import LOCK_HANDLE
 from ranksrgan.contracts.serving.addresses import is_local
+from ranksrgan.contracts.serving.client_credentials import ClientCredentials
 from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.settings import (
     ImageServerSettings,
@@ -21,7 +26,11 @@ from ranksrgan.contracts.serving.settings import (
     load_settings,
     require_weights,
 )
-from ranksrgan.metrics import cli, server
+from ranksrgan.contracts.serving.variables import OTHERS, require_unlike_settings, variable
+from ranksrgan.metrics import cli, native_library, server
+from ranksrgan.rankdata.settings import RankDataServerSettings
+from ranksrgan.ranker.settings import RankerServerSettings
+from ranksrgan.srgan.settings import SrganServerSettings
 from tests.contracts.authority import Authority
 
 
@@ -166,6 +175,55 @@ def test_what_is_wrong_is_said_with_its_place(
     assert caught.value.field in (field, "tls.certificate")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RANKSRGAN_TLS_CLIENT_CA", "RANKSRGAN_TLS__CLIENT_CA"),
+        ("RANKSRGAN_TLS_CERTIFICATE", "RANKSRGAN_TLS__CERTIFICATE"),
+        ("RANKSRGAN_TLS_KEY", "RANKSRGAN_TLS__KEY"),
+        ("RANKSRGAN_TLS_CERT", "RANKSRGAN_TLS__CERTIFICATE"),
+        ("RANKSRGAN_TOKENS_FILE", "RANKSRGAN_TOKENS"),
+        ("RANKSRGAN_CLIENT_LIMITS_AT_A_TIME", "RANKSRGAN_CLIENT_LIMITS__AT_A_TIME"),
+        ("RANKSRGAN_CLIENTCA", "RANKSRGAN_CLIENT_CA or RANKSRGAN_TLS__CLIENT_CA"),
+        ("RANKSRGAN_CLIENT__TOKEN", "RANKSRGAN_CLIENT_TOKEN"),
+        ("RANKSRGAN_CLIENT_CERT", "RANKSRGAN_CLIENT_CERTIFICATE"),
+        ("RANKSRGAN_METRICS_PORT", "RANKSRGAN_METRICS"),
+        ("RANKSRGAN_ASSET", "RANKSRGAN_ASSETS"),
+        ("ranksrgan_tokens", "RANKSRGAN_TOKENS"),
+        ("Ranksrgan_TLS__KEY", "RANKSRGAN_TLS__KEY"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_known_one_is_an_error(name: str, meant: str) -> None:
+    message = f"^{name}: unknown setting; did you mean {meant}\\?$"
+    with pytest.raises(InvalidConfig, match=message) as caught:
+        load(None, {"RANKSRGAN_LISTEN": "unix:s", name: "9100"})
+    assert caught.value.field == name
+    load(None, {"RANKSRGAN_LISTEN": "unix:s", name: ""})
+
+
+def test_variables_of_others_are_passed_over() -> None:
+    kinds = (
+        ServerSettings,
+        ImageServerSettings,
+        RankerServerSettings,
+        SrganServerSettings,
+        RankDataServerSettings,
+    )
+    client = {f"RANKSRGAN_CLIENT_{one.name.upper()}" for one in fields(ClientCredentials)}
+    assert {*client, assets.VARIABLE, native_library.VARIABLE, LOCK_HANDLE} <= set(OTHERS)
+    for kind in kinds:
+        require_unlike_settings(kind, "RANKSRGAN_METRICS_SERVICE_PORT_GRPC", "50051")
+        require_unlike_settings(kind, "RANKSRGAN_METRICS_PORT_50051_TCP_ADDR", "10.0.0.7")
+        require_unlike_settings(kind, "RANKSRGAN_METRICS_PORT", "tcp://10.0.0.7:50051")
+        require_unlike_settings(kind, "RANKSRGAN_VERSION", "1")
+        for other in OTHERS:
+            require_unlike_settings(kind, other, "x")
+        for other_kind in kinds:  # one file of variables for several servers
+            for key in keys_of(other_kind):
+                if key.partition(".")[0] not in kind.model_fields:
+                    require_unlike_settings(kind, variable(key), "x")
+
+
 def test_somewhere_to_listen_is_wanted() -> None:
     with pytest.raises(InvalidConfig, match=r"give --listen, RANKSRGAN_LISTEN or a key of a --con"):
         load()
@@ -187,6 +245,35 @@ def test_somewhere_to_listen_is_wanted() -> None:
 )
 def test_which_addresses_only_this_machine_reaches(listen: str, local: bool) -> None:
     assert is_local(listen) is local
+
+
+@pytest.mark.parametrize(
+    ("listen", "metrics", "same"),
+    [
+        ("127.0.0.1:9", "0.0.0.0:9", True),
+        ("0.0.0.0:9", "localhost:9", True),
+        ("localhost:9", "127.0.0.1:9", True),
+        ("localhost:9", "[::1]:09", True),
+        ("[::]:9", "10.0.0.1:9", True),
+        ("0.0.0.0:9", "[::]:9", True),
+        ("[0:0::1]:9", "[::1]:9", True),
+        ("GPU:9", "gpu:9", True),
+        ("gpu:9", "0.0.0.0:9", True),
+        ("127.0.0.1:9", "0.0.0.0:10", False),
+        ("0.0.0.0:9", "[::1]:9", False),
+        ("127.0.0.1:9", "127.0.0.2:9", False),
+        ("127.0.0.1:0", "0.0.0.0:0", False),
+        ("unix:/s:9", "0.0.0.0:9", False),
+    ],
+)
+def test_metrics_need_a_port_of_their_own(listen: str, metrics: str, same: bool) -> None:
+    settings = ServerSettings(listen=listen, metrics=metrics)
+    if not same:
+        settings.check()
+        return
+    with pytest.raises(InvalidConfig, match="metrics: the server itself listens at") as caught:
+        settings.check()
+    assert caught.value.field == "metrics"
 
 
 def test_tokens_do_not_cross_the_network_in_clear(tmp_path: Path) -> None:
@@ -236,8 +323,15 @@ def test_folders_and_weights_have_to_be_there(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidConfig, match=r"model_repository: .*none is no folder"):
         settings.check()
-    with pytest.raises(InvalidInput, match="no folder to keep data in"):
-        ModelServerSettings(listen="unix:s", data_root=tmp_path / "none").check()
+    for root, why in (
+        (tmp_path / "none", "none is no folder to keep data in: No such file"),
+        (here, r"safetensors is no folder to keep data in$"),
+        (Path("/"), "/ is no folder to keep data in$"),
+        (Path("/sys"), "/sys keeps no data: (Operation not perm|Permission den|Read-only file)"),
+    ):
+        with pytest.raises(InvalidInput, match=why) as wrong:
+            ModelServerSettings(listen="unix:s", data_root=root).check()
+        assert wrong.value.field == "data_root"
     with pytest.raises(InvalidInput, match="none takes no temporary files") as unwritable:
         ImageServerSettings(listen="unix:s", spool=tmp_path / "none").check()
     assert unwritable.value.field == "spool"

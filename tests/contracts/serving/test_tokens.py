@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.errors import InvalidConfig, Unauthenticated
+from ranksrgan.contracts.serving import token_file
 from ranksrgan.contracts.serving.token_file import TokenFile, hash_token, read_tokens
 from ranksrgan.contracts.serving.tokens import main
 
@@ -44,6 +45,25 @@ def test_a_further_token_leaves_to_the_server_what_it_may_read(
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert len(capsys.readouterr().out.split()) == len(read_tokens(file)) == 2
+
+
+def test_it_is_noticed_when_a_token_is_another_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"me {hash_token('one')}\n")
+    tokens = TokenFile(file)
+    tokens.require_still("me", "bearer one")
+    for header in ("Bearer two", "Basic one"):
+        with pytest.raises(Unauthenticated, match="not known here any more"):
+            tokens.require_still("me", header)
+    file.write_text(f"another {hash_token('one')}\n")
+    monkeypatch.setattr(token_file, "LOOK", 60.0)
+    tokens.require_still("me", "Bearer one")  # looked at a moment ago
+    monkeypatch.setattr(token_file, "LOOK", 0.0)
+    with pytest.raises(Unauthenticated, match="not known here any more"):
+        tokens.require_still("me", "Bearer one")
+    tokens.require_still("another", "Bearer one")
 
 
 @pytest.mark.parametrize(

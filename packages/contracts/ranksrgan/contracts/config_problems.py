@@ -65,6 +65,11 @@ def find_problems(
     return found
 
 
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys of a model and of its sections, dotted."""
+    return [".".join(path) for path in _paths(model, (), ())]
+
+
 def explain(problems: Iterable[Problem], where: str | Callable[[str], str]) -> str:
     """All problems in one line, each behind the place of its key."""
     return _joined(

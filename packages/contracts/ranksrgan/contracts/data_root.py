@@ -7,6 +7,8 @@ a name stands for lies at that place below the root, and messages call it by tha
 from __future__ import annotations
 
 import re
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +27,32 @@ class DataRoot:
         folder: has to be there.
 
     Raises:
-        InvalidInput: it is no folder, or the root of the file system.
+        InvalidInput: it is no folder, or the root of the file system; says why.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder).resolve()
-        if not self.folder.is_dir() or self.folder.parent == self.folder:
-            raise InvalidInput(f"{folder} is no folder to keep data in", field="data_root")
+        unsuitable = f"{folder} is no folder to keep data in"
+        try:
+            is_folder = stat.S_ISDIR(self.folder.stat().st_mode)
+        except OSError as error:
+            raise InvalidInput(f"{unsuitable}: {error.strerror}", field="data_root") from error
+        if not is_folder or self.folder.parent == self.folder:
+            raise InvalidInput(unsuitable, field="data_root")
+
+    def require_writable(self) -> None:
+        """Find out whether files can be made there.
+
+        Raises:
+            InvalidInput: they cannot; says why.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise InvalidInput(
+                f"{self.folder} keeps no data: {error.strerror}", field="data_root"
+            ) from error
 
     def place(self, name: str, kind: str, field: str) -> Path:
         """Where the thing of that name is, or would be.

@@ -34,10 +34,11 @@ class RankDataServerSettings(ServerSettings):
         """See `ServerSettings.check`.
 
         Raises:
-            InvalidInput: the data root is no folder, or an upscaler has an impossible name.
+            InvalidInput: the data root is no folder that can be written to, or an upscaler has an
+                impossible name.
         """
         super().check()
-        DataRoot(self.data_root)
+        DataRoot(self.data_root).require_writable()
         for name in self.upscalers:
             if name in (HR, BICUBIC):
                 raise InvalidInput(

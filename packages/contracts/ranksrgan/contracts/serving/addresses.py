@@ -44,8 +44,42 @@ def is_local(address: str) -> bool:
     """Whether only this machine reaches that address: a unix socket, or loopback."""
     if address.startswith("unix:"):
         return True
-    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    host = _host(address)
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def cannot_both_listen(first: str, second: str) -> bool:
+    """Whether one of two addresses ``HOST:PORT`` takes the port of the other.
+
+    Names other than ``localhost`` are not looked up: each is a host of its own, of those that
+    ``0.0.0.0`` and ``[::]`` stand for.
+    """
+    ports = {int(address.rpartition(":")[2]) for address in (first, second)}
+    if len(ports) > 1 or 0 in ports:
+        return False
+    here, there = _faces(first), _faces(second)
+    return any(_covers(one, other) or _covers(other, one) for one in here for other in there)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].removeprefix("[").removesuffix("]").lower()
+
+
+def _faces(address: str) -> tuple[str, ...]:
+    """What a host stands for: addresses in their shortest form, or its name."""
+    host = _host(address)
+    if host == "localhost":
+        return "127.0.0.1", "::1"
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return (host,)
+    return (str(getattr(found, "ipv4_mapped", None) or found),)
+
+
+def _covers(face: str, other: str) -> bool:
+    """Who listens on all addresses of IPv6 does so on those of IPv4 too."""
+    return face == other or face == "::" or (face == "0.0.0.0" and ":" not in other)

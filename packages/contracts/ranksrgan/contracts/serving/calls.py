@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn, cast
 from urllib.parse import unquote
 
@@ -44,6 +45,8 @@ REQUEST_ID = "x-request-id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # Fields of our requests, and of the open inference protocol's, that name what is asked.
 _MODEL_FIELDS = ("model", "scorer", "model_name")
+# Of a client's certificate, the first that is there.
+_CERTIFICATE_NAMES = ("x509_common_name", "x509_subject_alternative_name")
 # Characters of what a client chose that are kept.
 _LONGEST = 200
 
@@ -57,7 +60,8 @@ class Call:
             called where there is no such method.
         request_id: the client's or ours.
         metadata: of the client, text only.
-        client: the token's name, else the common name in the client's certificate, else the host.
+        client: the token's name, else the common name in the client's certificate, else its first
+            alternative one, else the host.
         model: that was asked for, as the client names it; empty where none was.
         code: name of the gRPC status, set at the end.
         seconds: that it took, set at the end.
@@ -127,15 +131,21 @@ class Calls(grpc.ServerInterceptor):
         request_id = asked if _SANE_ID.fullmatch(asked) else os.urandom(16).hex()
         call = Call(method[:_LONGEST], request_id, metadata)
         counted_as = UNKNOWN_METHOD if handler is None else method
+        still_known = None
         if self._tokens is not None:
             try:
                 call.client = self._tokens.name_of(metadata.get("authorization"))
             except Unauthenticated as error:
                 return self._refusal(call, error, counted_as)
+            still_known = partial(
+                self._tokens.require_still, call.client, metadata["authorization"]
+            )
         if handler is None:
             unknown = NotSupported(f"there is no method {call.method} here")
             return self._refusal(call, unknown, counted_as)
-        return _surrounded(handler, call, lambda context: self._around(call, service, context))
+        return _surrounded(
+            handler, call, lambda context: self._around(call, service, context), still_known
+        )
 
     def _refusal(self, call: Call, error: RankSRGANError, counted_as: str) -> Any:
         """A handler that refuses, and does not wait for the request to do so."""
@@ -191,9 +201,13 @@ class Calls(grpc.ServerInterceptor):
 
 
 def _surrounded(
-    handler: Any, call: Call, around: Callable[[grpc.ServicerContext], AbstractContextManager[None]]
+    handler: Any,
+    call: Call,
+    around: Callable[[grpc.ServicerContext], AbstractContextManager[None]],
+    still_known: Callable[[], None] | None,
 ) -> Any:
-    """A handler of the same kind whose work is done within ``around``."""
+    """A handler of the same kind whose work is done within ``around``, and whose stream of
+    responses ends where ``still_known`` raises."""
 
     def noted(request: Any) -> Any:
         call.model = call.model or _model(request)
@@ -208,7 +222,8 @@ def _surrounded(
 
     def many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         with around(context):
-            yield from behaviour(argument(request), context)
+            responses = behaviour(argument(request), context)
+            yield from responses if still_known is None else _while_known(responses, still_known)
 
     behaviour, make = next(
         (found, make)
@@ -224,6 +239,23 @@ def _surrounded(
     return make(surrounded, handler.request_deserializer, handler.response_serializer)
 
 
+def _while_known(
+    responses: Generator[Any, None, None], still_known: Callable[[], None]
+) -> Iterator[Any]:
+    """The responses to a client whose token may be taken from it meanwhile.
+
+    What makes them is told the error, since it counts calls and turns errors into statuses.
+    """
+    with closing(responses):
+        for response in responses:
+            try:
+                still_known()
+            except Unauthenticated as error:
+                responses.throw(error)
+                raise
+            yield response
+
+
 def _model(request: Any) -> str:
     for name in _MODEL_FIELDS:
         value = getattr(request, name, "")
@@ -233,9 +265,11 @@ def _model(request: Any) -> str:
 
 
 def _client(context: grpc.ServicerContext) -> str:
-    names = cast(Mapping[str, Sequence[bytes]], context.auth_context()).get("x509_common_name")
-    if names:
-        return names[0].decode(errors="replace")
+    shown = cast(Mapping[str, Sequence[bytes]], context.auth_context())
+    for kind_of_name in _CERTIFICATE_NAMES:
+        for name in shown.get(kind_of_name, ()):
+            if name:  # a certificate without a common name has an empty one
+                return name.decode(errors="replace")
     kind, _, rest = unquote(context.peer()).partition(":")
     return kind if kind == "unix" else rest.rpartition(":")[0].strip("[]")
 

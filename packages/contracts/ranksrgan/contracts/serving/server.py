@@ -6,14 +6,12 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import stat
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import grpc
@@ -35,6 +33,7 @@ from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.request_log import logged
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.shared_tensors import SharedTensors
+from ranksrgan.contracts.serving.socket_file import SocketFile
 from ranksrgan.contracts.serving.standard_services import REFLECTIONS, StandardServices
 from ranksrgan.contracts.serving.token_file import TokenFile
 from ranksrgan.contracts.serving.waits import Waits
@@ -113,9 +112,9 @@ class RunningServer:
         self._closing = ExitStack()
         #: Of the page for Prometheus, if there is one.
         self.metrics_address: str | None = None
-        _require_free(settings.listen)
         with ExitStack() as failing:
             failing.enter_context(self._closing)
+            socket_file = self._socket_file(settings.listen)
             watchers: list[Watcher] = [logged, *self._tracing(settings)]
             told = [*observers, *self._metrics(settings)]
             #: All that are told what happens; for what loads models.
@@ -142,7 +141,7 @@ class RunningServer:
             if settings.reflection:
                 shown = [*names, health.SERVICE_NAME, reflection.SERVICE_NAME]
                 reflection.enable_server_reflection(shown, self._server)
-            self.address = _listen(self._server, settings)
+            self.address = _listen(self._server, settings, socket_file)
             self._server.start()
             failing.pop_all()
 
@@ -172,9 +171,6 @@ class RunningServer:
             self._stopped = True
         with ExitStack() as closing:  # to its end, whatever goes wrong on the way
             closing.enter_context(self._closing)
-            if self.address.startswith("unix:"):
-                socket_file = Path(self.address.removeprefix("unix:"))
-                closing.callback(socket_file.unlink, missing_ok=True)
             closing.callback(self._waits.close)
             closing.callback(self._admission.close)
             closing.callback(self._stop_calls, end, grace)
@@ -187,6 +183,15 @@ class RunningServer:
             log.warning("calls that are still open after %g s are broken off", grace)
         self._checks.close()
         self._server.stop(_FLUSH if idle else 0.0).wait()
+
+    def _socket_file(self, address: str) -> SocketFile | None:
+        if not address.startswith("unix:"):
+            _require_free(address)
+            return None
+        file = SocketFile(address)
+        file.require_free()
+        self._closing.callback(file.remove)
+        return file
 
     def _tracing(self, settings: ServerSettings) -> list[Watcher]:
         if not settings.traces:
@@ -266,8 +271,8 @@ def _threads(limits: ServerLimits) -> int:
     return limits.calls + slow + BESIDE + REFLECTIONS + _SPARE_THREADS
 
 
-def _listen(server: grpc.Server, settings: ServerSettings) -> str:
-    address = settings.listen
+def _listen(server: grpc.Server, settings: ServerSettings, socket_file: SocketFile | None) -> str:
+    address = settings.listen if socket_file is None else socket_file.first_address
     try:
         if settings.tls is None:
             port = server.add_insecure_port(address)
@@ -278,19 +283,16 @@ def _listen(server: grpc.Server, settings: ServerSettings) -> str:
             credentials = server_credentials(tls.certificate, tls.key, tls.client_ca)
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise AddressInUse(f"cannot listen on {address}: {error}", field=address) from error
-    if address.startswith("unix:"):
-        Path(address.removeprefix("unix:")).chmod(stat.S_IRUSR | stat.S_IWUSR)
-        return address
+        listen = settings.listen
+        raise AddressInUse(f"cannot listen on {listen}: {error}", field=listen) from error
+    if socket_file is not None:
+        socket_file.publish()
+        return settings.listen
     return f"{address.rpartition(':')[0]}:{port}"
 
 
 def _require_free(address: str) -> None:
-    """gRPC says only that it failed, and replaces a unix socket that another server listens on
-    without a word; we ask first."""
-    if address.startswith("unix:"):
-        _require_free_socket(Path(address.removeprefix("unix:")), address)
-        return
+    """gRPC says only that it failed; we ask first."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -306,19 +308,3 @@ def _require_free(address: str) -> None:
             raise AddressInUse(f"a server listens on {address} already", field=address) from error
         why = getattr(error, "strerror", None) or error
         raise InvalidInput(f"cannot listen on {address}: {why}", field=address) from error
-
-
-def _require_free_socket(path: Path, address: str) -> None:
-    if not path.parent.is_dir():
-        raise InvalidInput(f"{path.parent} is not a folder to put a socket in", field=address)
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except FileNotFoundError:
-            return
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except OSError as error:
-            raise InvalidInput(f"{path} is no socket of ours: {error}", field=address) from error
-    raise AddressInUse(f"a server listens on {address} already", field=address)

@@ -10,7 +10,6 @@ Each package's server has a class of its own on top of these, with what it serve
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -20,14 +19,17 @@ from pydantic import AfterValidator, Field, model_validator
 from ranksrgan.contracts.config import Config, make_config, merged
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
-from ranksrgan.contracts.serving.addresses import is_local, listening, tcp_address
+from ranksrgan.contracts.serving.addresses import (
+    cannot_both_listen,
+    is_local,
+    listening,
+    tcp_address,
+)
 from ranksrgan.contracts.serving.client_limits import ClientLimits
 from ranksrgan.contracts.serving.spool import Spool
+from ranksrgan.contracts.serving.variables import PREFIX, require_unlike_settings, variable
 from ranksrgan.contracts.specs import WEIGHTS_SUFFIXES, is_remote, parse_remote
 from ranksrgan.contracts.yaml_text import parse_yaml, read_yaml
-
-#: Of every variable.
-PREFIX = "RANKSRGAN_"
 
 #: Of each kind, at a time: each is a thread while it is open.
 MOST_CALLS = 2**16
@@ -42,7 +44,7 @@ class TlsSettings(Config):
         certificate: PEM file, the server's own first, then those between it and the authority's.
         key: PEM file of its private key, without a passphrase.
         client_ca: PEM file of authorities. With it every client has to show a certificate that one
-            of them has signed, and is known by its common name.
+            of them has signed, and is known by its common name, or else its first alternative one.
     """
 
     certificate: Path
@@ -131,10 +133,13 @@ class ServerSettings(Config):
             InvalidConfig: a file that cannot be read or is not what it should be, or settings that
                 contradict each other; names the file or the key.
         """
+        from ranksrgan.contracts.serving.socket_file import SocketFile
         from ranksrgan.contracts.serving.tls import check_client_ca, read_certificate
         from ranksrgan.contracts.serving.token_file import read_tokens
         from ranksrgan.contracts.serving.tracing import require_sdk
 
+        if self.listen.startswith("unix:"):
+            SocketFile(self.listen).require_no_other()
         if self.tls is not None:
             if self.listen.startswith("unix:"):
                 raise InvalidConfig("tls: a unix socket needs no encryption", field="tls")
@@ -149,11 +154,7 @@ class ServerSettings(Config):
                     "loopback or a unix socket, or say tokens_in_clear",
                     field="tokens",
                 )
-        if self.metrics is not None and self.metrics == self.listen and self.metrics[-2:] != ":0":
-            raise InvalidConfig(
-                f"metrics: the server itself listens at {self.metrics}; choose another port",
-                field="metrics",
-            )
+        self._check_metrics()
         if self.administrators and self.tokens is None and self._client_ca is None:
             raise InvalidConfig(
                 "administrators are known by their tokens or certificates, and without those "
@@ -162,6 +163,15 @@ class ServerSettings(Config):
             )
         if self.traces:
             require_sdk()
+
+    def _check_metrics(self) -> None:
+        if self.metrics is None or self.listen.startswith("unix:"):
+            return
+        if cannot_both_listen(self.listen, self.metrics):
+            raise InvalidConfig(
+                f"metrics: the server itself listens at {self.listen}; choose another port",
+                field="metrics",
+            )
 
     @property
     def _client_ca(self) -> Path | None:
@@ -220,7 +230,7 @@ class ModelServerSettings(ImageServerSettings):
                 f"model_repository: {root} is no folder", field="model_repository.root"
             )
         if self.data_root is not None:
-            DataRoot(self.data_root)
+            DataRoot(self.data_root).require_writable()
 
 
 S = TypeVar("S", bound=ServerSettings)
@@ -259,7 +269,7 @@ def load_settings(
         depth, name = max(depths, key=lambda found: found[0], default=(0, ""))
         if depth:
             return name
-        return f"give {_flag(key)}, {_variable(key)} or a key of a --config file"
+        return f"give {_flag(key)}, {variable(key)} or a key of a --config file"
 
     return make_config(kind, content, where)
 
@@ -292,17 +302,13 @@ def require_weights(specs: Mapping[str, Path] | Mapping[str, str], key: str) -> 
 
 def _set(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     given = environment.items()
-    return sorted((name, text) for name, text in given if name.startswith(PREFIX) and text)
+    return sorted((name, text) for name, text in given if text and name.upper().startswith(PREFIX))
 
 
 def _from_variable(kind: type[ServerSettings], name: str, text: str) -> dict[str, Any]:
     keys = name.removeprefix(PREFIX).lower().split("__")
     if keys[0] not in kind.model_fields:
-        near = difflib.get_close_matches(keys[0], kind.model_fields, n=1, cutoff=0.8)
-        if near:  # the wrong TOKENS would leave a server open
-            raise InvalidConfig(
-                f"{name}: unknown setting; did you mean {_variable(near[0])}?", field=name
-            )
+        require_unlike_settings(kind, name, text)
         return {}
     trimmed = text.strip()
     # An address ([::1]:50051) may begin with a bracket, but ends with none.
@@ -328,7 +334,3 @@ def _depth(layer: Any, parts: list[str]) -> int:
 
 def _flag(key: str) -> str:
     return "--" + key.replace(".", "-").replace("_", "-")
-
-
-def _variable(key: str) -> str:
-    return PREFIX + key.replace(".", "__").upper()
