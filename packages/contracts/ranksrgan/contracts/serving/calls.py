@@ -27,6 +27,7 @@ from grpc_status import rpc_status
 from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import Forbidden, NotSupported, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool, same_threads
+from ranksrgan.contracts.serving.caller import CALLER, Caller
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.methods import (
     ADMINISTRATIVE,
@@ -90,7 +91,8 @@ class Calls(grpc.ServerInterceptor):
         limiter: of each client.
         watchers: of every call.
         observers: are told of calls that are refused here, as admission tells of the others.
-        administrators: clients that may call what is for operators; none: all that may call.
+        administrators: clients that may call what is for operators, none: all that may call; and
+            that may end what other clients have begun.
     """
 
     def __init__(
@@ -167,7 +169,9 @@ class Calls(grpc.ServerInterceptor):
     @contextmanager
     def _watching(self, call: Call, context: grpc.ServicerContext) -> Iterator[None]:
         CURRENT.set(call)
-        call.client = call.client or _client(context)
+        name = call.client or _certified(context)
+        call.client = name or _host(context)
+        CALLER.set(Caller(name, call.client in self._administrators))
         with ExitStack() as watching:
             for watcher in self._watchers:
                 watching.enter_context(watcher(call))
@@ -232,10 +236,15 @@ def _model(request: Any) -> str:
     return ""
 
 
-def _client(context: grpc.ServicerContext) -> str:
-    names = cast(Mapping[str, Sequence[bytes]], context.auth_context()).get("x509_common_name")
-    if names:
-        return names[0].decode(errors="replace")
+def _certified(context: grpc.ServicerContext) -> str | None:
+    """The common name in the client's certificate, if it had to show one."""
+    proven = cast(Mapping[str, Sequence[bytes]], context.auth_context())
+    if "x509_pem_cert" not in proven:
+        return None
+    return b"".join(proven.get("x509_common_name", ())[:1]).decode(errors="replace")
+
+
+def _host(context: grpc.ServicerContext) -> str:
     kind, _, rest = unquote(context.peer()).partition(":")
     return kind if kind == "unix" else rest.rpartition(":")[0].strip("[]")
 
