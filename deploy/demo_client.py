@@ -1,4 +1,5 @@
-"""A client of the services: scores an image and enlarges it with every model that is served.
+"""A client of the services: scores an image and enlarges it with every model that is served. Of a
+large one it takes the middle.
 
     python deploy/demo_client.py [--metrics ADDRESS] [--ranker ADDRESS] [--srgan ADDRESS] [IMAGE]
 
@@ -29,7 +30,7 @@ from ranksrgan.contracts.v1 import (
 )
 
 METRIC = "niqe"
-#: Longest side that is enlarged: a demonstration is not to take minutes.
+#: Longest side that is scored and enlarged: a demonstration is not to take minutes.
 LONGEST = 256
 
 
@@ -46,21 +47,32 @@ def ask(arguments: argparse.Namespace) -> int:
     """Ask every service that has an address, and tell what it says."""
     path = arguments.image or photograph()
     image = to_tensor(read_image(path))
-    say(f"{path.name}: {image.shape[-1]} x {image.shape[-2]} pixels")
+    say(f"{path.name}: {size(image)} pixels")
+    part = middle(image)
+    if part.shape != image.shape:
+        say(f"only its middle of {size(part)} pixels is scored and enlarged")
     if arguments.metrics:
-        score(arguments.metrics, METRIC, image)
+        score(arguments.metrics, METRIC, part)
     for name in rankers(arguments.ranker) if arguments.ranker else []:
-        score(arguments.ranker, name, image)
-    part = as_float(image[..., :LONGEST, :LONGEST])
+        score(arguments.ranker, name, part)
     for name in models(arguments.srgan) if arguments.srgan else []:
         began = time.perf_counter()
-        large = open_upscaler(spec(arguments.srgan, name)).upscale(part)
+        large = open_upscaler(spec(arguments.srgan, name)).upscale(as_float(part))
         seconds = time.perf_counter() - began
-        sizes = [f"{picture.shape[-1]} x {picture.shape[-2]}" for picture in (part, large)]
-        say(f"{name}: {sizes[0]} enlarged to {sizes[1]} in {seconds:.2f} s")
+        say(f"{name}: {size(part)} enlarged to {size(large)} in {seconds:.2f} s")
         if arguments.metrics:
             score(arguments.metrics, METRIC, large.clamp(0, 1))
     return 0
+
+
+def middle(image: Tensor) -> Tensor:
+    """An image (N, C, H, W), or what is in its middle where it is larger than `LONGEST`."""
+    top, left = (max(0, side - LONGEST) // 2 for side in image.shape[-2:])
+    return image[..., top : top + LONGEST, left : left + LONGEST]
+
+
+def size(image: Tensor) -> str:
+    return f"{image.shape[-1]} x {image.shape[-2]}"
 
 
 def score(address: str, name: str, image: Tensor) -> None:

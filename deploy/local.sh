@@ -16,8 +16,9 @@
 #
 # A service that dies is started again, at once the first time and after a longer and longer pause,
 # of a minute at most, if it goes on dying. `status` counts it; exit code 1 if one is not up. `demo`
-# is a client: it asks the services that run to score an image and to enlarge it. `down` ends the
-# services and their trainings and builds, which go on when the services are up again.
+# is a client: it asks the services that run to score an image, or the middle of a large one, and to
+# enlarge it. `down` ends the services and their trainings and builds, which go on when the services
+# are up again.
 #
 # Environment: RANKSRGAN_STATE (folder of logs and process ids; default ~/.local/state/ranksrgan),
 # METRICS_ADDRESS, RANKER_ADDRESS, SRGAN_ADDRESS, RANKDATA_ADDRESS (default 127.0.0.1:50051, :50052,
@@ -26,7 +27,7 @@ set -euo pipefail
 
 script=$(readlink -f "${BASH_SOURCE[0]}")  # supervisors are known by it, whatever links to it
 root=${script%/deploy/*}
-state=${RANKSRGAN_STATE:-${XDG_STATE_HOME:-$HOME/.local/state}/ranksrgan}
+state=${RANKSRGAN_STATE:-${XDG_STATE_HOME:-~/.local/state}/ranksrgan}  # ~ is known without HOME too
 metrics_address=${METRICS_ADDRESS:-127.0.0.1:50051}
 ranker_address=${RANKER_ADDRESS:-127.0.0.1:50052}
 srgan_address=${SRGAN_ADDRESS:-127.0.0.1:50053}

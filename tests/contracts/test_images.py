@@ -365,15 +365,28 @@ def tiff16(
 # What is refused
 
 
+def spoilt(png: bytes) -> bytes:
+    """With other bytes where those of the pixels begin."""
+    begin = png.index(b"IDAT") + 4
+    return png[:begin] + b"xxxx" + png[begin + 4 :]
+
+
+INCOMPLETE = r"photo\.png is damaged: the file is incomplete and ends before its picture does$"
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", r"photo\.png is empty \(0 bytes\)"),
         (b"I am a text", r"photo\.png is not a PNG, JPEG, WebP, TIFF or BMP image"),
         (b"GIF89a" + bytes(40), "is not a PNG"),
-        (saved(Image.fromarray(RGB), "PNG")[:-30], r"photo\.png is damaged"),
-        (saved(Image.fromarray(RGB), "JPEG")[:-60], r"photo\.png is damaged"),
-        (png16(DEEP)[:200], r"photo\.png is damaged"),
+        (saved(Image.fromarray(RGB), "PNG")[:-30], INCOMPLETE),
+        (saved(Image.fromarray(RGB), "JPEG")[:-60], INCOMPLETE),
+        (saved(Image.fromarray(RGB), "JPEG")[:30], INCOMPLETE),
+        (saved(Image.fromarray(RGB), "WEBP")[:-20], INCOMPLETE),
+        (saved(Image.fromarray(RGB), "BMP")[:-20], INCOMPLETE),
+        (png16(DEEP)[:200], INCOMPLETE),
+        (spoilt(saved(Image.fromarray(RGB), "PNG")), r"photo\.png is damaged: broken data stream"),
         (png(9, 7, 16, 2, bytes(1 + 9 * 6)), r"is damaged: its pixels cannot be decoded"),
         (signed8(), "has signed numbers; convert it to 8 or 16 bits without a sign"),
         (

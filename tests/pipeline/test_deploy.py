@@ -340,6 +340,17 @@ def test_down_ends_the_work_of_a_service_that_was_killed(
     assert not exists(worker)
 
 
+def test_without_a_home_in_the_environment() -> None:
+    """As a service's or a container's may be; the user's own is looked up."""
+    lost = {"HOME", "RANKSRGAN_STATE", "XDG_STATE_HOME"}
+    there = {key: value for key, value in os.environ.items() if key not in lost}
+    status = subprocess.run(
+        [str(SCRIPT), "status"], env=there, capture_output=True, text=True, check=False
+    )
+    assert status.stderr == ""
+    assert [line.partition(":")[0] for line in status.stdout.splitlines()] == list(SERVICES)
+
+
 @pytest.mark.slow  # the one of the services that come back asks too
 def test_demo_asks_what_is_served(local: Local, tmp_path: Path) -> None:
     assert "no service runs" in local("demo").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,12 @@ from pathlib import Path
 import grpc
 import pytest
 import torch
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from ranksrgan.contracts import healthcheck, open_scorer
 from ranksrgan.contracts.client import connect_scorer
@@ -90,12 +97,55 @@ def test_clients_certificates_are_asked_for(
         connect_scorer(f"grpcs://{server.address}", "contrast", timeout=20)
     with pytest.raises(ServiceUnavailable, match="it may want encryption"):
         connect_scorer(server.address, "contrast", timeout=20)
+    stranger = authority.sign("stranger", "me@example.org", common_name="me")
+    trust(monkeypatch, CERTIFICATE=stranger.certificate, KEY=stranger.key)
+    refused = f"it may have refused the client's certificate in {stranger.certificate}"
+    with pytest.raises(ServiceUnavailable, match=re.escape(refused)):
+        connect_scorer(f"grpcs://{server.address}", "contrast", timeout=20)
     me = people.sign("me", "me@example.org", common_name="me")
     trust(monkeypatch, CERTIFICATE=me.certificate, KEY=me.key)
     assert connect_scorer(f"grpcs://{server.address}", "contrast").score(IMAGES).shape == (2,)
     monkeypatch.delenv("RANKSRGAN_CLIENT_KEY")
     with pytest.raises(InvalidConfig, match="CERTIFICATE and RANKSRGAN_CLIENT_KEY go together"):
         connect_scorer(f"grpcs://{server.address}", "contrast")
+
+
+def test_a_clients_own_files_are_not_blamed_on_the_service(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = "grpcs://127.0.0.1:1"  # nobody is asked
+    me, other = authority.sign("me", "me"), authority.sign("other", "other")
+    old = authority.sign("old", "me", days=-2)
+    locked, none = tmp_path / "locked.key", tmp_path / "letter.txt"
+    none.write_text("Dear Ada, ")
+    key = load_pem_private_key(me.key.read_bytes(), None)
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+
+    def said(**files: Path) -> tuple[str, str | None]:
+        for name in ("CA", "CERTIFICATE", "KEY"):
+            monkeypatch.delenv(f"RANKSRGAN_CLIENT_{name}", raising=False)
+        trust(monkeypatch, **files)
+        with pytest.raises(InvalidConfig) as caught:
+            connect_scorer(address, "contrast")
+        return str(caught.value), caught.value.field
+
+    for files, field, words in (
+        ((me.certificate, other.key), "KEY", f"{other.key} is not the key of the first"),
+        ((me.certificate, locked), "KEY", f"{locked} is no private key without a passphrase"),
+        ((none, me.key), "CERTIFICATE", f"{none} holds no PEM certificate"),
+        ((old.certificate, old.key), "CERTIFICATE", f"in {old.certificate} expired on"),
+    ):
+        message, named = said(CERTIFICATE=files[0], KEY=files[1])
+        assert named == f"RANKSRGAN_CLIENT_{field}"
+        assert message.startswith(f"RANKSRGAN_CLIENT_{field}: ")
+        assert words in message
+    garbled = tmp_path / "garbled.pem"
+    garbled.write_bytes(authority.certificate.read_bytes().replace(b"MII", b"---"))
+    for ca in (none, garbled, me.key):
+        message = f"RANKSRGAN_CLIENT_CA: {ca} holds no PEM certificate"
+        assert said(CA=ca) == (message, "RANKSRGAN_CLIENT_CA")
 
 
 def test_tls_where_there_is_none(
@@ -239,3 +289,14 @@ def test_a_file_without_a_token_is_said_where_one_is_to_be_sent(
 
 def test_other_failures_are_not_explained() -> None:
     assert explain("host:1", "failed to connect to all addresses") is None
+
+
+def test_a_certificate_that_may_be_refused_is_the_one_that_was_shown() -> None:
+    closed = "failed to connect to all addresses; all backends failing: UNAVAILABLE: Socket closed"
+    shown = ClientCredentials(certificate=Path("me.pem"), key=Path("me.key"))
+    said = explain("grpcs://host:1", closed, shown)
+    assert said is not None
+    assert said.endswith("it may have refused the client's certificate in me.pem")
+    asked = explain("grpcs://host:1", closed)
+    assert asked is not None
+    assert "it may want a client's certificate (RANKSRGAN_CLIENT_CERTIFICATE" in asked

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidConfig, Unauthenticated
 from ranksrgan.contracts.serving import token_file
 from ranksrgan.contracts.serving.token_file import TokenFile, hash_token, read_tokens
-from ranksrgan.contracts.serving.tokens import main
+from ranksrgan.contracts.serving.tokens import _make, main
 
 
 def make(file: Path, name: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -64,6 +67,35 @@ def test_it_is_noticed_when_a_token_is_another_ones(
     with pytest.raises(Unauthenticated, match="not known here any more"):
         tokens.require_still("me", "Bearer one")
     tokens.require_still("another", "Bearer one")
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, link = tmp_path / "etc" / "tokens", tmp_path / "link"
+    link.symlink_to(file)
+    tokens = [make(link, "first", capsys), make(file, "second", capsys)]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert link.is_symlink()
+    assert list(read_tokens(file)) == [hash_token(token) for token in tokens]
+
+
+def test_tokens_that_are_made_at_once_are_all_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = atomic.write_text
+
+    def slowly(path: Path, text: str) -> None:
+        time.sleep(0.01)
+        write(path, text)
+
+    monkeypatch.setattr(atomic, "write_text", slowly)
+    names = [f"client-{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        codes = list(pool.map(lambda name: _make(name, tmp_path / "tokens"), names))
+    assert codes == [0] * 6
+    assert sorted(read_tokens(tmp_path / "tokens").values()) == names
+    assert {hash_token(token) for token in capsys.readouterr().out.split()} == set(
+        read_tokens(tmp_path / "tokens")
+    )
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,24 @@ def test_exported_votes_replace_no_input(
     assert (votes.read_bytes(), image.read_bytes()) == before
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_exported_votes_replace_nothing_that_the_book_has_open(
+    votes: Path, book: VoteBook, linked: bool, tmp_path: Path, capsys: Capture
+) -> None:
+    given = votes
+    if linked:
+        given = tmp_path / "link.sqlite"
+        given.symlink_to(votes)
+    before = book.ballots("faces")
+    for added in ("-wal", "-shm", "-journal"):
+        output = votes.with_name(f"{votes.name}{added}")
+        command = ["web", "export-votes", "faces", "--votes", str(given), "-o", str(output)]
+        assert main(command) == 1
+        said = f"error: {output} is an input and would be replaced: name another file with -o\n"
+        assert capsys.readouterr().err == said
+    assert VoteBook(given, read_only=True).ballots("faces") == before
+
+
 def test_votes_go_to_standard_output(votes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["web", "export-votes", "faces", "--votes", str(votes)]) == 0
     assert capsys.readouterr().out.startswith("left,right,winner,")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -349,3 +350,33 @@ def test_the_file_stays_open_as_long_as_it_is_used(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == companions
     del book
     assert {path.name for path in tmp_path.iterdir()} == {"votes.sqlite"}
+
+
+def test_a_file_that_was_moved_is_not_begun_again(
+    study: Study,
+    study_client: TestClient,
+    book: VoteBook,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file, away = tmp_path / "votes.sqlite", tmp_path / "away.sqlite"
+    shown, other, *_ = study.ahead("Ada", ())
+    book.record("faces", "Ada", shown, "left", 1)
+    before = book.ballots("faces")
+    ballot = {"rater": "Ada", "pair": study.token(other.pair), "choice": "left", "milliseconds": 1}
+
+    def vote() -> Any:
+        return study_client.post("/api/studies/faces/votes", json=ballot).json()
+
+    file.rename(away)
+    told = vote()["error"]
+    assert (told["code"], told["field"]) == ("MISSING_ASSET", "votes.sqlite")
+    assert told["message"].startswith("votes.sqlite was moved or replaced while it was in use")
+    assert caplog.messages[-1] == f"{file} was moved or replaced while it was in use"
+    assert not file.exists()
+    file.touch()  # somebody else's
+    assert vote()["error"]["code"] == "MISSING_ASSET"
+    assert file.stat().st_size == 0
+    away.rename(file)
+    assert book.ballots("faces") == before
+    assert vote()["done"] == 2

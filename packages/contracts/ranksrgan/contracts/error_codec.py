@@ -24,7 +24,7 @@ from ranksrgan.contracts.errors import (
     Overloaded,
     RankSRGANError,
 )
-from ranksrgan.contracts.serving.client_credentials import explain
+from ranksrgan.contracts.serving.client_credentials import ClientCredentials, explain
 from ranksrgan.contracts.v1 import error_pb2
 
 #: ``ErrorInfo.domain`` of every error that our servers send.
@@ -96,12 +96,15 @@ def error_from_status(status: status_pb2.Status) -> RankSRGANError:
     return error
 
 
-def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
+def error_from_proto(
+    call: grpc.RpcError, address: str, credentials: ClientCredentials | None = None
+) -> RankSRGANError:
     """The error that a failed call stands for: the same class that the server raised.
 
     Args:
         call: what the stub raised.
         address: of the server, for messages about the connection itself.
+        credentials: that the connection was made with; None for those of the environment.
     """
     code, text = call.code(), call.details() or ""
     status = _own_status(call)
@@ -109,7 +112,7 @@ def error_from_proto(call: grpc.RpcError, address: str) -> RankSRGANError:
         return error_from_status(status)
     kind = BY_STATUS.get(code.name, InternalError)
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        refused = explain(address, text)
+        refused = explain(address, text, credentials)
         text = refused or f"the service at {address} does not answer: {text}"
     return kind(text)
 

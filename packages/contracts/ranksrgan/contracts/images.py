@@ -207,7 +207,17 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, InvalidImage):
             raise
-        raise InvalidImage(f"{name} is damaged: {error}", field=name) from error
+        cut = _is_cut_short(data, error)
+        why = "the file is incomplete and ends before its picture does" if cut else error
+        raise InvalidImage(f"{name} is damaged: {why}", field=name) from error
+
+
+def _is_cut_short(data: bytes, error: Exception) -> bool:
+    """Whether a file could not be decoded because its end is missing, as Pillow says of all formats
+    but WebP, whose head tells the number of bytes."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    return "truncated" in str(error).lower()
 
 
 def allow_pixels(max_pixels: int) -> None:

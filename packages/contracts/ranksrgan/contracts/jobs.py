@@ -64,6 +64,7 @@ class JobRequest(Config):
         request: for the work; JSON. What the client asked for, and what the service put beside it.
         request_id: the client's own name for the request, or empty.
         created: seconds since 1970.
+        client: who has asked for it; empty if the server did not know.
     """
 
     kind: str
@@ -71,6 +72,7 @@ class JobRequest(Config):
     request: dict[str, Any]
     request_id: str
     created: float
+    client: str = ""
 
 
 class JobState(Config):

@@ -22,6 +22,7 @@ from typing import Any
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import (
     AddressInUse,
+    Forbidden,
     InternalError,
     InvalidInput,
     Overloaded,
@@ -35,6 +36,7 @@ from ranksrgan.contracts.jobs import (
     is_job_id,
     job_number,
 )
+from ranksrgan.contracts.serving.caller import CALLER
 from ranksrgan.contracts.watched_job import LINGER, JobReport, WatchedJob
 
 #: Seconds between two looks at the processes; and while one of them is to end.
@@ -142,7 +144,7 @@ class Supervisor:
         prepare: Callable[[], Mapping[str, Any]] = dict,
         field: str = "target",
     ) -> JobReport:
-        """Ask for work.
+        """Ask for work. It is the caller's, where the server knows its clients.
 
         Args:
             kind: which work.
@@ -171,6 +173,7 @@ class Supervisor:
             request={**asked, **json.loads(json.dumps(prepare()))},
             request_id=request_id,
             created=time.time(),
+            client=CALLER.get().name or "",
         )
         with self._changed:
             # Another call may have brought the same request while this one was prepared.
@@ -239,9 +242,10 @@ class Supervisor:
 
         Raises:
             UnknownName: there is no such job.
+            Forbidden: it is another client's.
         """
         with self._changed:
-            self._find(job_id).cancel()
+            self._find_own(job_id).cancel()
             self._changed.notify_all()
 
     def delete(self, job_id: str) -> None:
@@ -249,10 +253,11 @@ class Supervisor:
 
         Raises:
             UnknownName: there is no such job.
+            Forbidden: it is another client's.
             InvalidInput: it is not done.
         """
         with self._changed:
-            job = self._find(job_id)
+            job = self._find_own(job_id)
             if not job.done:
                 raise InvalidInput(
                     f"{OPERATIONS}/{job_id} is not done; cancel it first", field="name"
@@ -346,3 +351,13 @@ class Supervisor:
         if job_id not in self._jobs:
             raise UnknownName(f"there is no {OPERATIONS}/{job_id[:120]}", field="name")
         return self._jobs[job_id]
+
+    def _find_own(self, job_id: str) -> WatchedJob:
+        job = self._find(job_id)
+        if not CALLER.get().may_end(job.request.client):
+            raise Forbidden(
+                f"{OPERATIONS}/{job_id} is another client's: who has asked for it, or administers "
+                "the server, may cancel or delete it",
+                field="name",
+            )
+        return job

@@ -28,6 +28,7 @@ from grpc_status import rpc_status
 from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import Forbidden, NotSupported, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool, same_threads
+from ranksrgan.contracts.serving.caller import CALLER, Caller
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.methods import (
     ADMINISTRATIVE,
@@ -94,7 +95,8 @@ class Calls(grpc.ServerInterceptor):
         limiter: of each client.
         watchers: of every call.
         observers: are told of calls that are refused here, as admission tells of the others.
-        administrators: clients that may call what is for operators; none: all that may call.
+        administrators: clients that may call what is for operators, none: all that may call; and
+            that may end what other clients have begun.
     """
 
     def __init__(
@@ -177,7 +179,9 @@ class Calls(grpc.ServerInterceptor):
     @contextmanager
     def _watching(self, call: Call, context: grpc.ServicerContext) -> Iterator[None]:
         CURRENT.set(call)
-        call.client = call.client or _client(context)
+        name = call.client or _certified(context)
+        call.client = name or _host(context)
+        CALLER.set(Caller(name, call.client in self._administrators))
         with ExitStack() as watching:
             for watcher in self._watchers:
                 watching.enter_context(watcher(call))
@@ -264,12 +268,17 @@ def _model(request: Any) -> str:
     return ""
 
 
-def _client(context: grpc.ServicerContext) -> str:
+def _certified(context: grpc.ServicerContext) -> str | None:
+    """The name in the client's certificate, if it had to show one; empty if that has none."""
     shown = cast(Mapping[str, Sequence[bytes]], context.auth_context())
-    for kind_of_name in _CERTIFICATE_NAMES:
-        for name in shown.get(kind_of_name, ()):
-            if name:  # a certificate without a common name has an empty one
-                return name.decode(errors="replace")
+    if "x509_pem_cert" not in shown:
+        return None
+    names = (name for kind in _CERTIFICATE_NAMES for name in shown.get(kind, ()))
+    # A certificate without a common name has an empty one.
+    return next((name.decode(errors="replace") for name in names if name), "")
+
+
+def _host(context: grpc.ServicerContext) -> str:
     kind, _, rest = unquote(context.peer()).partition(":")
     return kind if kind == "unix" else rest.rpartition(":")[0].strip("[]")
 

@@ -108,7 +108,8 @@ def connect(
 
     Raises:
         InvalidConfig: a file cannot be read, that of a token holds none, a certificate comes
-            without its key, or a token would cross the network in clear.
+            without its key, is not valid now (see `tls.read_certificate`, `tls.read_authorities`),
+            or a token would cross the network in clear.
     """
     if address.startswith(TLS_SCHEME):
         if credentials.server_name is not None:
@@ -133,8 +134,14 @@ def connect(
     return channel
 
 
-def explain(address: str, details: str) -> str | None:
-    """What gRPC's text about a failed connection means, where encryption is the matter."""
+def explain(address: str, details: str, credentials: ClientCredentials | None = None) -> str | None:
+    """What gRPC's text about a failed connection means, where encryption is the matter.
+
+    Args:
+        address: of the service.
+        details: gRPC's text.
+        credentials: that the client had; None for those of the environment.
+    """
     _, verifying, why = details.partition("CERTIFICATE_VERIFY_FAILED")
     if verifying:
         why = why.strip(": ").removesuffix(": OK") or "it is not trusted"
@@ -151,11 +158,14 @@ def explain(address: str, details: str) -> str | None:
         )
     # A server that wants more than it was shown says nothing before it goes.
     if "all backends failing" in details and "Socket closed" in details:
-        if address.startswith(TLS_SCHEME):
-            wants = f"a client's certificate ({PREFIX}CERTIFICATE and {PREFIX}KEY)"
+        shown = (credentials or ClientCredentials.from_environment()).certificate
+        if not address.startswith(TLS_SCHEME):
+            why = f"want encryption ({TLS_SCHEME}{address})"
+        elif shown is None:
+            why = f"want a client's certificate ({PREFIX}CERTIFICATE and {PREFIX}KEY)"
         else:
-            wants = f"encryption ({TLS_SCHEME}{address})"
-        return f"the service at {address} closed the connection; it may want {wants}"
+            why = f"have refused the client's certificate in {shown}"
+        return f"the service at {address} closed the connection; it may {why}"
     return None
 
 
@@ -230,11 +240,20 @@ def _channel_credentials(credentials: ClientCredentials) -> grpc.ChannelCredenti
             f"{PREFIX}CERTIFICATE and {PREFIX}KEY go together; one of them is not set",
             field=f"{PREFIX}CERTIFICATE",
         )
-    files = {"CA": credentials.ca, "KEY": credentials.key, "CERTIFICATE": credentials.certificate}
-    contents = [
-        None if path is None else _read(path, f"{PREFIX}{name}") for name, path in files.items()
-    ]
-    return grpc.ssl_channel_credentials(*contents)
+    if credentials.ca is None and credentials.certificate is None:
+        return grpc.ssl_channel_credentials()
+    from ranksrgan.contracts.serving.tls import read_authorities, read_certificate
+
+    ca = certificate = key = None
+    if credentials.ca is not None:
+        ca = read_authorities(credentials.ca, f"{PREFIX}CA")
+    if credentials.certificate is not None and credentials.key is not None:
+        key, certificate = read_certificate(
+            credentials.certificate,
+            credentials.key,
+            fields=(f"{PREFIX}CERTIFICATE", f"{PREFIX}KEY"),
+        )
+    return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 def _token_in(path: Path) -> str:

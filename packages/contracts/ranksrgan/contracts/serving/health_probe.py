@@ -42,7 +42,7 @@ def health_problem(
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 return f"{address} has no service {service!r}"
-            return str(error_codec.error_from_proto(error, address))
+            return str(error_codec.error_from_proto(error, address, given))
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return None
     return f"{address} does not serve {service!r} now: it is loading or stopping"

@@ -13,13 +13,14 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     Summary,
-    start_http_server,
+    make_wsgi_app,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ranksrgan.contracts.errors import AddressInUse
 from ranksrgan.contracts.serving.observer import Lengths
+from ranksrgan.contracts.serving.page_server import PageServer
 from ranksrgan.contracts.specs import is_sum
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -117,7 +118,7 @@ class PrometheusObserver:
 
 
 class MetricsPage:
-    """The HTTP server of a registry.
+    """The HTTP server of a registry; see `PageServer`.
 
     Args:
         address: ``HOST:PORT``; port 0 picks a free one.
@@ -130,14 +131,16 @@ class MetricsPage:
     def __init__(self, address: str, observer: PrometheusObserver) -> None:
         host, _, port = address.rpartition(":")
         try:
-            self._server, self._thread = start_http_server(
-                int(port), host.strip("[]"), observer.registry
-            )
+            self._server = PageServer(host.strip("[]"), int(port), make_wsgi_app(observer.registry))
         except OSError as error:
             raise AddressInUse(
                 f"metrics: cannot listen on {address}: {error.strerror}", field="metrics"
             ) from error
         self.address = f"{host}:{self._server.server_port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="metrics", daemon=True
+        )
+        self._thread.start()
 
     def close(self) -> None:
         self._server.shutdown()

@@ -94,7 +94,8 @@ class ServerSettings(Config):
         tokens_in_clear: take tokens without encryption from other machines too. Whoever sees the
             network then has them.
         administrators: names of the tokens or certificates whose clients may call what is for
-            operators, such as loading models; without any, whoever may call may call that too.
+            operators, such as loading models; without any, whoever may call may call that too. And
+            that may end what other clients have begun, which without any nobody may.
         client_limits: of each client.
         reflection: whether clients may ask which methods there are.
         metrics: ``HOST:PORT`` of a page for Prometheus; without it there is none.

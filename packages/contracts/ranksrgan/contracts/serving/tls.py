@@ -1,11 +1,13 @@
-"""Certificates of a server: read, checked before anything listens, and given to gRPC.
+"""Certificates of a server: read, checked before anything listens, and given to gRPC. A client's
+are read here too, and checked before it connects.
 
-A certificate that has run out would be noticed by clients alone, one call at a time, with a message
-that does not say which file it is.
+A certificate that has run out would be noticed by the other side alone, one call at a time, with a
+message that does not say which file it is.
 """
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,28 +38,36 @@ def server_credentials(
     return grpc.ssl_server_credentials([pair], clients, require_client_auth=clients is not None)
 
 
-def read_certificate(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+def read_certificate(
+    certificate: Path, key: Path, *, fields: tuple[str, str] = ("tls.certificate", "tls.key")
+) -> tuple[bytes, bytes]:
     """A private key and its chain of certificates, in this order, as PEM.
+
+    Args:
+        certificate: file of the chain.
+        key: file of the private key.
+        fields: what names the two files.
 
     Raises:
         InvalidConfig: a file cannot be read or is not PEM, the key is another certificate's or has
             a passphrase, or a certificate is not valid now; names the file, and the date.
     """
-    chain, secret = _read(certificate, "tls.certificate"), _read(key, "tls.key")
-    certificates = _certificates(certificate, chain, "tls.certificate")
+    of_chain, of_key = fields
+    chain, secret = _read(certificate, of_chain), _read(key, of_key)
+    certificates = _certificates(certificate, chain, of_chain)
     for one in certificates:
-        _require_valid(one, certificate, "tls.certificate")
+        _require_valid(one, certificate, of_chain)
     try:
         private = load_pem_private_key(secret, password=None)
     except (ValueError, TypeError) as error:  # TypeError is for a passphrase
         raise InvalidConfig(
-            f"tls.key: {key} is no private key without a passphrase: {error}", field="tls.key"
+            f"{of_key}: {key} is no private key without a passphrase: {error}", field=of_key
         ) from error
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*form) != certificates[0].public_key().public_bytes(*form):
         raise InvalidConfig(
-            f"tls.key: {key} is not the key of the first certificate in {certificate}",
-            field="tls.key",
+            f"{of_key}: {key} is not the key of the first certificate in {certificate}",
+            field=of_key,
         )
     return secret, chain
 
@@ -73,6 +83,25 @@ def check_client_ca(path: Path) -> bytes:
     now = datetime.now(UTC)
     if not any(one.not_valid_before_utc <= now <= one.not_valid_after_utc for one in authorities):
         _require_valid(authorities[0], path, "tls.client_ca")
+    return content
+
+
+def read_authorities(path: Path, field: str) -> bytes:
+    """The authorities that a client trusts, as PEM.
+
+    Args:
+        path: of the file.
+        field: what names it.
+
+    Raises:
+        InvalidConfig: unreadable, or not PEM.
+    """
+    content = _read(path, field)
+    try:
+        # It may be the system's hundred, of which a few are not as `cryptography` wants them.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise InvalidConfig(f"{field}: {path} holds no PEM certificate", field=field) from error
     return content
 
 

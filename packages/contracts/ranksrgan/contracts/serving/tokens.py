@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ranksrgan.contracts import atomic, console
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.folder_lock import locked
 from ranksrgan.contracts.serving.token_file import NAME, hash_token, read_tokens
+
+# Seconds that others may take to write to the token file's folder.
+_PATIENCE = 30.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,15 +43,27 @@ def _make(name: str, file: Path | None) -> int:
     if file is None:
         sys.stdout.write(f"token  {token}\nline   {line}")
         return 0
-    before = ""
-    if file.exists():
-        if name in read_tokens(file).values():
-            raise InvalidInput(f"{file} has a token of {name}; remove its line first", field="name")
-        before = file.read_text(encoding="utf-8")
-        before += "" if before.endswith("\n") or not before else "\n"
-    atomic.write_text(file, before + line)
+    _add(name, line, file)
     sys.stdout.write(f"{token}\n")
     return 0
+
+
+def _add(name: str, line: str, file: Path) -> None:
+    """Add a line to a token file, whoever else does meanwhile; a new one is its owner's alone."""
+    target = Path(os.path.realpath(file))  # a link stays
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with locked(target.parent, f"another process works in {target.parent}", wait=_PATIENCE):
+        if not target.exists():
+            target.touch(stat.S_IRUSR | stat.S_IWUSR)  # which what replaces it has too
+        before = ""
+        if target.stat().st_size:
+            if name in read_tokens(target).values():
+                raise InvalidInput(
+                    f"{file} has a token of {name}; remove its line first", field="name"
+                )
+            before = target.read_text(encoding="utf-8")
+            before += "" if before.endswith("\n") else "\n"
+        atomic.write_text(target, before + line)
 
 
 if __name__ == "__main__":

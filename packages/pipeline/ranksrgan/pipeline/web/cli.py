@@ -103,11 +103,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _export_votes(arguments: argparse.Namespace) -> int:
     from ranksrgan.pipeline.web.study import open_study
     from ranksrgan.pipeline.web.study_results import copy_versions, votes_csv, votes_on_images
-    from ranksrgan.pipeline.web.vote_book import VoteBook
+    from ranksrgan.pipeline.web.vote_book import VoteBook, files_of
 
     if not arguments.votes.is_file():
         raise UnknownName(f"there is no file {arguments.votes}", field="votes")
-    check_output("-o", arguments.output, [arguments.votes, *(arguments.images or ())[:1]])
+    needed = [*files_of(arguments.votes), *(arguments.images or ())[:1]]
+    check_output("-o", arguments.output, needed)
     book = VoteBook(arguments.votes, read_only=True)
     ballots = book.ballots(arguments.name)
     if not ballots:

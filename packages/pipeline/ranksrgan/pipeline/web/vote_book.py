@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sqlite3
 import tempfile
 import weakref
@@ -18,7 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput, Overloaded
+from ranksrgan.contracts.errors import (
+    DiskFull,
+    InvalidDataset,
+    InvalidInput,
+    MissingAsset,
+    Overloaded,
+)
 from ranksrgan.pipeline.web.study import Pair, Showing, Study, person
 
 log = logging.getLogger(__name__)
@@ -27,6 +34,10 @@ Choice = Literal["left", "right", "tie"]
 _CHOICES: dict[str, Choice] = {choice: choice for choice in get_args(Choice)}
 
 _FORMAT = 2
+
+# What SQLite adds to the name of a file, for the files that it keeps beside one in use.
+_WAL = "-wal"
+_COMPANIONS = (_WAL, "-shm", "-journal")
 
 # What SQLite may take to write at once, beside the vote itself: a step of its shared memory.
 _ROOM = 2**16
@@ -145,18 +156,20 @@ class VoteBook:
     Raises:
         InvalidDataset: it is something else, of a later version, or cannot be read or written.
         DiskFull: there is no room for it.
+        MissingAsset: by every method, once the file is not where it was, or is another.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self._path = path
         self._name, self._serving = str(path), False
+        self._identity: tuple[int, int] | None = None
         mode = "rwc"
         if read_only:
             # Where nobody is at work on it, SQLite would make the companions of such a file again,
             # and so want to write.
-            busy = path.with_name(f"{path.name}-wal").exists()
+            busy = _beside(path, _WAL).exists()
             mode = "ro" if busy else "ro&immutable=1"
-        self._address = f"{path.absolute().as_uri()}?mode={mode}"
+        self._address = _address(path, mode)
         with self._open() as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version not in range(_FORMAT + 1):
@@ -173,6 +186,8 @@ class VoteBook:
         if not read_only:
             # From here on raters read what is wrong, who need no path, and the log has it all.
             self._name, self._serving = path.name, True
+            # Where a file has been moved away SQLite would begin another, and never find these.
+            self._identity, self._address = _identity(path), _address(path, "rw")
             with self._translated():
                 kept = sqlite3.connect(self._address, uri=True, check_same_thread=False)
                 weakref.finalize(self, kept.close)
@@ -312,6 +327,7 @@ class VoteBook:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection, whose changes are kept if the block ends well; SQLite's errors as ours."""
+        self._require_same_file()
         with (
             self._translated(),
             closing(sqlite3.connect(self._address, timeout=10.0, uri=True)) as database,
@@ -319,6 +335,17 @@ class VoteBook:
             database.execute("PRAGMA synchronous = FULL")
             with database:
                 yield database
+
+    def _require_same_file(self) -> None:
+        """SQLite would mix what it keeps beside a file with another that has its name."""
+        if self._identity is None or _identity(self._path) == self._identity:
+            return
+        log.error("%s was moved or replaced while it was in use", self._path)
+        raise MissingAsset(
+            f"{self._name} was moved or replaced while it was in use: votes are counted again when "
+            "the file is back, or when the page is started anew",
+            field=self._name,
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -357,6 +384,29 @@ class VoteBook:
                 return probe.write(bytes(_ROOM)) == _ROOM
         except OSError as error:
             return error.errno not in _NO_ROOM
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file of votes, and those that SQLite keeps beside it while it is in use."""
+    return [path, *(_beside(path, added) for added in _COMPANIONS)]
+
+
+def _beside(path: Path, added: str) -> Path:
+    file = Path(os.path.realpath(path))  # beside what a link leads to
+    return file.with_name(f"{file.name}{added}")
+
+
+def _address(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _known_as(database: sqlite3.Connection, study: str, rater: str) -> str:
