@@ -159,7 +159,7 @@ def test_certificates_tell_clients_apart(
     monkeypatch.setenv("RANKSRGAN_CLIENT_CA", str(authority.certificate))
 
     def connect(name: str | None) -> Connection:
-        """Of somebody with a certificate, in which there may be no name."""
+        """Of somebody with a certificate; without a common name they go by their other name."""
         mine = authority.sign(str(name), "me@example.org", common_name=name)
         monkeypatch.setenv("RANKSRGAN_CLIENT_CERTIFICATE", str(mine.certificate))
         monkeypatch.setenv("RANKSRGAN_CLIENT_KEY", str(mine.key))
@@ -171,6 +171,7 @@ def test_certificates_tell_clients_apart(
     operation = train(alice, "a", WAITS)
     for other in ("bob", None):
         refused(seen_by(connect(other), operation.name).cancel, operation.name)
-    nobodys = train(connect(None), "b", WAITS)
-    seen_by(connect("bob"), nobodys.name).cancel()
+    theirs = train(connect(None), "b", WAITS)
+    refused(seen_by(connect("bob"), theirs.name).cancel, theirs.name)
+    seen_by(connect(None), theirs.name).cancel()
     seen_by(connect("carol"), operation.name).cancel()
