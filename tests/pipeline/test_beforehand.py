@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from ranksrgan.contracts.errors import (
+    ImageTooSmall,
     InvalidConfig,
+    InvalidDataset,
     InvalidInput,
     MissingAsset,
     RankSRGANError,
     UnknownName,
 )
-from ranksrgan.contracts.images import Picture, write_image
+from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.pipeline.beforehand import check_stages, check_stages_here
 from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.remote import ServiceAddresses, run_remotely
@@ -81,6 +83,28 @@ def test_recipes_and_metrics_that_there_are_not(
         check(changed(config, "rankdata", metric="niqee"))
     with pytest.raises(InvalidInput, match=r"^stage rankdata: .*bordr"):
         check(changed(config, "rankdata", metric="niqe?bordr=4"))
+
+
+@pytest.mark.parametrize("begin", [run, at_services])
+def test_crops_that_the_metric_does_not_take(
+    begin: Callable[[PipelineConfig], object], tmp_path: Path
+) -> None:
+    config = small_config(tmp_path)
+    with pytest.raises(ImageTooSmall, match=r"^stage rankdata: crop: 191 .* niqe: .*crop=192 wo"):
+        begin(changed(config, "rankdata", crop=191))
+    assert not config.output.exists()
+
+
+def test_crops_that_no_image_has_room_for(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    message = r"^stage rankdata: crop: no image of .*training has room for 204 x 204 pixels; 200 is"
+    with pytest.raises(InvalidDataset, match=message):
+        run(changed(config, "rankdata", crop=204))
+    assert not config.output.exists()
+    for path in config.held_out.iterdir():
+        write_image(path, Picture(read_image(path).colour[:196]))
+    with pytest.raises(InvalidDataset, match=r"held-out has room for 200 x 200 pixels; 196 is"):
+        check_stages_here(changed(config, "rankdata", crop=200))
 
 
 def test_stages_that_are_left_out_are_not_looked_at(tmp_path: Path) -> None:

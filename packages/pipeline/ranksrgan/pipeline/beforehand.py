@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.errors import MissingAsset, RankSRGANError
-from ranksrgan.contracts.specs import is_remote
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.rankdata.beforehand import check_here as check_build_here
 from ranksrgan.rankdata.build_request import check_metrics
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan.training.beforehand import check_here, check_names
@@ -48,12 +47,13 @@ def check_stages_here(config: PipelineConfig) -> None:
     Raises:
         RankSRGANError: as `check_stages`.
     """
-    for name, wanted in _generators(config).items():
+    for name, training in _generators(config).items():
         with _of(name):
-            check_here(wanted)
+            check_here(training)
+    levels = plan.levels(config, _WEIGHTS, _WEIGHTS)
     with _of("rankdata"):
-        if not is_remote(config.rankdata.metric):
-            open_scorer(config.rankdata.metric)
+        for wanted in plan.rank_data_configs(config, levels):
+            check_build_here(wanted)
     with _of("ranker"):
         plan.ranker_config(config)
 
