@@ -15,6 +15,8 @@ from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
 from ranksrgan.rankdata.beforehand import check_here as check_build_here
 from ranksrgan.rankdata.build_request import check_metrics
+from ranksrgan.ranker import TrainConfig as RankerConfig
+from ranksrgan.ranker.shown import check_size
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan.training.beforehand import check_here, check_names
 
@@ -36,8 +38,7 @@ def check_stages(config: PipelineConfig) -> None:
         )
         with suppress(MissingAsset):  # the service may have it
             check_metrics(wanted)
-    with _of("ranker"):
-        plan.ranker_config(config)
+    _ranker(config)
 
 
 def check_stages_here(config: PipelineConfig) -> None:
@@ -54,8 +55,15 @@ def check_stages_here(config: PipelineConfig) -> None:
     with _of("rankdata"):
         for wanted in plan.rank_data_configs(config, levels):
             check_build_here(wanted)
+    _ranker(config)
+
+
+def _ranker(config: PipelineConfig) -> RankerConfig:
+    """The training of the Ranker, which sees the crops of the rank data."""
     with _of("ranker"):
-        plan.ranker_config(config)
+        wanted = plan.ranker_config(config)
+        check_size(wanted, 2 * [config.rankdata.crop], "a crop of the rank data")
+        return wanted
 
 
 def _generators(config: PipelineConfig) -> dict[str, GeneratorConfig]:
