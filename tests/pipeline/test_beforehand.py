@@ -54,6 +54,12 @@ def at_services(config: PipelineConfig) -> None:
         ("ranker", "withd=2", InvalidConfig, "withd=2: unknown key; did you mean width"),
         ("ranker", "crop=200", InvalidDataset, "a crop of the rank data .* no window of crop=200"),
         ("ranker", "jitter=161", InvalidConfig, r"jitter: .*192 x 192 .* takes 32 x 32"),
+        (
+            "ranksrgan",
+            "losses.rank.jitter=1",
+            InvalidConfig,
+            r"data\.crop is 32 and losses\.rank\.jitter 1; the Ranker takes 32 x 32 .*crop=36",
+        ),
         ("ranksrgan", "validation.best=nique", InvalidConfig, "best is nique; it is one of psnr"),
         ("ranksrgan", "losses.rank.wieght=1", InvalidConfig, "wieght=1: .*unknown key"),
         ("control", "run.steps=0", InvalidConfig, r"run\.steps=0"),

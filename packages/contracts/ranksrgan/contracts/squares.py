@@ -6,29 +6,42 @@ NIQE wants two blocks of 96 x 96 pixels: 96 x 192 will do, and of squares 192 x 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
+from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import ImageTooSmall, MissingAsset, UndefinedScore
 from ranksrgan.contracts.scorer import Scorer
 
 
-def against_square(scorer: Scorer, side: int) -> str | None:
+def noise_square(side: int, images: int = 1) -> Tensor:
+    """``(images, 3, side, side)`` uint8, the same each time."""
+    random = torch.Generator().manual_seed(0)
+    shape = (images, 3, side, side)
+    return torch.randint(256, shape, generator=random, dtype=torch.uint8, device="cpu")
+
+
+def against_square(
+    scorer: Scorer, side: int, noise: Callable[[int], Tensor] = noise_square
+) -> str | None:
     """What a scorer has against squares of so many pixels a side; None if it takes them.
 
-    It is given one of noise, for which it needs its parameters.
+    Args:
+        scorer: is given some, for which it needs its parameters.
+        side: of them.
+        noise: makes them of that side, where and as the scorer will get its images.
 
     Raises:
-        MissingAsset: they are not here; says where to get them.
+        MissingAsset: the parameters are not here; says where to get them.
         RankSRGANError: anything else that is no matter of the size (service gone, cancelled).
     """
     cancellation.check()
-    random = torch.Generator().manual_seed(0)
-    noise = torch.randint(256, (1, 3, side, side), generator=random, dtype=torch.uint8)
+    squares = noise(side)
     try:
-        scorer.score(noise, noise if scorer.info.needs_reference else None)
+        scorer.score(squares, squares if scorer.info.needs_reference else None)
     except ImageTooSmall as error:
         return error.message
     except UndefinedScore:
@@ -36,12 +49,15 @@ def against_square(scorer: Scorer, side: int) -> str | None:
     return None
 
 
-def smallest_square(scorer: Scorer, side: int) -> int | None:
+def smallest_square(
+    scorer: Scorer, side: int, noise: Callable[[int], Tensor] = noise_square
+) -> int | None:
     """The side of the smallest square that a scorer takes.
 
     Args:
         scorer: is tried out; where it lacks its parameters, nobody can say.
         side: of one that is too small.
+        noise: see `against_square`.
 
     Returns:
         None if it is more than four times as large as ``side`` and the scorer's smallest side.
@@ -52,8 +68,10 @@ def smallest_square(scorer: Scorer, side: int) -> int | None:
     least = max(side, scorer.info.min_side)
     with suppress(MissingAsset):
         for large in (2 * least, 4 * least):
-            if against_square(scorer, large) is None:
+            if against_square(scorer, large, noise) is None:
                 sides = range(least, large + 1)
-                fits = bisect_left(sides, 1, key=lambda at: against_square(scorer, at) is None)
+                fits = bisect_left(
+                    sides, 1, key=lambda at: against_square(scorer, at, noise) is None
+                )
                 return sides[fits]
     return None

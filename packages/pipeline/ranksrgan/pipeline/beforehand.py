@@ -15,10 +15,11 @@ from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
 from ranksrgan.rankdata.beforehand import check_here as check_build_here
 from ranksrgan.rankdata.build_request import check_metrics
-from ranksrgan.ranker import TrainConfig as RankerConfig
+from ranksrgan.ranker.networks import smallest_side
 from ranksrgan.ranker.shown import check_size
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan.training.beforehand import check_here, check_names
+from ranksrgan.srgan.training.judged_crops import check_ranked_crop
 
 _WEIGHTS = "made-by-an-earlier-stage.safetensors"
 
@@ -30,7 +31,7 @@ def check_stages(config: PipelineConfig) -> None:
         RankSRGANError: what the stage would raise, usually `InvalidConfig` or `UnknownName`; its
             message begins with the stage.
     """
-    _generators(config)
+    generators = _generators(config)
     with _of("rankdata"):
         levels = plan.levels(config, _WEIGHTS, _WEIGHTS)
         wanted = plan.rank_data_config(
@@ -38,7 +39,7 @@ def check_stages(config: PipelineConfig) -> None:
         )
         with suppress(MissingAsset):  # the service may have it
             check_metrics(wanted)
-    _ranker(config)
+    _check_ranker(config, generators["ranksrgan"])
 
 
 def check_stages_here(config: PipelineConfig) -> None:
@@ -48,22 +49,24 @@ def check_stages_here(config: PipelineConfig) -> None:
     Raises:
         RankSRGANError: as `check_stages`.
     """
-    for name, training in _generators(config).items():
+    generators = _generators(config)
+    for name, training in generators.items():
         with _of(name):
             check_here(training)
     levels = plan.levels(config, _WEIGHTS, _WEIGHTS)
     with _of("rankdata"):
         for wanted in plan.rank_data_configs(config, levels):
             check_build_here(wanted)
-    _ranker(config)
+    _check_ranker(config, generators["ranksrgan"])
 
 
-def _ranker(config: PipelineConfig) -> RankerConfig:
-    """The training of the Ranker, which sees the crops of the rank data."""
+def _check_ranker(config: PipelineConfig, ranked: GeneratorConfig) -> None:
+    """Whether the Ranker will take the crops of the rank data, and those that it is to judge."""
     with _of("ranker"):
         wanted = plan.ranker_config(config)
         check_size(wanted, 2 * [config.rankdata.crop], "a crop of the rank data")
-        return wanted
+    with _of("ranksrgan"):
+        check_ranked_crop(ranked, smallest_side(wanted))
 
 
 def _generators(config: PipelineConfig) -> dict[str, GeneratorConfig]:
