@@ -50,6 +50,7 @@ def at_services(config: PipelineConfig) -> None:
             InvalidConfig,
             r"discriminator\.features=8: .*unkn",
         ),
+        ("srresnet", "generator.scale=2", InvalidConfig, "scale is 2; the rank data .* scale 4"),
         ("srgan", "data.crop=30", InvalidConfig, "multiple of the scale"),
         ("ranker", "withd=2", InvalidConfig, "withd=2: unknown key; did you mean width"),
         ("ranker", "crop=200", InvalidDataset, "a crop of the rank data .* no window of crop=200"),

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ranksrgan.contracts.errors import MissingAsset, RankSRGANError
+from ranksrgan.contracts.errors import InvalidConfig, MissingAsset, RankSRGANError
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.rankdata import BuildConfig
 from ranksrgan.rankdata.beforehand import check_here as check_build_here
 from ranksrgan.rankdata.build_request import check_metrics
 from ranksrgan.ranker.networks import smallest_side
@@ -21,6 +22,7 @@ from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan.training.beforehand import check_here, check_names
 from ranksrgan.srgan.training.judged_crops import check_ranked_crop
 
+_SCALE = BuildConfig.model_fields["scale"].default
 _WEIGHTS = "made-by-an-earlier-stage.safetensors"
 
 
@@ -85,6 +87,12 @@ def _generators(config: PipelineConfig) -> dict[str, GeneratorConfig]:
         with _of(name):
             made[name] = plan.generator_config(config, stage, start)
             check_names(made[name])
+            scale = made[name].generator.scale
+            if scale != _SCALE:
+                raise InvalidConfig(
+                    f"generator.scale is {scale}; the rank data of a pipeline has scale {_SCALE}",
+                    field="generator.scale",
+                )
     return made
 
 
