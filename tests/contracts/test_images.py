@@ -23,6 +23,7 @@ from ranksrgan.contracts.images import (
     from_tensor,
     list_images,
     read_image,
+    stored_size,
     to_tensor,
     write_image,
 )
@@ -549,6 +550,18 @@ def test_tensors_of_pictures() -> None:
             assert floats.shape == (1, 3, 7, 9)
             back = from_tensor(floats[0, : picture.colour.shape[2]], depth=picture.depth)
             assert equal(back, picture.colour)
+
+
+def test_a_size_is_read_from_the_header_alone(tmp_path: Path) -> None:
+    write_image(tmp_path / "whole.png", Picture(RGB))
+    data = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "begun.png").write_bytes(data[:60])
+    assert stored_size(tmp_path / "whole.png") == stored_size(tmp_path / "begun.png") == (7, 9)
+    with pytest.raises(InvalidImage, match=r"begun\.png is damaged"):
+        read_image(tmp_path / "begun.png")
+    (tmp_path / "none.png").write_bytes(b"no image")
+    with pytest.raises(InvalidImage, match=r"none\.png is not a PNG"):
+        stored_size(tmp_path / "none.png")
 
 
 def test_as_float_repeats_grey() -> None:

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from ranksrgan.contracts.errors import (
+    ImageTooSmall,
     InvalidConfig,
+    InvalidDataset,
     InvalidInput,
     MissingAsset,
     RankSRGANError,
     UnknownName,
 )
-from ranksrgan.contracts.images import Picture, write_image
+from ranksrgan.contracts.images import Picture, read_image, write_image
 from ranksrgan.pipeline.beforehand import check_stages, check_stages_here
 from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.remote import ServiceAddresses, run_remotely
@@ -48,8 +50,17 @@ def at_services(config: PipelineConfig) -> None:
             InvalidConfig,
             r"discriminator\.features=8: .*unkn",
         ),
+        ("srresnet", "generator.scale=2", InvalidConfig, "scale is 2; the rank data .* scale 4"),
         ("srgan", "data.crop=30", InvalidConfig, "multiple of the scale"),
         ("ranker", "withd=2", InvalidConfig, "withd=2: unknown key; did you mean width"),
+        ("ranker", "crop=200", InvalidDataset, "a crop of the rank data .* no window of crop=200"),
+        ("ranker", "jitter=161", InvalidConfig, r"jitter: .*192 x 192 .* takes 32 x 32"),
+        (
+            "ranksrgan",
+            "losses.rank.jitter=1",
+            InvalidConfig,
+            r"data\.crop is 32 and losses\.rank\.jitter 1; the Ranker takes 32 x 32 .*crop=36",
+        ),
         ("ranksrgan", "validation.best=nique", InvalidConfig, "best is nique; it is one of psnr"),
         ("ranksrgan", "losses.rank.wieght=1", InvalidConfig, "wieght=1: .*unknown key"),
         ("control", "run.steps=0", InvalidConfig, r"run\.steps=0"),
@@ -81,6 +92,28 @@ def test_recipes_and_metrics_that_there_are_not(
         check(changed(config, "rankdata", metric="niqee"))
     with pytest.raises(InvalidInput, match=r"^stage rankdata: .*bordr"):
         check(changed(config, "rankdata", metric="niqe?bordr=4"))
+
+
+@pytest.mark.parametrize("begin", [run, at_services])
+def test_crops_that_the_metric_does_not_take(
+    begin: Callable[[PipelineConfig], object], tmp_path: Path
+) -> None:
+    config = small_config(tmp_path)
+    with pytest.raises(ImageTooSmall, match=r"^stage rankdata: crop: 191 .* niqe: .*crop=192 wo"):
+        begin(changed(config, "rankdata", crop=191))
+    assert not config.output.exists()
+
+
+def test_crops_that_no_image_has_room_for(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    message = r"^stage rankdata: crop: no image of .*training has room for 204 x 204 pixels; 200 is"
+    with pytest.raises(InvalidDataset, match=message):
+        run(changed(config, "rankdata", crop=204))
+    assert not config.output.exists()
+    for path in config.held_out.iterdir():
+        write_image(path, Picture(read_image(path).colour[:196]))
+    with pytest.raises(InvalidDataset, match=r"held-out has room for 200 x 200 pixels; 196 is"):
+        check_stages_here(changed(config, "rankdata", crop=200))
 
 
 def test_stages_that_are_left_out_are_not_looked_at(tmp_path: Path) -> None:

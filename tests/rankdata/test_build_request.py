@@ -230,9 +230,10 @@ def test_metrics_that_no_build_can_have(root: DataRoot) -> None:
     with pytest.raises(InvalidConfig, match="further: niqe is there already") as caught:
         check_metrics(read(root, metric="rmse", further=["niqe", "niqe"]))
     assert caught.value.field == "further"
-    with pytest.raises(ImageTooSmall, match="crop: 32 pixels a side; niqe needs 96") as small:
-        check_metrics(read(root, metric="rmse", further=["niqe"], crop=32))
-    assert small.value.field == "crop"
+    for crop in (32, 96, 191):
+        with pytest.raises(ImageTooSmall, match=rf"{crop} .* for niqe: .*; crop=192 wo") as small:
+            check_metrics(read(root, metric="rmse", further=["niqe"], crop=crop))
+        assert small.value.field == "crop"
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))

@@ -13,6 +13,7 @@ from ranksrgan.contracts import console
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.rankdata import RankDataset
+from ranksrgan.rankdata.cli import main
 from ranksrgan.rankdata.cli_analysis import add_commands
 from ranksrgan.rankdata.pack import read_index
 
@@ -102,10 +103,15 @@ def test_export_and_import(
     )
     assert run(*common) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "train: 3 crops of 3 images",
-        "val: 3 crops of 3 images",
+        "train: 3 patches",
+        "val: 3 patches",
         f"2 levels labelled by niqe?border=4 in {ranks}",
         "split by patch: crops of one image may be in two splits (--sources prevents it)",
+    ]
+    assert main(["inspect", str(ranks)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "split            patches",
+        "train                  3",
     ]
     assert run(*common) == 1
     assert "already holds a dataset" in capsys.readouterr().err

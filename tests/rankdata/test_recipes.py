@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts import open_upscaler
+from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.rankdata import BuildConfig, RankDataset, build
 from ranksrgan.rankdata.config import PUBLISHED, load_recipe, recipe_names
 
@@ -57,9 +58,22 @@ def test_recipe_builds(hr: Path, tmp_path: Path, name: str) -> None:
         assert {c.scores for c in dataset.contents} == {(1.0, 2.0, 3.0, 4.0)[: len(recipe.levels)]}
 
 
-def test_recipe_without_paths_says_which_is_missing() -> None:
-    with pytest.raises(InvalidInput, match="PATH/TO/HR is not a folder"):
+def test_recipe_without_paths_says_which_are_missing(hr: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig) as nothing:
         build(load_recipe("blur"))
+    assert nothing.value.message == (
+        "the recipe leaves open hr (--hr DIR), output (-o DIR): PATH/TO/... stands there"
+    )
+    given = [f"hr={hr}", f"output={tmp_path / 'ranks'}", "levels.esrgan=bicubic"]
+    with pytest.raises(InvalidConfig) as levels:
+        build(load_recipe("sr_results", given), upscalers={"srgan": open_upscaler("bicubic")})
+    assert levels.value.field == "levels.srresnet"
+    assert levels.value.message == (
+        "the recipe leaves open levels.srresnet (--level srresnet=FILE): PATH/TO/... stands there; "
+        "a level is a weights file, the name of a shipped network, a folder of finished results or "
+        "a service"
+    )
+    assert not (tmp_path / "ranks").exists()
 
 
 def test_recipe_of_the_published_code_is_the_preset() -> None:

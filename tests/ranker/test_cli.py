@@ -206,7 +206,10 @@ def test_train(
     run = tmp_path / "run"
     arguments = ["train", "--data", "DIR", "-o", str(run), "--recipe", str(config), "steps=3"]
     assert cli.main(arguments) == 0
-    assert "step 3 of 3" in capsys.readouterr().out
+    first, *table = capsys.readouterr().out.splitlines()
+    assert "step 3 of 3" in first
+    shown = dict(line.rsplit(maxsplit=1) for line in table)
+    assert (shown["reversed pairs"], shown["reversed accuracy"]) == ("0", "-")
     weights = run / "ranker.safetensors"
     assert load_weights(weights).about["steps"] == 3
     assert cli.main([*arguments, "lr=0.5"]) == 1

@@ -505,6 +505,12 @@ ESCAPES = ["../outside/waves", "/etc", "images/..", "images/a/b", "file:///etc",
         (configured(validation__scorers=["rmse"] * 33), InvalidConfig, "validation.scorers", "33"),
         (configured(run__steps="many"), InvalidConfig, "run.steps", "integer"),
         (configured(data__crop=33), InvalidConfig, "", "multiple of the scale"),
+        (
+            with_ranker("rankers/tiny", losses__rank__jitter=1),
+            InvalidConfig,
+            "data.crop",
+            "crop is 32 and losses.rank.jitter 1; .* takes 32 x 32 pixels and more",
+        ),
         (configured(optimiser__generator_lr=float("inf")), InvalidConfig, "config", "config"),
     ],
 )

@@ -37,11 +37,11 @@ def trainings(root: Path, rankers: Mapping[str, str]) -> Iterator[TrainingJobs[d
 
 def test_a_repeated_request_is_the_same_whatever_has_changed_since(tmp_path: Path) -> None:
     write_waves(tmp_path / "images" / "waves", 1)
-    with trainings(tmp_path, {"own": "/srv/own.safetensors"}) as asked:
+    with trainings(tmp_path, {"own": "unix:/srv/own.sock/own"}) as asked:
         name = asked.submit("new", CONFIG, "mine").id
         shutil.rmtree(tmp_path / "images")
         assert asked.submit("new", CONFIG, "mine").id == name
-    for rankers in ({"own": "/srv/moved.safetensors"}, {}):
+    for rankers in ({"own": "unix:/srv/moved.sock/own"}, {}):
         with trainings(tmp_path, rankers) as asked:
             assert asked.submit("new", CONFIG, "mine").id == name
             for generator, other in (("new", {**CONFIG, "run": {"seed": 2}}), ("other", CONFIG)):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -148,6 +149,52 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
             to read than its pixels are (see `image_costs`).
         ImageTooLarge: the header claims more than ``max_pixels``.
     """
+    with _opened(data, name, max_pixels) as image:
+        if image.mode == "CMYK":
+            raise InvalidImage(
+                f"{name} is CMYK: amounts of ink, which have no colours without a printer's "
+                "profile; convert it to RGB first, with the ICC profile that it was made for",
+                field=name,
+            )
+        check_single(image, data, name)
+        image.load()
+        _check_blocks(image, name)
+        metadata = _metadata(image, data)
+        if _bits_per_sample(image, data) > 8:
+            return replace(_decode_deep(data, image, name), metadata=metadata)
+        if not _is_unsigned(image):
+            raise InvalidImage(
+                f"{name} has signed numbers; convert it to 8 or 16 bits without a sign first",
+                field=name,
+            )
+        if image.mode == "L" and _bits_per_sample(image, data) in (2, 4):
+            _widen_transparency(image, data)
+        transparent = "transparency" in image.info
+        mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
+        mode = mode or _MODES.get(image.mode)
+        if mode is None:
+            raise InvalidImage(
+                f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
+                field=name,
+            )
+        upright = ImageOps.exif_transpose(image)
+        return replace(_split_alpha(np.asarray(upright.convert(mode))), metadata=metadata)
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file as its header says, before its EXIF orientation turns it.
+
+    Raises:
+        InvalidImage, ImageTooLarge: see `read_image`, as far as the header tells.
+    """
+    with _opened(image_bytes(path), str(path), MAX_PIXELS) as image:
+        width, height = image.size
+        return height, width
+
+
+@contextmanager
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PillowImage.Image]:
+    """An image whose header has been read; what is wrong with it is told as of `decode_image`."""
     if not data:
         raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
     check_costs(data, name)
@@ -160,35 +207,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                     f"{name} is {width} x {height} pixels; at most {max_pixels} pixels are read",
                     field=name,
                 )
-            if image.mode == "CMYK":
-                raise InvalidImage(
-                    f"{name} is CMYK: amounts of ink, which have no colours without a printer's "
-                    "profile; convert it to RGB first, with the ICC profile that it was made for",
-                    field=name,
-                )
-            check_single(image, data, name)
-            image.load()
-            _check_blocks(image, name)
-            metadata = _metadata(image, data)
-            if _bits_per_sample(image, data) > 8:
-                return replace(_decode_deep(data, image, name), metadata=metadata)
-            if not _is_unsigned(image):
-                raise InvalidImage(
-                    f"{name} has signed numbers; convert it to 8 or 16 bits without a sign first",
-                    field=name,
-                )
-            if image.mode == "L" and _bits_per_sample(image, data) in (2, 4):
-                _widen_transparency(image, data)
-            transparent = "transparency" in image.info
-            mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
-            mode = mode or _MODES.get(image.mode)
-            if mode is None:
-                raise InvalidImage(
-                    f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
-                    field=name,
-                )
-            upright = ImageOps.exif_transpose(image)
-            return replace(_split_alpha(np.asarray(upright.convert(mode))), metadata=metadata)
+            yield image
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ImageTooLarge(
             f"{name}: its header claims far more than the {max_pixels} pixels that are read",

@@ -10,15 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ranksrgan.contracts import open_scorer
-from ranksrgan.contracts.errors import MissingAsset, RankSRGANError
-from ranksrgan.contracts.specs import is_remote
+from ranksrgan.contracts.errors import InvalidConfig, MissingAsset, RankSRGANError
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
+from ranksrgan.rankdata import BuildConfig
+from ranksrgan.rankdata.beforehand import check_here as check_build_here
 from ranksrgan.rankdata.build_request import check_metrics
+from ranksrgan.ranker.networks import smallest_side
+from ranksrgan.ranker.shown import check_size
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
 from ranksrgan.srgan.training.beforehand import check_here, check_names
+from ranksrgan.srgan.training.judged_crops import check_ranked_crop
 
+_SCALE = BuildConfig.model_fields["scale"].default
 _WEIGHTS = "made-by-an-earlier-stage.safetensors"
 
 
@@ -29,7 +33,7 @@ def check_stages(config: PipelineConfig) -> None:
         RankSRGANError: what the stage would raise, usually `InvalidConfig` or `UnknownName`; its
             message begins with the stage.
     """
-    _generators(config)
+    generators = _generators(config)
     with _of("rankdata"):
         levels = plan.levels(config, _WEIGHTS, _WEIGHTS)
         wanted = plan.rank_data_config(
@@ -37,8 +41,7 @@ def check_stages(config: PipelineConfig) -> None:
         )
         with suppress(MissingAsset):  # the service may have it
             check_metrics(wanted)
-    with _of("ranker"):
-        plan.ranker_config(config)
+    _check_ranker(config, generators["ranksrgan"])
 
 
 def check_stages_here(config: PipelineConfig) -> None:
@@ -48,14 +51,24 @@ def check_stages_here(config: PipelineConfig) -> None:
     Raises:
         RankSRGANError: as `check_stages`.
     """
-    for name, wanted in _generators(config).items():
+    generators = _generators(config)
+    for name, training in generators.items():
         with _of(name):
-            check_here(wanted)
+            check_here(training)
+    levels = plan.levels(config, _WEIGHTS, _WEIGHTS)
     with _of("rankdata"):
-        if not is_remote(config.rankdata.metric):
-            open_scorer(config.rankdata.metric)
+        for wanted in plan.rank_data_configs(config, levels):
+            check_build_here(wanted)
+    _check_ranker(config, generators["ranksrgan"])
+
+
+def _check_ranker(config: PipelineConfig, ranked: GeneratorConfig) -> None:
+    """Whether the Ranker will take the crops of the rank data, and those that it is to judge."""
     with _of("ranker"):
-        plan.ranker_config(config)
+        wanted = plan.ranker_config(config)
+        check_size(wanted, 2 * [config.rankdata.crop], "a crop of the rank data")
+    with _of("ranksrgan"):
+        check_ranked_crop(ranked, smallest_side(wanted))
 
 
 def _generators(config: PipelineConfig) -> dict[str, GeneratorConfig]:
@@ -74,6 +87,12 @@ def _generators(config: PipelineConfig) -> dict[str, GeneratorConfig]:
         with _of(name):
             made[name] = plan.generator_config(config, stage, start)
             check_names(made[name])
+            scale = made[name].generator.scale
+            if scale != _SCALE:
+                raise InvalidConfig(
+                    f"generator.scale is {scale}; the rank data of a pipeline has scale {_SCALE}",
+                    field="generator.scale",
+                )
     return made
 
 

@@ -100,6 +100,17 @@ def rank_data_config(
     )
 
 
+def rank_data_configs(
+    config: PipelineConfig, levels: Mapping[str, str]
+) -> tuple[BuildConfig, BuildConfig]:
+    """The builds of a run in this process: of the training images and of the held-out ones."""
+    ranked, val = config.output / "3-rankdata", config.rankdata.val
+    return (
+        rank_data_config(config, levels, config.training, ranked / "training", val=val, test=0.0),
+        rank_data_config(config, levels, config.held_out, ranked / "held-out", val=0.0, test=1.0),
+    )
+
+
 def ranker_config(config: PipelineConfig) -> RankerConfig:
     """The training of the Ranker, in the size of what it begins from.
 

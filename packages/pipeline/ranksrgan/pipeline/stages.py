@@ -97,16 +97,13 @@ def run(config: PipelineConfig) -> Outcome:
     srresnet, start = _beginning(config)
     log.info("3 of 6: rank data")
     levels = plan.levels(config, srresnet, start.srgan)
-    ranked = out / "3-rankdata"
-    for images, place, val, test in (
-        (config.training, ranked / "training", config.rankdata.val, 0.0),
-        (config.held_out, ranked / "held-out", 0.0, 1.0),
-    ):
-        _rank_data(plan.rank_data_config(config, levels, images, place, val=val, test=test))
+    training, held_out = plan.rank_data_configs(config, levels)
+    for wanted in (training, held_out):
+        _rank_data(wanted)
     log.info("4 of 6: Ranker")
-    ranker = _ranker(config, ranked / "training", out / "4-ranker")
+    ranker = _ranker(config, training.output, out / "4-ranker")
     judge = open_scorer(str(ranker))
-    ranker_held_out = evaluate_ranker(judge, open_pair_source(str(ranked / "held-out")))
+    ranker_held_out = evaluate_ranker(judge, open_pair_source(str(held_out.output)))
     log.info("5 of 6: RankSRGAN")
     settings = plan.from_gan(start.srgan, start.discriminator)
     rank = plan.ranked_by(str(ranker))

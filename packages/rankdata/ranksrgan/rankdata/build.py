@@ -25,6 +25,7 @@ from ranksrgan.rankdata.folder import (
 from ranksrgan.rankdata.given_objects import with_objects
 from ranksrgan.rankdata.identity import difference_of, settings_of
 from ranksrgan.rankdata.manifest import Counts, read_record
+from ranksrgan.rankdata.placeholders import check_filled
 from ranksrgan.rankdata.places import same_places
 from ranksrgan.rankdata.split import split_sizes
 
@@ -94,13 +95,14 @@ def build(
         InvalidDataset: a folder of results lacks an image or has one of another size; too few
             images for the splits; no crop is left; every pair is a tie.
         InvalidConfig: the configuration is that of a dataset which was built with objects, and they
-            are not given; says which.
+            are not given; says which. Or it is a recipe's, with places that have not been given.
         ImageTooSmall: a metric needs larger crops; known before any work is done.
         DiskFull: the disk is full.
         InternalError: a worker process died; names the source image.
         RankSRGANError: whatever scorers and upscalers raise. What is finished stays finished.
     """
     config = with_objects(config, scorer, upscalers)
+    check_filled(config)
     target = config.output
     if overwrite or not holds_dataset(target):
         check_target(target, overwrite=True)

@@ -24,7 +24,7 @@ from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
 from ranksrgan.metrics.catalog import open_name
-from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.config import WHOLE, BuildConfig
 from ranksrgan.rankdata.labels import Labels
 from ranksrgan.rankdata.level_specs import BICUBIC, HR, distortion, interpolation
 
@@ -38,6 +38,8 @@ PLAIN_KEYS = frozenset(
     | {"min_gap", "min_gap_levels", "max_crops", "val", "test", "seed"}
 )
 _KEYS = PLAIN_KEYS | {"hr", "levels", "metric", "further"}
+# Larger crops cost a metric seconds; whether it takes them, the build finds out.
+_TRIED = 512
 
 
 def read_config(
@@ -76,7 +78,7 @@ def check_metrics(config: BuildConfig) -> None:
     Raises:
         UnknownName: not the name of a metric.
         InvalidInput: a wrong option; ``field`` says which metric.
-        InvalidConfig, ImageTooSmall: see `Labels.open`.
+        InvalidConfig, ImageTooSmall: see `Labels.open`; the crops are too small for a metric.
         MissingAsset: the server lacks a metric's parameters.
     """
     names = {f"further.{index}": name for index, name in enumerate(config.further)}
@@ -87,7 +89,10 @@ def check_metrics(config: BuildConfig) -> None:
             open_name(name)
         except (UnknownName, InvalidInput) as error:
             raise type(error)(f"{field}: {error.message}", field=field) from error
-    Labels.open(config).check_parameters()
+    labels = Labels.open(config)
+    labels.check_parameters()
+    if config.crop != WHOLE and config.crop <= _TRIED:
+        labels.check_crop(config.crop)
 
 
 def _levels(levels: object) -> dict[str, str]:

@@ -116,11 +116,8 @@ class SourceWork:
         self.config = config
         self.folder = BuildingFolder(config.output)
         found = by_stem(config.hr)
-        chosen = chance.choose(
-            list(found), config.sources, lambda name: chance.number(config.seed, "sources", name)
-        )
-        self.not_chosen = len(found) - len(chosen)
-        self.paths = {name: found[name] for name in chosen}
+        self.paths = chosen_of(found, config)
+        self.not_chosen = len(found) - len(self.paths)
         self.levels = open_levels(config, self.paths, upscalers or {})
         self.labels = Labels.open(config, scorer)
         self._making_order = making_order(config.levels)
@@ -246,6 +243,14 @@ class SourceWork:
         data = encode_image(from_tensor(image[0]))
         atomic.write_bytes(level_image(self.folder.dataset, level, source), data)
         return hashlib.sha256(data).hexdigest()
+
+
+def chosen_of(found: Mapping[str, Path], config: BuildConfig) -> dict[str, Path]:
+    """Those of the images in a folder, see `by_stem`, that a dataset is made of."""
+    chosen = chance.choose(
+        list(found), config.sources, lambda name: chance.number(config.seed, "sources", name)
+    )
+    return {name: found[name] for name in chosen}
 
 
 def _hash_file(path: Path) -> bytes:

@@ -228,7 +228,8 @@ def _import(arguments: argparse.Namespace) -> int:
 def _describe(dataset: RankDataset) -> Iterator[str]:
     report = summarise(dataset)
     for name, split in report.splits.items():
-        yield f"{name}: {split.crops} crops of {split.sources} images"
+        crops = f"{split.crops} crops of {split.sources} images"
+        yield f"{name}: {f'{split.crops} patches' if report.patches else crops}"
     losses = describe_losses(report.counts)
     if losses:
         yield f"dropped: {losses}"

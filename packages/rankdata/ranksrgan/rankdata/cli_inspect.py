@@ -69,9 +69,11 @@ def _as_json(report: DatasetReport) -> dict[str, Any]:
 def _as_table(report: DatasetReport) -> Iterator[str]:
     better = "higher" if report.metric.higher_is_better else "lower"
     yield f"metric: {report.metric.name} ({better} is better)"
-    yield f"{'split':<16}{'images':>8}{'crops':>8}"
+    counted = f"{'patches':>8}" if report.patches else f"{'images':>8}{'crops':>8}"
+    yield f"{'split':<16}{counted}"
     for name, split in report.splits.items():
-        yield f"{name:<16}{split.sources:>8}{split.crops:>8}"
+        images = "" if report.patches else f"{split.sources:>8}"
+        yield f"{name:<16}{images}{split.crops:>8}"
     yield f"{'level':<16}{'crops':>8}{'mean':>10}{'wins':>8}"
     for name, level in report.levels.items():
         yield f"{name:<16}{level.crops:>8}{level.mean:>10.4f}{level.wins:>8.1%}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ranksrgan.contracts import ScorerInfo, atomic
 from ranksrgan.rankdata.dataset import Content, RankDataset
-from ranksrgan.rankdata.manifest import Counts
+from ranksrgan.rankdata.manifest import PATCHES, Counts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,6 +70,8 @@ class DatasetReport:
 
     Attributes:
         metric: what labelled the crops.
+        patches: whether the source images are patches, each a crop of its own, as of the official
+            form: which image they were cut from, the dataset does not say.
         splits: by name.
         levels: by name, in order.
         orders: every order in which levels come on some content, the most frequent first. It is
@@ -79,6 +81,7 @@ class DatasetReport:
     """
 
     metric: ScorerInfo
+    patches: bool
     splits: dict[str, SplitSummary]
     levels: dict[str, LevelSummary]
     orders: tuple[OrderSummary, ...]
@@ -100,6 +103,7 @@ def summarise(dataset: RankDataset) -> DatasetReport:
     orders = sorted(Counter(places).items(), key=lambda order: (-order[1], order[0]))
     return DatasetReport(
         metric=dataset.metric,
+        patches=all(level.kind == PATCHES for level in dataset.record.levels),
         splits={name: SplitSummary(sources[name], crops[name]) for name in dataset.splits},
         levels={
             name: LevelSummary(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from ranksrgan.contracts import Scorer, ScorerInfo, cancellation, open_scorer
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidConfig, InvalidInput, UndefinedScore
 from ranksrgan.contracts.scores import require_scores
+from ranksrgan.contracts.squares import against_square, smallest_square
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
 
 #: Crops that a metric gets at a time.
@@ -59,12 +58,11 @@ class Labels:
         for index, other in enumerate(infos):
             if other.name in (earlier.name for earlier in infos[:index]):
                 raise InvalidConfig(f"further: {other.name} is there already", field="further")
-            if config.crop != WHOLE and config.crop < other.min_side:
-                raise ImageTooSmall(
-                    f"crop: {config.crop} pixels a side; {other.name} needs {other.min_side}",
-                    field="crop",
-                )
-        return cls(info, scorer, further)
+        labels = cls(info, scorer, further)
+        for one in labels._scorers:
+            if config.crop != WHOLE and config.crop < one.info.min_side:
+                raise _too_few(one, config.crop, f"both sides need {one.info.min_side}")
+        return labels
 
     @property
     def need_references(self) -> bool:
@@ -84,7 +82,7 @@ class Labels:
         """
         for scorer in self._scorers:
             # NIQE of its smallest image is undefined, and of a sum nothing is asked after that.
-            _too_small(scorer, 2 * scorer.info.min_side)
+            against_square(scorer, 2 * scorer.info.min_side)
 
     def check_crop(self, side: int) -> None:
         """Have every metric score one square of noise: its smallest side may not be enough.
@@ -97,15 +95,9 @@ class Labels:
             RankSRGANError: anything that is not a matter of the size (service gone, cancelled).
         """
         for scorer in self._scorers:
-            problem = _too_small(scorer, side)
-            if problem is None:
-                continue
-            enough = _enough(scorer, side)
-            larger = "" if enough is None else f"; crop={enough} would do"
-            raise ImageTooSmall(
-                f"crop: {side} pixels a side are too few for {scorer.info.name}: {problem}{larger}",
-                field="crop",
-            )
+            problem = against_square(scorer, side)
+            if problem is not None:
+                raise _too_few(scorer, side, problem)
 
     def of(
         self, crops: Tensor, references: Tensor | None, place: int
@@ -185,27 +177,13 @@ def _score(scorer: Scorer, crops: Tensor, references: Tensor | None) -> list[flo
     ]
 
 
-def _too_small(scorer: Scorer, side: int) -> str | None:
-    """What a metric has against the size of a square; None if it takes it."""
-    cancellation.check()
-    random = torch.Generator().manual_seed(0)
-    noise = torch.randint(256, (1, 3, side, side), generator=random, dtype=torch.uint8)
-    try:
-        scorer.score(noise, noise if scorer.info.needs_reference else None)
-    except ImageTooSmall as error:
-        return error.message
-    except UndefinedScore:
-        pass  # of this noise, and no matter of the size
-    return None
-
-
-def _enough(scorer: Scorer, side: int) -> int | None:
-    """The smallest side of a square that a metric takes; None if it is far from ``side``."""
-    for large in (2 * side, 4 * side):
-        if _too_small(scorer, large) is None:
-            sides = range(side, large + 1)
-            return sides[bisect_left(sides, 1, key=lambda at: _too_small(scorer, at) is None)]
-    return None
+def _too_few(scorer: Scorer, side: int, problem: str) -> ImageTooSmall:
+    enough = smallest_square(scorer, side)
+    larger = "" if enough is None else f"; crop={enough} would do"
+    return ImageTooSmall(
+        f"crop: {side} pixels a side are too few for {scorer.info.name}: {problem}{larger}",
+        field="crop",
+    )
 
 
 def _order_of(levels: int) -> ScorerInfo:

@@ -89,6 +89,10 @@ _COLUMNS = {
 }
 
 
+#: The kind of a level of the official form: each image is a patch, cut from nobody knows which.
+PATCHES = "patches"
+
+
 class LevelRecord(Config):
     """One level: its spec, what kind it is, and what made it (network, weights' hash, ...)."""
 

@@ -41,7 +41,7 @@ from ranksrgan.rankdata.given_scores import (
     crops_of,
     store_level_image,
 )
-from ranksrgan.rankdata.manifest import Counts, LevelRecord
+from ranksrgan.rankdata.manifest import PATCHES, Counts, LevelRecord
 from ranksrgan.rankdata.packed_images import open_crops
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def import_labels(
             ),
             label="metric",
             levels=[
-                LevelRecord(name=level, spec=str(path), kind="patches", facts={})
+                LevelRecord(name=level, spec=str(path), kind=PATCHES, facts={})
                 for level, path in config.levels.items()
             ],
             counts=Counts(

@@ -237,16 +237,25 @@ def _pair_through_window(pair: Pair, config: TrainConfig, number: int) -> Pair:
     return Pair(pair.a[..., rows, columns], pair.b[..., rows, columns], pair.label)
 
 
-def _window(size: Size, config: TrainConfig, number: int, what: str) -> tuple[slice, slice]:
-    """Rows and columns that the seed and the number of what is seen decide, on any machine."""
+def require_room(size: Sequence[int], config: TrainConfig, what: str) -> None:
+    """Refuse contents, of a height and width, that have no window of ``config.crop`` pixels.
+
+    Raises:
+        InvalidDataset: calls them ``what``.
+    """
     height, width = size
-    side = config.crop
-    if min(size) < side:
+    if min(size) < config.crop:
         raise InvalidDataset(
-            f"{what} is {width} x {height} pixels and has no window of crop={side}: {min(size)} is "
-            "the largest crop for it",
+            f"{what} is {width} x {height} pixels and has no window of crop={config.crop}: "
+            f"{min(size)} is the largest crop for it",
             field="crop",
         )
+
+
+def _window(size: Size, config: TrainConfig, number: int, what: str) -> tuple[slice, slice]:
+    """Rows and columns that the seed and the number of what is seen decide, on any machine."""
+    require_room(size, config, what)
+    (height, width), side = size, config.crop
     top = _chance(f"top {config.seed} {number}") % (height - side + 1)
     left = _chance(f"left {config.seed} {number}") % (width - side + 1)
     return slice(top, top + side), slice(left, left + side)

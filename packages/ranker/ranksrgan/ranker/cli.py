@@ -273,8 +273,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _shown(values: dict[str, Any]) -> list[tuple[str, str]]:
+    from ranksrgan.ranker.compare import number
+
     return [
-        (key.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
+        (key.replace("_", " "), str(value) if isinstance(value, int) else number(value))
         for key, value in values.items()
     ]
 

@@ -23,6 +23,7 @@ from ranksrgan.contracts.checkpoint import (
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.ranker import vgg
+from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.shipped import SHIPPED
 from ranksrgan.ranker.vgg import VGG, Start
@@ -65,6 +66,12 @@ def make_network(
         return NSS(width, generator, heads=heads, border=border)
     depth = int(architecture.removeprefix("vgg"))
     return VGG(depth, width, generator, heads=heads, start=start)
+
+
+def smallest_side(config: TrainConfig) -> int:
+    """Of the images that the network of a training takes, see `make_network`."""
+    with torch.device("meta"):
+        return make_network(config.architecture, 1, border=config.border).min_side
 
 
 @making_networks()

@@ -38,6 +38,7 @@ from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.held_out import check_held_out
 from ranksrgan.ranker.run import SCORES, WEIGHTS_FILE, Run
+from ranksrgan.ranker.shown import check_shown
 from ranksrgan.ranker.state import STATE_FILE
 
 LOSSES = ("lr", "loss", "accuracy")
@@ -101,7 +102,8 @@ def train(
     Raises:
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
             ``begin_from`` another network than ``config`` says.
-        InvalidConfig: the batch does not divide by the processes; no such device.
+        InvalidConfig: the batch does not divide by the processes; no such device; ``crop`` or
+            ``jitter`` leave less than the network takes, see `check_shown`.
         InvalidInput: another training is at work in ``folder``, or something else lies in it, see
             `check_folder`.
         InvalidDataset: a source has nothing to learn from, or contradicts itself, see
@@ -129,6 +131,8 @@ def train(
         if val_source is not None and not run.complete:
             held_out = val_source
             here.from_first(lambda: check_held_out(config, train_source.info, held_out))
+        if not run.complete:
+            here.from_first(lambda: check_shown(config, train_source))
         batches = read_batches(
             train_source, config, start=run.step, rank=here.rank, processes=here.count
         )

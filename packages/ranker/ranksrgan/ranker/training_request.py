@@ -16,6 +16,7 @@ from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.ranker.batches import read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.held_out import check_held_out
+from ranksrgan.ranker.shown import check_shown
 
 RANKERS, DATASETS = "rankers", "datasets"
 
@@ -32,7 +33,8 @@ def open_training(request: TrainingRequest, root: DataRoot) -> Training:
     """Open what a request names, and find out now what is wrong with it.
 
     Raises:
-        InvalidConfig: an unknown key or a wrong value; ``field`` is the key.
+        InvalidConfig: an unknown key or a wrong value; ``field`` is the key. Or what `check_shown`
+            refuses.
         InvalidInput: something that is no name of a dataset.
         UnknownName: there is no such dataset.
         InvalidDataset: it is damaged, has no such split, or nothing to learn or to choose the best
@@ -46,6 +48,7 @@ def open_training(request: TrainingRequest, root: DataRoot) -> Training:
             field="dataset",
         )
     read_batches(learn, config, start=0)  # says whether they can be read; none is yet
+    check_shown(config, learn)
     validate = None
     if request.validation_split:
         validate = _open(request, root, "validation_", request.validation_split)

@@ -31,6 +31,7 @@ from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.shipped import SHIPPED
+from ranksrgan.srgan.training.judged_crops import check_judged_here
 from ranksrgan.srgan.training_limits import SETTING, TrainingLimits, check_training
 from ranksrgan.srgan.training_request import GENERATORS, read_config, used_rankers
 from ranksrgan.srgan.upscaling.opening import open_generator, upscaler_of
@@ -88,7 +89,9 @@ def serve(settings: SrganServerSettings) -> int:
 def _trainings(rankers: Mapping[str, str], limits: TrainingLimits) -> TrainingKind[dict[str, Any]]:
     def prepare(config: dict[str, Any], root: DataRoot) -> dict[str, Any]:
         check_limits(config, limits, SETTING)
-        check_training(read_config(config, root, rankers), limits)
+        wanted = read_config(config, root, rankers)
+        check_training(wanted, limits)
+        check_judged_here(wanted)
         return {"rankers": used_rankers(config, rankers)}
 
     return TrainingKind(

@@ -1,7 +1,7 @@
 """What can be told of a training without beginning it, for what trains several one after another.
 
-A training finds all of this out itself, before its first step; here it costs no network and at most
-a few images.
+A training finds all of this out itself, before its first step; here it costs no network but scorers
+of the losses, and at most a few images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ranksrgan.srgan.evaluate import standard_scorers
 from ranksrgan.srgan.training.best import BestRule
 from ranksrgan.srgan.training.drift import DriftAlarm
 from ranksrgan.srgan.training.features import require_network_file
+from ranksrgan.srgan.training.judged_crops import check_judged, open_here
 from ranksrgan.srgan.training.validate import has_value, ranker_columns, unfit
 
 
@@ -40,11 +41,14 @@ def check_names(config: TrainConfig) -> None:
 
 
 def check_here(config: TrainConfig) -> None:
-    """Whether this machine has the device, the network of the perceptual loss, and an image that
-    PSNR, SSIM or NIQE can choose the best weights by.
+    """Whether this machine has the device, the network of the perceptual loss, scorers of
+    ``losses.scorers`` that take the crops, and an image that PSNR, SSIM or NIQE can choose the best
+    weights by.
+
+    Rankers are not looked at: they may not be there yet.
 
     Raises:
-        InvalidConfig: no such device, or no image of ``validation.hr`` is fit.
+        InvalidConfig: no such device, no image of ``validation.hr`` is fit, or see `check_judged`.
         InvalidCheckpoint, MissingAsset: the file of ``losses.perceptual.network`` is not here.
         InvalidInput, InvalidImage, InvalidDataset: no such images, or one that cannot be read.
     """
@@ -52,6 +56,7 @@ def check_here(config: TrainConfig) -> None:
     perceptual, validation = config.losses.perceptual, config.validation
     if perceptual.weight and perceptual.network is not None:
         require_network_file(perceptual.network)
+    check_judged(config, (), open_here(config.losses.scorers))
     if validation.hr is None or validation.lr is not None:
         return
     best = {validation.best} if isinstance(validation.best, str) else set(validation.best)

@@ -22,6 +22,8 @@ from ranksrgan.srgan.data.crops import Batch, CropSource, open_crops
 from ranksrgan.srgan.training.divergence import keep_batch
 from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
+from ranksrgan.srgan.training.frozen import frozen
+from ranksrgan.srgan.training.judged_crops import check_judged
 from ranksrgan.srgan.training.objective import Objective, Rankers, choose_features, choose_rankers
 from ranksrgan.srgan.training.schedule import learning_rate
 from ranksrgan.srgan.training.state import BEST_FILE, FILES, STATE_FILE, Training, start_weights
@@ -69,6 +71,9 @@ class Run:
             features,
             *(self._validation.scorers if self._validation else ()),
         ]
+        with frozen(self.judges):
+            scorers = [loss.scorer for loss in self._objective.scorers.values()]
+            check_judged(config, [ranker for ranker, _ in rankers], scorers, here.device)
         self._crops = open_crops(config, (here.rank, here.count))
         self._inputs = _fingerprints(self._crops, rankers, self._objective, features)
         self._folder = folder

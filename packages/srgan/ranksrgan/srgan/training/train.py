@@ -95,7 +95,8 @@ def train(
         training early: the same call continues it.
 
     Raises:
-        InvalidConfig: an impossible combination, a batch that the processes cannot share equally,
+        InvalidConfig: an impossible combination, crops that are too small for a Ranker or another
+            scorer of the losses, a batch that the processes cannot share equally,
             or a state of another configuration; Rankers or a feature network are given and
             configured, or the Rankers given do not normalise as ``losses.rank.statistics`` says.
         InvalidInput, InvalidImage, InvalidDataset: a folder of images, or one of them; another
