@@ -177,7 +177,7 @@ def test_without_lmdb_the_error_says_what_to_install(
     hr_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(NotSupported, match=r"ranksrgan-srgan\[lmdb\]"):
+    with pytest.raises(NotSupported, match=r"packages/srgan\[lmdb\]"):
         pack(hr_folder, tmp_path / "pack")
 
 
