@@ -170,7 +170,7 @@ def test_all_that_is_a_datasets_is_replaced(tmp_path: Path) -> None:
     """Of votes, packed, and with what kills of the packing have left."""
     target, elsewhere = tmp_path / "ranks", tmp_path / "elsewhere"
     names = (
-        *("dataset.json", "manifest.parquet", "config.yaml", "ratings.csv"),
+        *("dataset.json", "manifest.parquet", "config.yaml", "ratings.csv", "comparisons.csv"),
         *("levels/hr/a b.png", "levels/x4/a b.png", "pack/index.json", "pack/00000.mdb"),
         *(".pack-unfinished/00001.mdb", ".pack-unfinished/.index-0123abcd.json"),
         ".pack-old/index.json",

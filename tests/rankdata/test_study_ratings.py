@@ -177,6 +177,57 @@ def _study(root: Path, votes: str, **settings: object) -> VotesConfig:
     return VotesConfig.model_validate({**places, "output": root / "ranks", **settings})
 
 
+def test_a_study_goes_on_from_its_votes_themselves(tmp_path: Path) -> None:
+    """Along a chain, where scores with intervals say little of what was compared."""
+    parts = ["a_x,a_y,left\n" * 9 + "a_y,a_z,tie\n" * 6, "a_y,a_z,left\n" * 5 + "a_z,a,right\n"]
+    once = build_from_judgements(_study(tmp_path, "".join(parts), output=tmp_path / "once", val=0))
+    build_from_judgements(_study(tmp_path, parts[0], val=0))
+    ratings = tmp_path / "ranks" / "ratings.csv"
+    more = {"ratings": ratings, "output": tmp_path / "more", "val": 0}
+    extended = build_from_judgements(_study(tmp_path, parts[1], **more))
+    comparisons = (extended.folder / "comparisons.csv").read_text().splitlines()
+    assert comparisons == [
+        "left,right,votes,for_left",
+        *("a,a_z,1,1.0", "a_x,a_y,9,9.0", "a_y,a_z,11,8.0"),
+    ]
+    assert comparisons == (once.folder / "comparisons.csv").read_text().splitlines()
+    wanted = read_ratings(once.folder / "ratings.csv", BradleyTerryRating())
+    found = read_ratings(extended.folder / "ratings.csv", BradleyTerryRating())
+    for item, rating in wanted.items():
+        assert found[item] == pytest.approx(rating, abs=1e-6)
+    # Without them the intervals serve, and there are none to go on from the next time.
+    ratings.with_name("comparisons.csv").unlink()
+    rough = build_from_judgements(_study(tmp_path, parts[1], **more), overwrite=True)
+    near = read_ratings(rough.folder / "ratings.csv", BradleyTerryRating())
+    assert 1e-3 < abs(near["a_x"].score - wanted["a_x"].score) < 30
+    assert not (rough.folder / "comparisons.csv").exists()
+
+
+def test_votes_of_other_ratings_are_refused(tmp_path: Path) -> None:
+    build_from_judgements(_study(tmp_path, "a_x,a_y,left\n", val=0))
+    comparisons = tmp_path / "ranks" / "comparisons.csv"
+    more = _study(
+        tmp_path,
+        "a_x,a_y,right\n",
+        ratings=tmp_path / "ranks" / "ratings.csv",
+        output=tmp_path / "more",
+    )
+    head = "left,right,votes,for_left\n"
+    for text, message in (
+        (head + "a_x,a_z,1,1\n", "votes on other versions than .*ratings.csv rates"),
+        (head + "a_x,a_y,1,2\n", r"comparisons.csv:2: a_x,a_y,1,2 is no comparison"),
+        (head + "a_x,a_y,0,0\n", "one vote or more"),
+        (head + "a_x,a_x,1,1\n", "two items"),
+        (head + "a_x,a_y,1,1\na_y,a_x,1,1\n", r"comparisons.csv:3: .* no other line"),
+        (head, "holds no comparison"),
+        ("left,right\n", "the first line of a file of comparisons"),
+    ):
+        comparisons.write_text(text)
+        with pytest.raises(InvalidDataset, match=message):
+            build_from_judgements(more)
+    assert not (tmp_path / "more").exists()
+
+
 @pytest.mark.parametrize("rating", [BradleyTerryRating(), ELO], ids=lambda rating: rating.method)
 def test_a_dataset_of_an_extended_study(tmp_path: Path, rating: Rating) -> None:
     votes = "a_x,a_y,right\na_x,a_y,left\na_x,a_y,left\na_x,a_y,right\nb_x,b_y,left\n"

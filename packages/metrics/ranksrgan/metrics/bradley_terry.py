@@ -106,8 +106,9 @@ def bradley_terry(
 
     A study is extended by what is known from its earlier votes: their likelihood is taken for a
     normal one of the differences between items whose errors are independent, and the new votes
-    come on top. Up to three items that is exact but for being normal; fitting all votes at once is
-    more exact, where the earlier ones are still there.
+    come on top. Up to three items that is exact but for being normal. Of items that were compared
+    along a chain or a ring errors go together, and covariances come out too small. Fitting all
+    votes at once is exact, where the earlier ones are still there, or their sums.
 
     Args:
         votes: in any order.

@@ -56,6 +56,7 @@ from ranksrgan.rankdata.study_ratings import (
     read_ratings,
     write_ratings,
 )
+from ranksrgan.rankdata.study_votes import COMPARISONS, read_comparisons, write_comparisons
 
 if TYPE_CHECKING:
     from ranksrgan.rankdata.build import Progress
@@ -112,7 +113,8 @@ class VotesConfig(_JudgedConfig):
             so are all of a reference whose votes do not connect them, where the method of rating
             needs that.
         ratings: ``ratings.csv`` of the dataset that the same study was before, of whose votes none
-            is among these. Without it the votes are all that is known.
+            is among these. Without it the votes are all that is known. Where ``comparisons.csv``
+            is beside it, all votes are rated at once.
         rating: how the votes on the versions of a reference become scores; by Bradley-Terry if it
             does not say its method.
         crop: side of a crop in pixels, or ``whole``.
@@ -182,14 +184,15 @@ def build_from_judgements(
     """
     references = by_stem(config.references)
     versions = find_versions(config.distorted, references)
-    ratings: dict[str, StudyRating] = {}
-    apart: set[str] = set()  # have votes, which do not connect them
+    study: Study | None = None
+    apart: frozenset[str] = frozenset()
     if isinstance(config, PipalConfig):
         scores = _opinion_scores(config, versions)
         metric, reason = _people("mos"), "image_without_label"
     else:
-        ratings, apart = _ratings(config, versions, references)
-        scores = {item: rating.score for item, rating in ratings.items()}
+        study = _rated(config, versions, references)
+        apart = study.apart
+        scores = {item: rating.score for item, rating in study.ratings.items()}
         metric, reason = _people(f"votes:{config.rating.method}"), "image_without_vote"
     dropped = Counter({reason: len(versions.keys() - scores.keys() - apart)})
     dropped["image_of_votes_that_do_not_connect"] = len(apart)
@@ -221,8 +224,10 @@ def build_from_judgements(
                 f"versions or more that people judged, and these are smaller than a crop",
                 field="references",
             )
-        if isinstance(config, VotesConfig):
-            write_ratings(folder / RATINGS, ratings, config.rating)
+        if study is not None and isinstance(config, VotesConfig):
+            write_ratings(folder / RATINGS, study.ratings, config.rating)
+            if study.votes:
+                write_comparisons(folder / COMPARISONS, study.votes)
         duplicates = near_duplicates(hashes)
         complete_dataset(
             folder,
@@ -290,19 +295,36 @@ def _opinion_scores(config: PipalConfig, versions: Mapping[str, Version]) -> dic
     return scores
 
 
-def _ratings(
-    config: VotesConfig, versions: dict[str, Version], references: Mapping[str, Path]
-) -> tuple[dict[str, StudyRating], set[str]]:
-    """Ratings of what votes or earlier ratings name; adds originals among it to ``versions``.
+class Study(NamedTuple):
+    """What is known of the versions after a run.
 
-    Also the items that have none although they are named: of references whose votes do not connect
-    their versions, as is common while a study is under way. The log names these.
+    Attributes:
+        ratings: of what votes or earlier ratings name.
+        apart: items without one although they are named: of references whose votes do not connect
+            their versions, as is common while a study is under way.
+        votes: all that the ratings are of; empty if some are not known any more, or their order
+            mattered.
     """
+
+    ratings: dict[str, StudyRating]
+    apart: frozenset[str]
+    votes: tuple[Vote, ...]
+
+
+def _rated(
+    config: VotesConfig, versions: dict[str, Version], references: Mapping[str, Path]
+) -> Study:
+    """Rate versions; adds originals that are named to ``versions``. The log names what is apart."""
     earlier: dict[str, dict[str, StudyRating]] = defaultdict(dict)
+    before: dict[str, list[Vote]] = defaultdict(list)
+    summed = config.rating.method == "bradley-terry"  # by Elo the order of votes matters
     if config.ratings is not None:
         for item, rating in read_ratings(config.ratings, config.rating).items():
             version = _judged(item, config.ratings, versions, references)
             earlier[version.reference][item] = rating
+        summed = summed and config.ratings.with_name(COMPARISONS).is_file()
+        for vote in _comparisons(config.ratings, earlier) if summed else ():
+            before[versions[vote.left].reference].append(vote)
     votes: dict[str, list[Vote]] = defaultdict(list)
     for vote in read_votes(config.votes):
         items = (vote.left, vote.right)
@@ -319,7 +341,10 @@ def _ratings(
     gaps: dict[str, str] = {}
     for reference, cast in votes.items():
         try:
-            ratings |= config.rating.rate(cast, earlier[reference])
+            if before[reference]:
+                ratings |= config.rating.rate([*before[reference], *cast], {})
+            else:
+                ratings |= config.rating.rate(cast, earlier[reference])
         except Incomparable as error:
             gaps[reference] = str(error)
             apart |= {item for vote in cast for item in (vote.left, vote.right)}
@@ -340,7 +365,31 @@ def _ratings(
             "versions (rating.method=elo rates them too): %s",
             *(len(gaps), len(votes), some_names(told)),
         )
-    return ratings, apart
+    known = [vote for of in (before, votes) for cast in of.values() for vote in cast]
+    return Study(
+        ratings,
+        frozenset(apart),
+        tuple(vote for vote in known if vote.left in ratings) if summed else (),
+    )
+
+
+def _comparisons(ratings: Path, earlier: Mapping[str, Mapping[str, StudyRating]]) -> list[Vote]:
+    """The votes that earlier ratings are of, which lie beside them.
+
+    Raises:
+        InvalidDataset: they are those of other ratings, or no such file.
+    """
+    path = ratings.with_name(COMPARISONS)
+    votes = read_comparisons(path)
+    rated = {item: reference for reference, of in earlier.items() for item in of}
+    compared = {item for vote in votes for item in (vote.left, vote.right)}
+    if compared != rated.keys() or any(rated[vote.left] != rated[vote.right] for vote in votes):
+        raise InvalidDataset(
+            f"{path} holds votes on other versions than {ratings} rates; the two are of one "
+            "dataset, and without the first its votes are taken from the intervals of the second",
+            field=str(path),
+        )
+    return votes
 
 
 def _judged(

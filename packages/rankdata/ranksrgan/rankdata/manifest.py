@@ -38,7 +38,7 @@ FORMAT = 2
 
 _OWN_FOLDERS = re.compile(rf"{LEVELS}(/[^/]+)?|pack|\.pack-(unfinished|old)")
 _OWN_FILES = re.compile(
-    rf"{re.escape(RECORD)}|{re.escape(MANIFEST)}|config\.yaml|ratings\.csv"
+    rf"{re.escape(RECORD)}|{re.escape(MANIFEST)}|config\.yaml|(ratings|comparisons)\.csv"
     rf"|{LEVELS}/[^/]+/[^/]+\.png"
     r"|\.?pack(-unfinished|-old)?/(\d+\.mdb|\.?index[^/]*\.json)"
 )

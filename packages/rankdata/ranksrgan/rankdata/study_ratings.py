@@ -5,9 +5,10 @@ A dataset of votes holds the ratings that its scores are, in ``ratings.csv``::
     item,method,scale,score,low,high
     cat_bicubic,bradley-terry,400.0,1391.25,1290.5,1492.0
 
-The next run takes that file and the votes that came since. References without a new vote keep their
-lines. ``low`` and ``high`` bound what a score is, relative to the mean of its reference, with 95 %
-confidence; Elo's have none.
+The next run takes that file and the votes that came since, and the earlier votes themselves if
+they are known still: see `ranksrgan.rankdata.study_votes`. References without a new vote keep their
+lines. ``low`` and ``high`` bound what a score of Bradley-Terry's is, relative to the mean of its
+reference, with 95 % confidence; Elo's have none.
 """
 
 from __future__ import annotations
