@@ -46,8 +46,24 @@ def test_headers_are_read_and_no_more_than_are_needed(hr: Path) -> None:
         check_room(made(hr, crop=97))
 
 
-def test_metrics_take_the_crops_or_are_services(hr: Path) -> None:
+_AWAY = "unix:/nowhere.sock/niqe"
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"further": ["niqe"]},
+        {"metric": "niqe+0.4*rmse"},
+        {"metric": _AWAY, "further": ["niqe"]},
+        {"metric": "niqe", "further": [_AWAY]},
+    ],
+)
+def test_metrics_take_the_crops(hr: Path, metrics: dict[str, object]) -> None:
     with pytest.raises(ImageTooSmall, match=r"96 pixels a side .*; crop=192 would do"):
-        check_here(made(hr, further=["niqe"]))
-    check_here(made(hr, metric="unix:/nowhere.sock/niqe", further=["niqe"]))
+        check_here(made(hr, **metrics))
+
+
+def test_neither_services_nor_sums_with_one_are_asked(hr: Path) -> None:
+    check_here(made(hr, metric=_AWAY, further=["rmse", "niqe+0.5*(grpc://127.0.0.1:9/ranker)"]))
     check_here(made(hr, metric="niqe", crop="whole"))
+    check_here(made(hr, metric="no-such", label="order"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+from ranksrgan.contracts.discovery import asks_service
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.images import stored_size
-from ranksrgan.contracts.specs import is_remote
 from ranksrgan.rankdata.build_source import chosen_of
 from ranksrgan.rankdata.candidates import boxes_of
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
@@ -19,17 +19,20 @@ from ranksrgan.rankdata.split import split_sizes
 def check_here(config: BuildConfig) -> None:
     """Whether the metrics are here and take the crops, and enough images have room for one.
 
-    Services are not asked. Levels are not opened: they may not be there yet.
+    Services are not asked, nor sums with one; the other metrics are. Levels are not opened: they
+    may not be there yet.
 
     Raises:
         UnknownName, InvalidInput, InvalidCheckpoint, MissingAsset: a metric cannot be opened.
         InvalidConfig, ImageTooSmall: see `Labels.open` and `Labels.check_crop`.
         InvalidDataset: see `check_room` and `by_stem`.
     """
-    if not any(map(is_remote, (config.metric, *config.further))):
-        labels = Labels.open(config)
-        if config.crop != WHOLE:
-            labels.check_crop(config.crop)
+    metrics = (*([config.metric] if config.label == "metric" else []), *config.further)
+    here = tuple(spec for spec in metrics if not asks_service(spec))
+    # Which of them is the label does not matter here, and what is may be a service.
+    labels = Labels.open(config.model_copy(update={"label": "order", "further": here}))
+    if config.crop != WHOLE:
+        labels.check_crop(config.crop)
     check_room(config)
 
 
