@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidDataset, InvalidImage
+from ranksrgan.contracts.images import stored_size
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.rankdata.beforehand import check_here, check_room
 
@@ -28,6 +29,19 @@ def test_images_without_room_for_a_crop(
         check_room(made(hr, **settings))
     assert caught.value.field == "crop"
     check_room(made(hr, **settings | {"crop": largest}))
+
+
+def test_each_size_is_read_once(hr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def recording(path: Path) -> tuple[int, int]:
+        asked.append(path)
+        return stored_size(path)
+
+    monkeypatch.setattr("ranksrgan.rankdata.beforehand.stored_size", recording)
+    with pytest.raises(InvalidDataset, match="96 is the largest"):
+        check_room(made(hr, crop=97))
+    assert asked == sorted(hr.iterdir())
 
 
 def test_images_that_cannot_fill_the_splits(hr: Path) -> None:

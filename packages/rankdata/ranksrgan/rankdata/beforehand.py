@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 from ranksrgan.contracts.discovery import asks_service
@@ -46,22 +45,21 @@ def check_room(config: BuildConfig) -> None:
     """
     paths = chosen_of(by_stem(config.hr), config).values()
     splits = sum(share > 0 for share in config.fractions.values())
-    roomy = list(islice((path for path in paths if _has_room(path, config)), splits))
+    roomy, sides = 0, []
+    for path in paths:
+        height, width = _used_size(path, config.scale)
+        sides.append(min(height, width))
+        roomy += sides[-1] > 0 and bool(boxes_of(height, width, config))
+        if roomy == splits:
+            return
     if not roomy and config.crop != WHOLE:
-        largest = max(min(_used_size(path, config.scale)) for path in paths)
-        largest -= not config.last_offset
+        largest = max(sides) - (not config.last_offset)
         raise InvalidDataset(
             f"crop: no image of {config.hr} has room for {config.crop} x {config.crop} pixels; "
             f"{largest} is the largest crop for them",
             field="crop",
         )
-    if len(roomy) < splits:
-        split_sizes(len(roomy), config.fractions)
-
-
-def _has_room(path: Path, config: BuildConfig) -> bool:
-    height, width = _used_size(path, config.scale)
-    return min(height, width) > 0 and bool(boxes_of(height, width, config))
+    split_sizes(roomy, config.fractions)  # refuses
 
 
 def _used_size(path: Path, scale: int) -> tuple[int, int]:
