@@ -10,6 +10,7 @@ from ranksrgan.contracts import discovery, open_scorer
 from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.discovery import (
     SUMS,
+    asks_service,
     from_anywhere,
     list_scorers,
     list_upscalers,
@@ -78,6 +79,12 @@ def test_what_is_a_sum(name: str, sum_: bool) -> None:
 
 
 @pytest.mark.usefixtures("_fused")
+def test_what_asks_a_service() -> None:
+    asking = "grpc://h:1/niqe", "grpcs://h:1/a+b", "unix:/s.sock/niqe", "niqe+2*(grpc://h:1/niqe)"
+    assert all(map(asks_service, asking))
+    assert not any(map(asks_service, ("niqe", "niqe+0.4*rmse", "a.pth", "(b/a.pth)+niqe")))
+
+
 def test_a_sum_opens_by_name() -> None:
     images, references = torch.rand(2, 1, 3, 104, 200)
     scorer = open_scorer("niqe?border=4+0.4*rmse?border=4")

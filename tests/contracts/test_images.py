@@ -4,6 +4,7 @@ import io
 import random
 import struct
 import time
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -560,8 +561,24 @@ def test_a_size_is_read_from_the_header_alone(tmp_path: Path) -> None:
     with pytest.raises(InvalidImage, match=r"begun\.png is damaged"):
         read_image(tmp_path / "begun.png")
     (tmp_path / "none.png").write_bytes(b"no image")
-    with pytest.raises(InvalidImage, match=r"none\.png is not a PNG"):
-        stored_size(tmp_path / "none.png")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    wrong = {"none": "is not a PNG", "empty": "is empty", "folder": "Is a", "gone": "No such file"}
+    for name, message in wrong.items():
+        with pytest.raises(InvalidImage, match=rf"{name}\.png:? {message}"):
+            stored_size(tmp_path / f"{name}.png")
+
+
+def test_a_size_takes_no_more_memory_than_its_header(tmp_path: Path) -> None:
+    write_image(tmp_path / "long.png", Picture(RGB))
+    with (tmp_path / "long.png").open("ab") as file:
+        file.truncate(2**28)
+    tracemalloc.start()
+    try:
+        assert stored_size(tmp_path / "long.png") == (7, 9)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_as_float_repeats_grey() -> None:

@@ -37,16 +37,32 @@ def test_columns_in_any_order_among_others(tmp_path: Path) -> None:
     assert read_votes(path) == [Vote("a", "b", 0)]
 
 
-def test_items_are_known_without_folder_and_suffix(tmp_path: Path) -> None:
+def test_items_are_known_without_image_suffix(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        "left,right,winner\na.png,sr/b.PNG,a\nx/a.bmp,b,b.png\na,b.png,left\nleft.png,a,left\n",
+        "left,right,winner\na_x.png,a_y.PNG,a_x\na.bmp,b,b.png\na,b.png,left\nleft.png,a,left\n"
+        "v1.5,v1.6,v1.6\n",
     )
     assert read_votes(path) == [
-        Vote("a", "b", 1),
+        Vote("a_x", "a_y", 1),
         Vote("a", "b", 0),
         Vote("a", "b", 1),
         Vote("left", "a", 1),
+        Vote("v1.5", "v1.6", 0),
+    ]
+
+
+def test_folders_are_a_part_of_the_item(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "left,right,winner\nsrgan/a.png,esrgan/a.png,left\nsrgan/a.png,esrgan/a.bmp,esrgan/a\n"
+        "w/o GAN,GAN,w/o GAN\nsr\\a.png,a.png,a\n",
+    )
+    assert read_votes(path) == [
+        Vote("srgan/a", "esrgan/a", 1),
+        Vote("srgan/a", "esrgan/a", 0),
+        Vote("w/o GAN", "GAN", 1),
+        Vote("sr\\a", "a", 0),
     ]
 
 
@@ -58,6 +74,8 @@ def test_items_are_known_without_folder_and_suffix(tmp_path: Path) -> None:
         ("left,right,winner\na,b,c\n", r":2: a,b,c is no vote"),
         ("left,right,winner\na,a,a\n", r":2: a,a,a is no vote: two different items"),
         ("left,right,winner\na,b,a\na.png,a,left\n", r":3: a\.png,a,left is no vote: two diff"),
+        ("left,right,winner\na_x.png,a_x,left\n", r":2: a_x\.png,a_x,left is no vote: two diff"),
+        ("left,right,winner\nsr/a,b,a\n", r":2: sr/a,b,a is no vote"),
         ("left,right,winner\na,b,left.png\n", r":2: a,b,left\.png is no vote"),
         ("left,right,winner\na,,a\n", r":2: a,,a is no vote"),
         ("left,right,winner,winner\na,b,a,b\n", r":1: two columns of one name"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidDataset, InvalidImage
+from ranksrgan.contracts.images import stored_size
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.rankdata.beforehand import check_here, check_room
 
@@ -30,6 +31,19 @@ def test_images_without_room_for_a_crop(
     check_room(made(hr, **settings | {"crop": largest}))
 
 
+def test_each_size_is_read_once(hr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def recording(path: Path) -> tuple[int, int]:
+        asked.append(path)
+        return stored_size(path)
+
+    monkeypatch.setattr("ranksrgan.rankdata.beforehand.stored_size", recording)
+    with pytest.raises(InvalidDataset, match="96 is the largest"):
+        check_room(made(hr, crop=97))
+    assert asked == sorted(hr.iterdir())
+
+
 def test_images_that_cannot_fill_the_splits(hr: Path) -> None:
     check_room(made(hr, val=0.1, test=0.1))
     with pytest.raises(InvalidDataset, match=r"^2 usable source image\(s\).* cannot fill 3 splits"):
@@ -46,8 +60,24 @@ def test_headers_are_read_and_no_more_than_are_needed(hr: Path) -> None:
         check_room(made(hr, crop=97))
 
 
-def test_metrics_take_the_crops_or_are_services(hr: Path) -> None:
+_AWAY = "unix:/nowhere.sock/niqe"
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"further": ["niqe"]},
+        {"metric": "niqe+0.4*rmse"},
+        {"metric": _AWAY, "further": ["niqe"]},
+        {"metric": "niqe", "further": [_AWAY]},
+    ],
+)
+def test_metrics_take_the_crops(hr: Path, metrics: dict[str, object]) -> None:
     with pytest.raises(ImageTooSmall, match=r"96 pixels a side .*; crop=192 would do"):
-        check_here(made(hr, further=["niqe"]))
-    check_here(made(hr, metric="unix:/nowhere.sock/niqe", further=["niqe"]))
+        check_here(made(hr, **metrics))
+
+
+def test_neither_services_nor_sums_with_one_are_asked(hr: Path) -> None:
+    check_here(made(hr, metric=_AWAY, further=["rmse", "niqe+0.5*(grpc://127.0.0.1:9/ranker)"]))
     check_here(made(hr, metric="niqe", crop="whole"))
+    check_here(made(hr, metric="no-such", label="order"))

@@ -320,7 +320,7 @@ _VOTES = [
     ("cat_night_srgan", "cat_night_bicubic", "left"),
     ("cat_night_srgan", "cat_night_bicubic", "right"),
     ("cat_night_srgan", "cat_night_bicubic", "left"),
-    ("dog_srgan.png", "dog_bicubic.png", "dog_srgan.png"),
+    ("x4/dog_srgan.png", "x4/dog_bicubic.png", "x4/dog_srgan"),
     ("dog_srgan", "dog_bicubic", "tie"),
 ]
 
@@ -344,9 +344,10 @@ def _votes_of(reference: str) -> list[Vote]:
     outcomes = {"left": 1.0, "right": 0.0, "tie": 0.5}
     found = []
     for left, right, winner in _VOTES:
-        if left.rpartition("_")[0].removesuffix("_esrgan") == reference:
+        if Path(left).name.rpartition("_")[0].removesuffix("_esrgan") == reference:
+            left, right = (item.removesuffix(".png") for item in (left, right))
             outcome = outcomes[winner] if winner in outcomes else float(winner == left)
-            found.append(Vote(left.removesuffix(".png"), right.removesuffix(".png"), outcome))
+            found.append(Vote(Path(left).name, Path(right).name, outcome))
     return found
 
 
@@ -423,6 +424,11 @@ def test_people_may_prefer_the_original(study: Path) -> None:
         (("cat_srgan", "dog_srgan", "left"), InvalidDataset, "versions of two references"),
         (("cat_srgan", "cat_bicubic", "both"), InvalidDataset, r"votes\.csv:12: .* is no vote"),
         (("cat", "cat_hr", "left"), InvalidDataset, "judges cat_hr, of which"),
+        (
+            ("a/cat_srgan.png", "b/cat_srgan.png", "left"),
+            InvalidDataset,
+            r"votes\.csv has .* a/cat_srgan and b/cat_srgan, which are one item here, cat_srgan:",
+        ),
         (("cat", "cat.png", "left"), InvalidDataset, r":12: cat,cat\.png,left is no vote"),
     ],
 )

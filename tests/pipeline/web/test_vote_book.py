@@ -365,18 +365,20 @@ def test_a_file_that_was_moved_is_not_begun_again(
     before = book.ballots("faces")
     ballot = {"rater": "Ada", "pair": study.token(other.pair), "choice": "left", "milliseconds": 1}
 
-    def vote() -> Any:
-        return study_client.post("/api/studies/faces/votes", json=ballot).json()
+    def vote(status: int) -> Any:
+        answer = study_client.post("/api/studies/faces/votes", json=ballot)
+        assert answer.status_code == status
+        return answer.json()
 
     file.rename(away)
-    told = vote()["error"]
+    told = vote(503)["error"]
     assert (told["code"], told["field"]) == ("MISSING_ASSET", "votes.sqlite")
     assert told["message"].startswith("votes.sqlite was moved or replaced while it was in use")
     assert caplog.messages[-1] == f"{file} was moved or replaced while it was in use"
     assert not file.exists()
     file.touch()  # somebody else's
-    assert vote()["error"]["code"] == "MISSING_ASSET"
+    assert vote(503)["error"]["code"] == "MISSING_ASSET"
     assert file.stat().st_size == 0
     away.rename(file)
     assert book.ballots("faces") == before
-    assert vote()["done"] == 2
+    assert vote(200)["done"] == 2

@@ -72,7 +72,14 @@ def test_the_smallest_side_need_not_be_enough(config: Callable[..., TrainConfig]
     check_judged_here(config(data={"crop": 200}, losses=losses))
 
 
-def test_services_and_sums_are_not_asked(config: Callable[..., TrainConfig]) -> None:
+def test_a_sum_of_what_is_here_is_asked(config: Callable[..., TrainConfig]) -> None:
+    scorers = [{"spec": f"{NIQE}+0.5*(niqe?border=0&gradient=true)", "weight": 0.1}]
+    losses: dict[str, Any] = {"pixel": {"weight": 1.0}, "scorers": scorers}
+    with pytest.raises(InvalidConfig, match=r"data\.crop is 128; niqe.* takes 200 x 200 pixels"):
+        check_judged_here(config(data={"crop": 128}, losses=losses))
+
+
+def test_services_and_sums_with_one_are_not_asked(config: Callable[..., TrainConfig]) -> None:
     specs = ["unix:/nowhere.sock/ranker", "niqe+(unix:/nowhere.sock/ranker)"]
     rankers = [{"spec": spec} for spec in specs]
     check_judged_here(config(losses={"rank": {"weight": 1.0, "rankers": rankers}}))

@@ -35,6 +35,7 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownN
 from ranksrgan.contracts.pairs import PairSelection, PairSource
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.specs import (
+    SCHEMES,
     WEIGHTS_SUFFIXES,
     is_remote,
     is_sum,
@@ -256,6 +257,11 @@ def _weights_in(folder: Path, kind: str) -> Path | None:
 def names_sum(spec: str) -> bool:
     """Whether it is a sum of scorers, and no file with such a name."""
     return is_sum(spec) and not _is_file(spec.partition("?")[0])
+
+
+def asks_service(spec: str) -> bool:
+    """Whether a scorer's name is the address of a service, or a sum with one in it."""
+    return is_remote(spec) or (names_sum(spec) and any(scheme in spec for scheme in SCHEMES))
 
 
 def _is_file(name: str) -> bool:

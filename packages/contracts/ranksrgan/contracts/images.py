@@ -149,7 +149,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
             to read than its pixels are (see `image_costs`).
         ImageTooLarge: the header claims more than ``max_pixels``.
     """
-    with _opened(data, name, max_pixels) as image:
+    check_costs(data, name)
+    with _opened(io.BytesIO(data), name, max_pixels) as image:
         if image.mode == "CMYK":
             raise InvalidImage(
                 f"{name} is CMYK: amounts of ink, which have no colours without a printer's "
@@ -184,23 +185,33 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
 def stored_size(path: Path) -> tuple[int, int]:
     """Height and width of an image file as its header says, before its EXIF orientation turns it.
 
+    No more is read, so what reading the rest would cost is not checked.
+
     Raises:
         InvalidImage, ImageTooLarge: see `read_image`, as far as the header tells.
     """
-    with _opened(image_bytes(path), str(path), MAX_PIXELS) as image:
+    path = Path(path)
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
+    with file, _opened(file, str(path), MAX_PIXELS) as image:
         width, height = image.size
         return height, width
 
 
 @contextmanager
-def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PillowImage.Image]:
+def _opened(file: BinaryIO, name: str, max_pixels: int) -> Iterator[PillowImage.Image]:
     """An image whose header has been read; what is wrong with it is told as of `decode_image`."""
-    if not data:
-        raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
-    check_costs(data, name)
+    head, length = b"", 0
     allow_pixels(max_pixels)
     try:
-        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as image:
+        head = file.read(12)
+        length = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if not length:
+            raise InvalidImage(f"{name} is empty (0 bytes)", field=name)
+        with PillowImage.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageTooLarge(
@@ -214,7 +225,7 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PillowImage.Ima
             field=name,
         ) from error
     except UnidentifiedImageError as error:
-        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             raise InvalidImage(
                 f"{name} is a damaged TIFF file, or one of a kind that is not read (16-bit grey "
                 "with alpha is one); convert it to PNG first",
@@ -226,16 +237,16 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[PillowImage.Ima
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, InvalidImage):
             raise
-        cut = _is_cut_short(data, error)
+        cut = _is_cut_short(head, length, error)
         why = "the file is incomplete and ends before its picture does" if cut else error
         raise InvalidImage(f"{name} is damaged: {why}", field=name) from error
 
 
-def _is_cut_short(data: bytes, error: Exception) -> bool:
+def _is_cut_short(head: bytes, length: int, error: Exception) -> bool:
     """Whether a file could not be decoded because its end is missing, as Pillow says of all formats
     but WebP, whose head tells the number of bytes."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return length < 8 + int.from_bytes(head[4:8], "little")
     return "truncated" in str(error).lower()
 
 

@@ -14,6 +14,10 @@ from ranksrgan.contracts.serving.addresses import is_host_and_port
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
+#: What the address of a service begins with.
+SCHEMES = ("grpc://", "grpcs://", "unix:")
+
+
 class RemoteName(NamedTuple):
     """``grpc://host:port/name``, ``grpcs://...`` or ``unix:///path.sock/name`` taken apart."""
 
@@ -22,7 +26,7 @@ class RemoteName(NamedTuple):
 
 
 def is_remote(spec: str) -> bool:
-    return spec.startswith(("grpc://", "grpcs://", "unix:"))
+    return spec.startswith(SCHEMES)
 
 
 def is_sum(spec: str) -> bool:

@@ -136,8 +136,17 @@ def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def image_name(text: str) -> str:
     """What an image is known by: its file name without folder and image suffix."""
-    path = PurePosixPath(text.replace("\\", "/"))
-    return path.stem if _is_image_file(text) else path.name
+    return without_suffix(without_folder(text))
+
+
+def without_folder(text: str) -> str:
+    """The last part of a name in which there may be folders, of Windows too."""
+    return PurePosixPath(text.replace("\\", "/")).name
+
+
+def without_suffix(text: str) -> str:
+    """A name as it is, with its folders, but for the suffix of an image."""
+    return text.removesuffix(PurePosixPath(text).suffix) if _is_image_file(text) else text
 
 
 def _rows_by_image(file: Path) -> Iterator[tuple[str, Row]]:

@@ -4,8 +4,8 @@
     baboon_srgan,baboon_srresnet,baboon_srgan
     baboon_srgan,baboon_esrgan,tie
 
-Items are known as the images of `ranksrgan.metrics.score_table` are: ``sr/baboon_srgan.png`` is
-``baboon_srgan``.
+Items are known by what the file calls them, less an image suffix: ``baboon_srgan.png`` is
+``baboon_srgan``, and ``srgan/baboon.png`` another item than ``esrgan/baboon.png``.
 
 `elo` and `bradley_terry` turn them into scores.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
-from ranksrgan.metrics.score_table import image_name, read_rows
+from ranksrgan.metrics.score_table import read_rows, without_suffix
 
 _COLUMNS = ("left", "right", "winner")
 _OUTCOMES = {"left": 1.0, "right": 0.0, "tie": 0.5}
@@ -64,7 +64,7 @@ def read_votes(path: Path) -> list[Vote]:
             )
         row = dict(zip(columns, cells, strict=True))
         left, right, winner = (row[column] for column in _COLUMNS)
-        vote = _vote(image_name(left), image_name(right), winner)
+        vote = _vote(without_suffix(left), without_suffix(right), winner)
         if vote is None:
             raise InvalidDataset(
                 f"{place}: {','.join((left, right, winner))} is no vote: two different items, and "
@@ -79,7 +79,7 @@ def read_votes(path: Path) -> list[Vote]:
 
 def _vote(left: str, right: str, winner: str) -> Vote | None:
     """None if it is none."""
-    outcome = {left: 1.0, right: 0.0}.get(image_name(winner), _OUTCOMES.get(winner))
+    outcome = {left: 1.0, right: 0.0}.get(without_suffix(winner), _OUTCOMES.get(winner))
     if not left or not right or left == right or outcome is None:
         return None
     return Vote(left, right, outcome)

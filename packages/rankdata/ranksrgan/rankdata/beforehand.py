@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
+from ranksrgan.contracts.discovery import asks_service
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.images import stored_size
-from ranksrgan.contracts.specs import is_remote
 from ranksrgan.rankdata.build_source import chosen_of
 from ranksrgan.rankdata.candidates import boxes_of
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
@@ -19,17 +18,20 @@ from ranksrgan.rankdata.split import split_sizes
 def check_here(config: BuildConfig) -> None:
     """Whether the metrics are here and take the crops, and enough images have room for one.
 
-    Services are not asked. Levels are not opened: they may not be there yet.
+    Services are not asked, nor sums with one; the other metrics are. Levels are not opened: they
+    may not be there yet.
 
     Raises:
         UnknownName, InvalidInput, InvalidCheckpoint, MissingAsset: a metric cannot be opened.
         InvalidConfig, ImageTooSmall: see `Labels.open` and `Labels.check_crop`.
         InvalidDataset: see `check_room` and `by_stem`.
     """
-    if not any(map(is_remote, (config.metric, *config.further))):
-        labels = Labels.open(config)
-        if config.crop != WHOLE:
-            labels.check_crop(config.crop)
+    metrics = (*([config.metric] if config.label == "metric" else []), *config.further)
+    here = tuple(spec for spec in metrics if not asks_service(spec))
+    # Which of them is the label does not matter here, and what is may be a service.
+    labels = Labels.open(config.model_copy(update={"label": "order", "further": here}))
+    if config.crop != WHOLE:
+        labels.check_crop(config.crop)
     check_room(config)
 
 
@@ -43,22 +45,21 @@ def check_room(config: BuildConfig) -> None:
     """
     paths = chosen_of(by_stem(config.hr), config).values()
     splits = sum(share > 0 for share in config.fractions.values())
-    roomy = list(islice((path for path in paths if _has_room(path, config)), splits))
+    roomy, sides = 0, []
+    for path in paths:
+        height, width = _used_size(path, config.scale)
+        sides.append(min(height, width))
+        roomy += sides[-1] > 0 and bool(boxes_of(height, width, config))
+        if roomy == splits:
+            return
     if not roomy and config.crop != WHOLE:
-        largest = max(min(_used_size(path, config.scale)) for path in paths)
-        largest -= not config.last_offset
+        largest = max(sides) - (not config.last_offset)
         raise InvalidDataset(
             f"crop: no image of {config.hr} has room for {config.crop} x {config.crop} pixels; "
             f"{largest} is the largest crop for them",
             field="crop",
         )
-    if len(roomy) < splits:
-        split_sizes(len(roomy), config.fractions)
-
-
-def _has_room(path: Path, config: BuildConfig) -> bool:
-    height, width = _used_size(path, config.scale)
-    return min(height, width) > 0 and bool(boxes_of(height, width, config))
+    split_sizes(roomy, config.fractions)  # refuses
 
 
 def _used_size(path: Path, scale: int) -> tuple[int, int]:

@@ -34,6 +34,7 @@ from ranksrgan.contracts.images import SUFFIXES
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import Vote, read_scores, read_votes
 from ranksrgan.metrics.bradley_terry import Incomparable
+from ranksrgan.metrics.score_table import without_folder
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
@@ -108,10 +109,10 @@ class VotesConfig(_JudgedConfig):
     Attributes:
         references: folder of the references.
         distorted: folder of the versions, or of folders with them.
-        votes: CSV file: see ``ranksrgan.metrics.votes``. Items are versions; the bare name of a
-            reference is the reference itself. Versions without a vote are dropped and counted, and
-            so are all of a reference whose votes do not connect them, where the method of rating
-            needs that.
+        votes: CSV file: see ``ranksrgan.metrics.votes``. Items are versions, in whatever folder;
+            the bare name of a reference is the reference itself. Versions without a vote are
+            dropped and counted, and so are all of a reference whose votes do not connect them,
+            where the method of rating needs that.
         ratings: ``ratings.csv`` of the dataset that the same study was before, of whose votes none
             is among these. Without it the votes are all that is known. Where ``comparisons.csv``
             is beside it, all votes are rated at once.
@@ -176,8 +177,9 @@ def build_from_judgements(
     Raises:
         InvalidInput: the output folder is taken, or a folder holds no image.
         InvalidDataset: a version without a reference, a score or vote without an image, votes
-            between versions of two references, a version of another size than its reference,
-            earlier ratings that cannot be gone on from, or nothing left. The message names it.
+            between versions of two references or of one with itself, a version of another size than
+            its reference, earlier ratings that cannot be gone on from, or nothing left. The message
+            names it.
         UndefinedScore: the votes on a reference are too one-sided to be rated, or on no reference
             they connect its versions; names it.
         DiskFull: the disk is full.
@@ -327,15 +329,21 @@ def _rated(
             before[versions[vote.left].reference].append(vote)
     votes: dict[str, list[Vote]] = defaultdict(list)
     for vote in read_votes(config.votes):
-        items = (vote.left, vote.right)
+        items = (without_folder(vote.left), without_folder(vote.right))
+        if items[0] == items[1]:
+            raise InvalidDataset(
+                f"{config.votes} has a vote between {vote.left} and {vote.right}, which are one "
+                f"item here, {items[0]}: versions are known by their names without folder",
+                field=str(config.votes),
+            )
         of = {_judged(item, config.votes, versions, references).reference for item in items}
         if len(of) > 1:
             raise InvalidDataset(
-                f"{config.votes} has a vote between {vote.left} and {vote.right}, which are "
+                f"{config.votes} has a vote between {items[0]} and {items[1]}, which are "
                 "versions of two references",
                 field=str(config.votes),
             )
-        votes[of.pop()].append(vote)
+        votes[of.pop()].append(Vote(*items, vote.outcome))
     ratings = {item: rating for known in earlier.values() for item, rating in known.items()}
     apart: set[str] = set()
     gaps: dict[str, str] = {}

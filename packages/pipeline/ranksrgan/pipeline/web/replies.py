@@ -16,6 +16,7 @@ from ranksrgan.contracts.errors import (
     ImageTooLarge,
     InternalError,
     LimitExceeded,
+    MissingAsset,
     RankSRGANError,
 )
 
@@ -95,4 +96,6 @@ def http_status(error: RankSRGANError) -> int:
         return 408
     if isinstance(error, DiskFull):
         return 507
+    if isinstance(error, MissingAsset):  # the operator's, whatever was asked for
+        return 503
     return _HTTP_STATUS[error.status]

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.discovery import names_sum
+from ranksrgan.contracts.discovery import asks_service
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.scorer import Scorer
-from ranksrgan.contracts.specs import is_remote
 from ranksrgan.contracts.squares import against_square, noise_square, smallest_square
 from ranksrgan.srgan.config import ScorerConfig, TrainConfig
 from ranksrgan.srgan.training.local_scorer import open_on
@@ -56,9 +55,9 @@ def check_judged_here(config: TrainConfig) -> None:
 
 
 def open_here(wanted: Iterable[ScorerConfig]) -> Iterator[Scorer]:
-    """Open scorers on the CPU, without those that are services, or sums, which may be of some."""
+    """Open scorers on the CPU, without those that are services, or sums with one."""
     for one in wanted:
-        if not (is_remote(one.spec) or names_sum(one.spec)):
+        if not asks_service(one.spec):
             yield open_on(one.spec, _CPU)
 
 
