@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -27,9 +29,11 @@ from ranksrgan.contracts.errors import (
     UndefinedScore,
     UnknownName,
 )
+from ranksrgan.contracts.folder_lock import locked
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits, check_health, open_channel
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
+from ranksrgan.contracts.serving.socket_file import SocketFile
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from tests.contracts.conftest import (
     Broken,
@@ -55,6 +59,47 @@ def test_a_taken_socket_is_refused_and_goes_on_working(start: StartServer, tmp_p
     with pytest.raises(AddressInUse, match=r"s\.sock"):
         start(ScoringServicer(Catalog()), address=address)
     assert connect_scorer(address, "contrast").score(IMAGES).shape == (2,)
+
+
+def test_of_two_servers_that_start_at_one_moment_the_second_is_refused(
+    start: StartServer, tmp_path: Path
+) -> None:
+    address = f"unix:{tmp_path}/s.sock"
+    late = SocketFile(address)
+    late.require_free()
+    start(ScoringServicer(Catalog(contrast=Contrast())), address=address)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(late.first_address.removeprefix("unix:"))
+        listening.listen()
+        with pytest.raises(AddressInUse, match=r"a server listens on unix:.*/s\.sock already"):
+            late.publish()
+    late.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["s.sock"]
+    assert connect_scorer(address, "contrast").score(IMAGES).shape == (2,)
+
+
+def test_a_socket_waits_for_the_one_that_is_being_published(
+    start: StartServer, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        with locked(tmp_path, "held"):
+            started = pool.submit(start, address=f"unix:{tmp_path}/s.sock")
+            with pytest.raises(TimeoutError):
+                started.result(timeout=0.2)
+            assert not (tmp_path / "s.sock").exists()
+        assert check_health(started.result().address)
+
+
+def test_a_socket_that_cannot_be_published_is_removed(
+    start: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(InvalidInput, match=r"s\.sock: Operation not permitted"):
+        start(address=f"unix:{tmp_path}/s.sock")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_socket_left_by_a_dead_server_is_replaced(start: StartServer, tmp_path: Path) -> None:

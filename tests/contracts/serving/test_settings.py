@@ -187,8 +187,12 @@ def test_what_is_wrong_is_said_with_its_place(
         ("RANKSRGAN_CLIENTCA", "RANKSRGAN_CLIENT_CA or RANKSRGAN_TLS__CLIENT_CA"),
         ("RANKSRGAN_CLIENT__TOKEN", "RANKSRGAN_CLIENT_TOKEN"),
         ("RANKSRGAN_CLIENT_CERT", "RANKSRGAN_CLIENT_CERTIFICATE"),
-        ("RANKSRGAN_METRICS_PORT", "RANKSRGAN_METRICS"),
-        ("RANKSRGAN_ASSET", "RANKSRGAN_ASSETS"),
+        ("RANKSRGAN_TOKENS_IN_CLEER", "RANKSRGAN_TOKENS_IN_CLEAR"),
+        ("RANKSRGAN_TLS_CA", "RANKSRGAN_TLS__CLIENT_CA"),
+        ("RANKSRGAN_CERTIFICATE", "RANKSRGAN_TLS__CERTIFICATE"),
+        ("RANKSRGAN_ADMINISTRATOR", "RANKSRGAN_ADMINISTRATORS"),
+        ("RANKSRGAN_CLIENT_LIMITS_RATE", "RANKSRGAN_CLIENT_LIMITS"),
+        ("RANKSRGAN_MAXPIXELS", "RANKSRGAN_MAX_PIXELS"),
         ("ranksrgan_tokens", "RANKSRGAN_TOKENS"),
         ("Ranksrgan_TLS__KEY", "RANKSRGAN_TLS__KEY"),
     ],
@@ -199,6 +203,17 @@ def test_a_variable_that_is_nearly_a_known_one_is_an_error(name: str, meant: str
         load(None, {"RANKSRGAN_LISTEN": "unix:s", name: "9100"})
     assert caught.value.field == name
     load(None, {"RANKSRGAN_LISTEN": "unix:s", name: ""})
+
+
+#: Variables of operators, which set nothing here and leave nothing open.
+OPERATORS = [
+    f"RANKSRGAN_{name}"
+    for name in (
+        *("METRICS_PORT", "METRICS_IMAGE", "WORKERS_COUNT", "QUEUE_URL", "TEST_DATA_DIR"),
+        *("TLS_SECRET_NAME", "TLS_SECRET", "CLIENT_TIMEOUT", "CLIENT_IMAGE", "CLIENT_CACHE"),
+        *("CLIENT_NAME", "CLIENT", "VERSION", "ASSETS_DIR", "LISTEN_PORT", "DATA_ROOT_PVC"),
+    )
+]
 
 
 def test_variables_of_others_are_passed_over() -> None:
@@ -215,8 +230,7 @@ def test_variables_of_others_are_passed_over() -> None:
         require_unlike_settings(kind, "RANKSRGAN_METRICS_SERVICE_PORT_GRPC", "50051")
         require_unlike_settings(kind, "RANKSRGAN_METRICS_PORT_50051_TCP_ADDR", "10.0.0.7")
         require_unlike_settings(kind, "RANKSRGAN_METRICS_PORT", "tcp://10.0.0.7:50051")
-        require_unlike_settings(kind, "RANKSRGAN_VERSION", "1")
-        for other in OTHERS:
+        for other in (*OTHERS, *OPERATORS):
             require_unlike_settings(kind, other, "x")
         for other_kind in kinds:  # one file of variables for several servers
             for key in keys_of(other_kind):

@@ -148,6 +148,19 @@ def test_a_clients_own_files_are_not_blamed_on_the_service(
         assert said(CA=ca) == (message, "RANKSRGAN_CLIENT_CA")
 
 
+def test_an_old_certificate_further_down_a_clients_chain_stops_nobody(
+    authority: Authority, start_tls: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, old = authority.sign("me", "me"), authority.sign("old", "old", days=-2)
+    chain = me.certificate.with_name("chain.pem")
+    chain.write_bytes(me.certificate.read_bytes() + old.certificate.read_bytes())
+    server = start_tls(authority.sign("server", "127.0.0.1"), authority.certificate)
+    trust(monkeypatch, CA=authority.certificate, CERTIFICATE=chain, KEY=me.key)
+    assert connect_scorer(f"grpcs://{server.address}", "contrast").score(IMAGES).shape == (2,)
+    with pytest.raises(InvalidConfig, match=rf"tls\.certificate: .* in {chain} expired on"):
+        read_certificate(chain, me.key)
+
+
 def test_tls_where_there_is_none(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -252,6 +252,7 @@ def _channel_credentials(credentials: ClientCredentials) -> grpc.ChannelCredenti
             credentials.certificate,
             credentials.key,
             fields=(f"{PREFIX}CERTIFICATE", f"{PREFIX}KEY"),
+            whole_chain=False,
         )
     return grpc.ssl_channel_credentials(ca, key, certificate)
 

@@ -31,7 +31,8 @@ class PageServer(ThreadingMixIn, WSGIServer):
 
     Of `PLACES` connections that are open the oldest ends for the next one, after half a second at
     the earliest, and each ends after ten: who connects and says nothing, or does not read, keeps
-    nobody out for long.
+    nobody out for long. While a hundred a second do so, an answer may take some seconds (measured:
+    4 to 7).
 
     Args:
         host: to listen on.

@@ -2,7 +2,7 @@
 
 gRPC removes, when a server ends, whatever socket is at the path that it was told, that of another
 server too. So it is told another name in the folder, under which its socket is until it can be
-connected to; then that gets the name that clients know.
+connected to; then that gets the name that clients know, unless another server has been faster.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import stat
 from pathlib import Path
 
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput
+from ranksrgan.contracts.folder_lock import locked
+
+# Seconds that other servers may take to publish theirs in the same folder.
+_PUBLISH_WAIT = 5.0
 
 
 class SocketFile:
@@ -57,17 +61,7 @@ class SocketFile:
         self.require_no_other()
         if not self._path.parent.is_dir():
             raise self._refused(f"{self._path.parent} is not a folder to put a socket in")
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(self._path))
-            except (FileNotFoundError, ConnectionRefusedError):
-                pass
-            except OSError as error:
-                raise self._refused(error) from error
-            else:
-                raise AddressInUse(
-                    f"a server listens on {self._address} already", field=self._address
-                )
+        self._require_silent()
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.bind(str(self._first))
@@ -79,22 +73,43 @@ class SocketFile:
         """Let the socket at `first_address` be at the address, for this user alone.
 
         Raises:
+            AddressInUse: since `require_free` another server has begun to listen there.
             InvalidInput: what a dead server has left there cannot be replaced.
         """
-        self._first.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        self._ours = _identity(self._first)
+        folder = self._path.parent
+        busy = f"cannot listen on {self._address}: another process holds {folder}"
         try:
-            self._first.rename(self._path)
+            with locked(folder, busy, wait=_PUBLISH_WAIT):
+                self._require_silent()
+                self._first.chmod(stat.S_IRUSR | stat.S_IWUSR)
+                self._ours = _identity(self._first)
+                self._first.rename(self._path)
+        except AddressInUse:  # an OSError too
+            raise
         except OSError as error:
             raise self._refused(error) from error
 
     def remove(self) -> None:
-        """Remove what was published, unless something else is there by now."""
+        """Remove what was published, unless something else is there by now, or was to be."""
+        self._first.unlink(missing_ok=True)
         try:
             if self._ours is not None and _identity(self._path) == self._ours:
                 self._path.unlink()
         except FileNotFoundError:
             return
+
+    def _require_silent(self) -> None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self._path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                pass
+            except OSError as error:
+                raise self._refused(error) from error
+            else:
+                raise AddressInUse(
+                    f"a server listens on {self._address} already", field=self._address
+                )
 
     def _refused(self, why: OSError | str) -> InvalidInput:
         reason = why if isinstance(why, str) else why.strerror or str(why)

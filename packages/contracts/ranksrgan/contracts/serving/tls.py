@@ -39,7 +39,11 @@ def server_credentials(
 
 
 def read_certificate(
-    certificate: Path, key: Path, *, fields: tuple[str, str] = ("tls.certificate", "tls.key")
+    certificate: Path,
+    key: Path,
+    *,
+    fields: tuple[str, str] = ("tls.certificate", "tls.key"),
+    whole_chain: bool = True,
 ) -> tuple[bytes, bytes]:
     """A private key and its chain of certificates, in this order, as PEM.
 
@@ -47,6 +51,8 @@ def read_certificate(
         certificate: file of the chain.
         key: file of the private key.
         fields: what names the two files.
+        whole_chain: whether the certificates after the first one have to be valid too. A client's
+            need not: the server may know a newer one, or not need it.
 
     Raises:
         InvalidConfig: a file cannot be read or is not PEM, the key is another certificate's or has
@@ -55,7 +61,7 @@ def read_certificate(
     of_chain, of_key = fields
     chain, secret = _read(certificate, of_chain), _read(key, of_key)
     certificates = _certificates(certificate, chain, of_chain)
-    for one in certificates:
+    for one in certificates if whole_chain else certificates[:1]:
         _require_valid(one, certificate, of_chain)
     try:
         private = load_pem_private_key(secret, password=None)
