@@ -8,17 +8,16 @@
     5.51429 I01_01_1.bmp      or the other way round: TID2013's mos_with_names.txt
 
 A folder stands for all its ``.txt`` and ``.csv`` files (PIPAL's ``Train_Label``), those hidden by a
-dot left out. Images are known
-by their file name without folder and image suffix, so that ``sr/A0001_00_00.png`` is
-``A0001_00_00``. Those of TID2013's form are known in lower case, as their files are not written as
-the list writes them.
+dot left out. Images are known by their file name without folder and image suffix, so that
+``sr/A0001_00_00.png`` is ``A0001_00_00``. Those of TID2013's form are known in lower case, as their
+files are not written as the list writes them.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
@@ -132,6 +131,28 @@ def read_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
         raise InvalidDataset(f"{path}: {error.strerror}", field=str(path)) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidDataset(f"{path} is not CSV in UTF-8: {error}", field=str(path)) from error
+
+
+def read_rows_below(
+    path: Path, columns: Sequence[str], what: str
+) -> Iterator[tuple[str, list[str]]]:
+    """`read_rows` below a first line that has to name exactly these columns, in this order.
+
+    Args:
+        path: of the file.
+        columns: of it.
+        what: it is a file of, for the message.
+
+    Raises:
+        InvalidDataset: see `read_rows`, or the first line is another one.
+    """
+    rows = read_rows(path)
+    for place, cells in islice(rows, 1):
+        if cells != list(columns):
+            raise InvalidDataset(
+                f"{place}: the first line of a file of {what} is {','.join(columns)}", field=place
+            )
+    yield from rows
 
 
 def image_name(text: str) -> str:

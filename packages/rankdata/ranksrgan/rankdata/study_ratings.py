@@ -29,7 +29,7 @@ from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.metrics import Vote, bradley_terry, elo
 from ranksrgan.metrics.bradley_terry import Strength, check_prior
 from ranksrgan.metrics.elo import LARGEST, LEAST_SCALE
-from ranksrgan.metrics.score_table import finite_number, image_name, read_rows
+from ranksrgan.metrics.score_table import finite_number, image_name, read_rows_below
 
 #: Of a dataset of votes, in its folder.
 RATINGS = "ratings.csv"
@@ -128,16 +128,7 @@ def read_ratings(path: Path, rating: Rating) -> dict[str, StudyRating]:
             message begins with file and line.
     """
     ratings: dict[str, StudyRating] = {}
-    columns: list[str] | None = None
-    for place, cells in read_rows(path):
-        if columns is None:
-            columns = cells
-            if columns != list(_COLUMNS):
-                raise InvalidDataset(
-                    f"{place}: the first line of a file of ratings is {','.join(_COLUMNS)}",
-                    field=place,
-                )
-            continue
+    for place, cells in read_rows_below(path, _COLUMNS, "ratings"):
         if len(cells) != len(_COLUMNS):
             raise InvalidDataset(
                 f"{place}: {len(cells)} cells where {','.join(_COLUMNS)} are wanted", field=place

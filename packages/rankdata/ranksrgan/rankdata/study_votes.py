@@ -20,7 +20,7 @@ from pathlib import Path
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.metrics import Vote
-from ranksrgan.metrics.score_table import finite_number, read_rows
+from ranksrgan.metrics.score_table import finite_number, read_rows_below
 
 #: Of a dataset of votes, in its folder, beside its ratings.
 COMPARISONS = "comparisons.csv"
@@ -38,16 +38,7 @@ def read_comparisons(path: Path) -> list[Vote]:
     """
     votes: list[Vote] = []
     pairs: set[frozenset[str]] = set()
-    columns: list[str] | None = None
-    for place, cells in read_rows(path):
-        if columns is None:
-            columns = cells
-            if columns != list(_COLUMNS):
-                raise InvalidDataset(
-                    f"{place}: the first line of a file of comparisons is {','.join(_COLUMNS)}",
-                    field=place,
-                )
-            continue
+    for place, cells in read_rows_below(path, _COLUMNS, "comparisons"):
         number, outcome = _numbers(cells)
         pair = frozenset(cells[:2])
         if not number or len(pair - {""}) < 2 or pair in pairs:

@@ -44,7 +44,7 @@ def is_local(address: str) -> bool:
     """Whether only this machine reaches that address: a unix socket, or loopback."""
     if address.startswith("unix:"):
         return True
-    host = _host(address)
+    host = host_of(address)
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -64,13 +64,14 @@ def cannot_both_listen(first: str, second: str) -> bool:
     return any(_covers(one, other) or _covers(other, one) for one in here for other in there)
 
 
-def _host(address: str) -> str:
+def host_of(address: str) -> str:
+    """The host of ``HOST:PORT`` in lower case, without the brackets of IPv6."""
     return address.rpartition(":")[0].removeprefix("[").removesuffix("]").lower()
 
 
 def _faces(address: str) -> tuple[str, ...]:
     """What a host stands for: addresses in their shortest form, or its name."""
-    host = _host(address)
+    host = host_of(address)
     if host == "localhost":
         return "127.0.0.1", "::1"
     try:

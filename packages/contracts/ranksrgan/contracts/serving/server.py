@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, ServiceUnavailable
+from ranksrgan.contracts.serving.addresses import host_of
 from ranksrgan.contracts.serving.admission import BESIDE, Admission
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
@@ -293,8 +294,7 @@ def _listen(server: grpc.Server, settings: ServerSettings, socket_file: SocketFi
 
 def _require_free(address: str) -> None:
     """gRPC says only that it failed; we ask first."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
+    host, port = host_of(address), address.rpartition(":")[2]
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
