@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def test_a_scale_that_this_version_does_not_read_is_another(earlier: Path, scale
 def test_seeds_are_not_lost(earlier: Path, scale: Scale) -> None:
     with pytest.raises(InvalidInput, match=r"over the seeds 0, 1, and 1 would be lost: name them"):
         check_replaceable(earlier, "tiny", scale, (0, 2))
+
+
+def test_weights_of_one_name_and_other_content_make_other_figures(tmp_path: Path) -> None:
+    weights = tmp_path / "start.pth"
+    said = []
+    for content in (b"one", b"another", b"one"):
+        weights.write_bytes(content)
+        said.append(Request(("table3",), EXPERIMENTS, "tiny", initial=weights).figures_of)
+    one = hashlib.sha256(b"one").hexdigest()[:12]
+    assert said[0] == said[2] == f"tiny with from start.pth, sha256 {one}"
+    assert said[1] != said[0]
 
 
 def test_what_is_not_to_be_replaced_is_refused_before_any_work(

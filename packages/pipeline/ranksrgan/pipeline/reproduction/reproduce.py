@@ -72,8 +72,13 @@ class Request:
 
     @property
     def figures_of(self) -> str:
-        """What tables say of the scale: its name, and what the command changed of it."""
-        changed = [*self.settings, *([f"from {self.initial}"] if self.initial else [])]
+        """What tables say of the scale: its name, and what the command changed of it.
+
+        Raises:
+            InvalidInput: the weights to start from are missing.
+        """
+        start = [] if self.initial is None else [f"from {_named(SHIPPED.resolve(self.initial))}"]
+        changed = [*self.settings, *start]
         return f"{self.scale_name} with {', '.join(changed)}" if changed else self.scale_name
 
     @property
@@ -151,6 +156,11 @@ def _start(initial: Path | None, scale: Scale) -> Path | None:
     return None if scale.start is None else SHIPPED.path(scale.start)
 
 
+def _named(weights: Path) -> str:
+    """Weights in a table's words: a file of the same name and other content is another."""
+    return f"{weights.name}, sha256 {content_hash(weights)[:12]}"
+
+
 def _check(request: Request) -> None:
     for what, given in (("experiment", request.names), ("seed", request.seeds)):
         if len(set(given)) < len(given):
@@ -212,7 +222,7 @@ def _assets(data: Path, folder: Path) -> Path:
 
 def _write(plan: Plan, request: Request, scale: Scale, start: Path | None) -> Findings:
     folder = request.output / plan.name
-    from_ = None if start is None else f"{start.name}, sha256 {content_hash(start)[:12]}"
+    from_ = None if start is None else _named(start)
     findings = conclude(plan, request.figures_of, scale, from_, request.runs, folder)
     write_scale(folder, scale)
     write_findings(folder, findings)
