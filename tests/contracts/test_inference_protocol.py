@@ -235,6 +235,7 @@ def test_metadata(served: Served) -> None:
     metadata = served.call("ModelMetadata", name="x4")
     assert metadata.name == "x4"
     assert list(metadata.versions) == ["1", "2"]
+    assert list(served.call("ModelMetadata", name="x4:1").versions) == ["1", "2"]
     assert metadata.platform == "ranksrgan_upscaler"
     assert [(i.name, i.datatype, list(i.shape)) for i in metadata.inputs] == [
         ("images", "FP32", [-1, 3, -1, -1])

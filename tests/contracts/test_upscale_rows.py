@@ -291,6 +291,8 @@ ROW = bytes(45 * 3 * 4)
         (order(), [ROW * 60, ROW + b"x"], InvalidInput, "chunk"),
         (order(), [ROW, order()], InvalidInput, "chunk"),
         (order(), [ROW, Request()], InvalidInput, "chunk"),
+        (order(), [ROW, b"", ROW * 60], InvalidInput, "chunk"),
+        (order(), [ROW * 60, ROW, b""], InvalidInput, "chunk"),
         (order(), [np.full(45 * 3 * 61, 2, np.float32).tobytes()], InvalidInput, "images"),
         (order(), [np.full(45 * 3 * 61, np.nan, np.float32).tobytes()], InvalidInput, "images"),
     ],

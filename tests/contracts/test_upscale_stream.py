@@ -212,6 +212,16 @@ def test_transparency_and_another_scale(
     assert (tmp_path / "remote.png").read_bytes() == job.output.read_bytes()
 
 
+def test_the_access_log_names_the_model(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "ranksrgan.access"), open_channel(server.address) as channel:
+        ask(channel, order(len(PNG)), PNG)
+        until(lambda: bool(caplog.records))  # the line comes after the answer
+    (line,) = caplog.records
+    assert line.getMessage().endswith(" model=small")
+
+
 def test_a_file_in_many_chunks(tmp_path: Path, small: GeneratorUpscaler) -> None:
     """Several times what a message may hold, and one chunk is not the whole head."""
     random = np.random.default_rng(0)
@@ -286,6 +296,7 @@ PNG = encoded(8, 9)
         (order(len(PNG)), [PNG, b"x"], InvalidInput, "more than"),
         (order(len(PNG) + 1), [PNG], InvalidInput, "came"),
         (order(len(PNG)), [], InvalidInput, "0 of the"),
+        (order(len(PNG)), [PNG[:9], b"", PNG[9:]], InvalidInput, "chunk: is empty"),
         (order(9), [b"no image "], InvalidImage, "not a PNG"),
         (order(len(PNG) - 40), [PNG[:-40]], InvalidImage, "damaged"),
         (order(150_000), [encoded(101, 100)[:20_000]], ImageTooLarge, "10000"),

@@ -163,6 +163,28 @@ def test_a_changed_file_is_read_again_and_a_damaged_one_is_not(
     ]
 
 
+@pytest.mark.parametrize("left", ["", "# nobody any more\n"])
+def test_the_last_token_can_be_taken_out(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    left: str,
+) -> None:
+    file = tmp_path / "tokens"
+    header = f"Bearer {make(file, 'only', capsys)}"
+    line = file.read_text()
+    tokens = TokenFile(file)
+    file.write_text(left)
+    assert tokens.name_of(header) == "only"  # somebody may be writing it at the moment
+    long_ago = time.time() - 60
+    os.utime(file, (long_ago, long_ago))
+    with pytest.raises(Unauthenticated, match="not known here"):
+        tokens.name_of(header)
+    assert "has no token in it any more: nobody may call" in caplog.text
+    file.write_text(line)
+    assert tokens.name_of(header) == "only"
+
+
 def test_the_command_refuses_what_would_not_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

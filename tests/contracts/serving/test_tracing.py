@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -89,6 +90,24 @@ def test_a_call_is_a_span_below_the_clients(monkeypatch: pytest.MonkeyPatch) -> 
     assert failed.attributes is not None
     assert failed.attributes["rpc.response.status_code"] == "INTERNAL"
     assert failed.events == ()  # nothing of the exception leaves
+
+
+def test_a_server_that_stops_does_not_wait_for_a_collector_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Silent(InMemorySpanExporter):
+        def shutdown(self) -> None:
+            silence.wait(60)
+
+    silence = threading.Event()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(Silent()))
+    monkeypatch.setattr(tracing, "LAST_SPANS", 0.05)
+    began = time.monotonic()
+    tracing.Tracing(provider).close()
+    assert time.monotonic() - began < 30
+    assert "the last spans were not taken" in caplog.text
+    silence.set()
 
 
 def test_traces_need_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

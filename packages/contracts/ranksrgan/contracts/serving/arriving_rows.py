@@ -77,5 +77,16 @@ class ArrivingRows:
             return None
         if not request.HasField("chunk"):
             raise InvalidInput("chunk: a stream has one order, then chunks", field="chunk")
+        check_chunk(request.chunk)
         chunk: bytes = request.chunk
         return chunk
+
+
+def check_chunk(chunk: bytes) -> None:
+    """Refuse a chunk that brings nothing: it would be work, and progress, without an end.
+
+    Raises:
+        InvalidInput: it is empty.
+    """
+    if not chunk:
+        raise InvalidInput("chunk: is empty, where 1 byte or more are to come", field="chunk")

@@ -261,10 +261,11 @@ def _while_known(
 
 
 def _model(request: Any) -> str:
-    for name in _MODEL_FIELDS:
-        value = getattr(request, name, "")
-        if isinstance(value, str) and value:
-            return value[:_LONGEST]
+    for message in (request, getattr(request, "order", None)):  # UpscaleStream names it there
+        for name in _MODEL_FIELDS:
+            value = getattr(message, name, "")
+            if isinstance(value, str) and value:
+                return value[:_LONGEST]
     return ""
 
 

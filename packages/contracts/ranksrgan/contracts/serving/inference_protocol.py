@@ -129,13 +129,14 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         self, request: pb.ModelMetadataRequest, context: grpc.ServicerContext
     ) -> pb.ModelMetadataResponse:
         info = self._open(request.name, request.version).info
+        name = request.name.partition(":")[0]
         response = pb.ModelMetadataResponse(
             name=request.name,
             versions=sorted(
                 (
                     other.model_version
                     for other in self._catalog.infos()
-                    if other.model_version and other.name.partition(":")[0] == request.name
+                    if other.model_version and other.name.partition(":")[0] == name
                 ),
                 key=int,
             ),

@@ -51,7 +51,9 @@ class Spool:
         except OSError as error:
             folder = self._folder or "the system's folder for temporary files"
             raise InvalidInput(
-                f"{folder} takes no temporary files: {error.strerror}", field="spool"
+                f"{folder} takes no temporary files ({error.strerror or error}): name one that "
+                "does with spool (--spool) or TMPDIR",
+                field="spool",
             ) from error
         spooled = SpooledFile(cast(BinaryIO, file), self)
         try:

@@ -4,7 +4,8 @@ It has one line a client, ``NAME SHA256``, the hash in hexadecimal digits; lines
 ``#`` are comments. A token has 256 random bits, so a plain hash gives nothing away. A client sends
 it as ``authorization: Bearer TOKEN``. A server notices by itself that the file has changed, streams
 that are open at their next response (one that is silent stays open); what is no token file then is
-said in the log, and the tokens stay those they were.
+said in the log, and the tokens stay those they were. A file whose last token was taken out lets
+nobody in.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks at the file for streams. A look lets other threads go first, which
 #: costs a twentieth of a stream's pace if it comes with each message.
 LOOK = 0.2
+
+#: Nanoseconds for which a file without tokens may be one that somebody is writing at the moment.
+_SETTLED = 10**9
 
 #: Of a client.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -93,13 +97,23 @@ class TokenFile:
             self._looked = time.monotonic()
             now = signature(self._path)
             if now != self._seen:
-                self._seen = now
-                try:
-                    self._names = read_tokens(self._path)
-                    log.info("%s was read again: %d tokens", self._path, len(self._names))
-                except InvalidConfig as error:
-                    log.error("%s; the tokens stay those from before", error)
+                self._read_again(now)
             return self._names
+
+    def _read_again(self, now: tuple[int, int, int] | None) -> None:
+        try:
+            names = _names_in(self._path)
+        except InvalidConfig as error:
+            log.error("%s; the tokens stay those from before", error)
+        else:
+            if not names and now is not None and abs(time.time_ns() - now[0]) < _SETTLED:
+                return  # and look once more
+            self._names = names
+            if names:
+                log.info("%s was read again: %d tokens", self._path, len(names))
+            else:
+                log.warning("%s has no token in it any more: nobody may call", self._path)
+        self._seen = now
 
 
 def _digest(authorization: str) -> str | None:
@@ -120,6 +134,14 @@ def read_tokens(path: Path) -> dict[str, str]:
         InvalidConfig: unreadable, writable by everybody, a line of another form, a name or token
             twice, or none at all; names the file and the line.
     """
+    names = _names_in(path)
+    if not names:
+        raise InvalidConfig(f"tokens: {path} has no token in it", field="tokens")
+    return names
+
+
+def _names_in(path: Path) -> dict[str, str]:
+    """`read_tokens`, of a file that may be without any."""
     try:
         if path.stat().st_mode & stat.S_IWOTH:
             raise InvalidConfig(f"tokens: everybody may write to {path}: chmod o-w", field="tokens")
@@ -148,8 +170,6 @@ def read_tokens(path: Path) -> dict[str, str]:
         if match is None or wrong is not None:
             raise InvalidConfig(f"tokens: {path} line {number} {wrong}", field="tokens")
         names[match[2]] = match[1]
-    if not names:
-        raise InvalidConfig(f"tokens: {path} has no token in it", field="tokens")
     return names
 
 

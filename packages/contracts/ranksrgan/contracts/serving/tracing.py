@@ -7,6 +7,8 @@ reads: ``OTEL_EXPORTER_OTLP_ENDPOINT``, ``OTEL_SERVICE_NAME`` and so on.
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -17,6 +19,11 @@ from ranksrgan.contracts.serving.calls import Call
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a server which stops waits for its last spans to be taken.
+LAST_SPANS = 2.0
 
 
 def require_sdk() -> None:
@@ -40,7 +47,7 @@ def otlp_provider() -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider()
+    provider = TracerProvider(shutdown_on_exit=False)  # `Tracing.close` does, and does not wait
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
@@ -84,5 +91,11 @@ class Tracing:
                     span.set_status(Status(StatusCode.ERROR, call.code))
 
     def close(self) -> None:
-        """Send what has not been sent yet."""
-        self._provider.shutdown()
+        """Send what has not been sent yet; what is not taken in `LAST_SPANS` seconds is lost."""
+        sending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        sending.start()
+        sending.join(LAST_SPANS)
+        if sending.is_alive():
+            log.warning(
+                "traces: the last spans were not taken within %.0f s and are lost", LAST_SPANS
+            )

@@ -23,7 +23,7 @@ from ranksrgan.contracts.encoders import Layout, check_format, open_writer
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.contracts.images import FORMATS, Picture, allow_pixels, decode_image
 from ranksrgan.contracts.row_image import RowImage
-from ranksrgan.contracts.serving.arriving_rows import ArrivingRows
+from ranksrgan.contracts.serving.arriving_rows import ArrivingRows, check_chunk
 from ranksrgan.contracts.serving.spool import Spool, SpooledFile
 from ranksrgan.contracts.serving.stream_result import (
     open_output,
@@ -199,6 +199,7 @@ class UpscaleStreams:
         for request in requests:
             if not request.HasField("chunk"):
                 raise InvalidInput("chunk: a stream has one order, then chunks", field="chunk")
+            check_chunk(request.chunk)
             if file.size + len(request.chunk) > order.size:
                 raise InvalidInput(
                     f"chunk: more than the {order.size} bytes of the order came", field="chunk"
