@@ -174,7 +174,10 @@ def test_folder_that_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is no rank dataset" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["build"], ["human"], ["remote", "build", "unix:s.sock", "x"]])
+@pytest.mark.parametrize(
+    "command",
+    [["build"], ["human"], ["remote", "build", "--at", "unix:s.sock", "-o", "datasets/x"]],
+)
 def test_settings_stand_on_both_sides_of_flags(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
