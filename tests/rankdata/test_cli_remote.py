@@ -93,7 +93,7 @@ def test_a_build_is_asked_for_and_followed(
     jobs.later = [halfway, jobs.ended()]
     recipe = tmp_path / "build.yaml"
     recipe.write_text("hr: images/faces\noutput: elsewhere\nlevels: {z: models/srgan, a: hr}\n")
-    command = [*asking(address), "crop=64", "levels.b=hr", "--config", str(recipe)]
+    command = [*asking(address), "crop=64", "levels.b=hr", "--recipe", str(recipe)]
     assert main(command) == 0
     out = capsys.readouterr().out
     assert out == f"operations/{ID}\ndatasets/new: 3 crops, low, high\n"
@@ -116,7 +116,7 @@ def test_no_command_builds_from_a_file_that_wants_objects(
         "given: [metric, levels.a]\n"
     )
     for command in (asking(address), ["build"]):
-        assert main([*command, "--config", str(file)]) == 1
+        assert main([*command, "--recipe", str(file)]) == 1
         assert "scorer=..., the scorer own and upscalers={'a': ...}" in capsys.readouterr().err
     assert jobs.requests == []
 
@@ -152,7 +152,7 @@ def test_watch_and_cancel(address: str, jobs: Jobs, capsys: pytest.CaptureFixtur
     [
         ["crop=64"],
         ["hr=images/a", "levels.a=hr"],
-        ["--config", "no-such-recipe"],
+        ["--recipe", "no-such-recipe"],
         ["hr=images/a", "levels.a=hr", "levels.b=bicubic", "-o", "new"],
     ],
 )

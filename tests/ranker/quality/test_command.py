@@ -148,6 +148,6 @@ def test_train_model_on_a_rank_dataset_with_references(
         f"kind: pipal\nreferences: {pipal / 'Train_Ref'}\ndistorted: {pipal / 'Train_Dist'}\n"
         f"labels: {pipal / 'Train_Label'}\noutput: {ranks}\nval: 0.34\n"
     )
-    assert rankdata(["human", "--config", str(config)]) == 0
+    assert rankdata(["human", "--recipe", str(config)]) == 0
     assert open_scorer(train(ranks, tmp_path / "run")).info.name == "sensitivity"
     assert "main" in capsys.readouterr().out

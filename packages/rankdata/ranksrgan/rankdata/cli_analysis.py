@@ -132,7 +132,7 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 def _add_human(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("human", help="make a dataset of people's judgement")
-    parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="YAML")
+    parser.add_argument("--recipe", metavar="FILE", type=Path, required=True, help="YAML")
     parser.add_argument("--force", action="store_true", help="replace a dataset that is there")
     parser.add_argument(
         "--ratings",
@@ -140,12 +140,12 @@ def _add_human(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         help="ratings.csv of the dataset that the study was before; the votes are new ones only",
     )
-    add_settings(parser, "overrides", "any configuration key", metavar="key=value")
+    add_settings(parser, "overrides", "any configuration key")
     parser.set_defaults(command=_human)
 
 
 def _human(arguments: argparse.Namespace) -> int:
-    config = load_human_config(arguments.config, arguments.overrides)
+    config = load_human_config(arguments.recipe, arguments.overrides)
     if arguments.ratings is not None:
         if not isinstance(config, VotesConfig):
             raise InvalidConfig(

@@ -42,9 +42,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_wanted(build, "datasets", "a new one")
     build.add_argument(
-        "--config", metavar="NAME|FILE", help=f"a recipe ({', '.join(recipe_names())}) or a file"
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"{', '.join(recipe_names())}, or a .yaml file",
     )
-    add_settings(build, "overrides", "as in crop=200", metavar="key=value")
+    add_settings(build, "overrides", "as in crop=200")
     build.set_defaults(command=_build)
     add_actions(actions, VIEW, "a build")
     listing = actions.add_parser("list", help="the complete datasets")
@@ -64,7 +66,7 @@ def _build(arguments: argparse.Namespace) -> int:
     # The output is the server's matter; the configuration cannot be without one. JSON, lest YAML
     # take a name like 2024 for a number.
     overrides = [*arguments.overrides, f"output={json.dumps(dataset_id)}"]
-    config = with_objects(load_recipe(arguments.config, overrides))  # a service is given none
+    config = with_objects(load_recipe(arguments.recipe, overrides))  # a service is given none
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
     client = RemoteRankData(arguments.at, retry_for=PATIENCE)
