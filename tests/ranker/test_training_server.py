@@ -172,9 +172,9 @@ def test_without_validation_the_last_weights_stay(serving: RankerServing) -> Non
 def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path) -> None:
     submit = (
         "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
-        "from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining; "
+        "from ranksrgan.contracts.ranker_training_client import RankerTrainingClient; "
         "request = TrainingRequest.model_validate_json(sys.argv[2]); "
-        "operation = RemoteRankerTraining(sys.argv[1]).train('orphan', request); "
+        "operation = RankerTrainingClient(sys.argv[1]).train('orphan', request); "
         "print(operation.name, flush=True); time.sleep(3600)"
     )
     command = [sys.executable, "-c", submit, serving.address, GATED.model_dump_json()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import uuid
 from typing import Any
 
 from ranksrgan.contracts.console import add_settings
@@ -59,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.contracts.rank_data_client import RankDataClient
     from ranksrgan.rankdata.given_objects import with_objects
 
     dataset_id = wanted_id(arguments)
@@ -69,22 +68,22 @@ def _build(arguments: argparse.Namespace) -> int:
     config = with_objects(load_recipe(arguments.recipe, overrides))  # a service is given none
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
-    client = RemoteRankData(arguments.at, retry_for=PATIENCE)
-    return follow(client.build(dataset_id, wanted, request_id=uuid.uuid4().hex), VIEW)
+    client = RankDataClient(arguments.at, retry_for=PATIENCE)
+    return follow(client.build(dataset_id, wanted), VIEW)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.contracts.rank_data_client import RankDataClient
 
-    for info in RemoteRankData(arguments.address).infos():
+    for info in RankDataClient(arguments.address).infos():
         print(f"{info.name:<32}  {_crops(info)}, {info.metric}")
     return 0
 
 
 def _get(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.contracts.rank_data_client import RankDataClient
 
-    info = RemoteRankData(arguments.address).info(id_in(arguments.dataset, "datasets", "dataset"))
+    info = RankDataClient(arguments.address).info(id_in(arguments.dataset, "datasets", "dataset"))
     for key, value in info.model_dump(mode="json").items():
         print(f"{key}: {_text(value)}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import uuid
 from typing import Any
 
 from ranksrgan.contracts.console import add_settings
@@ -56,7 +55,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
+    from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 
     config = load_recipe(arguments.recipe, arguments.overrides)
     request = TrainingRequest(
@@ -65,9 +64,8 @@ def _train(arguments: argparse.Namespace) -> int:
         validation_split="" if arguments.val_split == "none" else arguments.val_split,
         config=config.model_dump(mode="json", exclude_unset=True),
     )
-    client = RemoteRankerTraining(arguments.at, retry_for=PATIENCE)
-    wanted = client.train(wanted_id(arguments), request, request_id=uuid.uuid4().hex)
-    return follow(wanted, VIEW)
+    client = RankerTrainingClient(arguments.at, retry_for=PATIENCE)
+    return follow(client.train(wanted_id(arguments), request), VIEW)
 
 
 def _progress(metadata: Any) -> Progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import uuid
 from typing import Any
 
 from ranksrgan.contracts.console import add_settings
@@ -72,7 +71,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config = load_recipe(arguments.recipe, overrides(arguments))
     wanted = config.model_dump(mode="json", exclude_unset=True)
     client = GeneratorTrainingClient(arguments.at, retry_for=PATIENCE)
-    return follow(client.train(generator_id, wanted, request_id=uuid.uuid4().hex), VIEW)
+    return follow(client.train(generator_id, wanted), VIEW)
 
 
 def _progress(metadata: Any) -> Progress:
