@@ -85,7 +85,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add(
         "--force",
         action="store_true",
-        help="replace a dataset that is there, discard an unfinished one with other settings",
+        help="replace a dataset that is there once the new one is complete, and discard an "
+        "unfinished one with other settings (one with these is continued)",
     )
     add_settings(parser, "overrides", "any configuration key; overrides the flags")
     parser.set_defaults(command=partial(_build, parser))

@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ranksrgan-ranker",
-        description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
-        "and has a gradient.",
+        description="Train, evaluate, use and serve Rankers, which learn from ordered pairs what a "
+        "metric would say, and have a gradient.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         "model looks through, in torchvision's or timm's form",
     )
     train.add_argument(
-        "--restart", action="store_true", help="start anew instead of continuing what is in DIR"
+        "--restart",
+        action="store_true",
+        help="remove the training that is in DIR and start anew, instead of continuing it",
     )
     cli_remote.add_training_flags(train)
     train.set_defaults(command=_train)
