@@ -17,9 +17,9 @@ from ranksrgan.contracts.generator_training_client import GeneratorTrainingClien
 from ranksrgan.contracts.images import read_image
 from ranksrgan.contracts.jobs import JobFolder
 from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
-from ranksrgan.contracts.rank_data_client import RemoteRankData
+from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
+from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.rankdata import RankDataset
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.manifest import read_manifest
@@ -85,12 +85,12 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "build": Kind(
         "rankdata",
-        lambda address, name: RemoteRankData(address, **_OPTIONS).build(name, _BUILD),
+        lambda address, name: RankDataClient(address, **_OPTIONS).build(name, _BUILD),
         lambda root, name: read_manifest(root / "datasets" / name),
     ),
     "ranker": Kind(
         "ranker",
-        lambda address, name: RemoteRankerTraining(address, **_OPTIONS).train(name, _RANKER),
+        lambda address, name: RankerTrainingClient(address, **_OPTIONS).train(name, _RANKER),
         lambda root, name: load_weights(root / "rankers" / name / "ranker.safetensors").sha256,
     ),
     "generator": Kind(

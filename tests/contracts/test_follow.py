@@ -10,8 +10,21 @@ from typing import Any, cast
 import pytest
 
 from ranksrgan.contracts import operations_client
-from ranksrgan.contracts.errors import InvalidDataset, RankSRGANError, RequestCancelled
-from ranksrgan.contracts.follow import JobView, Progress, add_actions, cancel, follow
+from ranksrgan.contracts.errors import (
+    InvalidDataset,
+    InvalidInput,
+    RankSRGANError,
+    RequestCancelled,
+)
+from ranksrgan.contracts.follow import (
+    JobView,
+    Progress,
+    add_actions,
+    add_wanted,
+    cancel,
+    follow,
+    wanted_id,
+)
 from ranksrgan.contracts.operations_client import RemoteOperation
 
 NAME = "operations/trial-000001-00000000"
@@ -19,7 +32,7 @@ VIEW = JobView(
     unit="step",
     progress=lambda seen: Progress(seen.done, 8, note="loss=1", news=seen.news),
     result=lambda made: f"made {made}",
-    come_back="come back to {address} {name}",
+    program="ranksrgan-trial",
 )
 
 
@@ -83,7 +96,7 @@ def test_an_interruption_ends_the_watching_alone(capsys: pytest.CaptureFixture[s
     said = capsys.readouterr().err.splitlines()
     assert said[-2:] == [
         "the work goes on; watch it or end it with",
-        f"  come back to unix:s.sock {NAME}",
+        f"  ranksrgan-trial remote watch|cancel unix:s.sock {NAME}",
     ]
     assert not operation.cancelled
 
@@ -114,3 +127,14 @@ def test_actions_connect_and_follow_or_cancel(monkeypatch: pytest.MonkeyPatch) -
         assert arguments.command(arguments) == 0
     assert asked == [("unix:s.sock", NAME)] * 2
     assert operation.cancelled
+
+
+def test_what_is_wanted_is_named_with_its_kind() -> None:
+    parser = argparse.ArgumentParser()
+    add_wanted(parser, "trials", "of the trial")
+    arguments = parser.parse_args(["--at", "unix:s.sock", "-o", "trials/one"])
+    assert (arguments.at, wanted_id(arguments)) == ("unix:s.sock", "one")
+    for other in ("one", "trials", "trials/", "trials/..", "others/one", "trials/a/b"):
+        with pytest.raises(InvalidInput, match="is not of the form trials/NAME") as caught:
+            wanted_id(parser.parse_args(["--at", "unix:s.sock", "-o", other]))
+        assert caught.value.field == "output"

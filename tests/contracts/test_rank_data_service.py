@@ -17,7 +17,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.jobs import JobPhase
 from ranksrgan.contracts.operations import OperationsServicer
-from ranksrgan.contracts.rank_data_client import RemoteRankData
+from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.rank_data_service import BUILD_OPERATION
 from ranksrgan.contracts.rpc import RunningServer, open_channel
 from ranksrgan.contracts.v1 import job_pb2, rank_data_pb2, rank_data_pb2_grpc
@@ -37,20 +37,20 @@ def server(start: StartServer, builder: Builder) -> RunningServer:
 
 
 @pytest.fixture
-def client(server: RunningServer) -> Iterator[RemoteRankData]:
-    connected = RemoteRankData(server.address, timeout=PATIENCE)
+def client(server: RunningServer) -> Iterator[RankDataClient]:
+    connected = RankDataClient(server.address, timeout=PATIENCE)
     yield connected
     connected.close()
 
 
-def test_facts_arrive_as_they_are(client: RemoteRankData) -> None:
+def test_facts_arrive_as_they_are(client: RankDataClient) -> None:
     assert client.info("b") == Shelf().info("datasets/b")
     with pytest.raises(UnknownName, match="there is no datasets/none") as caught:
         client.info("none")
     assert caught.value.field == "dataset"
 
 
-def test_the_list_has_pages(server: RunningServer, client: RemoteRankData) -> None:
+def test_the_list_has_pages(server: RunningServer, client: RankDataClient) -> None:
     with open_channel(server.address) as channel:
         stub = rank_data_pb2_grpc.RankDataServiceStub(channel)
         request = rank_data_pb2.ListRankDatasetsRequest(page_size=2)
@@ -72,19 +72,25 @@ def test_the_list_has_pages(server: RunningServer, client: RemoteRankData) -> No
 def test_a_client_reads_all_pages(start: StartServer) -> None:
     shelf = Shelf()
     shelf.names = [f"datasets/{number:03}" for number in range(250)]
-    client = RemoteRankData(start(serving(shelf)).address, timeout=PATIENCE)
+    client = RankDataClient(start(serving(shelf)).address, timeout=PATIENCE)
     assert [info.name for info in client.infos()] == shelf.names
 
 
-def test_a_build_is_asked_for_as_it_was_said(client: RemoteRankData, builder: Builder) -> None:
+def test_a_build_is_asked_for_as_it_was_said(client: RankDataClient, builder: Builder) -> None:
     config = {"hr": "images/a", "levels": ["z=hr", "a=bicubic"], "crop": 296, "val": 0.25}
     operation = client.build("new", config, request_id="mine")
     assert operation.name == "operations/rankdata-000001-00000000"
     assert builder.requests == [("new", config, "mine")]
 
 
+def test_each_request_has_an_id_of_its_own(client: RankDataClient, builder: Builder) -> None:
+    for _ in range(2):
+        client.build("new", {})
+    assert len({request_id for _, _, request_id in builder.requests} - {""}) == 2
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a" * 101])
-def test_what_is_no_name_of_a_dataset(client: RemoteRankData, builder: Builder, name: str) -> None:
+def test_what_is_no_name_of_a_dataset(client: RankDataClient, builder: Builder, name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         client.build(name, {})
     assert caught.value.field == "dataset_id"
@@ -93,7 +99,7 @@ def test_what_is_no_name_of_a_dataset(client: RemoteRankData, builder: Builder, 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "x" * 2**21])
 def test_configurations_that_cannot_be(
-    client: RemoteRankData, builder: Builder, value: object
+    client: RankDataClient, builder: Builder, value: object
 ) -> None:
     with pytest.raises(InvalidInput) as caught:
         client.build("new", {"val": value})

@@ -7,7 +7,7 @@ import pytest
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.training_folder import alone_in, check_config, check_folder
+from ranksrgan.contracts.training_folder import alone_in, check_folder
 
 STATE = "last.state.pt"
 
@@ -111,13 +111,3 @@ def test_a_folder_that_is_not_there_and_one_that_is_a_file(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match="is a file; a folder is wanted"):
         check_folder(tmp_path / "file", "a generator", "generator")
-
-
-def test_a_configuration_takes_the_place_of_its_own_kind_alone(tmp_path: Path) -> None:
-    check_config(tmp_path, "a pipeline", "held_out")
-    (tmp_path / "config.yaml").write_text("held_out: images\n")
-    check_config(tmp_path, "a pipeline", "held_out")
-    (tmp_path / "config.yaml").write_text("levels: {hr: hr}\n")
-    with pytest.raises(InvalidInput, match=r"config\.yaml is not that of a pipeline") as caught:
-        check_config(tmp_path, "a pipeline", "held_out")
-    assert caught.value.field == str(tmp_path)

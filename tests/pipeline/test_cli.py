@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import ranksrgan.metrics.cli
+import ranksrgan.pipeline.cli
+import ranksrgan.rankdata.cli
+import ranksrgan.ranker.cli
+import ranksrgan.srgan.cli
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.config import PipelineConfig
@@ -38,6 +44,29 @@ def test_no_command_is_a_usage_error() -> None:
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ranksrgan.metrics.cli,
+        ranksrgan.pipeline.cli,
+        ranksrgan.rankdata.cli,
+        ranksrgan.ranker.cli,
+        ranksrgan.srgan.cli,
+    ],
+    ids=lambda program: program.__name__,
+)
+def test_help_is_plain_text_of_one_form(
+    program: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        program.main(["--help"])
+    assert caught.value.code == 0
+    usage, _, told = capsys.readouterr().out.partition("\n\n")
+    assert usage.endswith("[-h] [--version] COMMAND ...")
+    assert told.split("\n\n")[0].endswith(".")
+    assert "`" not in told
 
 
 @pytest.mark.parametrize("command", ["pipeline", "demo"])

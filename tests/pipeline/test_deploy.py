@@ -18,9 +18,9 @@ from ranksrgan.contracts.checkpoint import save_weights
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
 from ranksrgan.contracts.images import Picture, to_tensor, write_image
-from ranksrgan.contracts.rank_data_client import RemoteRankData
+from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
+from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.contracts.rpc import check_health, start_server, wait_until_healthy
 from ranksrgan.contracts.specs import parse_remote
 from ranksrgan.pipeline.services import Addresses
@@ -327,7 +327,7 @@ def test_down_ends_the_work_of_a_service_that_was_killed(
         write_image(root / "images" / "noise" / f"{index}.png", image)
     assert local("up", "--data-root", str(root)).returncode == 0
     wanted = {"hr": "images/noise", "levels": ["low=blur:2", "hr=hr"], "crop": 192, "stride": 8}
-    operation = RemoteRankData(rankdata_address).build("slow", {**wanted, "metric": "niqe"})
+    operation = RankDataClient(rankdata_address).build("slow", {**wanted, "metric": "niqe"})
     lock = root / operation.name / "lock"
     wait_for(lambda: lock.is_file() and lock.read_text() != "")
     worker = int(lock.read_text().partition(" ")[0])
@@ -383,10 +383,10 @@ def test_with_a_data_root_rank_data_is_served_and_networks_are_trained(
     up = local("up", "--data-root", str(root), "--ranker", f"nice={tmp_path}/r.safetensors")
     assert up.returncode == 0, up.stderr
     assert local("status").returncode == 0
-    assert list(RemoteRankData(rankdata_address).infos()) == []
+    assert list(RankDataClient(rankdata_address).infos()) == []
     nothing = TrainingRequest(dataset="datasets/none")
     with pytest.raises(UnknownName, match="none"):
-        RemoteRankerTraining(addresses.ranker).train("r", nothing)
+        RankerTrainingClient(addresses.ranker).train("r", nothing)
     # The Rankers that are served here may be named, and no others; what to learn from is missing.
     generators = GeneratorTrainingClient(addresses.srgan)
     address = f"grpc://{addresses.ranker}/nice"

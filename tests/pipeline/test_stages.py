@@ -194,8 +194,9 @@ def test_the_folder_of_something_else_is_left_as_it_is(
     small_run: tuple[PipelineConfig, Outcome], tmp_path: Path
 ) -> None:
     (tmp_path / "config.yaml").write_text("levels: {hr: hr}\n")
-    with pytest.raises(InvalidInput, match="is not that of a pipeline"):
+    with pytest.raises(InvalidInput, match=r"config\.yaml is not that of a pipeline") as caught:
         run(small_run[0].model_copy(update={"output": tmp_path}))
+    assert caught.value.field == str(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
     assert (tmp_path / "config.yaml").read_text() == "levels: {hr: hr}\n"
 

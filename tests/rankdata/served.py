@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import UpscalerInfo, cancellation
 from ranksrgan.contracts.errors import UnknownName
-from ranksrgan.contracts.rank_data_client import RemoteRankData
+from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.rpc import wait_until_healthy
 
 #: Seconds that a test waits for what must happen, on a machine that has other things to do.
@@ -54,8 +54,8 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process is not None
 
-    def client(self) -> RemoteRankData:
-        return RemoteRankData(self.address, timeout=PATIENCE, retry_for=PATIENCE)
+    def client(self) -> RankDataClient:
+        return RankDataClient(self.address, timeout=PATIENCE, retry_for=PATIENCE)
 
 
 class Gate:

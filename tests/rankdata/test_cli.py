@@ -68,7 +68,7 @@ def test_inspect_as_json(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_overrides_go_before_flags_and_flags_before_the_file(hr: Path) -> None:
     settings = hr.parent / "build.yaml"
     settings.write_text("crop: 48\nstride: 50\nmin_sharpness: 0.25\n")
-    assert main(_build(hr, "--config", str(settings), "stride=30", "seed=3")) == 0
+    assert main(_build(hr, "--recipe", str(settings), "stride=30", "seed=3")) == 0
     config = RankDataset.open(hr.parent / "out").record.config
     assert (config["crop"], config["stride"], config["seed"]) == (32, 30, 3)
     assert config["min_sharpness"] == 0.25
@@ -118,7 +118,7 @@ def test_force_spares_what_is_not_the_datasets(
 def test_recipe_with_flags(hr: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = hr.parent / "ranks"
     flags = ["--hr", str(hr), "-o", str(out), "--crop", "whole", "--further", "rmse", "psnr"]
-    assert main(["build", "--config", "noise", *flags, "--sources", "3", "--val", "0"]) == 0
+    assert main(["build", "--recipe", "noise", *flags, "--sources", "3", "--val", "0"]) == 0
     assert "3 levels labelled by order in" in capsys.readouterr().out
     record = RankDataset.open(out).record
     assert record.config["levels"] == {
@@ -174,12 +174,15 @@ def test_folder_that_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is no rank dataset" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["build"], ["human"], ["remote", "build", "unix:s.sock", "x"]])
+@pytest.mark.parametrize(
+    "command",
+    [["build"], ["human"], ["remote", "build", "--at", "unix:s.sock", "-o", "datasets/x"]],
+)
 def test_settings_stand_on_both_sides_of_flags(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "c.yaml").write_text("kind: pipal\n" if command == ["human"] else "scale: 4\n")
-    line = [*command, "first_one=1", "--config", str(tmp_path / "c.yaml"), "second_one=2"]
+    line = [*command, "first_one=1", "--recipe", str(tmp_path / "c.yaml"), "second_one=2"]
     assert main(line) == 1
     said = capsys.readouterr().err
     assert "first_one" in said

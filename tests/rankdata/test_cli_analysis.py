@@ -141,14 +141,14 @@ def test_human(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         f"kind: votes\nreferences: {tmp_path}/references\ndistorted: {tmp_path}/versions\n"
         f"votes: {tmp_path}/votes.csv\noutput: {tmp_path}/ranks\n"
     )
-    assert run("human", "--config", config, "val=0.4") == 0
+    assert run("human", "--recipe", config, "val=0.4") == 0
     assert capsys.readouterr().out.splitlines() == [
         "train: 2 crops of 2 images",
         "val: 1 crops of 1 images",
         f"2 levels labelled by votes:bradley-terry in {tmp_path}/ranks",
         f"ratings to go on from in {tmp_path}/ranks/ratings.csv",
     ]
-    assert run("human", "--config", config, "--force", "rating.method=elo") == 0
+    assert run("human", "--recipe", config, "--force", "rating.method=elo") == 0
     assert "votes:elo" in capsys.readouterr().out
 
 
@@ -164,25 +164,25 @@ def test_a_study_goes_on_by_command(tmp_path: Path, capsys: pytest.CaptureFixtur
         f"votes: {votes}\noutput: {tmp_path}/ranks\n"
     )
     votes.write_text("left,right,winner\na_x,a_y,left\nb_x,b_y,left\nc_x,c_y,left\n")
-    assert run("human", "--config", config) == 0
+    assert run("human", "--recipe", config) == 0
     ratings = tmp_path / "ranks" / "ratings.csv"
     before = ratings.read_text().splitlines()
     votes.write_text("left,right,winner\na_y,a_z,right\n")
     # From the dataset that it replaces.
-    assert run("human", "--config", config, "--force", "--ratings", ratings) == 0
+    assert run("human", "--recipe", config, "--force", "--ratings", ratings) == 0
     after = ratings.read_text().splitlines()
     assert (after[:1], after[4:]) == (before[:1], before[3:])
     assert [line.split(",")[0] for line in after[1:4]] == ["a_x", "a_y", "a_z"]
     assert after[1] != before[1]
     assert RankDataset.open(tmp_path / "ranks").levels == ("x", "y", "z")
     ratings.write_text("item,score\n")
-    assert run("human", "--config", config, "--force", "--ratings", ratings) == 1
+    assert run("human", "--recipe", config, "--force", "--ratings", ratings) == 1
     assert f"{ratings}:1: the first line of a file of ratings" in capsys.readouterr().err
     config.write_text(
         f"kind: pipal\nreferences: {tmp_path}/r\ndistorted: {tmp_path}/v\n"
         f"labels: {votes}\noutput: {tmp_path}/pipal\n"
     )
-    assert run("human", "--config", config, "--ratings", ratings) == 1
+    assert run("human", "--recipe", config, "--ratings", ratings) == 1
     assert "--ratings goes on from ratings of votes, and kind is pipal" in capsys.readouterr().err
 
 

@@ -69,15 +69,21 @@ def address(jobs: Jobs) -> Iterator[str]:
     server.stop()
 
 
+def asking(address: str, name: str = "new") -> list[str]:
+    return ["remote", "build", "--at", address, "-o", f"datasets/{name}"]
+
+
 def test_list_and_get(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["remote", "list", address]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [f"datasets/{letter}" for letter in "abcde"]
     assert lines[0].endswith("3 crops in train, niqe")
-    assert main(["remote", "get", address, "b"]) == 0
+    assert main(["remote", "get", address, "datasets/b"]) == 0
     text = capsys.readouterr().out
     assert "name: datasets/b\nmetric: niqe\n" in text
     assert "levels: low, high\nsources: train 2\ncontents: train 3\ndropped: odd 1\n" in text
+    assert main(["remote", "get", address, "b"]) == 1
+    assert "dataset: 'b' is not of the form datasets/NAME" in capsys.readouterr().err
 
 
 def test_a_build_is_asked_for_and_followed(
@@ -87,7 +93,7 @@ def test_a_build_is_asked_for_and_followed(
     jobs.later = [halfway, jobs.ended()]
     recipe = tmp_path / "build.yaml"
     recipe.write_text("hr: images/faces\noutput: elsewhere\nlevels: {z: models/srgan, a: hr}\n")
-    command = ["remote", "build", address, "new", "crop=64", "levels.b=hr", "--config", str(recipe)]
+    command = [*asking(address), "crop=64", "levels.b=hr", "--recipe", str(recipe)]
     assert main(command) == 0
     out = capsys.readouterr().out
     assert out == f"operations/{ID}\ndatasets/new: 3 crops, low, high\n"
@@ -109,8 +115,8 @@ def test_no_command_builds_from_a_file_that_wants_objects(
         "hr: images/faces\noutput: out\nlevels: {a: sr, hr: hr}\nmetric: own\nlabel: metric\n"
         "given: [metric, levels.a]\n"
     )
-    for command in (["remote", "build", address, "new"], ["build"]):
-        assert main([*command, "--config", str(file)]) == 1
+    for command in (asking(address), ["build"]):
+        assert main([*command, "--recipe", str(file)]) == 1
         assert "scorer=..., the scorer own and upscalers={'a': ...}" in capsys.readouterr().err
     assert jobs.requests == []
 
@@ -120,14 +126,14 @@ def test_names_that_yaml_would_take_for_something_else(
     address: str, jobs: Jobs, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs.later = [jobs.ended()]
-    command = ["remote", "build", address, name, "hr=images/a", "levels.a=hr", "levels.b=bicubic"]
+    command = [*asking(address, name), "hr=images/a", "levels.a=hr", "levels.b=bicubic"]
     assert main(command) == 0, capsys.readouterr().err
     assert jobs.requests[0][0] == name
 
 
 def test_a_build_that_fails(address: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
     jobs.later = [jobs.ended(InvalidDataset("no crop is left"))]
-    command = ["remote", "build", address, "new", "hr=images/a", "levels.a=hr", "levels.b=bicubic"]
+    command = [*asking(address), "hr=images/a", "levels.a=hr", "levels.b=bicubic"]
     assert main(command) == 1
     assert "error: no crop is left" in capsys.readouterr().err
 
@@ -142,11 +148,17 @@ def test_watch_and_cancel(address: str, jobs: Jobs, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    "wrong", [["crop=64"], ["hr=images/a", "levels.a=hr"], ["--config", "no-such-recipe"]]
+    "wrong",
+    [
+        ["crop=64"],
+        ["hr=images/a", "levels.a=hr"],
+        ["--recipe", "no-such-recipe"],
+        ["hr=images/a", "levels.a=hr", "levels.b=bicubic", "-o", "new"],
+    ],
 )
 def test_what_is_no_configuration_is_not_sent(
     address: str, jobs: Jobs, wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["remote", "build", address, "new", *wrong]) == 1
+    assert main([*asking(address), *wrong]) == 1
     assert capsys.readouterr().err.startswith("error: ")
     assert jobs.requests == []

@@ -172,9 +172,9 @@ def test_without_validation_the_last_weights_stay(serving: RankerServing) -> Non
 def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path) -> None:
     submit = (
         "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
-        "from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining; "
+        "from ranksrgan.contracts.ranker_training_client import RankerTrainingClient; "
         "request = TrainingRequest.model_validate_json(sys.argv[2]); "
-        "operation = RemoteRankerTraining(sys.argv[1]).train('orphan', request); "
+        "operation = RankerTrainingClient(sys.argv[1]).train('orphan', request); "
         "print(operation.name, flush=True); time.sleep(3600)"
     )
     command = [sys.executable, "-c", submit, serving.address, GATED.model_dump_json()]
@@ -268,7 +268,7 @@ def test_command_line(
     serving: RankerServing, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = [f"{key}={value}" for key, value in CONFIG.items()]
-    train_there = ["train", "--at", serving.address, "--data", "datasets/noise", *short]
+    train_there = ["remote", "train", "--at", serving.address, "--data", "datasets/noise", *short]
     assert cli.main([*train_there, "-o", "rankers/asked"]) == 0
     name, best_step, *figures = capsys.readouterr().out.splitlines()
     assert serving.operation(name).done
@@ -279,12 +279,11 @@ def test_command_line(
         long = [*train_there, "steps=1000000", "--val-split", "none"]
         assert cli.main([*long, "-o", "rankers/long"]) == 130
     command = capsys.readouterr().err.splitlines()[-1].split()
-    assert command[:3] == ["ranksrgan-ranker", "operation", serving.address]
-    assert command[4:] == ["[--cancel]"]
-    assert not serving.operation(command[3]).done
-    assert cli.main([*command[1:4], "--cancel"]) == 0
-    assert capsys.readouterr().out == f"{command[3]} is cancelled\n"
-    assert cli.main(command[1:4]) == 1
+    assert command[:4] == ["ranksrgan-ranker", "remote", "watch|cancel", serving.address]
+    assert not serving.operation(command[4]).done
+    assert cli.main(["remote", "cancel", *command[3:]]) == 0
+    assert capsys.readouterr().out == f"{command[4]} is cancelled\n"
+    assert cli.main(["remote", "watch", *command[3:]]) == 1
     assert "was cancelled" in capsys.readouterr().err
 
 
@@ -293,14 +292,14 @@ def test_command_line(
     [
         (["-o", "runs/faces"], "rankers/NAME"),
         (["-o", "rankers"], "rankers/NAME"),
-        (["-o", "rankers/faces", "--restart"], "choose another name"),
         (["-o", "rankers/faces", "stesp=1"], "did you mean steps"),
     ],
 )
-def test_what_does_not_go_with_a_service(
+def test_what_is_no_request_is_not_sent(
     flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["train", "--at", "unix:/nowhere", "--data", "datasets/x", *flags]) == 1
+    ask = ["remote", "train", "--at", "unix:/nowhere", "--data", "datasets/x"]
+    assert cli.main([*ask, *flags]) == 1
     assert says in capsys.readouterr().err
 
 

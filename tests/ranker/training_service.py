@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
+from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.rankdata.manifest import (
     FORMAT,
@@ -39,7 +39,7 @@ class RankerServing(Serving):
     def __init__(self, root: Path, *flags: str) -> None:
         environment = offering(root, _ENTRY_POINTS, Path(__file__).parent)
         super().__init__(root, "ranksrgan.ranker.cli", *flags, environment=environment)
-        self.training = RemoteRankerTraining(self.address, timeout=PATIENCE, retry_for=PATIENCE)
+        self.training = RankerTrainingClient(self.address, timeout=PATIENCE, retry_for=PATIENCE)
 
     def gate(self, dataset: str) -> Path:
         return self.root / dataset / "gate"

@@ -82,9 +82,6 @@ def test_train_model_on_a_pipal_folder(pipal: Path, tmp_path: Path, capsys: Capt
     assert "quality.safetensors: step" in shown
     assert "main" in shown
     assert open_scorer(weights).info.needs_reference
-    command = ["train", "--model", "sensitivity", "--data", str(pipal), "-o", str(run)]
-    assert main([*command, "--at", "grpc://127.0.0.1:1"]) == 1
-    assert "leave --at out" in capsys.readouterr().err
     assert main(["train", "--model", "vgg12", "--data", str(pipal), "-o", str(run)]) == 1
     assert "'vgg12' is none of" in capsys.readouterr().err
 
@@ -151,6 +148,6 @@ def test_train_model_on_a_rank_dataset_with_references(
         f"kind: pipal\nreferences: {pipal / 'Train_Ref'}\ndistorted: {pipal / 'Train_Dist'}\n"
         f"labels: {pipal / 'Train_Label'}\noutput: {ranks}\nval: 0.34\n"
     )
-    assert rankdata(["human", "--config", str(config)]) == 0
+    assert rankdata(["human", "--recipe", str(config)]) == 0
     assert open_scorer(train(ranks, tmp_path / "run")).info.name == "sensitivity"
     assert "main" in capsys.readouterr().out

@@ -79,18 +79,15 @@ def _abandon_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def add_settings(
-    parser: argparse.ArgumentParser, name: str, meaning: str, metavar: str = "KEY=VALUE"
-) -> None:
+def add_settings(parser: argparse.ArgumentParser, name: str, meaning: str) -> None:
     """Add ``KEY=VALUE ...``, which may stand before, between and after flags: see `parse`.
 
     Args:
         parser: of the command.
         name: in the namespace: a list of the words, as they were given.
         meaning: for the help.
-        metavar: likewise.
     """
-    parser.add_argument(name, nargs="*", metavar=metavar, help=meaning)
+    parser.add_argument(name, nargs="*", metavar="KEY=VALUE", help=meaning)
     parser.set_defaults(**{_SETTINGS: name})
 
 

@@ -66,12 +66,7 @@ class DataRoot:
             InvalidInput: not a name of that kind.
             UnknownName: a symbolic link at that place leads out of the root.
         """
-        found, separator, last = name.partition("/")
-        if found != kind or not separator or not _NAME.fullmatch(last):
-            raise InvalidInput(
-                f"{field}: {name[:120]!r} is not of the form {kind}/NAME ({_RULE})", field=field
-            )
-        path = self.folder / kind / last
+        path = self.folder / kind / id_in(name, kind, field)
         if not self._holds(path):
             raise UnknownName(f"{field}: there is no {name}", field=field)
         return path
@@ -136,6 +131,20 @@ class DataRoot:
             return path.resolve().is_relative_to(self.folder)
         except (OSError, RuntimeError):  # links that lead to each other
             return False
+
+
+def id_in(name: str, kind: str, field: str) -> str:
+    """The last part of a ``kind/name``.
+
+    Raises:
+        InvalidInput: not a name of that kind.
+    """
+    found, separator, last = name.partition("/")
+    if found != kind or not separator or not _NAME.fullmatch(last):
+        raise InvalidInput(
+            f"{field}: {name[:120]!r} is not of the form {kind}/NAME ({_RULE})", field=field
+        )
+    return last
 
 
 def check_id(name: str, field: str) -> str:

@@ -1,4 +1,4 @@
-"""A long job at a service, watched or ended from a command line."""
+"""A long job at a service, asked for, watched or ended from a command line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
+from ranksrgan.contracts.data_root import id_in
 from ranksrgan.contracts.errors import RequestCancelled
 
 if TYPE_CHECKING:  # gRPC is loaded by the commands that need it
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # gRPC is loaded by the commands that need it
 PATIENCE = 30.0
 #: Seconds between two looks at a job.
 _LOOK_EVERY = 1.0
+_ADDRESS = "HOST:PORT or unix:PATH"
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +47,14 @@ class JobView(NamedTuple):
         unit: of their steps.
         progress: from an operation's metadata.
         result: from its response, the lines that say what was made.
-        come_back: the command that watches or ends a job, with places for ``{address}`` and
-            ``{name}``.
+        program: whose commands ``remote watch`` and ``remote cancel`` (`add_actions`) come back to
+            a job.
     """
 
     unit: str
     progress: Callable[[Any], Progress]
     result: Callable[[Any], str]
-    come_back: str
+    program: str
 
 
 def follow(operation: RemoteOperation, view: JobView) -> int:
@@ -70,7 +72,7 @@ def follow(operation: RemoteOperation, view: JobView) -> int:
     try:
         _watch(operation, view)
     except KeyboardInterrupt:
-        command = view.come_back.format(address=operation.address, name=operation.name)
+        command = f"{view.program} remote watch|cancel {operation.address} {operation.name}"
         sys.stderr.write(f"\nthe work goes on; watch it or end it with\n  {command}\n")
         return 130
     _say(view.result(operation.result()))
@@ -118,7 +120,29 @@ def cancel(operation: RemoteOperation) -> int:
 
 def add_address(parser: argparse.ArgumentParser) -> None:
     """Add the argument ``ADDRESS``."""
-    parser.add_argument("address", metavar="ADDRESS", help="HOST:PORT or unix:PATH")
+    parser.add_argument("address", metavar="ADDRESS", help=_ADDRESS)
+
+
+def add_wanted(parser: argparse.ArgumentParser, kind: str, meaning: str) -> None:
+    """Add ``--at ADDRESS`` and ``-o KIND/NAME``: what is asked for, and where (see `wanted_id`).
+
+    Args:
+        parser: of a command that asks for a job.
+        kind: of what the job makes: "generators".
+        meaning: of the name, for the help.
+    """
+    parser.add_argument("--at", required=True, metavar="ADDRESS", help=f"of the server: {_ADDRESS}")
+    parser.add_argument("-o", "--output", required=True, metavar=f"{kind}/NAME", help=meaning)
+    parser.set_defaults(kind=kind)
+
+
+def wanted_id(arguments: argparse.Namespace) -> str:
+    """NAME of `add_wanted`.
+
+    Raises:
+        InvalidInput: not a name of that kind.
+    """
+    return id_in(arguments.output, arguments.kind, "output")
 
 
 def add_actions(

@@ -6,23 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ranksrgan.contracts import pairs_codec
-from ranksrgan.contracts.connection import Connection
+from ranksrgan.contracts.long_work_client import LongWorkClient
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.pairs import RankDatasetInfo
 from ranksrgan.contracts.v1 import rank_data_pb2, rank_data_pb2_grpc
 
 
-class RemoteRankData:
-    """The rank datasets of a server. What is in one is read through `open_pair_source`.
+class RankDataClient(LongWorkClient):
+    """The rank datasets of a server; see `LongWorkClient`.
 
-    Args:
-        address: ``HOST:PORT`` or ``unix:PATH``.
-        timeout: seconds that one call may take.
-        retry_for: seconds of patience while nobody answers or the server is full, at each call.
+    What is in one is read through `open_pair_source`.
     """
-
-    def __init__(self, address: str, *, timeout: float = 60.0, retry_for: float = 0.0) -> None:
-        self._connection = Connection(address, timeout=timeout, retry_for=retry_for)
 
     def build(
         self, dataset_id: str, config: Mapping[str, Any], *, request_id: str = ""
@@ -34,20 +28,17 @@ class RemoteRankData:
             config: keys and values of the build's configuration, JSON, without its output; levels
                 as a list of ``NAME=SPEC``. Folders and models are names of the server's
                 (``images/faces``, ``models/srgan``).
-            request_id: repeating a request with it gives the same operation. With patience
-                (``retry_for``) a request may be repeated unseen: give one then.
+            request_id: repeating a request with it gives the same operation; another one with
+                each call if it is empty.
 
         Raises:
             InvalidInput: the configuration cannot be, or names what a client may not.
             UnknownName: it names something that is not there.
             ServiceUnavailable: nobody answers.
         """
-        request = rank_data_pb2.BuildRankDatasetRequest(
-            dataset_id=dataset_id, request_id=request_id
-        )
+        request = rank_data_pb2.BuildRankDatasetRequest(dataset_id=dataset_id)
         request.config.update(dict(config))
-        operation = self._connection.call(self._stub().BuildRankDataset, request)
-        return RemoteOperation(self._connection, operation)
+        return self._ask(self._stub().BuildRankDataset, request, request_id)
 
     def info(self, dataset_id: str) -> RankDatasetInfo:
         """The facts of one dataset.
@@ -74,10 +65,6 @@ class RemoteRankData:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
-
-    def close(self) -> None:
-        """Close the connection; operations that came from here need it too."""
-        self._connection.close()
 
     def _stub(self) -> rank_data_pb2_grpc.RankDataServiceStub:
         return rank_data_pb2_grpc.RankDataServiceStub(self._connection.channel())

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from ranksrgan.contracts.connection import Connection
+from ranksrgan.contracts.long_work_client import LongWorkClient
 from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.pairs_codec import ties_to_proto
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.v1 import ranker_training_pb2, ranker_training_pb2_grpc
 
 
-class RemoteRankerTraining:
-    """The trainings of a server.
-
-    Args:
-        address: ``HOST:PORT`` or ``unix:PATH``.
-        timeout: seconds that one call may take.
-        retry_for: seconds of patience while nobody answers or the server is full, at each call.
-    """
-
-    def __init__(self, address: str, *, timeout: float = 60.0, retry_for: float = 0.0) -> None:
-        self._connection = Connection(address, timeout=timeout, retry_for=retry_for)
+class RankerTrainingClient(LongWorkClient):
+    """The trainings of a server; see `LongWorkClient`."""
 
     def train(
         self, ranker_id: str, request: TrainingRequest, *, request_id: str = ""
@@ -29,8 +20,8 @@ class RemoteRankerTraining:
         Args:
             ranker_id: letters, digits, ``.``, ``_`` and ``-``. A Ranker that is there is continued.
             request: what to learn, and how.
-            request_id: repeating a request with it gives the same operation. With patience
-                (``retry_for``) a request may be repeated unseen: give one then.
+            request_id: repeating a request with it gives the same operation; another one with
+                each call if it is empty.
 
         Raises:
             InvalidInput: what is asked for cannot be, or is being made already; ``field`` says
@@ -46,12 +37,7 @@ class RemoteRankerTraining:
             validation_dataset=request.validation_dataset,
             ties=ties_to_proto(request.ties),
             min_gap=request.min_gap,
-            request_id=request_id,
         )
         message.config.update(request.config)
         stub = ranker_training_pb2_grpc.RankerTrainingServiceStub(self._connection.channel())
-        return RemoteOperation(self._connection, self._connection.call(stub.TrainRanker, message))
-
-    def close(self) -> None:
-        """Close the connection, that of the operations too; the work goes on."""
-        self._connection.close()
+        return self._ask(stub.TrainRanker, message, request_id)

@@ -45,7 +45,7 @@ def check_folder(folder: Path, kind: str, key: str) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder} is a file; a folder is wanted", field=str(folder))
-    if not folder.is_dir() or _configured_by(folder, key):
+    if not folder.is_dir() or configured_by(folder, key):
         return
     others = [path.name for path in folder.iterdir() if not _may_be_there(path.name)]
     if others:
@@ -58,25 +58,8 @@ def check_folder(folder: Path, kind: str, key: str) -> None:
         )
 
 
-def check_config(folder: Path, kind: str, key: str) -> None:
-    """Refuse to put a ``config.yaml`` in place of another kind's.
-
-    Args:
-        folder: that gets it, there or not.
-        kind: of what it configures, as in "a pipeline".
-        key: as in `check_folder`.
-
-    Raises:
-        InvalidInput: there is one without that key.
-    """
-    if (folder / _CONFIG).exists() and not _configured_by(folder, key):
-        raise InvalidInput(
-            f"{folder / _CONFIG} is not that of {kind} and would be replaced; choose a new folder",
-            field=str(folder),
-        )
-
-
-def _configured_by(folder: Path, key: str) -> bool:
+def configured_by(folder: Path, key: str) -> bool:
+    """Whether a folder has a ``config.yaml`` with that key, which tells whose it is."""
     try:
         return key in read_yaml(folder / _CONFIG)
     except InvalidConfig:  # also where there is none

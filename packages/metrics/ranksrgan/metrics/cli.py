@@ -41,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ranksrgan-metrics", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="ranksrgan-metrics",
+        description="Score images, compare methods, judge predictions, fit models, list the "
+        "metrics and serve them.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     score = commands.add_parser("score", help="score images and folders of images")

@@ -29,8 +29,11 @@ LOCAL_ADDRESSES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``ranksrgan``; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="ranksrgan", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = argparse.ArgumentParser(
+        prog="ranksrgan",
+        description="Run the stages of RankSRGAN here or at services, and what goes with them.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="the whole of it on photographs, in minutes")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder of the run")
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     doctor.set_defaults(run=_doctor)
 
     assets = commands.add_parser("assets", help="third-party parameters that are not shipped")
-    actions = assets.add_subparsers(dest="action", required=True)
+    actions = assets.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="what there is, where from, and what is here")
     listing.set_defaults(run=_list_assets)
     pull = actions.add_parser("pull", help="download into $RANKSRGAN_ASSETS, or the user's cache")

@@ -33,9 +33,9 @@ from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
 from ranksrgan.contracts.follow import PATIENCE
 from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
 from ranksrgan.contracts.operations_client import RemoteOperation
-from ranksrgan.contracts.rank_data_client import RemoteRankData
+from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
+from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.beforehand import check_stages
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
@@ -130,8 +130,8 @@ class _RemoteRun:
         self._run = check_id(config.output.name, "output")
         check_stages(config)
         self._watch = watch
-        self._rankdata = RemoteRankData(addresses.rankdata, retry_for=PATIENCE)
-        self._rankers = RemoteRankerTraining(addresses.ranker, retry_for=PATIENCE)
+        self._rankdata = RankDataClient(addresses.rankdata, retry_for=PATIENCE)
+        self._rankers = RankerTrainingClient(addresses.ranker, retry_for=PATIENCE)
         self._generators = GeneratorTrainingClient(addresses.srgan, retry_for=PATIENCE)
 
     def run(self) -> dict[str, Made]:

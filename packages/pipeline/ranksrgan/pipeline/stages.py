@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ranksrgan.contracts import Upscaler, open_pair_source, open_scorer, open_upscaler
-from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.provenance import write_run_record
-from ranksrgan.contracts.training_folder import check_config
+from ranksrgan.contracts.training_folder import configured_by
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.beforehand import check_stages_here
 from ranksrgan.pipeline.config import PipelineConfig
@@ -87,11 +87,11 @@ def run(config: PipelineConfig) -> Outcome:
         InvalidDataset: the folder holds a rank dataset made with other parameters, versions, images
             or weights; says which.
         InvalidCheckpoint: the folder holds a training with another configuration.
-        InvalidInput: the folder is that of something else, see `check_config`.
+        InvalidInput: the folder has the ``config.yaml`` of something else.
         RankSRGANError: whatever a stage raises; what was finished stays.
     """
     out = config.output
-    check_config(out, "a pipeline", "held_out")
+    _check_folder(out)
     check_stages_here(config)
     write_run_record(out, config, config.seed)
     srresnet, start = _beginning(config)
@@ -122,6 +122,16 @@ def run(config: PipelineConfig) -> Outcome:
         upscaler: Upscaler = open_upscaler(spec)
         scores[name] = evaluate_upscaler(upscaler, config.held_out, scale, scale, {"ranker": judge})
     return Outcome(out, ranker, ranker_held_out, models, scores, scale)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to put the run's ``config.yaml`` in place of another one's."""
+    path = folder / "config.yaml"
+    if path.exists() and not configured_by(folder, "held_out"):
+        raise InvalidInput(
+            f"{path} is not that of a pipeline and would be replaced; choose a new folder",
+            field=str(folder),
+        )
 
 
 class _Beginning(NamedTuple):

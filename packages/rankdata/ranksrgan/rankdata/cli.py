@@ -14,7 +14,10 @@ _SUBCOMMANDS = (cli_build, cli_inspect, cli_serve, cli_remote)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module `ranksrgan.contracts.console` for exit codes."""
-    parser = argparse.ArgumentParser(prog="ranksrgan-rankdata", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="ranksrgan-rankdata",
+        description="Build rank datasets, look into them, pack and serve them.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for subcommand in _SUBCOMMANDS:
         subcommand.add_parser(commands)

@@ -130,22 +130,30 @@ def _pack(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a dataset that is there once the new one is complete",
+    )
+
+
 def _add_human(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("human", help="make a dataset of people's judgement")
-    parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="YAML")
-    parser.add_argument("--force", action="store_true", help="replace a dataset that is there")
+    parser.add_argument("--recipe", metavar="FILE", type=Path, required=True, help="YAML")
+    _add_force(parser)
     parser.add_argument(
         "--ratings",
         metavar="FILE",
         type=Path,
         help="ratings.csv of the dataset that the study was before; the votes are new ones only",
     )
-    add_settings(parser, "overrides", "any configuration key", metavar="key=value")
+    add_settings(parser, "overrides", "any configuration key")
     parser.set_defaults(command=_human)
 
 
 def _human(arguments: argparse.Namespace) -> int:
-    config = load_human_config(arguments.config, arguments.overrides)
+    config = load_human_config(arguments.recipe, arguments.overrides)
     if arguments.ratings is not None:
         if not isinstance(config, VotesConfig):
             raise InvalidConfig(
@@ -204,7 +212,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--val", metavar="X", type=float, help="share for validation (0.1)")
     parser.add_argument("--test", metavar="X", type=float, help="share for testing (0)")
     parser.add_argument("--seed", metavar="N", type=int, help="of the split (0)")
-    parser.add_argument("--force", action="store_true", help="replace a dataset that is there")
+    _add_force(parser)
     parser.set_defaults(command=_import)
 
 

@@ -71,9 +71,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--test", type=float, metavar="X", help="share of the images for testing (0)")
     add("--seed", type=int, metavar="N", help="of split, noise and choices (0)")
     add(
-        "--config",
+        "--recipe",
         metavar="NAME|FILE",
-        help=f"a recipe ({', '.join(recipe_names())}) or a YAML file; flags override it",
+        help=f"{', '.join(recipe_names())}, or a .yaml file; flags override it",
     )
     add(
         "--executor",
@@ -85,11 +85,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add(
         "--force",
         action="store_true",
-        help="replace a dataset that is there, discard an unfinished one with other settings",
+        help="replace a dataset that is there once the new one is complete, and discard an "
+        "unfinished one with other settings (one with these is continued)",
     )
-    add_settings(
-        parser, "overrides", "any configuration key; overrides the flags", metavar="key=value"
-    )
+    add_settings(parser, "overrides", "any configuration key; overrides the flags")
     parser.set_defaults(command=partial(_build, parser))
 
 
@@ -107,8 +106,8 @@ def _crop(text: str) -> int | str:
 def _build(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     needed = {"--hr": arguments.hr, "--level": arguments.level, "-o": arguments.output}
     missing = [flag for flag, value in needed.items() if not value]
-    if missing and arguments.config is None and not arguments.overrides:
-        parser.error(f"build needs {', '.join(missing)}, or --config NAME|FILE")
+    if missing and arguments.recipe is None and not arguments.overrides:
+        parser.error(f"build needs {', '.join(missing)}, or --recipe NAME|FILE")
     for name, count in Counter(name for name, _ in arguments.level).items():
         if count > 1:
             parser.error(f"--level {name}=... is given {count} times")
@@ -119,7 +118,7 @@ def _build(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
         if (value := getattr(arguments, key)) is not None
     ]
     flags += [f"levels.{name}={json.dumps(spec)}" for name, spec in arguments.level]
-    config = load_recipe(arguments.config, [*flags, *arguments.overrides])
+    config = load_recipe(arguments.recipe, [*flags, *arguments.overrides])
     with _progress_bar() as progress:
         summary = build(
             config,

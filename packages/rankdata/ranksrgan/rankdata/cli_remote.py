@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import uuid
 from typing import Any
 
 from ranksrgan.contracts.console import add_settings
+from ranksrgan.contracts.data_root import id_in
 from ranksrgan.contracts.follow import (
     PATIENCE,
     JobView,
     Progress,
     add_actions,
     add_address,
+    add_wanted,
     follow,
+    wanted_id,
 )
 from ranksrgan.contracts.pairs import RankDatasetInfo
 from ranksrgan.rankdata.config import load_recipe, recipe_names
@@ -31,55 +33,57 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("remote", help="have a server build datasets, see what it has")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    def add(name: str, function: Any, meaning: str, **more: Any) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=meaning, **more)
-        add_address(action)
-        action.set_defaults(command=function)
-        return action
-
-    build = add(
+    build = actions.add_parser(
         "build",
-        _build,
-        "ask for a dataset and watch it",
+        help="ask for a dataset and watch it",
         epilog=_BUILD_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    build.add_argument("dataset", metavar="NAME", help="of the dataset")
+    add_wanted(build, "datasets", "a new one")
     build.add_argument(
-        "--config", metavar="NAME|FILE", help=f"a recipe ({', '.join(recipe_names())}) or a file"
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"{', '.join(recipe_names())}, or a .yaml file",
     )
-    add_settings(build, "overrides", "as in crop=200", metavar="key=value")
+    add_settings(build, "overrides", "as in crop=200")
+    build.set_defaults(command=_build)
     add_actions(actions, VIEW, "a build")
-    add("list", _list, "the complete datasets")
-    add("get", _get, "the facts of one").add_argument("dataset", metavar="NAME")
+    listing = actions.add_parser("list", help="the complete datasets")
+    add_address(listing)
+    listing.set_defaults(command=_list)
+    get = actions.add_parser("get", help="the facts of one")
+    add_address(get)
+    get.add_argument("dataset", metavar="datasets/NAME", help="as list shows it")
+    get.set_defaults(command=_get)
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.contracts.rank_data_client import RankDataClient
     from ranksrgan.rankdata.given_objects import with_objects
 
+    dataset_id = wanted_id(arguments)
     # The output is the server's matter; the configuration cannot be without one. JSON, lest YAML
     # take a name like 2024 for a number.
-    overrides = [*arguments.overrides, f"output={json.dumps(arguments.dataset)}"]
-    config = with_objects(load_recipe(arguments.config, overrides))  # a service is given none
+    overrides = [*arguments.overrides, f"output={json.dumps(dataset_id)}"]
+    config = with_objects(load_recipe(arguments.recipe, overrides))  # a service is given none
     wanted = config.model_dump(mode="json", exclude={"output"}, exclude_unset=True)
     wanted["levels"] = [f"{name}={spec}" for name, spec in config.levels.items()]
-    client = RemoteRankData(arguments.address, retry_for=PATIENCE)
-    return follow(client.build(arguments.dataset, wanted, request_id=uuid.uuid4().hex), VIEW)
+    client = RankDataClient(arguments.at, retry_for=PATIENCE)
+    return follow(client.build(dataset_id, wanted), VIEW)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.contracts.rank_data_client import RankDataClient
 
-    for info in RemoteRankData(arguments.address).infos():
+    for info in RankDataClient(arguments.address).infos():
         print(f"{info.name:<32}  {_crops(info)}, {info.metric}")
     return 0
 
 
 def _get(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RemoteRankData
+    from ranksrgan.contracts.rank_data_client import RankDataClient
 
-    info = RemoteRankData(arguments.address).info(arguments.dataset)
+    info = RankDataClient(arguments.address).info(id_in(arguments.dataset, "datasets", "dataset"))
     for key, value in info.model_dump(mode="json").items():
         print(f"{key}: {_text(value)}")
     return 0
@@ -92,7 +96,7 @@ VIEW = JobView(
     result=lambda made: (
         f"{made.name}: {sum(made.contents.values())} crops, {', '.join(made.levels)}"
     ),
-    come_back="ranksrgan-rankdata remote watch|cancel {address} {name}",
+    program="ranksrgan-rankdata",
 )
 
 

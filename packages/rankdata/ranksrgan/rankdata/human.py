@@ -9,8 +9,8 @@ lie one folder deeper, as in PIPAL's four parts::
 J. Gu, H. Cai, H. Chen, X. Ye, J. S. Ren, C. Dong, "PIPAL: a large-scale image quality assessment
 dataset for perceptual image restoration", ECCV 2020.
 
-A study of votes is extended from what its dataset holds of it: see
-`ranksrgan.rankdata.study_ratings`.
+How votes become scores is in `ranksrgan.rankdata.study`. A study is extended from what its dataset
+holds of it: see `ranksrgan.rankdata.study_ratings`.
 
 People judge whole images. Crops inherit the score of their image. The references are stored as the
 level ``hr``, whether people judged them or not: full-reference models learn from both.
@@ -18,23 +18,18 @@ level ``hr``, whether people judged them or not: full-reference models learn fro
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
 from ranksrgan.contracts import ScorerInfo, cancellation
 from ranksrgan.contracts.config import Config, load_config
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UndefinedScore
-from ranksrgan.contracts.images import SUFFIXES
-from ranksrgan.contracts.some_names import some_names
-from ranksrgan.metrics import Vote, read_scores, read_votes
-from ranksrgan.metrics.bradley_terry import Incomparable
-from ranksrgan.metrics.score_table import without_folder
+from ranksrgan.contracts.errors import InvalidDataset
+from ranksrgan.metrics import read_scores
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
@@ -47,25 +42,21 @@ from ranksrgan.rankdata.given_scores import (
     crops_of,
     store_level_image,
 )
+from ranksrgan.rankdata.judged_versions import (
+    ORIGINAL,
+    Version,
+    find_versions,
+    read_version,
+    with_originals,
+)
 from ranksrgan.rankdata.levels import by_stem
 from ranksrgan.rankdata.manifest import Counts, LevelRecord
-from ranksrgan.rankdata.study_ratings import (
-    RATINGS,
-    BradleyTerryRating,
-    EloRating,
-    StudyRating,
-    read_ratings,
-    write_ratings,
-)
-from ranksrgan.rankdata.study_votes import COMPARISONS, read_comparisons, write_comparisons
+from ranksrgan.rankdata.study import Study, rate_study
+from ranksrgan.rankdata.study_ratings import RATINGS, BradleyTerryRating, EloRating, write_ratings
+from ranksrgan.rankdata.study_votes import COMPARISONS, write_comparisons
 
 if TYPE_CHECKING:
     from ranksrgan.rankdata.build import Progress
-
-_log = logging.getLogger(__name__)
-
-#: The level of the reference itself, where people judged it too.
-ORIGINAL = "hr"
 
 # What the first number in the name of a level of PIPAL says.
 _CATEGORIES = {
@@ -186,19 +177,20 @@ def build_from_judgements(
     """
     references = by_stem(config.references)
     versions = find_versions(config.distorted, references)
+    items = with_originals(versions, references)
     study: Study | None = None
     apart: frozenset[str] = frozenset()
     if isinstance(config, PipalConfig):
         scores = _opinion_scores(config, versions)
         metric, reason = _people("mos"), "image_without_label"
     else:
-        study = _rated(config, versions, references)
+        study = rate_study(config.votes, config.ratings, config.rating, items)
         apart = study.apart
         scores = {item: rating.score for item, rating in study.ratings.items()}
         metric, reason = _people(f"votes:{config.rating.method}"), "image_without_vote"
     dropped = Counter({reason: len(versions.keys() - scores.keys() - apart)})
     dropped["image_of_votes_that_do_not_connect"] = len(apart)
-    judged = _by_reference(scores, versions, dropped)
+    judged = _by_reference(scores, items, dropped)
 
     sources: list[ScoredSource] = []
     hashes: dict[str, int] = {}
@@ -245,47 +237,6 @@ def build_from_judgements(
     return RankDataset.open(output)
 
 
-class Version(NamedTuple):
-    reference: str
-    level: str
-    path: Path
-
-
-def find_versions(folder: Path, references: Mapping[str, Path]) -> dict[str, Version]:
-    """The versions by their names without suffix."""
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder} is not a folder", field="distorted")
-    versions: dict[str, Version] = {}
-    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.is_dir():
-            continue
-        parts = path.stem.split("_")
-        # The longest reference goes first: the name of another one may be its beginning.
-        cuts = range(len(parts) - 1, 0, -1)
-        cut = next((cut for cut in cuts if "_".join(parts[:cut]) in references), None)
-        if cut is None or not parts[-1]:
-            raise InvalidDataset(
-                f"{path}: no reference of this version; the name should begin with that of an "
-                "image among the references, and go on with _ and a level",
-                field=str(path),
-            )
-        if parts[cut:] == [ORIGINAL]:
-            raise InvalidDataset(
-                f"{path}: the level {ORIGINAL} is the reference itself; {path.stem} has taken that "
-                "name, so give it another",
-                field=str(path),
-            )
-        if path.stem in versions:
-            raise InvalidDataset(
-                f"{path}: this version is there already ({versions[path.stem].path})",
-                field=str(path),
-            )
-        versions[path.stem] = Version("_".join(parts[:cut]), "_".join(parts[cut:]), path)
-    if not versions:
-        raise InvalidInput(f"{folder} and its folders hold no image", field="distorted")
-    return versions
-
-
 def _opinion_scores(config: PipalConfig, versions: Mapping[str, Version]) -> dict[str, float]:
     scores = read_scores(config.labels)
     for name in scores:
@@ -297,128 +248,12 @@ def _opinion_scores(config: PipalConfig, versions: Mapping[str, Version]) -> dic
     return scores
 
 
-class Study(NamedTuple):
-    """What is known of the versions after a run.
-
-    Attributes:
-        ratings: of what votes or earlier ratings name.
-        apart: items without one although they are named: of references whose votes do not connect
-            their versions, as is common while a study is under way.
-        votes: all that the ratings are of; empty if some are not known any more, or their order
-            mattered.
-    """
-
-    ratings: dict[str, StudyRating]
-    apart: frozenset[str]
-    votes: tuple[Vote, ...]
-
-
-def _rated(
-    config: VotesConfig, versions: dict[str, Version], references: Mapping[str, Path]
-) -> Study:
-    """Rate versions; adds originals that are named to ``versions``. The log names what is apart."""
-    earlier: dict[str, dict[str, StudyRating]] = defaultdict(dict)
-    before: dict[str, list[Vote]] = defaultdict(list)
-    summed = config.rating.method == "bradley-terry"  # by Elo the order of votes matters
-    if config.ratings is not None:
-        for item, rating in read_ratings(config.ratings, config.rating).items():
-            version = _judged(item, config.ratings, versions, references)
-            earlier[version.reference][item] = rating
-        summed = summed and config.ratings.with_name(COMPARISONS).is_file()
-        for vote in _comparisons(config.ratings, earlier) if summed else ():
-            before[versions[vote.left].reference].append(vote)
-    votes: dict[str, list[Vote]] = defaultdict(list)
-    for vote in read_votes(config.votes):
-        items = (without_folder(vote.left), without_folder(vote.right))
-        if items[0] == items[1]:
-            raise InvalidDataset(
-                f"{config.votes} has a vote between {vote.left} and {vote.right}, which are one "
-                f"item here, {items[0]}: versions are known by their names without folder",
-                field=str(config.votes),
-            )
-        of = {_judged(item, config.votes, versions, references).reference for item in items}
-        if len(of) > 1:
-            raise InvalidDataset(
-                f"{config.votes} has a vote between {items[0]} and {items[1]}, which are "
-                "versions of two references",
-                field=str(config.votes),
-            )
-        votes[of.pop()].append(Vote(*items, vote.outcome))
-    ratings = {item: rating for known in earlier.values() for item, rating in known.items()}
-    apart: set[str] = set()
-    gaps: dict[str, str] = {}
-    for reference, cast in votes.items():
-        try:
-            if before[reference]:
-                ratings |= config.rating.rate([*before[reference], *cast], {})
-            else:
-                ratings |= config.rating.rate(cast, earlier[reference])
-        except Incomparable as error:
-            gaps[reference] = str(error)
-            apart |= {item for vote in cast for item in (vote.left, vote.right)}
-            apart |= earlier[reference].keys()
-        except UndefinedScore as error:
-            raise UndefinedScore(f"{reference}: {error}", field="votes") from error
-    ratings = {item: rating for item, rating in ratings.items() if item not in apart}
-    if gaps:
-        told = [f"{reference}: {gap}" for reference, gap in gaps.items()]
-        if not ratings:
-            raise UndefinedScore(
-                f"no reference has votes that connect its versions ({some_names(told)}): more "
-                "votes would, and rating.method=elo rates those that there are",
-                field="votes",
-            )
-        _log.warning(
-            "%d of %d references with votes are left out, since the votes do not connect their "
-            "versions (rating.method=elo rates them too): %s",
-            *(len(gaps), len(votes), some_names(told)),
-        )
-    known = [vote for of in (before, votes) for cast in of.values() for vote in cast]
-    return Study(
-        ratings,
-        frozenset(apart),
-        tuple(vote for vote in known if vote.left in ratings) if summed else (),
-    )
-
-
-def _comparisons(ratings: Path, earlier: Mapping[str, Mapping[str, StudyRating]]) -> list[Vote]:
-    """The votes that earlier ratings are of, which lie beside them.
-
-    Raises:
-        InvalidDataset: they are those of other ratings, or no such file.
-    """
-    path = ratings.with_name(COMPARISONS)
-    votes = read_comparisons(path)
-    rated = {item: reference for reference, of in earlier.items() for item in of}
-    compared = {item for vote in votes for item in (vote.left, vote.right)}
-    if compared != rated.keys() or any(rated[vote.left] != rated[vote.right] for vote in votes):
-        raise InvalidDataset(
-            f"{path} holds votes on other versions than {ratings} rates; the two are of one "
-            "dataset, and without the first its votes are taken from the intervals of the second",
-            field=str(path),
-        )
-    return votes
-
-
-def _judged(
-    item: str, file: Path, versions: dict[str, Version], references: Mapping[str, Path]
-) -> Version:
-    """The version of that name; an original is added to ``versions``."""
-    if item not in versions:
-        if item not in references:
-            raise InvalidDataset(
-                f"{file} judges {item}, of which there is no image", field=str(file)
-            )
-        versions[item] = Version(item, ORIGINAL, references[item])
-    return versions[item]
-
-
 def _by_reference(
-    scores: Mapping[str, float], versions: Mapping[str, Version], dropped: Counter[str]
+    scores: Mapping[str, float], items: Mapping[str, Version], dropped: Counter[str]
 ) -> dict[str, dict[str, tuple[Path, float]]]:
     """File and score of each level by reference, in the order of their names."""
     judged: dict[str, dict[str, tuple[Path, float]]] = defaultdict(dict)
-    for version, score in sorted((versions[name], score) for name, score in scores.items()):
+    for version, score in sorted((items[name], score) for name, score in scores.items()):
         judged[version.reference][version.level] = (version.path, score)
     alone = [reference for reference, levels in judged.items() if len(levels) < 2]
     for reference in alone:  # only PIPAL's form can do this: a vote names two
@@ -446,17 +281,6 @@ def _store(
     }
     scores = {level: score for level, (_, score) in levels.items()}
     return ScoredSource(name, crops, scores, hashes, reference)
-
-
-def read_version(path: Path, original: Tensor) -> Tensor:
-    image = read_rgb(path)
-    if image.shape != original.shape:
-        raise InvalidDataset(
-            f"{path} is {image.shape[-1]} x {image.shape[-2]} pixels, its reference "
-            f"{original.shape[-1]} x {original.shape[-2]}",
-            field=str(path),
-        )
-    return image
 
 
 def _level_records(config: HumanConfig, sources: Iterable[ScoredSource]) -> list[LevelRecord]:

@@ -35,7 +35,7 @@ from ranksrgan.metrics import read_scores
 from ranksrgan.metrics.score_table import finite_number
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.degradation import read_rgb
-from ranksrgan.rankdata.human import find_versions, read_version
+from ranksrgan.rankdata.judged_versions import find_versions, read_version
 from ranksrgan.rankdata.levels import by_stem
 from ranksrgan.rankdata.order import check_place, order, shuffled
 from ranksrgan.rankdata.split import split_sources

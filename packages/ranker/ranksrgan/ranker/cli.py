@@ -34,28 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ranksrgan-ranker",
-        description="The Ranker of RankSRGAN: learns from ordered pairs what a metric would say, "
-        "and has a gradient.",
+        description="Train, evaluate, use and serve Rankers, which learn from ordered pairs what a "
+        "metric would say, and have a gradient.",
     )
-    commands = parser.add_subparsers(
-        required=True, metavar="train|eval|operation|convert|score|serve"
-    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="learn from a rank dataset")
     train.add_argument("--data", required=True, metavar="DIR", help="the rank dataset")
     train.add_argument("-o", "--output", required=True, metavar="DIR", type=Path, help="of the run")
-    train.add_argument(
-        "--at",
-        metavar="ADDRESS",
-        help="train at the service there: --data is datasets/NAME, and --output rankers/NAME",
-    )
-    train.add_argument(
-        "--recipe",
-        metavar="NAME|FILE.yaml",
-        help="paper, as_published, small or nss, or a file as config.yaml of a run "
-        "(default: the paper's, with a penalty on the scores' magnitude); small, or a file, with "
-        "--model",
-    )
     train.add_argument(
         "--begin-from",
         type=Path,
@@ -67,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a full-reference quality model instead of a Ranker, from images that people have "
         f"judged ({', '.join(sorted([*MODELS, *BOOSTED]))}); DIR may be PIPAL's or TID2013's "
-        "folder too",
+        "folder too, its recipe is small or a file, and its options are options.KEY=VALUE",
     )
     train.add_argument(
         "--backbone-weights",
@@ -75,24 +61,16 @@ def _parser() -> argparse.ArgumentParser:
         help="published weights (.pth, .safetensors) of the recognition network that a quality "
         "model looks through, in torchvision's or timm's form",
     )
-    train.add_argument("--split", default="train", help="to learn from (default: train)")
     train.add_argument(
-        "--val-split",
-        default="val",
-        help="to choose the best weights by (default: val); none goes without",
+        "--restart",
+        action="store_true",
+        help="remove the training that is in DIR and start anew, instead of continuing it",
     )
-    train.add_argument(
-        "--restart", action="store_true", help="start anew instead of continuing what is in DIR"
-    )
-    console.add_settings(
-        train,
-        "overrides",
-        "as in steps=2000 width=16 lr=3e-4; an option of a --model is options.width=16",
-    )
+    cli_remote.add_training_flags(train)
     train.set_defaults(command=_train)
 
     cli_eval.add_commands(commands)
-    cli_remote.add_commands(commands)
+    cli_remote.add_parser(commands)
 
     convert = commands.add_parser(
         "convert", help="a Ranker's weights, or those of an official .pth, as .safetensors"
@@ -151,12 +129,6 @@ def _train(arguments: argparse.Namespace) -> int:
         return _train_quality(arguments)
     if arguments.backbone_weights:
         raise InvalidInput("--backbone-weights is for a --model with a backbone", field="model")
-    if arguments.at:
-        if arguments.begin_from is not None:
-            raise InvalidInput(
-                "--begin-from is for a training here, without --at", field="begin_from"
-            )
-        return cli_remote.train(arguments)
     config = load_recipe(arguments.recipe, arguments.overrides)
     learn = open_pair_source(arguments.data, split=arguments.split)
     validate = None
@@ -191,8 +163,6 @@ def _train_quality(arguments: argparse.Namespace) -> int:
     from ranksrgan.ranker.quality.config import load_quality_recipe
     from ranksrgan.ranker.quality.train import train_quality
 
-    if arguments.at:
-        raise InvalidInput("a quality model is trained here: leave --at out", field="at")
     if arguments.begin_from is not None:
         raise InvalidInput(
             "--begin-from is for a Ranker; a quality model that is a network starts from another "

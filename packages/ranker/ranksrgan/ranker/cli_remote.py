@@ -1,50 +1,62 @@
-"""``ranksrgan-ranker train --at`` and ``operation``: trainings at a service, from the outside."""
+"""``ranksrgan-ranker remote``: have a server train Rankers, and watch it."""
 
 from __future__ import annotations
 
 import argparse
-import uuid
 from typing import Any
 
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.console import add_settings
 from ranksrgan.contracts.follow import (
     PATIENCE,
     JobView,
     Progress,
-    add_address,
-    cancel,
+    add_actions,
+    add_wanted,
     follow,
+    wanted_id,
 )
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.ranker.config import load_recipe
 
-
-def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``operation``."""
-    parser = subparsers.add_parser("operation", help="watch a training at a service, or cancel it")
-    add_address(parser)
-    parser.add_argument("name", metavar="operations/ID")
-    parser.add_argument("--cancel", action="store_true", help="end it; its last checkpoint is kept")
-    parser.set_defaults(command=_operation)
+_EPILOG = "The training needs this command no longer than it takes to ask for it."
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """Ask for the Ranker that the flags of ``train`` describe, and watch its training.
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("remote", help="have a server train Rankers, and watch it")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    train = actions.add_parser(
+        "train", help="ask for a Ranker and watch its training", epilog=_EPILOG
+    )
+    add_wanted(train, "rankers", "one that is there is continued")
+    train.add_argument(
+        "--data", required=True, metavar="datasets/NAME", help="the server's rank dataset"
+    )
+    add_training_flags(train)
+    train.set_defaults(command=_train)
+    add_actions(actions, VIEW, "a training")
 
-    Raises:
-        InvalidInput: what does not go with a service; and as `RemoteRankerTraining.train`.
-    """
-    from ranksrgan.contracts.ranker_training_client import RemoteRankerTraining
 
-    kind, _, ranker_id = str(arguments.output).partition("/")
-    if kind != "rankers" or not ranker_id:
-        raise InvalidInput(
-            f"--output: a service makes rankers/NAME, not {arguments.output}", field="output"
-        )
-    if arguments.restart:
-        raise InvalidInput(
-            "--restart: a service continues what it has; choose another name", field="restart"
-        )
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says how to train, here or at a server."""
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="paper, as_published, small or nss, or a .yaml file as config.yaml of a run (default: "
+        "the paper's, with a penalty on the scores' magnitude)",
+    )
+    parser.add_argument("--split", default="train", help="to learn from (default: train)")
+    parser.add_argument(
+        "--val-split",
+        default="val",
+        help="to choose the best weights by (default: val); none goes without",
+    )
+    add_settings(parser, "overrides", "such as steps=2000 width=16 lr=3e-4")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
+
     config = load_recipe(arguments.recipe, arguments.overrides)
     request = TrainingRequest(
         dataset=arguments.data,
@@ -52,15 +64,8 @@ def train(arguments: argparse.Namespace) -> int:
         validation_split="" if arguments.val_split == "none" else arguments.val_split,
         config=config.model_dump(mode="json", exclude_unset=True),
     )
-    service = RemoteRankerTraining(arguments.at, retry_for=PATIENCE)
-    return follow(service.train(ranker_id, request, request_id=str(uuid.uuid4())), VIEW)
-
-
-def _operation(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.operations_client import connect_operation
-
-    operation = connect_operation(arguments.address, arguments.name, retry_for=PATIENCE)
-    return cancel(operation) if arguments.cancel else follow(operation, VIEW)
+    client = RankerTrainingClient(arguments.at, retry_for=PATIENCE)
+    return follow(client.train(wanted_id(arguments), request), VIEW)
 
 
 def _progress(metadata: Any) -> Progress:
@@ -94,5 +99,5 @@ VIEW = JobView(
     unit="step",
     progress=_progress,
     result=_result,
-    come_back="ranksrgan-ranker operation {address} {name} [--cancel]",
+    program="ranksrgan-ranker",
 )

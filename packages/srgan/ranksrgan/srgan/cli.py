@@ -37,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ranksrgan-srgan", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="ranksrgan-srgan",
+        description="Train, evaluate, convert, serve and enlarge with generators.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a generator")
@@ -45,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--restart",
         action="store_true",
-        help="start anew even if DIR holds a training that could be continued",
+        help="remove the training that is in DIR and start anew, instead of continuing it",
     )
     cli_remote.add_training_flags(train)
     train.set_defaults(command=_train)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import uuid
 from typing import Any
 
 from ranksrgan.contracts.console import add_settings
-from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.follow import (
     PATIENCE,
     JobView,
     Progress,
     add_actions,
+    add_wanted,
     follow,
+    wanted_id,
 )
 
 _EPILOG = """folders, weights and Rankers are names of the server's:
@@ -34,16 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument(
-        "--at", required=True, metavar="ADDRESS", help="of the server: HOST:PORT or unix:PATH"
-    )
-    train.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="generators/NAME",
-        help="one that is there is continued",
-    )
+    add_wanted(train, "generators", "one that is there is continued")
     add_training_flags(train)
     train.set_defaults(command=_train)
     add_actions(actions, VIEW, "a training")
@@ -76,15 +67,11 @@ def _train(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
     from ranksrgan.srgan.config import load_recipe
 
-    kind, _, generator_id = arguments.output.partition("/")
-    if kind != "generators" or not generator_id:
-        raise InvalidInput(
-            f"--output: a service makes generators/NAME, not {arguments.output}", field="output"
-        )
+    generator_id = wanted_id(arguments)
     config = load_recipe(arguments.recipe, overrides(arguments))
     wanted = config.model_dump(mode="json", exclude_unset=True)
     client = GeneratorTrainingClient(arguments.at, retry_for=PATIENCE)
-    return follow(client.train(generator_id, wanted, request_id=uuid.uuid4().hex), VIEW)
+    return follow(client.train(generator_id, wanted), VIEW)
 
 
 def _progress(metadata: Any) -> Progress:
@@ -115,5 +102,5 @@ VIEW = JobView(
     unit="step",
     progress=_progress,
     result=_result,
-    come_back="ranksrgan-srgan remote watch|cancel {address} {name}",
+    program="ranksrgan-srgan",
 )
