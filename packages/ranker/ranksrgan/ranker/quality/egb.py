@@ -141,7 +141,7 @@ def fit_egb(
         device: see `Egb`.
 
     Raises:
-        NotSupported: scikit-learn is not installed.
+        NotSupported: as `grow_by_histogram`.
         InvalidDataset: as `check_samples`.
     """
     check_samples(features, opinions)
