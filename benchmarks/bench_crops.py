@@ -16,20 +16,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice, repeat
 from pathlib import Path
+from typing import Any
 
 import torch
 from photographs import write_photographs
 
 from ranksrgan.contracts.device import choose_device, computes_in_bfloat16, mixed, place
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
+from ranksrgan.srgan.config import DataConfig
 from ranksrgan.srgan.data.crops import Batch, CropSource, read_photograph
-from ranksrgan.srgan.data.degradation import Bicubic, SecondOrder
+from ranksrgan.srgan.data.degradation import SecondOrder
 from ranksrgan.srgan.data.packed_images import pack
 from ranksrgan.srgan.generators.srresnet import SRResNet
 
 SCALE = 4
 CROP = 128
-BICUBIC = Bicubic()
 
 
 def main() -> None:
@@ -66,30 +67,18 @@ def open_sources(folder: Path, given: argparse.Namespace) -> dict[str, CropSourc
     stored = sum(path.stat().st_size for path in list_images(hr))
     print(f"{stored / 1e6:.1f} MB of images, {size / 1e6:.1f} MB packed in {seconds:.1f} s")
 
-    def source(
-        hr: Path, lr: Path | Bicubic | SecondOrder = BICUBIC, memory_mib: int = 4096
-    ) -> CropSource:
-        return CropSource(
-            hr,
-            lr=lr,
-            scale=SCALE,
-            crop=CROP,
-            batch=given.batch,
-            flip=True,
-            rotate=True,
-            seed=0,
-            memory_mib=memory_mib,
-            workers=given.workers,
-        )
+    def source(hr: Path, **options: Any) -> CropSource:
+        data = DataConfig(hr=hr, crop=CROP, batch=given.batch, workers=given.workers, **options)
+        return CropSource(data, scale=SCALE, seed=0)
 
     return {
         "folder, decoded each time": source(hr, memory_mib=0),
         "folder, in memory": source(hr),
-        "pairs, in memory": source(hr, lr),
+        "pairs, in memory": source(hr, lr=lr),
         "pack": source(folder / "hr.pack"),
-        "pairs of packs": source(folder / "hr.pack", folder / "lr.pack"),
-        "second order, in memory": source(hr, SecondOrder()),
-        "second order, pack": source(folder / "hr.pack", SecondOrder()),
+        "pairs of packs": source(folder / "hr.pack", lr=folder / "lr.pack"),
+        "second order, in memory": source(hr, degradation=SecondOrder()),
+        "second order, pack": source(folder / "hr.pack", degradation=SecondOrder()),
     }
 
 

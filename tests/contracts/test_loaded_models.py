@@ -444,8 +444,9 @@ def test_an_empty_repository_is_told(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_one_name_stands_for_one_model(root: Path) -> None:
     local = open_generator(str(root / "x4/1/model.safetensors"), {})
-    with pytest.raises(InvalidInput, match="x4 is a model of the repository too"):
+    with pytest.raises(InvalidInput, match="x4 is a model of the repository too") as caught:
         UpscalerCatalog({"x4": local}, loaded(root))
+    assert caught.value.field == "x4"
     catalog = UpscalerCatalog({"own": local}, loaded(root))
     assert [info.name for info in catalog.infos()] == ["own", "x4", "x4:1"]
     assert catalog.open("own").info.model_version == ""

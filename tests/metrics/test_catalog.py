@@ -51,6 +51,9 @@ def test_unknown_metric() -> None:
     for opened in (create_scorer, open_name, MetricCatalog().open):
         with pytest.raises(UnknownName, match="one of niqe, ma, pi, psnr, ssim"):
             opened("brisque")
+    with pytest.raises(UnknownName, match=r"'b{120}': it is one of niqe") as caught:
+        create_scorer("b" * 200_000)
+    assert caught.value.field == "b" * 120
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,16 @@ def test_a_service_that_goes_costs_no_method_that_is_there(tmp_path: Path) -> No
     assert [method.means for method in found.methods] == [{"leaving": 1.0}, {}]
     assert [one["error"] for one in found.methods[1].failed] == ["SERVICE_UNAVAILABLE"]
     assert found.best("leaving") == "first"
+
+
+def test_what_failed_is_told_method_by_method(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sr, hr = folders
+    (sr / "a.png").write_bytes(b"")
+    (hr / "b.png").write_bytes(b"")
+    assert main(["compare", str(sr), str(hr), "--reference", str(hr), "--metric", "psnr"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(".png")[0] for line in told] == [
+        f"failed: {path}" for path in (sr / "a", sr / "b", hr / "b")
+    ]

@@ -17,6 +17,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.images import from_tensor, write_image
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.metrics import report
+from ranksrgan.metrics.console import tell
 from ranksrgan.metrics.report import References, score_files
 
 
@@ -90,6 +91,9 @@ def test_a_service_that_goes_costs_no_score_that_is_there(
         ("c.png", "DEADLINE_EXCEEDED"),
         ("d.png", "DEADLINE_EXCEEDED"),
     ]
+    assert found.untried == 1
+    assert capsys.readouterr().err == ""  # it is the command that tells
+    tell(found.failed, found.untried)
     assert capsys.readouterr().err.splitlines() == [
         f"failed: {folder / 'c.png'}: the service took more than 120 s",
         "failed: 1 images after that, which were not tried",
@@ -113,9 +117,7 @@ def test_a_full_service_is_waited_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [one["error"] for one in found.failed] == ["OVERLOADED"]
 
 
-def test_nan_is_a_failure_and_infinity_a_score(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nan_is_a_failure_and_infinity_a_score(tmp_path: Path) -> None:
     """Weights that have diverged and services of others give NaN."""
     folder = originals(tmp_path, a=1, b=2, c=3)
     nan, infinite = float("nan"), float("inf")
@@ -127,10 +129,10 @@ def test_nan_is_a_failure_and_infinity_a_score(
         {"sure": 3.0, "lost": 7.0},
     ]
     assert found.mean() == {"sure": infinite, "lost": 6.0}
-    assert [one["error"] for one in found.failed] == ["UNDEFINED_SCORE"]
-    assert capsys.readouterr().err == (
-        f"failed: {folder / 'b.png'}: lost: the scorer scripted gave image 0 a score that is not "
-        "a number\n"
+    (failed,) = found.failed
+    assert failed["error"] == "UNDEFINED_SCORE"
+    assert failed["message"] == (
+        f"{folder / 'b.png'}: lost: the scorer scripted gave image 0 a score that is not a number"
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import lmdb
 import pytest
 
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
+from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import read_image
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.manifest import level_image, read_manifest, write_manifest
@@ -129,7 +129,7 @@ def test_no_room_is_found_out_before_the_work(
         free: int
 
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage(6 * CONTENT - 1))
-    with pytest.raises(LimitExceeded, match=r"takes 0\.0 GB in 1 file"):
+    with pytest.raises(DiskFull, match=r"takes 0\.0 GB in 1 file"):
         pack(hashed.folder)
     assert not (hashed.folder / PACK).exists()
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage(6 * CONTENT))
@@ -145,7 +145,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(hashed: RankDataset) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(LimitExceeded, match=r"cannot be written, is the disk full\?"):
+        with pytest.raises(DiskFull, match=r"cannot be written, is the disk full\?"):
             pack(hashed.folder)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

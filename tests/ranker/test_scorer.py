@@ -266,8 +266,11 @@ def test_catalog(ranker: Ranker, images: Tensor) -> None:
     assert opened.info.name == "ma"
     assert torch.equal(opened.score(images), ranker.score(images))
     assert ranker.info.name == "ranker"
-    with pytest.raises(UnknownName, match="niqe, ma"):
+    with pytest.raises(UnknownName, match="there is no scorer 'pi'; there is niqe, ma") as caught:
         catalog.open("pi")
+    assert caught.value.field == "scorer"
+    with pytest.raises(UnknownName, match=r"'p{120}'; there is niqe, ma"):
+        catalog.open("p" * 200_000)  # as a client may
 
 
 def test_in_bfloat16(weights_file: Path) -> None:

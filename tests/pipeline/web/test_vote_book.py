@@ -135,17 +135,17 @@ def test_a_file_of_format_1_is_brought_up(old: Path) -> None:
 
 
 def test_votes_are_counted(book: VoteBook, study: Study) -> None:
-    assert book.tally("faces") == Tally(votes=0, raters=0, withdrawn=0, last=0)
+    assert book.tally("faces") == Tally(votes=0, raters=0, last=0)
     for rater in ("Ada", "Bo"):
         for showing in study.ahead(rater, ())[:2]:
             book.record("faces", rater, showing, "left", 10)
     book.record("other", "Cy", SHOWN, "left", 10)
-    assert book.tally("faces") == Tally(votes=4, raters=2, withdrawn=0, last=4)
+    assert book.tally("faces") == Tally(votes=4, raters=2, last=4)
     book.undo("faces", "Bo", 2)
     book.undo("faces", "Bo", 1)
-    assert book.tally("faces") == Tally(votes=2, raters=1, withdrawn=2, last=4)
+    assert book.tally("faces") == Tally(votes=2, raters=1, last=4)
     book.record("faces", "Bo", SHOWN, "left", 10)
-    assert book.tally("faces") == Tally(votes=3, raters=2, withdrawn=2, last=6)
+    assert book.tally("faces") == Tally(votes=3, raters=2, last=6)
 
 
 def test_a_name_is_shown_as_it_was_first_spelt(book: VoteBook, study: Study) -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
+from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, NotSupported
 from ranksrgan.ranker.quality.boosting import (
     check_samples,
     grouped_folds,
@@ -37,6 +38,28 @@ def test_histogram_trees_say_what_scikit_learn_says(
     model = HistGradientBoostingRegressor(early_stopping=False, **settings).fit(*samples)
     others = np.random.default_rng(1).normal(size=(50, 4))
     assert np.allclose(boosted.predict(torch.from_numpy(others)), model.predict(others), atol=1e-12)
+
+
+def test_histogram_trees_that_cannot_be_read_are_refused(
+    samples: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a scikit-learn that is to come: what is read of it has no public name."""
+
+    class Renamed(HistGradientBoostingRegressor):
+        def fit(self, *samples: np.ndarray) -> Renamed:
+            super().fit(*samples)
+            del self._predictors
+            return self
+
+    class Shifted(HistGradientBoostingRegressor):
+        def predict(self, rows: np.ndarray) -> np.ndarray:
+            return super().predict(rows) + 1e-6
+
+    for kind, why in ((Renamed, "no attribute '_predictors'"), (Shifted, "say something else")):
+        monkeypatch.setattr("sklearn.ensemble.HistGradientBoostingRegressor", kind)
+        with pytest.raises(NotSupported, match=why) as caught:
+            grow_by_histogram(*samples, max_iter=3)
+        assert f"scikit-learn {sklearn.__version__} keeps" in str(caught.value)
 
 
 def test_held_out_samples_choose_the_number_of_trees(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidImage, InvalidInput
 from ranksrgan.contracts.images import Picture, from_tensor, write_image
 from ranksrgan.metrics import imresize, imresize_uint8
-from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.config import DataConfig, TrainConfig
 from ranksrgan.srgan.data.crops import Batch, CropSource, Orientation, open_crops, read_photograph
 from ranksrgan.srgan.data.degradation import Bicubic, SecondOrder
 from ranksrgan.srgan.data.packed_images import pack
@@ -22,18 +23,16 @@ MakeSource = Callable[..., CropSource]
 
 @pytest.fixture
 def source(hr_folder: Path) -> MakeSource:
-    def make(folder: Path = hr_folder, **changes: object) -> CropSource:
-        options: dict[str, object] = {
-            "scale": 4,
-            "crop": 32,
-            "batch": 3,
-            "flip": True,
-            "rotate": True,
-            "seed": 5,
-            "memory_mib": 64,
-            "workers": 2,
-        }
-        return CropSource(folder, **(options | changes))
+    def make(
+        folder: Path = hr_folder,
+        *,
+        scale: int = 4,
+        seed: int = 5,
+        shard: tuple[int, int] = (0, 1),
+        **changes: Any,
+    ) -> CropSource:
+        data = DataConfig(**({"hr": folder, "crop": 32, "batch": 3, "memory_mib": 64} | changes))
+        return CropSource(data, scale=scale, seed=seed, shard=shard)
 
     return make
 
@@ -164,10 +163,10 @@ def test_lr_that_is_not_rounded_is_what_bicubic_makes_of_the_whole_image(
     hr_folder: Path, source: MakeSource, scale: int
 ) -> None:
     options = {"scale": scale, "batch": 12}
-    loose, rounded = source(rounded=False, **options).batch(1), source(**options).batch(1)
+    loose, rounded = source(round=False, **options).batch(1), source(**options).batch(1)
     assert loose.lr.dtype == torch.float32
     assert torch.equal(loose.hr, rounded.hr)
-    crops = source(rounded=False, **options)
+    crops = source(round=False, **options)
     photographs = [read_photograph(hr_folder / f"{i}.png", scale).hr for i in range(4)]
     for k, lr in enumerate(loose.lr):
         place = crops._place(k)
@@ -233,13 +232,14 @@ def test_an_error_in_a_thread_is_raised_where_its_batch_is_due(
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
-@pytest.mark.parametrize("lr", [Bicubic(), SecondOrder()])
+@pytest.mark.parametrize("degradation", [Bicubic(), SecondOrder()])
 def test_processes_share_the_batch_of_one(
-    source: MakeSource, lr: Bicubic | SecondOrder, count: int
+    source: MakeSource, degradation: Bicubic | SecondOrder, count: int
 ) -> None:
-    whole = list(source(batch=6, lr=lr).batches(1, 3))
+    whole = list(source(batch=6, degradation=degradation).batches(1, 3))
     shares = [
-        list(source(batch=6, lr=lr, shard=(rank, count)).batches(1, 3)) for rank in range(count)
+        list(source(batch=6, degradation=degradation, shard=(rank, count)).batches(1, 3))
+        for rank in range(count)
     ]
     for step, batch in enumerate(whole):
         joint = Batch(*(torch.cat(parts) for parts in zip(*(s[step] for s in shares), strict=True)))
@@ -312,8 +312,9 @@ def test_a_pack_gives_the_samples_of_its_folder(
     hr_folder: Path, source: MakeSource, tmp_path: Path
 ) -> None:
     pack(hr_folder, tmp_path / "hr.pack")
-    for lr in (Bicubic(), SecondOrder()):
-        folder, packed = source(lr=lr), source(tmp_path / "hr.pack", lr=lr)
+    for made in (Bicubic(), SecondOrder()):
+        folder = source(degradation=made)
+        packed = source(tmp_path / "hr.pack", degradation=made)
         assert packed.fingerprint == folder.fingerprint
         for a, b in zip(folder.batches(1, 4), packed.batches(1, 4), strict=True):
             assert torch.equal(a.lr, b.lr)
@@ -323,7 +324,10 @@ def test_a_pack_gives_the_samples_of_its_folder(
 
 
 def test_second_order_samples_depend_on_seed_and_number_alone(source: MakeSource) -> None:
-    one, other = source(lr=SecondOrder()), source(lr=SecondOrder(), workers=1, memory_mib=0)
+    one, other = (
+        source(degradation=SecondOrder()),
+        source(degradation=SecondOrder(), workers=1, memory_mib=0),
+    )
     straight = list(one.batches(1, 5))
     for a, b in zip(straight[2:], other.batches(3, 5), strict=True):
         assert torch.equal(a.lr, b.lr)
@@ -332,7 +336,7 @@ def test_second_order_samples_depend_on_seed_and_number_alone(source: MakeSource
     for k in range(15):
         assert torch.equal(one.sample(k)[1], plain.sample(k)[1])  # only LR is another
         assert not torch.equal(one.sample(k)[0], plain.sample(k)[0])
-    assert not torch.equal(source(lr=SecondOrder(), seed=6).sample(0)[0], one.sample(0)[0])
+    assert not torch.equal(source(degradation=SecondOrder(), seed=6).sample(0)[0], one.sample(0)[0])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -349,13 +353,13 @@ def test_second_order_crops_are_aligned(tmp_path: Path, source: MakeSource, scal
         "noise": (1e-3, 1e-3),
         "quality": (100, 100),
     }
-    lr = SecondOrder.model_validate({"first": mild, "second": mild, "final_sinc": 0})
-    crops = source(tmp_path, lr=lr, scale=scale, crop=12 * scale)
+    made = SecondOrder.model_validate({"first": mild, "second": mild, "final_sinc": 0})
+    crops = source(tmp_path, degradation=made, scale=scale, crop=12 * scale)
     for k in range(40):
-        made, hr = crops.sample(k)
+        lr, hr = crops.sample(k)
         mean = torch.nn.functional.avg_pool2d(hr.float(), scale)
         # One LR pixel to the side would be 0.6 * scale levels away.
-        assert float((made.float() - mean).abs().mean()) < 0.6
+        assert float((lr.float() - mean).abs().mean()) < 0.6
 
 
 def test_a_configuration_opens_its_crops(
@@ -376,9 +380,9 @@ def test_a_configuration_opens_its_crops(
         "bicubic": source(**options),
         "given": source(lr=lr_folder, **options),
         "second": source(
-            lr=SecondOrder.model_validate({"first": {"quality": (10, 20)}}), **options
+            degradation=SecondOrder.model_validate({"first": {"quality": (10, 20)}}), **options
         ),
-        "loose": source(rounded=False, **options),
+        "loose": source(round=False, **options),
     }
     batches = {name: opened(**data).batch(3) for name, data in made.items()}
     for name, batch in batches.items():
@@ -407,16 +411,16 @@ def test_an_image_that_changed_since_the_start_is_refused(
         crops.sample(0)
 
 
-def test_a_folder_of_realsr_is_hr_and_lr_at_once(hr_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_realsr_is_hr_and_lr_at_once(
+    hr_folder: Path, source: MakeSource, tmp_path: Path
+) -> None:
     folder = tmp_path / "Canon"
     for number in range(4):
         photograph = read_photograph(hr_folder / f"{number}.png", 4)
         for name, image in (("HR", photograph.hr), ("LR4", 255 - photograph.lr)):
             pixels = image.permute(1, 2, 0).contiguous().numpy()
             write_image(folder / f"Canon{number:03}_{name}.png", Picture(pixels))
-    options = {"scale": 4, "crop": 32, "batch": 2, "flip": True, "rotate": True, "seed": 5}
-    options |= {"memory_mib": 64, "workers": 1}
-    given, made = CropSource(folder, lr=folder, **options), CropSource(hr_folder, **options)
+    given, made = source(folder, lr=folder), source()
     assert len(given) == 4
     for k in range(8):
         (lr, hr), (bicubic, same) = given.sample(k), made.sample(k)

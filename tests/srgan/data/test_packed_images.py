@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,10 +16,10 @@ import torch
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import (
+    DiskFull,
     InvalidDataset,
     InvalidImage,
     InvalidInput,
-    LimitExceeded,
     NotSupported,
     RequestCancelled,
 )
@@ -77,15 +78,61 @@ def test_another_pack_takes_the_place_of_one(hr_folder: Path, tmp_path: Path) ->
 
 
 def test_what_is_no_pack_is_not_replaced(hr_folder: Path, tmp_path: Path) -> None:
-    for output in (hr_folder, hr_folder / "0.png"):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / INDEX).write_text("{}")  # others call files so too
+    (tmp_path / "results" / "0.png").touch()
+    for output in (hr_folder, hr_folder / "0.png", tmp_path / "results"):
         with pytest.raises(InvalidInput, match="something else than a pack"):
             pack(hr_folder, output)
     assert len(list(hr_folder.iterdir())) == 4
+    assert len(list((tmp_path / "results").iterdir())) == 2
     (tmp_path / "empty").mkdir()
     pack(hr_folder, tmp_path / "empty")
     assert is_pack(tmp_path / "empty")
     with pytest.raises(InvalidInput, match=r"0\.png"):
         pack(hr_folder, hr_folder / "0.png" / "pack")
+
+
+def test_what_cannot_be_replaced_is_refused_before_the_work(
+    hr_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "pack"
+    pack(hr_folder, output)
+    whole = (output / INDEX).read_bytes()
+    done: list[int] = []
+    monkeypatch.chdir(output)
+    for name in (".", "../pack"):
+        with pytest.raises(InvalidInput, match="since this command runs in it: name a folder in"):
+            pack(hr_folder, Path(name), progress=lambda n, _: done.append(n))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.path.ismount", output.__eq__)
+    with pytest.raises(InvalidInput, match="since something is mounted there: name a folder in"):
+        pack(hr_folder, output, progress=lambda n, _: done.append(n))
+    assert not done
+    assert (output / INDEX).read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hr", "pack"]
+
+
+def test_a_link_to_a_pack_stays(hr_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("other")
+    for _ in range(2):
+        pack(hr_folder, link)
+    assert link.is_symlink()
+    assert is_pack(tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hr", "link", "other"]
+
+
+def test_other_errors_of_the_system_are_not_told_as_a_full_disk(
+    hr_folder: Path, tmp_path: Path
+) -> None:
+    def nobody_reads(done: int, total: int) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        pack(hr_folder, tmp_path / "pack", progress=nobody_reads)
+    assert [path.name for path in tmp_path.iterdir()] == ["hr"]
 
 
 def test_a_pack_is_written_whole_or_not_at_all(hr_folder: Path, tmp_path: Path) -> None:
@@ -110,7 +157,7 @@ def test_a_full_disk_is_said(
     hr_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed_images, "_MAP_BYTES", 2**16)  # LMDB's own limit, met the same way
-    with pytest.raises(LimitExceeded, match="is the disk full"):
+    with pytest.raises(DiskFull, match="is the disk full"):
         pack(hr_folder, tmp_path / "pack")
     assert [path.name for path in tmp_path.iterdir()] == ["hr"]
 

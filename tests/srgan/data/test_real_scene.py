@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,11 +43,18 @@ def kernels(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(hr_folder: Path) -> MakeSource:
-    def make(lr: object, **changes: object) -> CropSource:
-        options = {"scale": 4, "crop": 32, "batch": 2, "flip": True, "rotate": True, "seed": 5}
-        return CropSource(
-            hr_folder, lr=lr, **(options | {"memory_mib": 64, "workers": 1} | changes)
+    def make(
+        degradation: Bicubic | RealScene, *, seed: int = 5, workers: int = 1, **changes: Any
+    ) -> CropSource:
+        data = DataConfig(
+            hr=hr_folder,
+            degradation=degradation,
+            crop=32,
+            memory_mib=64,
+            workers=workers,
+            **changes,
         )
+        return CropSource(data, scale=4, seed=seed)
 
     return make
 
@@ -109,7 +117,7 @@ def test_noise_comes_on_top_of_lr_images_that_are_given(
     for path in hr_folder.iterdir():
         lr = read_photograph(path, 4).lr
         write_image(tmp_path / "lr" / path.name, Picture(lr.permute(1, 2, 0).numpy()))
-    given = source(tmp_path / "lr", noise=noise)
+    given = source(noise, lr=tmp_path / "lr")
     made = source(noise)
     for k in range(4):
         assert all(torch.equal(*pair) for pair in zip(given.sample(k), made.sample(k), strict=True))

@@ -74,14 +74,13 @@ class Bicubic:
         Raises:
             RequestCancelled: nobody waits for it any more.
         """
-        held, first, there = None, 0, 0
         needed = self.rows_needed(height, width)
+        first, there = 0, needed[0]
+        held = read_rows(first, there)
         for rows, end in zip(self._bands(height, width), needed, strict=True):
             if end > there:
-                more = read_rows(there, end)
-                held = more if held is None else torch.cat([held, more], -2)
+                held = torch.cat([held, read_rows(there, end)], -2)
                 there = end
-            assert held is not None
             yield self._band(held, height, first, rows)
             if rows[1] < self._scale * height:
                 kept, _ = rows_under(height, self._scale, (rows[1], rows[1] + 1))

@@ -79,7 +79,8 @@ def options_of(name: str) -> dict[str, int | str]:
     """
     if name not in METRICS:
         raise UnknownName(
-            f"there is no metric {name!r}: it is one of {', '.join(METRICS)}", field=name
+            f"there is no metric {name[:120]!r}: it is one of {', '.join(METRICS)}",
+            field=name[:120],
         )
     keywords = inspect.signature(METRICS[name]).parameters.values()
     return {word.name: word.default for word in keywords if isinstance(word.default, int | str)}

@@ -19,6 +19,7 @@ from ranksrgan.contracts.serving.settings import ImageServerSettings
 from ranksrgan.contracts.specs import is_remote, is_sum
 from ranksrgan.metrics import compare, features
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name
+from ranksrgan.metrics.console import tell
 from ranksrgan.metrics.fit_ma import fit_ma
 from ranksrgan.metrics.fit_niqe import fit_niqe
 from ranksrgan.metrics.flagged import FlaggedScorers
@@ -178,6 +179,7 @@ def _score(arguments: argparse.Namespace) -> int:
     report = score_files(
         arguments.images, scorers, references, choose_device(arguments.device, field="--device")
     )
+    tell(report.failed, report.untried)
     _write(FORMATS[arguments.format](report), arguments.output)
     return 1 if report.failed else 0
 
@@ -194,6 +196,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         device,
         eight_bits=arguments.recipe is not None,
     )
+    for method in found.methods:
+        tell(method.failed, method.untried)
     _write(compare.FORMATS[arguments.format](found), arguments.output)
     return 1 if any(method.failed for method in found.methods) else 0
 
@@ -217,8 +221,7 @@ def _features(arguments: argparse.Namespace) -> int:
     check_output("-o", arguments.output, [*arguments.images, *_files_of(arguments.metric)])
     found, failed = features.extract_files(arguments.images, scorer)
     _write(features.FORMATS[arguments.format](found), arguments.output)
-    for failure in failed:
-        print(f"failed: {failure['message']}", file=sys.stderr)
+    tell(failed)
     return 1 if failed else 0
 
 

@@ -21,7 +21,6 @@ from ranksrgan.metrics.report import (
     aligned,
     finite,
     score_files,
-    tell,
 )
 
 #: Metrics with all their options, by the column that they fill, for tables of others that are to be
@@ -47,6 +46,7 @@ class Method:
         means: of each metric over the images that have it.
         scored: how many images have a score, by metric.
         failed: what has no score.
+        untried: how many of those, the last, were not tried.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Method:
     means: dict[str, float]
     scored: dict[str, int]
     failed: list[Failure]
+    untried: int
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,6 @@ def compare_folders(
                 raise
             report = Report(list(scorers))
             report.add_failure(folder, error)
-            tell(report.failed)
         methods.append(
             Method(
                 name=str(folder) if names.count(name) > 1 else name,
@@ -118,6 +118,7 @@ def compare_folders(
                     metric: sum(metric in row for _, row in report.results) for metric in scorers
                 },
                 failed=report.failed,
+                untried=report.untried,
             )
         )
     directions = {name: scorer.info.higher_is_better for name, scorer in scorers.items()}

@@ -8,25 +8,18 @@ photographs, 0.2 away where rounding is the only texture of large areas.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
-from ranksrgan.metrics.luma import (
-    Convention,
-    canonical_name,
-    check_border,
-    check_convention,
-)
+from ranksrgan.metrics.luma import Convention
 from ranksrgan.metrics.mvg_distance import mvg_distance
-from ranksrgan.metrics.niqe import checked_batches, too_flat
+from ranksrgan.metrics.niqe import NiqeScorer, checked_batches, refuse_references, too_flat
 from ranksrgan.metrics.niqe_model import NiqeModel
-from ranksrgan.metrics.nss_features import BLOCK
 from ranksrgan.metrics.smooth_nss_features import smooth_nss_features
 
 
@@ -57,44 +50,19 @@ def differentiable_niqe(
     return torch.stack(scores)
 
 
-class DifferentiableNiqe:
-    """`differentiable_niqe` as a `DifferentiableScorer`, ``niqe?gradient=true`` by name.
-
-    Args:
-        border: pixels to leave out on every side.
-        luma: ``"y"`` or ``"gray"``.
-        model: of natural images; the published one if None.
-    """
-
-    joining = Joining("exactly")
-
-    def __init__(
-        self, border: int = 0, luma: Convention = "y", model: NiqeModel | None = None
-    ) -> None:
-        check_border(border)
-        check_convention(luma)
-        self._border = border
-        self._luma = luma
-        self._model = model or NiqeModel.published()
+class DifferentiableNiqe(NiqeScorer):
+    """`differentiable_niqe` as a `DifferentiableScorer`, ``niqe?gradient=true`` by name; arguments
+    as of `NiqeScorer`."""
 
     @property
     def info(self) -> ScorerInfo:
-        name = canonical_name("niqe", self._border, self._luma)
-        return ScorerInfo(
-            name=f"{name}{'&' if '?' in name else '?'}gradient=true",
-            version="1",
-            higher_is_better=False,
-            needs_reference=False,
-            differentiable=True,
-            min_side=BLOCK + 2 * self._border,
-            parameters_hash=self._model.sha256,
-            lowest=0.0,
-        )
+        plain = super().info
+        gradient = f"{'&' if '?' in plain.name else '?'}gradient=true"
+        return replace(plain, name=plain.name + gradient, differentiable=True)
 
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score` and `differentiable_niqe`."""
-        if references is not None:
-            raise InvalidInput("niqe takes no references", field="references")
+        refuse_references(references)
         return differentiable_niqe(images, self._border, self._luma, self._model)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -89,8 +89,8 @@ def niqe_features(images: Tensor, border: int = 0, luma: Convention = "y") -> Te
     return nss_features(batch, border, luma)
 
 
-class Niqe:
-    """`niqe` as a `Scorer`.
+class NiqeScorer:
+    """What `Niqe` and `DifferentiableNiqe` share: all but the score.
 
     Args:
         border: pixels to leave out on every side.
@@ -122,15 +122,24 @@ class Niqe:
             lowest=0.0,
         )
 
+
+class Niqe(NiqeScorer):
+    """`niqe` as a `Scorer`; arguments as of `NiqeScorer`."""
+
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score` and `niqe`."""
-        if references is not None:
-            raise InvalidInput("niqe takes no references", field="references")
+        refuse_references(references)
         return niqe(images, self._border, self._luma, self._model)
 
     def extract(self, images: Tensor) -> dict[str, Tensor]:
         """See `FeatureExtractor.extract` and `niqe_features`: ``{"niqe": (N, P, 36)}``."""
         return {"niqe": niqe_features(images, self._border, self._luma)}
+
+
+def refuse_references(references: Tensor | None) -> None:
+    """Raises InvalidInput: there are some."""
+    if references is not None:
+        raise InvalidInput("niqe takes no references", field="references")
 
 
 def checked_batches(

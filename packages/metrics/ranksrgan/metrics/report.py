@@ -7,7 +7,6 @@ import io
 import json
 import math
 import random
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -43,12 +42,6 @@ def failure(image: Path, error: RankSRGANError, metric: str | None = None) -> Fa
     return {"image": str(image), "error": error.code, "message": message}
 
 
-def tell(failures: Sequence[Failure]) -> None:
-    """Write what failed on standard error, a line each."""
-    for one in failures:
-        print(f"failed: {one['message']}", file=sys.stderr)
-
-
 class Report:
     """What `score_files` found out.
 
@@ -59,12 +52,14 @@ class Report:
         metrics: the same.
         results: per image its path and the scores that could be computed.
         failed: what could not, with the reason.
+        untried: how many of those, the last, were not tried.
     """
 
     def __init__(self, metrics: list[str]) -> None:
         self.metrics = metrics
         self.results: list[tuple[str, dict[str, float]]] = []
         self.failed: list[Failure] = []
+        self.untried = 0
 
     def add_failure(self, image: Path, error: RankSRGANError, metric: str | None = None) -> None:
         """Note that an image, or one metric of it, has no score."""
@@ -152,9 +147,9 @@ def score_files(
 ) -> Report:
     """Score files, and all images of folders, with a progress bar on a terminal.
 
-    What is wrong with an image is noted, told on standard error, and stops nothing else. What
-    concerns all images alike (a service that has gone) is raised if no image is scored yet; later
-    it ends the work, and the images that have no score for it are noted as failed.
+    What is wrong with an image is noted, and stops nothing else. What concerns all images alike (a
+    service that has gone) is raised if no image is scored yet; later it ends the work, and the
+    images that have no score for it are noted as failed.
 
     Args:
         paths: files and folders.
@@ -170,7 +165,6 @@ def score_files(
             images += image_files([path])
         except InvalidInput as error:
             report.add_failure(path, error)
-    unscored = 0
     for position, path in enumerate(tqdm(images, unit="image", disable=None, leave=False)):
         scored = len(report.results)
         try:
@@ -178,13 +172,10 @@ def score_files(
         except RankSRGANError as error:
             if not scored:
                 raise
-            unscored = len(images) - position - 1
+            report.untried = len(images) - position - 1
             for without in images[position:]:
                 report.add_failure(without, error)
             break
-    tell(report.failed[: len(report.failed) - unscored])
-    if unscored:
-        print(f"failed: {unscored} images after that, which were not tried", file=sys.stderr)
     return report
 
 

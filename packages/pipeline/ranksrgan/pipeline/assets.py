@@ -34,13 +34,11 @@ class Found:
     """An asset's file that is here.
 
     Attributes:
-        asset: which one.
         path: where it lies.
         checked: whether its hash is that on record; False if none is.
         fresh: whether it was downloaded just now.
     """
 
-    asset: Asset
     path: Path
     checked: bool
     fresh: bool = False
@@ -91,7 +89,7 @@ def pull(name: str) -> Found:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror or error}", field=str(path)
         ) from error
-    return Found(asset, path, checked, fresh=True)
+    return Found(path, checked, fresh=True)
 
 
 def verify(name: str) -> Found:
@@ -103,7 +101,7 @@ def verify(name: str) -> Found:
         InvalidCheckpoint: the file is not the published one.
     """
     path = find_asset(name)
-    return Found(get_asset(name), path, verify_asset(get_asset(name), path))
+    return Found(path, verify_asset(get_asset(name), path))
 
 
 def _download(asset: Asset, path: Path) -> None:

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.config import Config
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
+from ranksrgan.contracts.errors import DiskFull, InvalidDataset, InvalidInput
 from ranksrgan.contracts.folder_lock import locked
 from ranksrgan.rankdata.crops import LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
@@ -94,7 +94,7 @@ def pack(
     Raises:
         InvalidDataset: not a dataset, or a level image that was changed after it was labelled.
         InvalidInput: another process is packing it; or a shard of less than one byte.
-        LimitExceeded: the disk has no room; nothing is left behind then.
+        DiskFull: there is no room for it; nothing is left behind then.
     """
     if shard_bytes < 1:
         raise InvalidInput(f"shard_bytes={shard_bytes}: 1 or more is wanted", field="shard_bytes")
@@ -118,7 +118,7 @@ def pack(
             fresh.rename(target)
         except lmdb.Error as error:
             # LMDB reports a write that ended early, as on a full disk, as an I/O error.
-            raise LimitExceeded(
+            raise DiskFull(
                 f"{target} cannot be written, is the disk full? ({error})", field=str(target)
             ) from error
         finally:
@@ -191,7 +191,7 @@ def _check_room(dataset: RankDataset, shards: Sequence[range]) -> None:
     needed = sum(_payload(content) for content in dataset.contents)
     free = shutil.disk_usage(dataset.folder).free
     if free < needed:
-        raise LimitExceeded(
+        raise DiskFull(
             f"a pack of {dataset.folder} takes {needed / 1e9:.1f} GB in {len(shards)} file(s); "
             f"its disk has {free / 1e9:.1f} GB left",
             field=str(dataset.folder),

@@ -16,6 +16,7 @@ from ranksrgan.contracts.discovery import open_pair_source, open_scorer
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.outputs import check_output
 from ranksrgan.contracts.scorer import Scorer
+from ranksrgan.metrics.console import tell
 from ranksrgan.metrics.report import FORMATS, References, Report, score_files
 from ranksrgan.ranker import cli_eval, cli_remote
 from ranksrgan.ranker.ensemble import RankerEnsemble
@@ -204,6 +205,7 @@ def _score(arguments: argparse.Namespace) -> int:
         (scorer,) = rankers.values()
         references = _references(arguments.reference, rankers)
         report = score_files(arguments.images, {"ranker": scorer}, references)
+    tell(report.failed, report.untried)
     print(FORMATS[arguments.format](report), end="")
     if arguments.format == "table":
         print(f"{'higher' if scorer.info.higher_is_better else 'lower'} is better")
@@ -227,7 +229,7 @@ def _references(path: Path | None, rankers: Mapping[str, Scorer]) -> References 
 def _with_spread(report: Report, ensemble: RankerEnsemble) -> Report:
     """From a column for each member of an ensemble to its score and spread."""
     combined = Report(["ranker", "spread"])
-    combined.failed = report.failed
+    combined.failed, combined.untried = report.failed, report.untried
     for image, scores in report.results:
         if len(scores) == len(report.metrics):
             column = torch.tensor([list(scores.values())], dtype=torch.float64).T

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,13 +24,14 @@ from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.joining import Joining, joining_of_all
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.ranker.heads import ScoreScale
+from ranksrgan.ranker.named_scorer import NamedScorer
 from ranksrgan.ranker.opening import open_ranker
 from ranksrgan.ranker.scorer import Ranker
 
 VERSION = "1"
 
 
-class RankerEnsemble:
+class RankerEnsemble(NamedScorer):
     """The mean of several Rankers' scores: a `DifferentiableScorer`.
 
     Args:
@@ -61,10 +61,6 @@ class RankerEnsemble:
             min_side=max(info.min_side for info in infos),
             parameters_hash=_hash(infos, self._scales),
         )
-
-    @property
-    def info(self) -> ScorerInfo:
-        return self._info
 
     @property
     def joining(self) -> Joining:
@@ -114,13 +110,6 @@ class RankerEnsemble:
         for (_, gradients), (_, std) in zip(both, self._scales, strict=True):
             total += gradients / (std * len(both))
         return scores, total
-
-    def named(self, name: str) -> RankerEnsemble:
-        """The same ensemble, members shared, under another name."""
-        twin = object.__new__(RankerEnsemble)
-        twin._members, twin._scales = self._members, self._scales
-        twin._info = replace(self._info, name=name)
-        return twin
 
     def _standardised(self, scores: Tensor) -> Tensor:
         mean, std = scores.new_tensor(self._scales).unsqueeze(2).unbind(1)

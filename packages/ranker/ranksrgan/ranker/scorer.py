@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from copy import copy
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +24,7 @@ from ranksrgan.contracts.recording import Repeats, recording
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.image_gradient import image_gradient
 from ranksrgan.ranker.heads import ScoreScale
+from ranksrgan.ranker.named_scorer import NamedScorer
 from ranksrgan.ranker.networks import Frozen, Network
 from ranksrgan.ranker.vgg import MIN_SIDE, VGG
 
@@ -48,7 +47,7 @@ _RECORDED = 3 * 2**20
 _Work = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-class Ranker:
+class Ranker(NamedScorer):
     """A frozen Ranker: a `DifferentiableScorer`.
 
     It owns a copy of the weights. They require no gradient and BatchNorm uses its running
@@ -125,10 +124,6 @@ class Ranker:
             min_side=network.min_side,
             parameters_hash=parameters_hash,
         )
-
-    @property
-    def info(self) -> ScorerInfo:
-        return self._info
 
     @property
     def joining(self) -> Joining:
@@ -234,12 +229,6 @@ class Ranker:
             )
         maps = network.features(self._there.prepare(images))
         return {f"stage{stage}": found.to(images.device) for stage, found in enumerate(maps)}
-
-    def named(self, name: str, model_version: str = "") -> Ranker:
-        """The same Ranker, weights shared, under another name and as that version of a model."""
-        twin = copy(self)
-        twin._info = replace(self._info, name=name, model_version=model_version)
-        return twin
 
 
 class _There:

@@ -8,14 +8,14 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.contracts.joining import Joining, joining_of
 from ranksrgan.contracts.serving.loaded_models import LoadedModels
+from ranksrgan.contracts.serving.served_models import ServedModels
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
 
 
-class UpscalerCatalog:
+class UpscalerCatalog(ServedModels[Upscaler]):
     """Upscalers by the names that clients use.
 
     Args:
@@ -33,38 +33,15 @@ class UpscalerCatalog:
         models: LoadedModels[GeneratorUpscaler] | None = None,
         shipped: Mapping[str, GeneratorUpscaler] = MappingProxyType({}),
     ) -> None:
-        self._upscalers = {name: _named(upscaler, name) for name, upscaler in upscalers.items()}
-        self._shipped = {name: upscaler.named(name) for name, upscaler in shipped.items()}
-        self._models = models
-        for name in self._upscalers:
-            if models is not None and models.get(name) is not None:
-                raise InvalidInput(
-                    f"{name} is a model of the repository too; give one another name", field=name
-                )
+        super().__init__(
+            {name: _named(upscaler, name) for name, upscaler in upscalers.items()},
+            models,
+            {name: upscaler.named(name) for name, upscaler in shipped.items()},
+            field="model",
+        )
 
     def infos(self) -> list[UpscalerInfo]:
-        loaded = [] if self._models is None else self._models.serving()
-        infos = [upscaler.info for upscaler in [*self._upscalers.values(), *loaded]]
-        taken = {info.name for info in infos}
-        return infos + [one.info for name, one in self._shipped.items() if name not in taken]
-
-    def open(self, name: str) -> Upscaler:
-        """The upscaler of that name; it stays what it is for as long as it is held.
-
-        Raises:
-            UnknownName: there is none; lists those that there are.
-        """
-        found = self._upscalers.get(name)
-        if found is None and self._models is not None:
-            found = self._models.get(name)
-        if found is None:
-            found = self._shipped.get(name)
-        if found is None:
-            there = ", ".join(info.name for info in self.infos())
-            raise UnknownName(
-                f"there is no model {name[:120]!r}; there is {there or 'none'}", field="model"
-            )
-        return found
+        return [upscaler.info for upscaler in self.offered()]
 
 
 def _named(upscaler: Upscaler, name: str) -> Upscaler:

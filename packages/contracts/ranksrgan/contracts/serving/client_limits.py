@@ -55,11 +55,6 @@ class ClientLimiter:
         self._lock = threading.Lock()
         self._clients: dict[str, _Client] = {}
 
-    @property
-    def remembered(self) -> int:
-        """Clients that are counted now."""
-        return len(self._clients)
-
     @contextmanager
     def admitted(self, client: str) -> Iterator[None]:
         """The time of one call.

@@ -10,9 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
+from operator import attrgetter
 from typing import Any
 
 import grpc
@@ -28,6 +30,9 @@ _LOOK = 1.0
 _LOOK_WHILE_STOPPING = 0.1
 # Seconds that a request which has begun to come when the server stops may still take.
 _LAST_REQUEST = 1.0
+
+# The end of a call, with a status.
+_Cancel = Callable[[int, str], object]
 
 
 @dataclass(eq=False)
@@ -271,21 +276,41 @@ def end_call(context: grpc.ServicerContext, error: RankSRGANError) -> None:
 
     What goes wrong is logged and not raised: those who call this look after other calls too.
     """
-
-    def with_reason() -> None:
-        """What `cancel` does, which has no word for the reason."""
-        status = rpc_status.to_status(error_codec.error_to_proto(error))
-        context._rpc_event.call.cancel(  # type: ignore[attr-defined]
-            status.code.value[0], status.details
-        )
-
-    for end in (with_reason, context.cancel):
+    ends: list[Callable[[], object]] = [context.cancel]
+    if (cancel := _cancel_with_status(context)) is not None:
+        ends.insert(0, partial(_tell, cancel, error))
+    for end in ends:
         try:
             end()
         except Exception:
             log.exception("a call could not be ended with %s", error.status)
         else:
             return
+
+
+def _tell(cancel: _Cancel, error: RankSRGANError) -> None:
+    status = rpc_status.to_status(error_codec.error_to_proto(error))
+    cancel(status.code.value[0], status.details)
+
+
+def _cancel_with_status(context: grpc.ServicerContext) -> _Cancel | None:
+    """What `cancel` calls, which has no word for the reason; None if this gRPC has it elsewhere."""
+    try:
+        found: _Cancel = attrgetter("_rpc_event.call.cancel")(context)
+    except AttributeError:
+        _tell_that_reasons_are_lost()
+        return None
+    return found
+
+
+@cache
+def _tell_that_reasons_are_lost() -> None:
+    """Once, since it is so for every call."""
+    log.warning(
+        "grpcio %s takes no status for a call that is ended here: clients are told CANCELLED where "
+        "it was late, or the server stops",
+        grpc.__version__,
+    )
 
 
 def _going() -> ServiceUnavailable:

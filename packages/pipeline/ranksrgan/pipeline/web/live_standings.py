@@ -35,8 +35,9 @@ class LiveStandings:
             Overloaded, InvalidDataset: the votes could not be read.
         """
         before = self._known
-        if not self._lock.acquire(blocking=before is None):
-            assert before is not None
+        if before is None:
+            self._lock.acquire()
+        elif not self._lock.acquire(blocking=False):
             return before
         try:
             # The numbers come first: a vote meanwhile then is found the next time.

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -39,8 +39,6 @@ from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.score_table import image_name
 
 log = logging.getLogger(__name__)
-
-Side = Literal["left", "right"]
 
 #: What every browser shows.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})

@@ -118,13 +118,11 @@ class Tally:
     Attributes:
         votes: that count.
         raters: who gave them.
-        withdrawn: votes that were taken back.
         last: number of the last vote, whether it counts or not.
     """
 
     votes: int = 0
     raters: int = 0
-    withdrawn: int = 0
     last: int = 0
 
 
@@ -274,7 +272,7 @@ class VoteBook:
         with self._open() as database:
             row = database.execute(
                 "SELECT count(*) - count(withdrawn), "
-                "count(DISTINCT CASE WHEN withdrawn IS NULL THEN rater END), count(withdrawn), "
+                "count(DISTINCT CASE WHEN withdrawn IS NULL THEN rater END), "
                 "coalesce(max(id), 0) FROM vote WHERE study = ?",
                 (study,),
             ).fetchone()

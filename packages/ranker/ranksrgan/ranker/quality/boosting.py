@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,9 @@ MIN_SAMPLES = 20
 
 # What a regressor may say at most, so that the mean of many is finite; of opinions none says more.
 _LARGEST = 1e300
+
+# Samples for which the trees that were read have to say what the library's own do.
+_COMPARED = 100
 
 _ARRAYS = ("roots", "feature", "split", "children")
 
@@ -147,10 +151,22 @@ def grow_by_histogram(
         settings: of ``sklearn.ensemble.HistGradientBoostingRegressor``.
 
     Raises:
-        NotSupported: scikit-learn is not installed.
+        NotSupported: scikit-learn is not installed, or a version that keeps trees in another way.
     """
     model = _ensembles().HistGradientBoostingRegressor(early_stopping=False, **settings)
     model.fit(features, values)
+    rows = features[:_COMPARED]
+    try:
+        read = _of_histogram(model)
+        said = read.predict(torch.from_numpy(rows)).numpy()
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise _unreadable(str(error)) from error
+    if not np.allclose(said, model.predict(rows), rtol=1e-9, atol=1e-9 * np.abs(values).max()):
+        raise _unreadable("as read they say something else")
+    return read
+
+
+def _of_histogram(model: Any) -> Boosted:
     # Its trees have no public name; SHAP and ONNX read them in this way too.
     trees = [of_round[0].nodes for of_round in model._predictors]
     sizes = np.array([len(tree) for tree in trees])
@@ -169,6 +185,14 @@ def grow_by_histogram(
     )
     # The values of its leaves have the rate of learning in them.
     return Boosted(forest, float(np.asarray(model._baseline_prediction).item()), 1.0)
+
+
+def _unreadable(why: str) -> NotSupported:
+    return NotSupported(
+        f"scikit-learn {version('scikit-learn')} keeps the trees of its histograms in a way that "
+        f"is not read here ({why}): install an earlier one, 1.5 or later",
+        field="scikit-learn",
+    )
 
 
 def check_samples(features: Tensor, opinions: Tensor) -> None:

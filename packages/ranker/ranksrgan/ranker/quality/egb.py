@@ -24,40 +24,28 @@ torchvision's, with its own. Of no use as a loss: trees have no gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.checkpoint import (
-    Weights,
-    check_fit,
-    hash_tensors,
-    load_into,
-    save_weights,
-)
+from ranksrgan.contracts.checkpoint import Weights, check_fit, load_into
 from ranksrgan.contracts.device import choose_device, place
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UndefinedScore
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
-from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.full_reference import check_shapes
 from ranksrgan.metrics.luma import check_images
 from ranksrgan.ranker.quality.backbones.backbone import Backbone
+from ranksrgan.ranker.quality.boosted_scorer import BoostedScorer
 from ranksrgan.ranker.quality.boosting import (
     Boosted,
-    arrays_of,
     check_samples,
     grow,
     grow_by_histogram,
-    mean_prediction,
     read_members,
 )
 
@@ -75,7 +63,7 @@ _MEMBERS = 3
 _BACKBONE = "backbone."
 
 
-class Egb:
+class Egb(BoostedScorer):
     """The mean of three boosted regressors of deep features: a `Scorer`; the higher the better.
 
     Args:
@@ -110,20 +98,15 @@ class Egb:
         self._device = choose_device(device)
         backbone.freeze(True)
         self._backbone = place(backbone, self._device)
-        self._members = tuple(members)
-        self._name, self._model_version = name, ""
-
-    @property
-    def info(self) -> ScorerInfo:
-        return ScorerInfo(
-            name=self._name,
+        super().__init__(
+            ARCHITECTURE,
+            members,
+            {"backbone": backbone.name, "backbone_width": backbone.width, "side": side},
+            {_BACKBONE + key: value for key, value in self._backbone.state_dict().items()},
+            name=name,
             version=VERSION,
-            higher_is_better=True,
             needs_reference=True,
-            differentiable=False,
             min_side=1,
-            parameters_hash=self._hash,
-            model_version=self._model_version,
         )
 
     @property
@@ -131,45 +114,9 @@ class Egb:
         """Images go through the network one at a time."""
         return Joining("exactly", self._device)
 
-    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        """See `Scorer.score`."""
-        features = deep_features(self._backbone, images, references, self._side)
-        return mean_prediction(self._members, features).to(images.device)
-
-    def named(self, name: str, model_version: str = "") -> Self:
-        """The same model under another name and as that version of a model."""
-        twin = copy(self)
-        twin._name, twin._model_version = name, model_version
-        return twin
-
-    def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write ``.safetensors``, the backbone included, whole or not at all.
-
-        Raises:
-            DiskFull: there is no room for it.
-        """
-        options = {
-            "backbone": self._backbone.name,
-            "backbone_width": self._backbone.width,
-            "side": self._side,
-        }
-        save_weights(
-            path,
-            self._tensors,
-            kind="ranker",
-            architecture=ARCHITECTURE,
-            options=options,
-            about=about,
-        )
-
-    @property
-    def _tensors(self) -> dict[str, Tensor]:
-        weights = {_BACKBONE + key: value for key, value in self._backbone.state_dict().items()}
-        return weights | arrays_of(self._members)
-
-    @cached_property
-    def _hash(self) -> str:
-        return hash_tensors(self._tensors)
+    def _features(self, images: Tensor, references: Tensor | None) -> Tensor:
+        """See `deep_features`."""
+        return deep_features(self._backbone, images, references, self._side)
 
 
 def fit_egb(
@@ -194,7 +141,7 @@ def fit_egb(
         device: see `Egb`.
 
     Raises:
-        NotSupported: scikit-learn is not installed.
+        NotSupported: as `grow_by_histogram`.
         InvalidDataset: as `check_samples`.
     """
     check_samples(features, opinions)

@@ -17,15 +17,11 @@ Of no use as a loss: trees have no gradient.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.checkpoint import Weights, hash_tensors, save_weights
+from ranksrgan.contracts.checkpoint import Weights
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
     InvalidConfig,
@@ -34,15 +30,14 @@ from ranksrgan.contracts.errors import (
     UndefinedScore,
 )
 from ranksrgan.contracts.joining import Joining, joining_of_all
-from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.catalog import open_name
+from ranksrgan.ranker.quality.boosted_scorer import BoostedScorer
 from ranksrgan.ranker.quality.boosting import (
     Boosted,
-    arrays_of,
     check_samples,
     grouped_folds,
     grow,
-    mean_prediction,
     read_members,
 )
 
@@ -57,7 +52,7 @@ MAX_METRICS = 32
 MAX_MEMBERS = 32
 
 
-class Fusion:
+class Fusion(BoostedScorer):
     """The mean of boosted regressors of several metrics: a `Scorer`; the higher the better.
 
     Args:
@@ -75,13 +70,11 @@ class Fusion:
         self, metrics: Sequence[str], members: Sequence[Boosted], *, name: str = ARCHITECTURE
     ) -> None:
         self.metrics = tuple(metrics)
-        self._members = tuple(members)
-        if not 1 <= len(self._members) <= MAX_MEMBERS:
+        if not 1 <= len(members) <= MAX_MEMBERS:
             raise InvalidInput(
-                f"a fusion has 1 to {MAX_MEMBERS} regressors, not {len(self._members)}",
-                field="members",
+                f"a fusion has 1 to {MAX_MEMBERS} regressors, not {len(members)}", field="members"
             )
-        for member in self._members:
+        for member in members:
             if member.forest.inputs != len(self.metrics):
                 raise InvalidInput(
                     f"a regressor of {member.forest.inputs} inputs does not fit "
@@ -89,20 +82,16 @@ class Fusion:
                     field="members",
                 )
         self._scorers = open_metrics(self.metrics)
-        self._name, self._model_version = name, ""
-
-    @property
-    def info(self) -> ScorerInfo:
         infos = [scorer.info for scorer in self._scorers]
-        return ScorerInfo(
-            name=self._name,
+        super().__init__(
+            ARCHITECTURE,
+            members,
+            {"metrics": list(self.metrics), "members": len(members)},
+            {},
+            name=name,
             version="+".join([VERSION, *(info.version for info in infos)]),
-            higher_is_better=True,
             needs_reference=any(info.needs_reference for info in infos),
-            differentiable=False,
             min_side=max(info.min_side for info in infos),
-            parameters_hash=self._hash,
-            model_version=self._model_version,
         )
 
     @property
@@ -110,43 +99,9 @@ class Fusion:
         """As the metric that is to be joined the least."""
         return joining_of_all(self._scorers)
 
-    def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
-        """See `Scorer.score`.
-
-        Raises:
-            UndefinedScore: one of the metrics has no value, or an infinite one.
-        """
-        features = metric_features(self._scorers, images, references)
-        return mean_prediction(self._members, features).to(images.device)
-
-    def named(self, name: str, model_version: str = "") -> Self:
-        """The same model under another name and as that version of a model."""
-        twin = copy(self)
-        twin._name, twin._model_version = name, model_version
-        return twin
-
-    def save(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write ``.safetensors``, whole or not at all.
-
-        Raises:
-            DiskFull: there is no room for it.
-        """
-        save_weights(
-            path,
-            self._arrays,
-            kind="ranker",
-            architecture=ARCHITECTURE,
-            options={"metrics": list(self.metrics), "members": len(self._members)},
-            about=about,
-        )
-
-    @cached_property
-    def _arrays(self) -> dict[str, Tensor]:
-        return arrays_of(self._members)
-
-    @cached_property
-    def _hash(self) -> str:
-        return hash_tensors(self._arrays)
+    def _features(self, images: Tensor, references: Tensor | None) -> Tensor:
+        """See `metric_features`."""
+        return metric_features(self._scorers, images, references)
 
 
 def fit_fusion(

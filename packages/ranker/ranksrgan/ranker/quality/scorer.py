@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from copy import copy
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts import cancellation
-from ranksrgan.contracts.checkpoint import Weights, hash_tensors, load_weights
+from ranksrgan.contracts.checkpoint import Weights, hash_tensors
 from ranksrgan.contracts.device import (
     PRECISIONS,
     Precision,
@@ -29,6 +26,7 @@ from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.full_reference import check_shapes
 from ranksrgan.metrics.image_gradient import image_gradient
+from ranksrgan.ranker.named_scorer import NamedScorer
 from ranksrgan.ranker.quality.model import QualityModel
 from ranksrgan.ranker.quality.models import load_model
 
@@ -42,7 +40,7 @@ MAX_PIXELS = 2**24
 MEMORY = 2**34
 
 
-class QualityScorer:
+class QualityScorer(NamedScorer):
     """A frozen quality model: a `DifferentiableScorer` that needs references.
 
     Its score is in standard deviations of the opinions that it has learnt from. Pairs go through
@@ -80,10 +78,6 @@ class QualityScorer:
             min_side=model.min_side,
             parameters_hash=parameters_hash or hash_tensors(model.state_dict()),
         )
-
-    @property
-    def info(self) -> ScorerInfo:
-        return self._info
 
     @property
     def joining(self) -> Joining:
@@ -140,12 +134,6 @@ class QualityScorer:
         scores, gradients = zip(*found, strict=True)
         return torch.cat(scores), torch.cat(gradients)
 
-    def named(self, name: str, model_version: str = "") -> QualityScorer:
-        """The same scorer, weights shared, under another name and as that version of a model."""
-        twin = copy(self)
-        twin._info = replace(self._info, name=name, model_version=model_version)
-        return twin
-
     def _prepare(self, image: Tensor) -> Tensor:
         there = as_float(image.to(self._device)).expand(-1, 3, -1, -1)
         return there.contiguous(memory_format=torch.channels_last)
@@ -176,11 +164,6 @@ def quality_scorer_of(weights: Weights, options: Mapping[str, str]) -> QualitySc
         device=options.get("device", "auto"),
         precision=find_precision(options.get("precision", "float32"), PRECISIONS),
     )
-
-
-def load_quality_scorer(path: Path, **options: str) -> QualityScorer:
-    """Load a quality model; options and errors as in `quality_scorer_of`."""
-    return quality_scorer_of(load_weights(Path(path)), options)
 
 
 def _check(images: Tensor, field: str, least: int) -> None:

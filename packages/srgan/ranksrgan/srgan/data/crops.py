@@ -24,9 +24,9 @@ from torch import Tensor
 
 from ranksrgan.contracts.errors import InvalidConfig, InvalidDataset, InvalidInput
 from ranksrgan.metrics import imresize, imresize_uint8
-from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.config import DataConfig, TrainConfig
 from ranksrgan.srgan.data.ahead import in_order
-from ranksrgan.srgan.data.degradation import Bicubic, RealScene, SecondOrder, degrade, draw
+from ranksrgan.srgan.data.degradation import RealScene, SecondOrder, degrade, draw
 from ranksrgan.srgan.data.image_store import FolderImages, ImageStore, fingerprint, read_rgb
 from ranksrgan.srgan.data.packed_images import PackedImages, is_pack
 from ranksrgan.srgan.data.paired_images import divided, match_pairs
@@ -108,24 +108,15 @@ class CropSource:
     """Random crops of all images, each image once an epoch.
 
     Args:
-        hr: HR images: a folder of files or a pack.
-        lr: their LR images, a folder or pack too, the same one if names tell which are which (see
-            `divided`); or how they are made from the HR images.
-        rounded: whether the LR that bicubic makes has 8 bits; otherwise it is neither rounded nor
-            clamped.
-        noise: what is added to LR images that are given, if anything; without kernels.
-        scale: HR side over LR side.
-        crop: side of the HR crops, a multiple of ``scale``.
-        batch: crops in a batch.
-        flip: mirror half of the crops.
-        rotate: turn half of them upside down and transpose half of them.
+        data: which images, folders of files or packs, and how crops are cut and prepared. ``lr``
+            may be the folder of ``hr`` if names tell which are which, see `divided`. Decoded images
+            of a folder beyond ``memory_mib`` are read again when needed; those of a pack take none.
+        scale: HR side over LR side; it divides ``data.crop``.
         seed: decides every sample.
-        memory_mib: for decoded images; those of a folder beyond that are read again when needed,
-            those of a pack take none.
-        workers: threads that read images and prepare batches.
         shard: rank and count of the processes that share each batch; this one gets its slice of it.
 
     Raises:
+        InvalidConfig: ``data.hr`` is not given.
         InvalidInput: no such folder, or no image in it; a batch that the processes cannot share
             equally.
         InvalidImage: an image that cannot be read.
@@ -135,58 +126,37 @@ class CropSource:
     """
 
     def __init__(
-        self,
-        hr: Path,
-        *,
-        lr: Path | Bicubic | SecondOrder | RealScene = Bicubic(),  # noqa: B008 - frozen
-        rounded: bool = True,
-        noise: RealScene | None = None,
-        scale: int,
-        crop: int,
-        batch: int,
-        flip: bool,
-        rotate: bool,
-        seed: int,
-        memory_mib: int,
-        workers: int,
-        shard: tuple[int, int] = (0, 1),
+        self, data: DataConfig, *, scale: int, seed: int, shard: tuple[int, int] = (0, 1)
     ) -> None:
+        if data.hr is None:
+            raise InvalidConfig("data.hr names no folder of HR images (--hr)", field="data.hr")
+        self._data = data
         self._scale = scale
-        self._side = crop // scale  # of the LR crops
-        self._batch = batch
-        self._flip = flip
-        self._rotate = rotate
+        self._side = data.crop // scale  # of the LR crops
         self._seed = seed
-        self._rounded = rounded
-        self._workers = workers
         self._rank, count = shard
         if not 0 <= self._rank < count:
             raise InvalidInput(f"shard {shard}: the rank lies below the count", field="shard")
-        if batch % count:
+        if data.batch % count:
             raise InvalidInput(
-                f"data.batch is {batch}; {count} processes cannot share that equally",
+                f"data.batch is {data.batch}; {count} processes cannot share that equally",
                 field="data.batch",
             )
-        self._share = batch // count
+        self._share = data.batch // count
 
-        self._degradation: Bicubic | SecondOrder | None = None
-        self._scene: Scene | None = None
         self._lr: ImageStore | None = None
-        free = memory_mib * 2**20
+        free = data.memory_mib * 2**20
         self._hr: ImageStore
-        if isinstance(lr, Path) and lr == hr:
-            self._hr, self._lr = divided(_open_images(hr, free, workers), scale)
+        if data.lr is not None and data.lr == data.hr:
+            self._hr, self._lr = divided(_open_images(data.hr, free, data.workers), scale)
         else:
-            if isinstance(lr, Path):
-                self._lr = _open_images(lr, free, workers)
+            if data.lr is not None:
+                self._lr = _open_images(data.lr, free, data.workers)
                 free -= self._lr.kept_bytes
-            self._hr = _open_images(hr, free, workers)
-        if isinstance(lr, RealScene):
-            noise = lr
-        elif not isinstance(lr, Path):
-            self._degradation = lr
-        if noise is not None:
-            self._scene = Scene(noise, scale, workers)
+            self._hr = _open_images(data.hr, free, data.workers)
+        self._scene: Scene | None = None
+        if isinstance(data.degradation, RealScene):
+            self._scene = Scene(data.degradation, scale, data.workers)
         self._partners = match_pairs(self._lr, self._hr, scale) if self._lr else []
         #: Sizes of the LR images, given or not.
         self._sizes = [(e.height // scale, e.width // scale) for e in self._hr.entries]
@@ -194,7 +164,8 @@ class CropSource:
             if min(size) < self._side:
                 path = self._hr.folder / entry.name
                 raise InvalidDataset(
-                    f"{path} is {entry.width} x {entry.height}; crops of {crop} pixels do not fit",
+                    f"{path} is {entry.width} x {entry.height}; crops of {data.crop} pixels "
+                    "do not fit",
                     field=str(path),
                 )
         #: sha256 in hex of the images, and of noise and kernels, so that a resumed run can tell
@@ -221,15 +192,15 @@ class CropSource:
             lr, hr = self._in_scene(self._scene, place)
         elif self._lr is not None:
             lr, hr = self._given(self._lr, place)
-        elif isinstance(self._degradation, SecondOrder):
-            lr, hr = self._degraded(self._degradation, place)
+        elif isinstance(self._data.degradation, SecondOrder):
+            lr, hr = self._degraded(self._data.degradation, place)
         else:
             lr, hr = self._reduced(place)
         return place.orientation.apply(lr), place.orientation.apply(hr)
 
     def batch(self, step: int) -> Batch:
         """This process's slice of the batch of a step, counted from 1."""
-        first = (step - 1) * self._batch + self._rank * self._share
+        first = (step - 1) * self._data.batch + self._rank * self._share
         lr, hr = zip(*(self.sample(k) for k in range(first, first + self._share)), strict=True)
         return Batch(torch.stack(lr), torch.stack(hr))
 
@@ -239,7 +210,7 @@ class CropSource:
         An error of a thread is raised where its batch is due. Close the iterator to end the threads
         early.
         """
-        return in_order(self.batch, range(first, last + 1), self._workers)
+        return in_order(self.batch, range(first, last + 1), self._data.workers)
 
     def _place(self, k: int) -> Place:
         epoch, turn = divmod(k, len(self))
@@ -248,7 +219,9 @@ class CropSource:
         top, left = (int(random.integers(length - self._side + 1)) for length in self._sizes[image])
         mirror, upside_down, transpose = (bool(toss) for toss in random.integers(2, size=3))
         orientation = Orientation(
-            mirror and self._flip, upside_down and self._rotate, transpose and self._rotate
+            mirror and self._data.flip,
+            upside_down and self._data.rotate,
+            transpose and self._data.rotate,
         )
         return Place(k, image, top, left, orientation)
 
@@ -259,7 +232,7 @@ class CropSource:
 
     def _reduced(self, place: Place) -> tuple[Tensor, Tensor]:
         window, top, left = self._around(place, BICUBIC_HALO, BICUBIC_HALO)
-        if self._rounded:
+        if self._data.round:
             lr = imresize_uint8(window, 1 / self._scale)
         else:
             lr = imresize(window.to(torch.float32), 1 / self._scale)
@@ -311,29 +284,8 @@ class CropSource:
 
 
 def open_crops(config: TrainConfig, shard: tuple[int, int] = (0, 1)) -> CropSource:
-    """The crops of a training; see `CropSource` for ``shard`` and for what is raised.
-
-    Raises:
-        InvalidConfig: ``data.hr`` is not given.
-    """
-    data = config.data
-    if data.hr is None:
-        raise InvalidConfig("data.hr names no folder of HR images (--hr)", field="data.hr")
-    return CropSource(
-        data.hr,
-        lr=data.degradation if data.lr is None else data.lr,
-        rounded=data.round,
-        noise=data.degradation if isinstance(data.degradation, RealScene) else None,
-        scale=config.generator.scale,
-        crop=data.crop,
-        batch=data.batch,
-        flip=data.flip,
-        rotate=data.rotate,
-        seed=config.run.seed,
-        memory_mib=data.memory_mib,
-        workers=data.workers,
-        shard=shard,
-    )
+    """The crops of a training; see `CropSource` for ``shard`` and for what is raised."""
+    return CropSource(config.data, scale=config.generator.scale, seed=config.run.seed, shard=shard)
 
 
 def _open_images(folder: Path, memory_bytes: int, workers: int) -> ImageStore:

@@ -14,6 +14,7 @@ It takes the room of uncompressed images. Crops from it are equal to the bit to 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import threading
@@ -31,9 +32,9 @@ from torch import Tensor
 from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import (
+    DiskFull,
     InvalidDataset,
     InvalidInput,
-    LimitExceeded,
     NotSupported,
 )
 from ranksrgan.contracts.folder_lock import locked
@@ -74,43 +75,58 @@ def pack(
 
     Args:
         folder: of images.
-        output: folder of the pack; another pack there is replaced.
+        output: folder of the pack; another pack there is replaced, and a link to one stays.
         workers: threads that decode.
         progress: called with the images done and all images.
 
     Raises:
-        InvalidInput: no folder, no image, ``output`` holds something else, or another process is
-            writing it.
+        InvalidInput: no folder, no image, ``output`` holds something else or cannot be replaced as
+            a whole, or another process is writing it.
         InvalidImage, ImageTooLarge: an image that cannot be read.
-        LimitExceeded: the disk is full; nothing is left behind then.
+        DiskFull: there is no room for it; nothing is left behind then.
         NotSupported: the package ``lmdb`` is not installed.
     """
     lmdb = _lmdb()
     paths = list_images(folder)
-    if (
-        output.exists()
-        and not (output / INDEX).is_file()
-        and (not output.is_dir() or any(output.iterdir()))
-    ):
-        raise InvalidInput(
-            f"{output} holds something else than a pack: name another folder", field=str(output)
-        )
-    retired = output.parent / f".{output.name}-old"
-    with _alone(output.parent / f".{output.name}-unfinished") as fresh:
+    _check_replaceable(output)
+    target = output.resolve()
+    retired = target.parent / f".{target.name}-old"
+    with _alone(target.parent / f".{target.name}-unfinished") as fresh:
         try:
             index = _write(lmdb, paths, fresh, workers, progress)
             shutil.rmtree(retired, ignore_errors=True)  # of a process that was killed
-            if output.exists():
-                output.rename(retired)
-            fresh.rename(output)
-        except (lmdb.Error, OSError) as error:
+            if target.exists():
+                target.rename(retired)
+            fresh.rename(target)
+        except lmdb.Error as error:
             # LMDB reports a write that ended early, as on a full disk, as an I/O error.
-            raise LimitExceeded(
+            raise DiskFull(
                 f"{output} cannot be written, is the disk full? ({error})", field=str(output)
             ) from error
         finally:
             shutil.rmtree(retired, ignore_errors=True)
     return index
+
+
+def _check_replaceable(output: Path) -> None:
+    """Whether a folder may take the place of ``output``, which need not be there."""
+    if not output.exists():
+        return
+    names = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
+    if names and not {INDEX} <= names <= {INDEX, PIXELS}:
+        raise InvalidInput(
+            f"{output} holds something else than a pack: name another folder", field=str(output)
+        )
+    if os.path.ismount(output):
+        why = "something is mounted there"
+    elif Path.cwd().is_relative_to(output.resolve()):
+        why = "this command runs in it"
+    else:
+        return
+    raise InvalidInput(
+        f"{output} cannot be replaced as a whole, since {why}: name a folder in it",
+        field=str(output),
+    )
 
 
 def is_pack(folder: Path) -> bool:
