@@ -15,6 +15,7 @@ from ranksrgan.contracts import DifferentiableScorer
 from ranksrgan.contracts.assets import VARIABLE
 from ranksrgan.contracts.cancellation import scope
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, RequestCancelled
+from ranksrgan.metrics import perceptual
 from ranksrgan.metrics.dists import Dists, dists
 from ranksrgan.metrics.lpips import Lpips, lpips
 from ranksrgan.metrics.perceptual import PerceptualScorer
@@ -162,7 +163,8 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_large_for_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one each image may be as large; a score that carries a gradient keeps all of them."""
-    monkeypatch.setattr("ranksrgan.metrics.perceptual.MAX_GRADIENT_PIXELS", 2 * 40 * 44)
+    assert perceptual.MAX_GRADIENT_PIXELS >= 16 * 296**2  # a batch of the paper's crops
+    monkeypatch.setattr(perceptual, "MAX_GRADIENT_PIXELS", 2 * 40 * 44)
     images, references = pair(3)
     large = torch.rand(1, 3, 81, 44)
     with pytest.raises(ImageTooLarge, match="44 x 81 pixels; LPIPS has the gradient of at most"):

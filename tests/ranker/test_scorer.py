@@ -140,6 +140,7 @@ def test_a_gradient_takes_smaller_images_than_a_score(
 def test_images_that_are_differentiated_together_have_as_many_pixels_as_one(
     ranker: Ranker, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert scorer_module.MAX_GRADIENT_PIXELS >= 16 * 296**2  # a batch of the paper's crops
     monkeypatch.setattr(scorer_module, "MAX_GRADIENT_PIXELS", 2 * images.shape[2:].numel())
     expected, _ = ranker.gradient(images)
     leaves = images.clone().requires_grad_()

@@ -150,8 +150,8 @@ def test_an_image_may_be_as_large_as_the_memory_of_its_model_says(
 ) -> None:
     quality, pair = scorer(), torch.rand(2, 1, 3, 16, 20)
     for does, pixel_bytes in (
-        (quality.score, Sensitivity.score_bytes),
-        (quality.gradient, Sensitivity.gradient_bytes),
+        (quality.score, Sensitivity.memory.score),
+        (quality.gradient, Sensitivity.memory.gradient),
     ):
         monkeypatch.setattr(scorer_module, "MEMORY", 16 * 20 * pixel_bytes)
         does(*pair)
@@ -169,7 +169,7 @@ def test_pairs_that_are_differentiated_together_share_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     quality, (images, references) = scorer(), torch.rand(2, 3, 3, 16, 20)
-    monkeypatch.setattr(scorer_module, "MEMORY", 2 * 16 * 20 * Sensitivity.gradient_bytes)
+    monkeypatch.setattr(scorer_module, "MEMORY", 2 * 16 * 20 * Sensitivity.memory.gradient)
     scores, gradients = quality.gradient(images, references)
     leaves = images.clone().requires_grad_()
     with pytest.raises(ImageTooLarge, match=r"3 images of 20 x 16 .* at most 640 .*: give 2 at"):

@@ -116,11 +116,11 @@ class QualityScorer:
         """
         references = self._checked(references)
         _check(images, "images", self._info.min_side)
-        _check_size(images, self._model.score_bytes)
+        _check_size(images, self._model.memory.score)
         check_shapes(images, references)
         _check(references, "references", self._info.min_side)
         kept = graphs_kept(images, references)
-        check_graphs(images, kept, _most(self._model.gradient_bytes), "this model")
+        check_graphs(images, kept, _most(self._model.memory.gradient), "this model")
         pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
         with mixed(True, self._device) if self._bfloat16 else nullcontext():
             scores = torch.cat(
