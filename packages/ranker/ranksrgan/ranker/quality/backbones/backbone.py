@@ -72,10 +72,10 @@ _CHOICES = {
     "vgg16": _Choice(
         lambda width: Vgg16(width=width), 64, Memory(2650, 6100), 1740, ("classifier.",)
     ),
-    "vgg16_deep": _Choice(_DeepVgg16, 64, Memory(830, 2400), 1700, ("classifier.",)),
+    "vgg16_deep": _Choice(_DeepVgg16, 64, Memory(830, 2600), 1700, ("classifier.",)),
     "resnet18": _Choice(partial(ResNet, 18), 64, Memory(340, 1000), 530, ("fc.",)),
-    "resnet50": _Choice(partial(ResNet, 50), 64, Memory(850, 3400), 2000, ("fc.",)),
-    "inception_resnet_v2": _Choice(InceptionResNetV2, 32, Memory(750, 2500), 1050, LEFT_OUT),
+    "resnet50": _Choice(partial(ResNet, 50), 64, Memory(850, 3600), 2000, ("fc.",)),
+    "inception_resnet_v2": _Choice(InceptionResNetV2, 32, Memory(780, 2600), 1050, LEFT_OUT),
     "plain": _Choice(Plain, 16, Memory(420, 750), 120),
 }
 
