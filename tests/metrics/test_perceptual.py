@@ -15,6 +15,7 @@ from ranksrgan.contracts import DifferentiableScorer
 from ranksrgan.contracts.assets import VARIABLE
 from ranksrgan.contracts.cancellation import scope
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, RequestCancelled
+from ranksrgan.metrics import perceptual
 from ranksrgan.metrics.dists import Dists, dists
 from ranksrgan.metrics.lpips import Lpips, lpips
 from ranksrgan.metrics.perceptual import PerceptualScorer
@@ -161,11 +162,24 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_large_for_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ranksrgan.metrics.perceptual.MAX_GRADIENT_PIXELS", 40 * 40)
-    image = torch.rand(1, 3, 41, 40)
-    with pytest.raises(ImageTooLarge, match="41 x 40 pixels are too many for a gradient"):
-        Lpips().gradient(image, image)
-    assert float(Lpips().gradient(image[:, :, 1:], image[:, :, 1:])[0]) == 0
+    """One by one each image may be as large; a score that carries a gradient keeps all of them."""
+    assert perceptual.MAX_GRADIENT_PIXELS >= 16 * 296**2  # a batch of the paper's crops
+    monkeypatch.setattr(perceptual, "MAX_GRADIENT_PIXELS", 2 * 40 * 44)
+    images, references = pair(3)
+    large = torch.rand(1, 3, 81, 44)
+    with pytest.raises(ImageTooLarge, match="44 x 81 pixels; LPIPS has the gradient of at most"):
+        Lpips().gradient(large, large)
+    scores, _ = Lpips().gradient(images, references)
+    leaves = images.clone().requires_grad_()
+    too_many = "3 images of 44 x 40 pixels want a gradient together; LPIPS .*: give 2 at a time"
+    for measure in (Lpips().score, lpips):
+        with pytest.raises(ImageTooLarge, match=too_many):
+            measure(leaves, references)
+    with pytest.raises(ImageTooLarge, match=r"4 images of 44 x 40 .*: give 2 at a time"):
+        lpips(leaves[:2], references[:2].clone().requires_grad_())
+    assert torch.equal(lpips(leaves[:2], references[:2]), scores[:2])
+    with torch.no_grad():
+        assert torch.equal(lpips(leaves, references), scores)
 
 
 @pytest.mark.cuda

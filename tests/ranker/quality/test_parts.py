@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.loss_correlation import LEAST_DEVIATION
 from ranksrgan.ranker.quality import radn, wresnet
 from ranksrgan.ranker.quality.deformable import ReferenceOriented, deformable_convolution
 from ranksrgan.ranker.quality.macs import Macs
@@ -187,13 +188,18 @@ def test_macs_forms_have_the_losses_that_they_were_trained_with() -> None:
 
 def test_macs_sodeep_learned_sorter() -> None:
     """After 600 steps ranks of 8 standardised values are off by less than .6 on average, at any
-    scale and offset."""
+    scale and offset; what is as good as equal stays so."""
     sorter = train_sorter(8, 600)
     samples = torch.randn(200, 8)
     ranks = torch.from_numpy(rankdata(samples.numpy(), axis=1)).float()
     found = sorter(samples)
     assert float((found - ranks).abs().mean()) < 0.6
     assert torch.allclose(sorter(1000 * samples - 7), found, atol=1e-2)
+    equal = torch.zeros(8, requires_grad=True)
+    of_equal = sorter(equal)
+    assert torch.allclose(sorter(1e-7 * samples), of_equal.expand(200, 8), atol=0.01)
+    (slopes,) = torch.autograd.grad(of_equal[0], equal)
+    assert float(slopes.abs().max()) < 8 / LEAST_DEVIATION
     assert not any(parameter.requires_grad for parameter in sorter.parameters())
     with pytest.raises(InvalidInput, match="9 scores for a sorter of 8"):
         sorter(torch.randn(9))

@@ -150,8 +150,8 @@ def test_an_image_may_be_as_large_as_the_memory_of_its_model_says(
 ) -> None:
     quality, pair = scorer(), torch.rand(2, 1, 3, 16, 20)
     for does, pixel_bytes in (
-        (quality.score, Sensitivity.score_bytes),
-        (quality.gradient, Sensitivity.gradient_bytes),
+        (quality.score, Sensitivity.memory.score),
+        (quality.gradient, Sensitivity.memory.gradient),
     ):
         monkeypatch.setattr(scorer_module, "MEMORY", 16 * 20 * pixel_bytes)
         does(*pair)
@@ -163,6 +163,22 @@ def test_an_image_may_be_as_large_as_the_memory_of_its_model_says(
     monkeypatch.setattr(scorer_module, "MAX_PIXELS", 319)
     with pytest.raises(ImageTooLarge, match="at most 319"):
         quality.score(*pair)
+
+
+def test_pairs_that_are_differentiated_together_share_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quality, (images, references) = scorer(), torch.rand(2, 3, 3, 16, 20)
+    monkeypatch.setattr(scorer_module, "MEMORY", 2 * 16 * 20 * Sensitivity.memory.gradient)
+    scores, gradients = quality.gradient(images, references)
+    leaves = images.clone().requires_grad_()
+    with pytest.raises(ImageTooLarge, match=r"3 images of 20 x 16 .* at most 640 .*: give 2 at"):
+        quality.score(leaves, references)
+    quality.score(leaves[:2], references[:2]).sum().backward()
+    assert leaves.grad is not None
+    assert torch.equal(leaves.grad[:2], gradients[:2])
+    with torch.no_grad():
+        assert torch.equal(quality.score(leaves, references), scores)
 
 
 def test_bad_files_and_options(tmp_path: Path) -> None:

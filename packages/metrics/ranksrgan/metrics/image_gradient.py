@@ -44,3 +44,20 @@ def image_gradient(
         scores = score(leaves, against)
         (gradients,) = torch.autograd.grad(scores.sum(), leaves)
     return scores.detach(), gradients.contiguous()
+
+
+def gradient_one_by_one(
+    score: Callable[[Tensor, Tensor | None], Tensor], images: Tensor, references: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`image_gradient` of a score that looks at pairs one by one: the memory is that of one image.
+
+    Raises:
+        InvalidInput: as `image_gradient`.
+    """
+    require_tensor(images)
+    require_tensor(references, "references")
+    if images.ndim != 4 or len(references) != len(images):
+        return image_gradient(score, images, references)  # which says what is wrong
+    pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
+    scores, gradients = zip(*(image_gradient(score, *pair) for pair in pairs), strict=True)
+    return torch.cat(scores), torch.cat(gradients)

@@ -20,17 +20,17 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     MissingAsset,
 )
-from ranksrgan.contracts.image_tensor import far_outside, require_tensor
+from ranksrgan.contracts.image_tensor import check_graphs, far_outside, graphs_kept
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.metrics.full_reference import FullReferenceScorer, check_shapes
-from ranksrgan.metrics.image_gradient import image_gradient
+from ranksrgan.metrics.image_gradient import gradient_one_by_one
 from ranksrgan.metrics.luma import check_layout, shave
 
 #: Pixels of one image: VGG16 holds 256 bytes for each in one layer alone.
 MAX_PIXELS = 2**24
-#: Likewise with a gradient, which keeps all layers.
+#: Likewise with a gradient, which keeps all layers: of all images that are differentiated together.
 MAX_GRADIENT_PIXELS = 2**22
 
 
@@ -67,18 +67,10 @@ class PerceptualScorer(FullReferenceScorer):
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
 
         Raises:
-            ImageTooLarge: more than `MAX_GRADIENT_PIXELS`.
+            ImageTooLarge: an image of more than `MAX_GRADIENT_PIXELS`.
             InvalidInput: uint8, and whatever `score` refuses.
         """
-        require_tensor(images)
-        if images.ndim == 4 and images.shape[2:].numel() > MAX_GRADIENT_PIXELS:
-            height, width = images.shape[2:]
-            raise ImageTooLarge(
-                f"{height} x {width} pixels are too many for a gradient: it takes "
-                f"{MAX_GRADIENT_PIXELS}",
-                field="images",
-            )
-        return image_gradient(self.score, images, self._checked(references))
+        return gradient_one_by_one(self.score, images, self._checked(references))
 
     def _network(self) -> PerceptualNetwork:
         raise NotImplementedError
@@ -110,7 +102,8 @@ def distances(
         InvalidInput: another shape or type, NaN, values far outside [0, 1], or the two differ in
             size.
         ImageTooSmall: too small for the network without the border.
-        ImageTooLarge: more than `MAX_PIXELS`.
+        ImageTooLarge: more than `MAX_PIXELS`; or all that want a gradient, more together than
+            `MAX_GRADIENT_PIXELS`.
     """
     check_shapes(images, references)
     _check(images, "images")
@@ -122,6 +115,7 @@ def distances(
             field="images",
         )
     images, references = shave(images, border), shave(references.to(images.device), border)
+    check_graphs(images, graphs_kept(images, references), MAX_GRADIENT_PIXELS, network.metric)
     if min(height, width) < network.min_side:
         raise ImageTooSmall(
             f"{height} x {width} pixels are too few for {network.metric}: {network.min_side} x "

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from ranksrgan.ranker.loss import check_batch
 
-_LEAST_DEVIATION = 1e-3
+#: Of scores that count as different; see the module's head.
+LEAST_DEVIATION = 1e-3
 
 
 def plcc(scores: Tensor, values: Tensor, group: Tensor) -> Tensor:
@@ -119,4 +120,4 @@ def _centred(numbers: Tensor) -> Tensor:
 
 def _deviation(scores: Tensor) -> Tensor:
     """The standard deviation, held above 0 smoothly."""
-    return (_centred(scores).square().mean() + _LEAST_DEVIATION**2).sqrt()
+    return (_centred(scores).square().mean() + LEAST_DEVIATION**2).sqrt()

@@ -17,7 +17,12 @@ from ranksrgan.contracts.device import (
     place,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput, NotSupported
-from ranksrgan.contracts.image_tensor import far_outside, require_tensor
+from ranksrgan.contracts.image_tensor import (
+    check_graphs,
+    far_outside,
+    graphs_kept,
+    require_tensor,
+)
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.recording import Repeats, recording
@@ -33,7 +38,8 @@ VERSION = "1"
 #: Pixels of one image: at width 64 each takes about 330 bytes, and the mean over all positions
 #: forbids tiling.
 MAX_PIXELS = 2**24
-#: Likewise with a gradient, which keeps all layers: 1040 bytes.
+#: Likewise with a gradient, which keeps all layers: 1040 bytes; of all images that are
+#: differentiated together.
 MAX_GRADIENT_PIXELS = 2**22
 
 # Pixels of all images that are worked on together, without a gradient and with one: 1.3 GB and
@@ -160,15 +166,15 @@ class Ranker(NamedScorer):
         Raises:
             InvalidInput: another shape or type, NaN, values far outside [0, 1], references.
             ImageTooSmall: a side is below ``info.min_side``.
-            ImageTooLarge: more than `MAX_PIXELS`.
+            ImageTooLarge: more than `MAX_PIXELS`; or all images, if they want a gradient, more
+                together than `MAX_GRADIENT_PIXELS`.
             RequestCancelled: nobody waits for the result any more.
         """
         _check(images, references)
-        wants_gradient = images.requires_grad and torch.is_grad_enabled()
-        parts = _parts(images, _TOGETHER)
-        if self._batch_statistics or wants_gradient:
+        kept = _check_kept(images)
+        if self._batch_statistics or kept:
             return self._there.score(images)
-        found = [self._scoring(part)[0] for part in parts]
+        found = [self._scoring(part)[0] for part in _parts(images, _TOGETHER)]
         return (found[0] if len(found) == 1 else torch.cat(found)).to(images.device)
 
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -176,7 +182,7 @@ class Ranker(NamedScorer):
 
         Raises:
             InvalidInput: uint8, whatever `score` refuses, and any image with batch statistics.
-            ImageTooLarge: more than `MAX_GRADIENT_PIXELS`.
+            ImageTooLarge: an image of more than `MAX_GRADIENT_PIXELS`.
         """
         if self._batch_statistics:
             raise InvalidInput(
@@ -184,14 +190,8 @@ class Ranker(NamedScorer):
                 "gradient by image, only that of score()",
                 field="statistics",
             )
-        require_tensor(images)
-        if images.ndim == 4 and images.shape[2:].numel() > MAX_GRADIENT_PIXELS:
-            raise ImageTooLarge(
-                f"an image is {images.shape[3]} x {images.shape[2]} pixels; a Ranker has the "
-                f"gradient of at most {MAX_GRADIENT_PIXELS}",
-                field="images",
-            )
         _check(images, references)  # while the work is recorded nothing can be looked at
+        check_graphs(images, 1, MAX_GRADIENT_PIXELS, "a Ranker")
         found = [self._differentiating(part) for part in _parts(images, _GRADIENTS_TOGETHER)]
         scores, gradients = (
             (several[0] if len(several) == 1 else torch.cat(several)).to(images.device)
@@ -221,6 +221,7 @@ class Ranker(NamedScorer):
             NotSupported: the network has no feature maps.
         """
         _check(images, None)
+        _check_kept(images)
         network = self._network.network
         if not isinstance(network, VGG):
             raise NotSupported(
@@ -268,10 +269,16 @@ class _There:
 
 def _parts(images: Tensor, pixels: int) -> Sequence[Tensor]:
     """The images, as many at a time as have so many pixels together; one at least."""
-    require_tensor(images)
-    if images.ndim != 4 or 0 in images.shape:
+    if 0 in images.shape:
         return [images]  # it will be refused
     return torch.split(images, max(1, pixels // images.shape[2:].numel()))
+
+
+def _check_kept(images: Tensor) -> int:
+    """How many images keep what a gradient takes, which is no more than there is room for."""
+    kept = graphs_kept(images)
+    check_graphs(images, kept, MAX_GRADIENT_PIXELS, "a Ranker")
+    return kept
 
 
 def _check(images: Tensor, references: Tensor | None) -> None:

@@ -14,8 +14,9 @@ here they are scikit-learn's with the published settings as far as it has them:
     like CatBoost   histogram   250   depth 6    .1                     L2 10
 
 That they are scikit-learn's is our choice, and so is what the table leaves out: XGBoost's least
-weight of a leaf (4) and both of its penalties, LightGBM's L1 penalty (.02). Another backbone, side
-or number of trees than the default is ours too.
+weight of a leaf (4) and both of its penalties, LightGBM's L1 penalty (.02). It draws the features
+anew for each split, where theirs are drawn once for a tree. Another backbone, side or number of
+trees than the default is ours too.
 
 The weights that the authors used came with Keras, and their normalisation of the colours; ours are
 torchvision's, with its own. Of no use as a loss: trees have no gradient.

@@ -7,9 +7,10 @@ mean of five such regressors, each fitted to four fifths of the data, is the sco
 Published: trees of depth 3, a rate of 0.01, 0.7 of the samples and of the features for each tree,
 up to 10,000 trees and no more than the held-out fifth wants. Our choice: the folds hold out whole
 references, the rate is five times as large and the trees a tenth as many, and scikit-learn grows
-them where the authors used XGBoost. Of the twelve metrics
-this project has seven (SSIM, MS-SSIM, GMSD, FSIM, VIF, LPIPS and DISTS); which are used is an
-option, and any metric by name can be one of them, those without reference as well.
+them where the authors used XGBoost. It draws its 0.7 of the features anew for each split, not once
+for a tree. Of the twelve metrics this project has seven (SSIM, MS-SSIM, GMSD, FSIM, VIF, LPIPS and
+DISTS); which are used is an option, and any metric by name can be one of them, those without
+reference as well.
 
 Of no use as a loss: trees have no gradient.
 """

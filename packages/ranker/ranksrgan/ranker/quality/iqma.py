@@ -22,10 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ranksrgan.ranker.quality.memory import Memory
 from ranksrgan.ranker.quality.on_backbone import BackboneModel
 
 #: So many maps of a backbone, the coarsest, make the pyramid: all of a ResNet.
 SCALES = 4
+
+#: Of the pyramid unless an option says otherwise.
+WIDTH = 256
+
+# Where the maps of the pyramid are so much wider than those of the backbone that they decide.
+_PYRAMID = {"resnet18": Memory(860, 2100), "plain": Memory(2100, 4200)}
 
 
 class Iqma(BackboneModel):
@@ -48,7 +55,7 @@ class Iqma(BackboneModel):
         backbone: str = "resnet50",
         backbone_width: int = 0,
         frozen: bool = False,
-        width: int = 256,
+        width: int = WIDTH,
         head_width: int = 64,
     ) -> None:
         super().__init__(
@@ -62,6 +69,8 @@ class Iqma(BackboneModel):
         self.pyramid = FeaturePyramid(channels, width)
         self.scales = nn.ModuleList(_ScaleScore(width, head_width) for _ in channels)
         self.balance = nn.Parameter(torch.zeros(len(channels)))
+        memory = _PYRAMID.get(backbone, self.backbone.memory)
+        self.memory = memory.scaled(self.backbone.share, width / WIDTH)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel.forward`.

@@ -23,6 +23,7 @@ crop at random is taken of an image that is larger.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -30,10 +31,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.memory import IN_PARTS, Memory
 from ranksrgan.ranker.quality.model import Learnt
 from ranksrgan.ranker.quality.on_backbone import BackboneModel, pool_to_coarsest
 from ranksrgan.ranker.quality.patches import at_random
-from ranksrgan.ranker.quality.windows import covering_windows
+from ranksrgan.ranker.quality.windows import coverage, covering_windows
 
 _NORM_EPS = 1e-12
 
@@ -89,6 +91,7 @@ class Iqt(BackboneModel):
                 field="crop",
             )
         self.crop = self.min_side = crop
+        self.stride = max(1, crop // 2)
         _, rows, columns = self.backbone.shapes(crop)[-1]
         self.transformer = Transformer(
             sum(self.backbone.widths),
@@ -100,6 +103,10 @@ class Iqt(BackboneModel):
             head_width=head_width,
             dropout=dropout,
         )
+        # A gradient keeps the maps of all crops, which overlap.
+        tokens = rows * columns * _token_bytes(layers, width, heads, hidden) / crop**2
+        kept = math.ceil(coverage(crop, self.stride) * (self.backbone.kept_bytes + tokens))
+        self.memory = Memory(IN_PARTS, kept)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel.forward`.
@@ -109,7 +116,7 @@ class Iqt(BackboneModel):
         """
         height, width = self.check_size(images)
         scores = []
-        for top, left in covering_windows(height, width, self.crop, max(1, self.crop // 2)):
+        for top, left in covering_windows(height, width, self.crop, self.stride):
             image, reference = (
                 whole[..., top : top + self.crop, left : left + self.crop]
                 for whole in (images, references)
@@ -251,6 +258,13 @@ class _Decoder(nn.Module):
         x = self.norms[1](x + self.dropout(self.to_memory(x, memory)))
         found: Tensor = self.norms[2](x + self.dropout(self.perceptron(x)))
         return found
+
+
+def _token_bytes(layers: int, width: int, heads: int, hidden: int) -> int:
+    """What a gradient keeps of a token: of each encoder's attention query, key, value and result,
+    the latter in two layouts, and of each perceptron its hidden units before and after the GELU; of
+    a decoder as much, since its attention to its own tokens has no gradient."""
+    return 2 * layers * ((6 * heads + 4) * width + 2 * hidden) * 4
 
 
 def _perceptron(width: int, hidden: int) -> nn.Module:

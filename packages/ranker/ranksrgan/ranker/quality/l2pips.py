@@ -27,6 +27,9 @@ from ranksrgan.ranker.quality.frequency_attention import FrequencyAttention
 from ranksrgan.ranker.quality.objective import QualityLoss
 from ranksrgan.ranker.quality.on_backbone import BackboneModel
 
+#: Of each stage's numbers unless an option says otherwise.
+WIDTH = 64
+
 _SECOND_PHASE = 0.5
 
 
@@ -49,7 +52,7 @@ class L2Pips(BackboneModel):
         self,
         backbone: str = "resnet50",
         backbone_width: int = 0,
-        width: int = 64,
+        width: int = WIDTH,
         head_width: int = 128,
     ) -> None:
         super().__init__(
@@ -64,6 +67,7 @@ class L2Pips(BackboneModel):
             nn.ReLU(),
             nn.Linear(head_width, 1),
         )
+        self.memory = self.backbone.memory.scaled(self.backbone.share, width / WIDTH)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel.forward`.

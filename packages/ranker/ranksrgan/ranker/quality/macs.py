@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.memory import Memory
 from ranksrgan.ranker.quality.model import QualityModel
 from ranksrgan.ranker.quality.objective import QualityLoss
 
@@ -39,6 +40,9 @@ LOSSES: dict[Form, Mapping[QualityLoss, float]] = {
     "attention": {"regression": 1.0, "ranks": 0.01},
     "tiled": {"regression": 0.2, "determination": 0.8, "ranks": 0.1},
 }
+
+#: Of the deepest maps, as published.
+WIDTH = 64
 
 # Tiles of a side, of the form that takes them in turn.
 _TILES = 4
@@ -57,9 +61,10 @@ class Macs(QualityModel):
 
     architecture = "macs"
     losses: ClassVar[Mapping[QualityLoss, float]] = LOSSES["attention"]
+    memory = Memory(520, 1500)
     min_side = 64
 
-    def __init__(self, form: Form = "attention", width: int = 64, grid: int = 36) -> None:
+    def __init__(self, form: Form = "attention", width: int = WIDTH, grid: int = 36) -> None:
         super().__init__(form=form, width=width, grid=grid)
         if form not in FORMS:
             raise InvalidInput(f"form is {form}; one of {', '.join(FORMS)} is wanted", field="form")
@@ -116,6 +121,7 @@ class Macs(QualityModel):
         self.out = nn.Linear(1, 1)
         # The last layer only sets unit and offset; a negative unit would turn the scale over.
         nn.init.constant_(self.out.weight, 2.0)
+        self.memory = self.memory.scaled(width / WIDTH)
 
     @property
     def current_losses(self) -> Mapping[QualityLoss, float]:

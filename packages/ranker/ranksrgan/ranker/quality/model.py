@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.memory import Memory
 from ranksrgan.ranker.quality.objective import QualityLoss
 
 
@@ -41,8 +42,7 @@ class QualityModel(nn.Module, ABC):
         losses: weight of each loss that it is trained with unless the configuration says
             otherwise, by the names of `quality.objective`. Our choice for the models that do not
             say otherwise: the mean squared error and Pearson's correlation together.
-        score_bytes: memory that a score takes for each pixel of an image, at the published width.
-        gradient_bytes: likewise with a gradient, which keeps all layers.
+        memory: what a score and a gradient take for each pixel of an image.
         min_side: both sides of an image have to have at least so many pixels.
         options: the constructor's arguments, JSON values; a subclass passes them to ``__init__``.
     """
@@ -51,8 +51,7 @@ class QualityModel(nn.Module, ABC):
     higher_is_better: ClassVar[bool] = True
     full_reference: ClassVar[bool] = True
     losses: ClassVar[Mapping[QualityLoss, float]] = {"regression": 1.0, "plcc": 1.0}
-    score_bytes: ClassVar[int] = 1024
-    gradient_bytes: ClassVar[int] = 4096
+    memory: Memory
     min_side: int = 1
 
     def __init__(self, **options: Any) -> None:

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ranksrgan.ranker.quality.memory import IN_PARTS, Memory
 from ranksrgan.ranker.quality.model import Learnt
 from ranksrgan.ranker.quality.on_backbone import BackboneModel
 from ranksrgan.ranker.quality.patches import at_random
-from ranksrgan.ranker.quality.windows import covering_windows
+from ranksrgan.ranker.quality.windows import coverage, covering_windows
 
 PATCH = 64
 
@@ -74,6 +75,9 @@ class Pieapp(BackboneModel):
         sizes = [math.prod(shape) for shape in self.backbone.shapes(PATCH)]
         self.score_head = _head(sum(sizes), hidden)
         self.weight_head = _head(sizes[-1], hidden)
+        # A gradient keeps the maps of all patches, which overlap.
+        kept = math.ceil(coverage(PATCH, stride) * self.backbone.kept_bytes)
+        self.memory = Memory(IN_PARTS, kept)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel.forward`.

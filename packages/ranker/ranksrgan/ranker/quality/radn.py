@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.ranker.quality.deformable import ReferenceOriented, pass_on
+from ranksrgan.ranker.quality.memory import IN_PARTS, Memory
 from ranksrgan.ranker.quality.wresnet import Block, WResNet
 
 # Patches that look at all others at a time: the regard of all 16,384 of a large image would take a
@@ -29,6 +30,7 @@ class RADN(WResNet):
     """
 
     architecture = "radn"
+    memory = Memory(IN_PARTS, 8600)
 
     def features(self, patches: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
         """``(N, P, 8 width)`` of each patch and of each reference, those of one image in mutual

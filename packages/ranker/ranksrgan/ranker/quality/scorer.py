@@ -20,12 +20,17 @@ from ranksrgan.contracts.device import (
     place,
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput
-from ranksrgan.contracts.image_tensor import far_outside, require_tensor
+from ranksrgan.contracts.image_tensor import (
+    check_graphs,
+    far_outside,
+    graphs_kept,
+    require_tensor,
+)
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.full_reference import check_shapes
-from ranksrgan.metrics.image_gradient import image_gradient
+from ranksrgan.metrics.image_gradient import gradient_one_by_one
 from ranksrgan.ranker.named_scorer import NamedScorer
 from ranksrgan.ranker.quality.model import QualityModel
 from ranksrgan.ranker.quality.models import load_model
@@ -36,7 +41,8 @@ _OPTIONS = ("device", "precision")
 
 #: Pixels of one image, whatever the model.
 MAX_PIXELS = 2**24
-#: Bytes that one image may take: a model's bytes for each pixel say how large it may be.
+#: Bytes that one image may take, or all that are differentiated together: a model's bytes for each
+#: pixel say how many pixels that is.
 MEMORY = 2**34
 
 
@@ -98,15 +104,17 @@ class QualityScorer(NamedScorer):
             InvalidInput: no references, or of another shape than the images; another shape or type,
                 NaN, values far outside [0, 1].
             ImageTooSmall: a side is below ``info.min_side``.
-            ImageTooLarge: more than `MAX_PIXELS`, or than the model scores within `MEMORY`.
+            ImageTooLarge: more than `MAX_PIXELS`, or than the model scores within `MEMORY`; or all
+                that want a gradient, more than it takes within `MEMORY` together.
             RequestCancelled: nobody waits for the result any more.
         """
-        if references is None:
-            raise InvalidInput(f"{self._info.name} needs references", field="references")
+        references = self._checked(references)
         _check(images, "images", self._info.min_side)
-        _check_size(images, "scores", self._model.score_bytes)
+        _check_size(images, self._model.memory.score)
         check_shapes(images, references)
         _check(references, "references", self._info.min_side)
+        kept = graphs_kept(images, references)
+        check_graphs(images, kept, _most(self._model.memory.gradient), "this model")
         pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
         with mixed(True, self._device) if self._bfloat16 else nullcontext():
             scores = torch.cat(
@@ -118,21 +126,16 @@ class QualityScorer(NamedScorer):
         """Score each image and differentiate; see `DifferentiableScorer.gradient`.
 
         Raises:
-            ImageTooLarge: more than `MAX_PIXELS`, or than a gradient takes within `MEMORY`.
+            ImageTooLarge: an image of more than `MAX_PIXELS`, or than a gradient takes within
+                `MEMORY`.
             InvalidInput: uint8, and whatever `score` refuses.
         """
-        require_tensor(images)
-        if images.ndim == 4:
-            _check_size(images, "takes the gradient of", self._model.gradient_bytes)
-        if images.ndim != 4 or references is None or len(references) != len(images):
-            return image_gradient(self.score, images, references)  # which says what is wrong
-        # One by one: the memory that a gradient takes is that of its image.
-        found = [
-            image_gradient(self.score, image, other)
-            for image, other in zip(torch.split(images, 1), torch.split(references, 1), strict=True)
-        ]
-        scores, gradients = zip(*found, strict=True)
-        return torch.cat(scores), torch.cat(gradients)
+        return gradient_one_by_one(self.score, images, self._checked(references))
+
+    def _checked(self, references: Tensor | None) -> Tensor:
+        if references is None:
+            raise InvalidInput(f"{self._info.name} needs references", field="references")
+        return references
 
     def _prepare(self, image: Tensor) -> Tensor:
         there = as_float(image.to(self._device)).expand(-1, 3, -1, -1)
@@ -190,14 +193,19 @@ def _check(images: Tensor, field: str, least: int) -> None:
         )
 
 
-def _check_size(images: Tensor, does: str, pixel_bytes: int) -> None:
+def _check_size(images: Tensor, pixel_bytes: int) -> None:
     height, width = images.shape[2:]
-    most = min(MAX_PIXELS, MEMORY // pixel_bytes)
+    most = _most(pixel_bytes)
     if height * width > most:
         raise ImageTooLarge(
-            f"an image is {width} x {height} pixels; this model {does} at most {most}",
+            f"an image is {width} x {height} pixels; this model scores at most {most}",
             field="images",
         )
+
+
+def _most(pixel_bytes: int) -> int:
+    """Pixels that there is room for."""
+    return min(MAX_PIXELS, MEMORY // pixel_bytes)
 
 
 def _check_wanted(module: nn.Module, inputs: object) -> None:

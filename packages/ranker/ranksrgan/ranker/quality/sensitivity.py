@@ -21,7 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.memory import Memory
 from ranksrgan.ranker.quality.model import Learnt, QualityModel
+
+#: Of the U-Net at full resolution unless an option says otherwise.
+WIDTH = 32
 
 # Luma of MATLAB's rgb2gray, rounded.
 _GRAY = (0.299, 0.587, 0.114)
@@ -58,11 +62,10 @@ class Sensitivity(QualityModel):
     """
 
     architecture = "sensitivity"
-    score_bytes = 1137
-    gradient_bytes = 3117
+    memory = Memory(1300, 3117)
     min_side = 8
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = WIDTH) -> None:
         super().__init__(width=width)
         if width < 1:
             raise InvalidInput(f"width is {width}; at least 1 is wanted", field="width")
@@ -77,6 +80,7 @@ class Sensitivity(QualityModel):
         # standard deviations of opinions.
         self.offset = nn.Parameter(torch.tensor(-4.0))
         self.log_slope = nn.Parameter(torch.tensor(6.0).log())
+        self.memory = self.memory.scaled(width / WIDTH)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel`."""

@@ -3,8 +3,9 @@
 M. Engilberge, L. Chevallier, P. Pérez, M. Cord, "SoDeep: a sorting deep net to learn ranking loss
 surrogates", CVPR 2019. Theirs and MACS's are convolutional or recurrent; a perceptron of two hidden
 layers, our choice, learns as well at the sizes of a batch. It is sensitive to the scale of what it
-is given, so that is standardised first. `ranksrgan.ranker.loss_correlation.soft_ranks` is more
-accurate, and free.
+is given, so that is standardised first; scores that are closer together than the losses of
+`ranksrgan.ranker.loss_correlation` tell apart get nearly equal ranks here too. Its `soft_ranks` is
+more accurate, and free.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.loss_correlation import LEAST_DEVIATION
 
 _BATCH = 256
 
@@ -47,7 +49,7 @@ class Sorter(nn.Module):
                 f"{scores.shape[-1]} scores for a sorter of {self.count}", field="scores"
             )
         centred = scores - scores.mean(-1, keepdim=True)
-        deviation = (centred.square().mean(-1, keepdim=True) + 1e-12).sqrt()
+        deviation = (centred.square().mean(-1, keepdim=True) + LEAST_DEVIATION**2).sqrt()
         found: Tensor = self.layers(centred / deviation) + (self.count + 1) / 2
         return found
 

@@ -20,6 +20,11 @@ def covering_windows(height: int, width: int, side: int, stride: int) -> list[tu
     return [(top, left) for top in tops for left in lefts]
 
 
+def coverage(side: int, stride: int) -> float:
+    """In how many windows a pixel lies on average, at most, whatever the size of the image."""
+    return max(2.0, side / stride) ** 2
+
+
 def _starts(room: int, stride: int) -> list[int]:
     steps = math.ceil(room / stride)
     return [round(room * step / steps) for step in range(steps + 1)] if steps else [0]

@@ -18,10 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.ranker.quality.memory import IN_PARTS, Memory
 from ranksrgan.ranker.quality.model import Learnt, QualityModel
 from ranksrgan.ranker.quality.patches import at_random, grid
 
 PATCH = 32
+
+#: Of the first block, as published.
+WIDTH = 64
 
 # Patches that go through the blocks at a time, and their references: an image of 2^24 pixels has
 # 16,384, whose maps would take gigabytes.
@@ -41,11 +45,10 @@ class WResNet(QualityModel):
     """
 
     architecture = "wresnet"
-    score_bytes = 2120
-    gradient_bytes = 5420
+    memory = Memory(IN_PARTS, 5420)
     min_side = PATCH
 
-    def __init__(self, width: int = 64, patches: int = 32, dropout: float = 0.5) -> None:
+    def __init__(self, width: int = WIDTH, patches: int = 32, dropout: float = 0.5) -> None:
         super().__init__(width=width, patches=patches, dropout=dropout)
         for name, value in (("width", width), ("patches", patches)):
             if value < 1:
@@ -57,6 +60,7 @@ class WResNet(QualityModel):
         deepest = 8 * width
         self.score = _head(deepest, dropout)
         self.weight = _head(deepest, dropout)
+        self.memory = self.memory.scaled(width / WIDTH)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel`."""

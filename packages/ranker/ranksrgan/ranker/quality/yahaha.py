@@ -27,6 +27,9 @@ from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.ranker.quality.model import Learnt
 from ranksrgan.ranker.quality.on_backbone import BackboneModel
 
+#: Of a token unless an option says otherwise.
+WIDTH = 128
+
 
 class Yahaha(BackboneModel):
     """The model; its score rises with quality.
@@ -54,7 +57,7 @@ class Yahaha(BackboneModel):
         backbone_width: int = 0,
         frozen: bool = False,
         grid: int = 7,
-        width: int = 128,
+        width: int = WIDTH,
         layers: int = 2,
         heads: int = 4,
         kinds: int = 32,
@@ -87,6 +90,7 @@ class Yahaha(BackboneModel):
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.score_head = _head(width, 1)
         self.kind_head = _head(width, kinds)
+        self.memory = self.backbone.memory.scaled(self.backbone.share, width / WIDTH)
 
     def forward(self, images: Tensor, references: Tensor) -> Tensor:
         """See `QualityModel.forward`.

@@ -29,6 +29,7 @@ from ranksrgan.ranker.quality.backbones.blur_pool import blurred_maximum
 from ranksrgan.ranker.quality.backbones.inception_resnet import LEFT_OUT, InceptionResNetV2
 from ranksrgan.ranker.quality.backbones.plain import Plain
 from ranksrgan.ranker.quality.backbones.resnet import ResNet
+from ranksrgan.ranker.quality.memory import Memory
 
 Network = AlexNet | Vgg16 | ResNet | InceptionResNetV2 | Plain
 
@@ -37,10 +38,17 @@ _HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class _Choice(NamedTuple):
-    """How a network is made, its full width, and what of a published file it does not have."""
+    """How a network is made, its full width, what it takes for each pixel, and what of a published
+    file it does not have.
+
+    ``memory`` is that of a model which compares all maps of an image with those of its reference;
+    ``kept`` are the bytes of the image's maps alone that are kept for a gradient.
+    """
 
     build: Callable[[int], Network]
     width: int
+    memory: Memory
+    kept: int
     left_out: tuple[str, ...] = ()
 
 
@@ -55,14 +63,20 @@ class _DeepVgg16(Vgg16):
 
 
 _CHOICES = {
-    "alexnet": _Choice(lambda width: AlexNet(width=width), 64, ("classifier.",)),
-    "alexnet_blur": _Choice(lambda width: AlexNet(blurred_maximum, width), 64, ("classifier.",)),
-    "vgg16": _Choice(lambda width: Vgg16(width=width), 64, ("classifier.",)),
-    "vgg16_deep": _Choice(_DeepVgg16, 64, ("classifier.",)),
-    "resnet18": _Choice(partial(ResNet, 18), 64, ("fc.",)),
-    "resnet50": _Choice(partial(ResNet, 50), 64, ("fc.",)),
-    "inception_resnet_v2": _Choice(InceptionResNetV2, 32, LEFT_OUT),
-    "plain": _Choice(Plain, 16),
+    "alexnet": _Choice(
+        lambda width: AlexNet(width=width), 64, Memory(300, 650), 100, ("classifier.",)
+    ),
+    "alexnet_blur": _Choice(
+        lambda width: AlexNet(blurred_maximum, width), 64, Memory(300, 760), 150, ("classifier.",)
+    ),
+    "vgg16": _Choice(
+        lambda width: Vgg16(width=width), 64, Memory(2650, 6100), 1740, ("classifier.",)
+    ),
+    "vgg16_deep": _Choice(_DeepVgg16, 64, Memory(830, 2600), 1700, ("classifier.",)),
+    "resnet18": _Choice(partial(ResNet, 18), 64, Memory(340, 1000), 530, ("fc.",)),
+    "resnet50": _Choice(partial(ResNet, 50), 64, Memory(850, 3600), 2000, ("fc.",)),
+    "inception_resnet_v2": _Choice(InceptionResNetV2, 32, Memory(780, 2600), 1050, LEFT_OUT),
+    "plain": _Choice(Plain, 16, Memory(420, 750), 120),
 }
 
 BACKBONES = tuple(_CHOICES)
@@ -104,6 +118,21 @@ class Backbone(nn.Module):
         mean, std = _HALVES if even else _IMAGENET
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def share(self) -> float:
+        """Its width in parts of the full one."""
+        return self.width / _CHOICES[self.name].width
+
+    @property
+    def memory(self) -> Memory:
+        """What a model takes, at full width, that compares all maps of an image and a reference."""
+        return _CHOICES[self.name].memory
+
+    @property
+    def kept_bytes(self) -> float:
+        """What a gradient keeps of the maps for each pixel of an image alone."""
+        return max(1.0, self.share) * _CHOICES[self.name].kept
 
     @property
     def widths(self) -> tuple[int, ...]:
