@@ -31,6 +31,7 @@ from ranksrgan.contracts.image_costs import check_costs, check_exif
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
+from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.contracts.separate_planes import separate_planes
 from ranksrgan.contracts.several_pictures import check_single
 
@@ -123,11 +124,12 @@ def image_bytes(path: Path) -> bytes:
     """What an image file holds, for `decode_image`.
 
     Raises:
-        InvalidImage: the file is missing or unreadable.
+        InvalidImage: the file is missing or unreadable, or a folder, pipe, socket or device.
     """
     path = Path(path)
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
 
@@ -192,7 +194,7 @@ def stored_size(path: Path) -> tuple[int, int]:
     """
     path = Path(path)
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
     with file, _opened(file, str(path), MAX_PIXELS) as image:
