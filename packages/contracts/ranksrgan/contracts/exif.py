@@ -85,7 +85,12 @@ def with_size(block: bytes, width: int, height: int) -> bytes:
 def from_tiff(data: bytes) -> bytes | None:
     """The EXIF block of a TIFF file, made from its directory; None if that describes nothing."""
     fields = describing(data)
-    return struct.pack("<2sHI", b"II", 42, 8) + to_bytes(fields, "<", at=8) if fields else None
+    return from_fields(fields) if fields else None
+
+
+def from_fields(fields: Iterable[Field]) -> bytes:
+    """An EXIF block of fields that are little-endian."""
+    return struct.pack("<2sHI", b"II", 42, 8) + to_bytes(fields, "<", at=8)
 
 
 def describing(block: bytes) -> list[Field]:

@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from ranksrgan.contracts import atomic, exif
+from ranksrgan.contracts import atomic, exif, resolution
 from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.encoders import Layout, open_writer
 from ranksrgan.contracts.encoders.png import LONGEST_PROFILE
@@ -137,8 +137,8 @@ def image_bytes(path: Path) -> bytes:
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode PNG, JPEG, WebP, TIFF or BMP bytes, 8 or 16 bits, with the EXIF orientation applied.
 
-    EXIF block and ICC profile come along as they are (see `Metadata`). Premultiplied alpha, which
-    TIFF knows, is made straight.
+    EXIF block, ICC profile and resolution come along as they are (see `Metadata`). Premultiplied
+    alpha, which TIFF knows, is made straight.
 
     Args:
         data: the file's content.
@@ -264,7 +264,8 @@ def allow_pixels(max_pixels: int) -> None:
 
 
 def encode_image(picture: Picture, *, suffix: str = ".png", quality: int = 95) -> bytes:
-    """Encode a picture: PNG and TIFF keep all of it, and every format but BMP its metadata.
+    """Encode a picture: PNG and TIFF keep all of it, and every format its metadata; BMP of that the
+    resolution alone.
 
     Args:
         picture: what to encode.
@@ -366,6 +367,7 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
     return Metadata(
         exif=exif.upright(block) if block else None,
         icc_profile=profile if isinstance(profile, bytes) and profile else None,
+        resolution=resolution.in_file(image.format, image.info, block),
     )
 
 
