@@ -160,6 +160,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 field=name,
             )
         check_single(image, data, name)
+        if (samples := _samples(image)) > 4:  # of which Pillow would read four
+            raise _channels(samples, name)
         image.load()
         _check_blocks(image, name)
         metadata = _metadata(image, data)
@@ -400,7 +402,11 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
         if fourth == _PREMULTIPLIED:
             _divide(colour, alpha)
         return Picture(colour, alpha)
-    raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+    raise _channels(deep.shape[2], name)
+
+
+def _channels(number: int, name: str) -> InvalidImage:
+    return InvalidImage(f"{name} has {number} channels; 1, 3 or 4 are read", field=name)
 
 
 def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[np.uint16]:
@@ -422,7 +428,18 @@ def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[
         raise InvalidImage(
             f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
         )
-    return pixels.astype(np.uint16, copy=False)
+    deep = pixels.astype(np.uint16, copy=False)
+    if (bits := _bits_per_sample(image, data)) < 16:
+        _widen(deep, bits)
+    return deep
+
+
+def _widen(pixels: npt.NDArray[np.uint16], bits: int) -> None:
+    """Make white 65535, in place: OpenCV puts zeros behind the bits of a TIFF that has fewer."""
+    most = np.uint32(2**bits - 1)
+    for row in pixels:
+        few = row.astype(np.uint32) >> (16 - bits)
+        row[:] = (few * np.uint32(65535) + most // 2) // most
 
 
 def _is_unsigned(image: PillowImage.Image) -> bool:
@@ -438,6 +455,13 @@ def _separate_samples(image: PillowImage.Image) -> int:
     """How many channels lie one behind the other; 0 if they do not."""
     if image.format != "TIFF" or image.tag_v2.get(_PLANAR) != _SEPARATE:  # type: ignore[attr-defined]
         return 0
+    return _samples(image)
+
+
+def _samples(image: PillowImage.Image) -> int:
+    """How many channels a TIFF file says that it has, or how many Pillow makes of another."""
+    if image.format != "TIFF":
+        return len(image.getbands())
     return int(image.tag_v2.get(_SAMPLES, 1))  # type: ignore[attr-defined]
 
 
