@@ -27,7 +27,7 @@ from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.encoders import Layout, open_writer
 from ranksrgan.contracts.encoders.png import LONGEST_PROFILE
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
-from ranksrgan.contracts.image_costs import check_costs, check_exif
+from ranksrgan.contracts.image_costs import check_costs, check_exif, check_unpacked
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
@@ -374,6 +374,8 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
 
 
 def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
+    if image.format == "PNG":
+        check_unpacked(data, name)
     samples = _separate_samples(image)
     if samples > 1:
         planes = [_read_deep(plane, image, name) for plane in separate_planes(data, samples, name)]
