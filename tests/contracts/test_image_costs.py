@@ -66,6 +66,13 @@ def test_of_several_indices_of_pictures_the_last_is_looked_at() -> None:
         check_costs(b"\xff\xd8" + segment + b"\xff\xd9", "photo.jpg")
 
 
+@pytest.mark.parametrize("mark", [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"])
+def test_what_ends_before_its_first_directory(mark: bytes) -> None:
+    for length in range(20):
+        with pytest.raises(InvalidImage, match="photo is"):
+            decode_image(mark + bytes(length), name="photo")
+
+
 def png_of(chunks: bytes, bits: int = 16) -> bytes:
     """Of 16 x 16 pixels, in colour."""
     header = struct.pack(">IIBBBBB", 16, 16, bits, 2, 0, 0, 0)

@@ -59,7 +59,7 @@ def check_costs(data: bytes, name: str) -> None:
         _check_jpeg(data, name)
     elif data[:4] == b"\x89PNG":
         _check_png(data, name)
-    elif data[:4] in _MARKS:
+    elif _is_tiff(data):
         _check_tiff(data, name)
 
 
@@ -174,6 +174,11 @@ def _check_tiff(data: bytes, name: str) -> None:
         raise _refused(name, f"has tiles of {tile} pixels")
 
 
+def _is_tiff(block: bytes) -> bool:
+    """Whether it has the structure of TIFF, with room for a pointer to a directory."""
+    return block[:4] in _MARKS and len(block) >= 16
+
+
 def _first_directory(block: bytes) -> Iterator[_Field]:
     order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
     yield from _directory(block, order, _pointer(block, order, 8 if big else 4, big), big)
@@ -185,7 +190,7 @@ def _check_values(block: bytes, name: str) -> None:
     Each directory is visited once, however many fields point to it; but directories may overlap,
     so their fields are counted together, too.
     """
-    if block[:4] not in _MARKS or len(block) < 16:
+    if not _is_tiff(block):
         return
     order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
     room, fields = _MAX_VALUES + 2 * len(block), 0
