@@ -99,6 +99,19 @@ def test_beside_a_block_that_does_not_say_it() -> None:
     assert decode_image(encode_image(picture, suffix=".webp")).metadata.resolution is None
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_it_is_turned_with_the_picture(kind: str) -> None:
+    camera = Image.Exif()
+    camera[274], camera[282], camera[283], camera[296] = 6, 300.0, 150.0, 2
+    for options in ({}, {"dpi": (300, 150)}):
+        metadata = decode_image(saved(kind, exif=camera, **options)).metadata
+        assert metadata.exif is not None
+        for found in (metadata.resolution, in_block(metadata.exif)):
+            assert found is not None
+            by_inch = float(found.x / INCHES), float(found.y / INCHES)
+            assert by_inch == pytest.approx((150, 300), abs=0.0127)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
     ("numbers", "unit", "expected"),

@@ -12,13 +12,12 @@ from fractions import Fraction
 from typing import Any
 
 from ranksrgan.contracts import exif
-from ranksrgan.contracts.exif import SHORT, Field
+from ranksrgan.contracts.exif import RATIONAL, SHORT, Field
 
 _X, _Y, _UNIT = 282, 283, 296
 #: The fields of EXIF and TIFF that tell it.
 FIELDS = frozenset({_X, _Y, _UNIT})
 
-_RATIONAL = 5
 _NO_UNIT, _INCH, _CENTIMETRE = 1, 2, 3  # in EXIF and TIFF; in JFIF one less
 _INCHES, _CENTIMETRES = Fraction(10_000, 254), Fraction(100)  # in a metre
 
@@ -60,8 +59,8 @@ class Resolution:
         if not all(0 < part < 2**32 for ratio in ratios for part in ratio):
             return []
         return [
-            Field(_X, _RATIONAL, struct.pack("<II", *ratios[0])),
-            Field(_Y, _RATIONAL, struct.pack("<II", *ratios[1])),
+            Field(_X, RATIONAL, struct.pack("<II", *ratios[0])),
+            Field(_Y, RATIONAL, struct.pack("<II", *ratios[1])),
             Field(_UNIT, SHORT, struct.pack("<H", unit)),
         ]
 
@@ -81,6 +80,8 @@ class Resolution:
 def in_file(kind: str | None, info: dict[Any, Any], block: bytes | None) -> Resolution | None:
     """What a file says in its format's own place, or else in its EXIF block.
 
+    It is that of the upright picture: of one that lies on its side the two numbers change places.
+
     Args:
         kind: of the file, as Pillow calls it.
         info: as Pillow has read it from the file.
@@ -95,7 +96,11 @@ def in_file(kind: str | None, info: dict[Any, Any], block: bytes | None) -> Reso
         found = _checked(*(Fraction(round(dots / metres)) for dots in info["dpi"]))
     elif kind == "PNG" and "aspect" in info:
         found = _resolution(_NO_UNIT, *map(Fraction, info["aspect"]))
-    return found or (in_block(block) if block else None)
+    if not block:
+        return found
+    if exif.is_on_its_side(block):
+        return _turned(found or in_block(block))
+    return found or in_block(block)
 
 
 def in_block(block: bytes) -> Resolution | None:
@@ -104,7 +109,7 @@ def in_block(block: bytes) -> Resolution | None:
     fields = {field.tag: field for field in exif.read_fields(block) if field.tag in FIELDS}
     numbers = []
     for tag in (_X, _Y):
-        if tag not in fields or fields[tag].kind != _RATIONAL:
+        if tag not in fields or fields[tag].kind != RATIONAL:
             return None
         above, below = struct.unpack_from(f"{order}II", fields[tag].values)
         numbers.append(Fraction(above, below) if below else Fraction(0))
@@ -119,6 +124,10 @@ def _resolution(unit: int, x: Fraction, y: Fraction) -> Resolution | None:
         return _checked(x, y, metric=False) if x != y else None  # square pixels, as all are
     in_a_metre = {_INCH: _INCHES, _CENTIMETRE: _CENTIMETRES}.get(unit)
     return None if in_a_metre is None else _checked(x * in_a_metre, y * in_a_metre)
+
+
+def _turned(found: Resolution | None) -> Resolution | None:
+    return found and Resolution(found.y, found.x, found.metric)
 
 
 def _checked(x: Fraction, y: Fraction, *, metric: bool = True) -> Resolution | None:
