@@ -24,7 +24,7 @@ _MAX_EXIF_SEGMENTS = 100
 _MAX_PROFILES = 10
 # Bytes of compressed pixels, which deflate makes a thousandfold, from which they are unpacked to
 # see how many there are, and bytes beyond them that nobody minds.
-_MANY_COMPRESSED, _SPARE = 2**22, 2**20
+_MANY_COMPRESSED, _SPARE = 2**20, 2**20
 _MAX_STRIPS = 2**16
 _MAX_FIELDS = 1000  # of one directory
 _MAX_FIELDS_IN_ALL = 10_000
