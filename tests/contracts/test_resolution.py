@@ -66,9 +66,11 @@ def test_pixels_that_are_not_square(suffix: str) -> None:
     stretched = with_resolution(Fraction(16), Fraction(11), metric=False)
     found = decode_image(encode_image(stretched, suffix=suffix))
     assert found.metadata.resolution == stretched.metadata.resolution
+    bmp = decode_image(encode_image(stretched, suffix=".bmp"))
+    assert bmp.metadata.resolution is None  # which has lengths alone
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_a_format_without_room_leaves_it_out(suffix: str) -> None:
     picture = with_resolution(Fraction(2**200), Fraction(2**200))
     assert decode_image(encode_image(picture, suffix=suffix)).metadata.resolution is None

@@ -65,7 +65,9 @@ class Resolution:
         ]
 
     def in_bmp(self) -> tuple[float, float]:
-        """As Pillow wants it, which multiplies by a rounded number."""
+        """As Pillow wants it, which multiplies by a rounded number; 0 if BMP has no room for it."""
+        if not self.metric or max(self.x, self.y) >= 2**31:
+            return 0, 0
         return float(self.x) / 39.3701, float(self.y) / 39.3701
 
     def _in_units(self) -> tuple[int, Fraction, Fraction]:
