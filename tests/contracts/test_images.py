@@ -326,6 +326,20 @@ def test_a_fourth_channel_that_is_no_alpha_hides_nothing(dtype: type) -> None:
     assert equal(decode_image(tiff16(stored, 1, extra=0)), stored[..., :3])
 
 
+def test_white_of_twelve_bits_is_white() -> None:
+    stored = np.array([[[0], [1], [137], [2048], [4094], [4095]]], np.uint16)
+    expected = np.round(stored * (65535 / 4095)).astype(np.uint16)
+    assert equal(decode_image(tiff16(stored, 1, photometric=1, bits=12)), expected)
+
+
+@pytest.mark.parametrize(("dtype", "why"), [(np.uint8, "5 channels"), (np.uint16, "not read")])
+def test_a_fifth_channel_is_not_lost_without_a_word(dtype: type, why: str) -> None:
+    stored = np.dstack([DEEP, DEEP_ALPHA, DEEP_ALPHA]).astype(dtype)
+    for extra in (0, 2):
+        with pytest.raises(InvalidImage, match=why):
+            decode_image(tiff16(stored, 1, extra=extra))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey_of_which_0_is_white_is_no_negative(dtype: type) -> None:
     top = np.iinfo(dtype).max
@@ -335,11 +349,24 @@ def test_grey_of_which_0_is_white_is_no_negative(dtype: type) -> None:
 
 
 def tiff16(
-    pixels: Pixels, orientation: int, *, extra: int | None = None, photometric: int = 2
+    pixels: Pixels,
+    orientation: int,
+    *,
+    extra: int | None = None,
+    photometric: int = 2,
+    bits: int | None = None,
 ) -> bytes:
-    """A little-endian TIFF of one strip, whose word about a fourth channel is ``extra``."""
+    """A little-endian TIFF of one strip, whose word about further channels is ``extra``.
+
+    Args:
+        bits: of a sample, of those in ``pixels``; they are packed.
+    """
+    bits = 8 * pixels.itemsize if bits is None else bits
     height, width, channels = pixels.shape
     data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    if bits == 12:
+        digits = "".join(f"{value:03x}" for row in pixels for value in row.flatten())
+        data = bytes.fromhex(digits)
     short, long = 3, 4
     bits_at = 8 + len(data)
     folder_at = bits_at + 2 * channels
@@ -347,7 +374,7 @@ def tiff16(
         (256, short, 1, width),
         (257, short, 1, height),
         # One or two stand in the place itself.
-        (258, short, channels, bits_at if channels > 2 else 8 * pixels.itemsize * 0x10001),
+        (258, short, channels, bits_at if channels > 2 else bits * 0x10001),
         (259, short, 1, 1),
         (262, short, 1, photometric),
         (273, long, 1, 8),
@@ -357,11 +384,12 @@ def tiff16(
         (279, long, 1, len(data)),
     ]
     if extra is not None:
-        entries.append((338, short, 1, extra))
+        further = max(channels - 3, 1)
+        entries.append((338, short, further, extra))
     folder = struct.pack("<H", len(entries))
     folder += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
-    bits = struct.pack("<H", 8 * pixels.itemsize) * channels
-    return struct.pack("<2sHI", b"II", 42, folder_at) + data + bits + folder
+    widths = struct.pack("<H", bits) * channels
+    return struct.pack("<2sHI", b"II", 42, folder_at) + data + widths + folder
 
 
 # What is refused

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -43,6 +45,7 @@ from ranksrgan.contracts.rpc import (
     start_server,
     wait_until_healthy,
 )
+from ranksrgan.contracts.serving import upscale_stream
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_order import StreamLimits
@@ -313,6 +316,33 @@ def test_what_is_refused(
     with open_channel(server.address) as channel, pytest.raises(error, match=match):
         ask(channel, first, *chunks)
     assert streams.spooled == 0
+
+
+def test_costs_are_looked_for_before_the_size(server: RunningServer) -> None:
+    """Some thousand profiles, of which each would be unpacked for every chunk that comes."""
+    profile = zlib.compress(bytes(2**20))
+    chunk = struct.pack(">I", len(profile) + 3) + b"iCCPa\0\0" + profile
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    bomb = PNG[:33] + 20 * chunk + PNG[33:]
+    pieces = [bomb[at : at + 100] for at in range(0, len(bomb), 100)]
+    refused = pytest.raises(InvalidImage, match="the file has over 10 ICC profiles")
+    with open_channel(server.address) as channel, refused:
+        ask(channel, order(len(bomb)), *pieces)
+
+
+def test_a_head_in_small_chunks_is_looked_at_a_few_times(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def look(data: bytes, name: str) -> None:
+        looks.append(len(data))
+
+    monkeypatch.setattr(upscale_stream, "check_costs", look)
+    with open_channel(server.address) as channel:
+        ask(channel, order(len(PNG)), *(PNG[at : at + 10] for at in range(0, len(PNG), 10)))
+    assert looks[:-1] == [10 * 2**times for times in range(len(looks) - 1)]
+    assert looks[-1] == len(PNG)  # once more, of all
 
 
 def test_no_image_is_never_said_to_have_started(server: RunningServer) -> None:

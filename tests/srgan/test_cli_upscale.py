@@ -177,6 +177,7 @@ def test_every_bad_file_is_named_and_the_good_ones_are_done(
     (folder / "absurd.png").write_bytes(png_header(2**31 - 1, 2**31 - 1))
     Image.new("CMYK", (8, 8), (10, 20, 30, 40)).save(folder / "print.jpg")
     Image.new("RGB", (8, 8), (10, 200, 30)).convert("P").save(folder / "palette.png")
+    os.mkfifo(folder / "pipe.png")  # nobody ever writes into it
     report = tmp_path / "report.json"
     code = upscale(folder, "-o", tmp_path / "out", "--model", "bicubic", "--report", report)
     assert code == 1
@@ -187,7 +188,7 @@ def test_every_bad_file_is_named_and_the_good_ones_are_done(
         "model": "bicubic",
         "done": 2,
         "skipped": 0,
-        "failed": 6,
+        "failed": 7,
     }
     errors = {Path(entry["input"]).name: entry["error"] for entry in content["files"]}
     assert errors == {
@@ -197,6 +198,7 @@ def test_every_bad_file_is_named_and_the_good_ones_are_done(
         "text.png": "INVALID_IMAGE",
         "truncated.png": "INVALID_IMAGE",
         "print.jpg": "INVALID_IMAGE",
+        "pipe.png": "INVALID_IMAGE",
         "huge.png": "IMAGE_TOO_LARGE",
         "absurd.png": "IMAGE_TOO_LARGE",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def test_images_of_one_content_have_one_size(study_folder: Path) -> None:
 def test_what_is_no_image_is_named(study_folder: Path) -> None:
     (study_folder / "cat" / "broken.png").write_bytes(b"no image")
     with pytest.raises(InvalidDataset, match=r"cat/broken.png is not an image"):
+        open_study("faces", study_folder)
+
+
+def test_a_pipe_is_no_image(study_folder: Path) -> None:
+    os.mkfifo(study_folder / "cat" / "pipe.png")  # nobody ever writes into it
+    with pytest.raises(InvalidDataset, match=r"cat/pipe.png is not an image: .*is a pipe"):
         open_study("faces", study_folder)
 
 

@@ -33,7 +33,7 @@ _DESCRIBING = frozenset(
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_SIZES = {16: 8, 17: 8, 18: 8}
 _SWAPPED = {**_SIZES, **_BIG_SIZES, 5: 4, 10: 4}  # a rational number is two whole ones
-SHORT, LONG, UNDEFINED, LONG8 = 3, 4, 7, 16
+SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 3, 4, 5, 7, 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Field:
 def upright(block: bytes) -> bytes:
     """The block of a picture whose orientation has been applied: it reads 1.
 
-    A thumbnail lies as the pixels did, so it is unlinked if they were turned. A block that cannot
+    A thumbnail lies as the pixels did, so it is unlinked if they were turned; and the resolutions
+    across and down change places where width and height do. A block that cannot
     be read is returned as it is: nobody else reads an orientation from it either.
     """
     turned = [field for field in read_fields(block) if field.tag == _ORIENTATION]
@@ -66,8 +67,16 @@ def upright(block: bytes) -> bytes:
         return block
     changed = bytearray(block)
     _set_number(changed, turned[0], 1)
+    if is_on_its_side(block):
+        _exchange_resolutions(changed)
     _unlink_thumbnail(changed)
     return bytes(changed)
+
+
+def is_on_its_side(block: bytes) -> bool:
+    """Whether width and height change places when the orientation is applied."""
+    fields = (field for field in read_fields(block) if field.tag == _ORIENTATION)
+    return any(5 <= _number(block, field) <= 8 for field in fields)
 
 
 def with_size(block: bytes, width: int, height: int) -> bytes:
@@ -85,7 +94,12 @@ def with_size(block: bytes, width: int, height: int) -> bytes:
 def from_tiff(data: bytes) -> bytes | None:
     """The EXIF block of a TIFF file, made from its directory; None if that describes nothing."""
     fields = describing(data)
-    return struct.pack("<2sHI", b"II", 42, 8) + to_bytes(fields, "<", at=8) if fields else None
+    return from_fields(fields) if fields else None
+
+
+def from_fields(fields: Iterable[Field]) -> bytes:
+    """An EXIF block of fields that are little-endian."""
+    return struct.pack("<2sHI", b"II", 42, 8) + to_bytes(fields, "<", at=8)
 
 
 def describing(block: bytes) -> list[Field]:
@@ -221,6 +235,13 @@ def _set_number(block: bytearray, field: Field, number: int) -> None:
         struct.pack_into(f"{order}IHH", block, field.entry + 4, 1, number, 0)
     else:
         struct.pack_into(f"{order}HII", block, field.entry + 2, LONG, 1, number)
+
+
+def _exchange_resolutions(block: bytearray) -> None:
+    both = [field for field in read_fields(bytes(block)) if field.tag in (282, 283)]
+    if [field.kind for field in both] == [RATIONAL, RATIONAL]:  # of which entries hold the place
+        across, down = (slice(field.entry + 4, field.entry + 12) for field in both)
+        block[across], block[down] = block[down], block[across]
 
 
 def _unlink_thumbnail(block: bytearray) -> None:

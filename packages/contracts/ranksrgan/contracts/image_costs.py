@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,12 @@ from ranksrgan.contracts.errors import InvalidImage
 # Progressive JPEG has 10 scans or so, and optimisers do not go beyond some dozens.
 _MAX_SCANS = 100
 _MAX_SEGMENTS = 5000
+# Of a JPEG, which Pillow copies each time that one more comes; a PNG has one, and each is unpacked.
+_MAX_EXIF_SEGMENTS = 100
+_MAX_PROFILES = 10
+# Bytes of compressed pixels, which deflate makes a thousandfold, from which they are unpacked to
+# see how many there are, and bytes beyond them that nobody minds.
+_MANY_COMPRESSED, _SPARE = 2**20, 2**20
 _MAX_STRIPS = 2**16
 _MAX_FIELDS = 1000  # of one directory
 _MAX_FIELDS_IN_ALL = 10_000
@@ -52,8 +59,36 @@ def check_costs(data: bytes, name: str) -> None:
         _check_jpeg(data, name)
     elif data[:4] == b"\x89PNG":
         _check_png(data, name)
-    elif data[:4] in _MARKS:
+    elif _is_tiff(data):
         _check_tiff(data, name)
+
+
+def check_unpacked(data: bytes, name: str) -> None:
+    """Refuse a PNG whose compressed data is far longer than its pixels: libpng, which OpenCV asks
+    for 16 bits, unpacks all of it.
+
+    Args:
+        data: its content, of which the header claims a size that is read.
+        name: what messages call it.
+
+    Raises:
+        InvalidImage: it is such a file.
+    """
+    parts = [part for kind, part in _chunks(data) if kind == b"IDAT"]
+    if sum(map(len, parts)) <= _MANY_COMPRESSED:
+        return
+    width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(kind, 4)
+    filters = 3 * height  # one byte for each row, of interlaced ones too
+    left, stream = width * height * samples * bits // 8 + filters + _SPARE, zlib.decompressobj()
+    for part in parts:
+        for start in range(0, len(part), 2**12):  # which become 4 MiB at most
+            try:
+                left -= len(stream.decompress(part[start : start + 2**12]))
+            except zlib.error:  # it is damaged, and whoever decodes it will say so
+                return
+            if left < 0:
+                raise _refused(name, "has far more compressed data than pixels")
 
 
 def check_exif(block: bytes, name: str) -> None:
@@ -90,6 +125,8 @@ def _check_jpeg(data: bytes, name: str) -> None:
         segments += 1
         if marker == _APP1 and segment.startswith(b"Exif\0\0"):
             exif.append(segment[6:])
+            if len(exif) > _MAX_EXIF_SEGMENTS:
+                raise _refused(name, f"has over {_MAX_EXIF_SEGMENTS} EXIF segments")
         if marker == _APP2 and segment.startswith(b"MPF\0"):
             others = segment[4:]
         at += max(length, 2)
@@ -101,12 +138,22 @@ def _check_jpeg(data: bytes, name: str) -> None:
 
 
 def _check_png(data: bytes, name: str) -> None:
-    at, chunks = 8, 0
-    while at + 8 <= len(data):
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-        chunks += 1
-        if chunks > _MAX_SEGMENTS + len(data) // 1024:
+    profiles = 0
+    for number, (kind, _) in enumerate(_chunks(data), 1):
+        profiles += kind == b"iCCP"
+        if number > _MAX_SEGMENTS + len(data) // 1024:
             raise _refused(name, f"has over {_MAX_SEGMENTS} chunks")
+        if profiles > _MAX_PROFILES:
+            raise _refused(name, f"has over {_MAX_PROFILES} ICC profiles")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Kinds and contents of a PNG's chunks."""
+    at, content = 8, memoryview(data)
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        at += 12 + length
 
 
 def _check_tiff(data: bytes, name: str) -> None:
@@ -127,6 +174,11 @@ def _check_tiff(data: bytes, name: str) -> None:
         raise _refused(name, f"has tiles of {tile} pixels")
 
 
+def _is_tiff(block: bytes) -> bool:
+    """Whether it has the structure of TIFF, with room for a pointer to a directory."""
+    return block[:4] in _MARKS and len(block) >= 16
+
+
 def _first_directory(block: bytes) -> Iterator[_Field]:
     order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
     yield from _directory(block, order, _pointer(block, order, 8 if big else 4, big), big)
@@ -138,7 +190,7 @@ def _check_values(block: bytes, name: str) -> None:
     Each directory is visited once, however many fields point to it; but directories may overlap,
     so their fields are counted together, too.
     """
-    if block[:4] not in _MARKS or len(block) < 16:
+    if not _is_tiff(block):
         return
     order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
     room, fields = _MAX_VALUES + 2 * len(block), 0

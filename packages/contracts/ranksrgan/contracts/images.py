@@ -22,15 +22,16 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from ranksrgan.contracts import atomic, exif
+from ranksrgan.contracts import atomic, exif, resolution
 from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.encoders import Layout, open_writer
 from ranksrgan.contracts.encoders.png import LONGEST_PROFILE
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
-from ranksrgan.contracts.image_costs import check_costs, check_exif
+from ranksrgan.contracts.image_costs import check_costs, check_exif, check_unpacked
 from ranksrgan.contracts.picture import Metadata as Metadata
 from ranksrgan.contracts.picture import Picture as Picture
 from ranksrgan.contracts.picture import Pixels as Pixels
+from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.contracts.separate_planes import separate_planes
 from ranksrgan.contracts.several_pictures import check_single
 
@@ -123,11 +124,12 @@ def image_bytes(path: Path) -> bytes:
     """What an image file holds, for `decode_image`.
 
     Raises:
-        InvalidImage: the file is missing or unreadable.
+        InvalidImage: the file is missing or unreadable, or a folder, pipe, socket or device.
     """
     path = Path(path)
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
 
@@ -135,8 +137,8 @@ def image_bytes(path: Path) -> bytes:
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode PNG, JPEG, WebP, TIFF or BMP bytes, 8 or 16 bits, with the EXIF orientation applied.
 
-    EXIF block and ICC profile come along as they are (see `Metadata`). Premultiplied alpha, which
-    TIFF knows, is made straight.
+    EXIF block, ICC profile and resolution come along as they are (see `Metadata`). Premultiplied
+    alpha, which TIFF knows, is made straight.
 
     Args:
         data: the file's content.
@@ -158,6 +160,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 field=name,
             )
         check_single(image, data, name)
+        if (samples := _samples(image)) > 4:  # of which Pillow would read four
+            raise _channels(samples, name)
         image.load()
         _check_blocks(image, name)
         metadata = _metadata(image, data)
@@ -192,7 +196,7 @@ def stored_size(path: Path) -> tuple[int, int]:
     """
     path = Path(path)
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error
     with file, _opened(file, str(path), MAX_PIXELS) as image:
@@ -262,7 +266,8 @@ def allow_pixels(max_pixels: int) -> None:
 
 
 def encode_image(picture: Picture, *, suffix: str = ".png", quality: int = 95) -> bytes:
-    """Encode a picture: PNG and TIFF keep all of it, and every format but BMP its metadata.
+    """Encode a picture: PNG and TIFF keep all of it, and every format its metadata; BMP of that the
+    resolution alone.
 
     Args:
         picture: what to encode.
@@ -364,10 +369,13 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
     return Metadata(
         exif=exif.upright(block) if block else None,
         icc_profile=profile if isinstance(profile, bytes) and profile else None,
+        resolution=resolution.in_file(image.format, image.info, block),
     )
 
 
 def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
+    if image.format == "PNG":
+        check_unpacked(data, name)
     samples = _separate_samples(image)
     if samples > 1:
         planes = [_read_deep(plane, image, name) for plane in separate_planes(data, samples, name)]
@@ -396,7 +404,11 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
         if fourth == _PREMULTIPLIED:
             _divide(colour, alpha)
         return Picture(colour, alpha)
-    raise InvalidImage(f"{name} has {deep.shape[2]} channels; 1, 3 or 4 are read", field=name)
+    raise _channels(deep.shape[2], name)
+
+
+def _channels(number: int, name: str) -> InvalidImage:
+    return InvalidImage(f"{name} has {number} channels; 1, 3 or 4 are read", field=name)
 
 
 def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[np.uint16]:
@@ -418,7 +430,18 @@ def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[
         raise InvalidImage(
             f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
         )
-    return pixels.astype(np.uint16, copy=False)
+    deep = pixels.astype(np.uint16, copy=False)
+    if (bits := _bits_per_sample(image, data)) < 16:
+        _widen(deep, bits)
+    return deep
+
+
+def _widen(pixels: npt.NDArray[np.uint16], bits: int) -> None:
+    """Make white 65535, in place: OpenCV puts zeros behind the bits of a TIFF that has fewer."""
+    most = np.uint32(2**bits - 1)
+    for row in pixels:
+        few = row.astype(np.uint32) >> (16 - bits)
+        row[:] = (few * np.uint32(65535) + most // 2) // most
 
 
 def _is_unsigned(image: PillowImage.Image) -> bool:
@@ -434,6 +457,13 @@ def _separate_samples(image: PillowImage.Image) -> int:
     """How many channels lie one behind the other; 0 if they do not."""
     if image.format != "TIFF" or image.tag_v2.get(_PLANAR) != _SEPARATE:  # type: ignore[attr-defined]
         return 0
+    return _samples(image)
+
+
+def _samples(image: PillowImage.Image) -> int:
+    """How many channels a TIFF file says that it has, or how many Pillow makes of another."""
+    if image.format != "TIFF":
+        return len(image.getbands())
     return int(image.tag_v2.get(_SAMPLES, 1))  # type: ignore[attr-defined]
 
 

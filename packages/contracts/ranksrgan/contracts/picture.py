@@ -7,21 +7,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ranksrgan.contracts.resolution import Resolution
+
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture, as bytes that nothing here interprets.
+    """What a file says about its picture; the bytes are interpreted by nothing here.
 
     Attributes:
         exif: the EXIF block, from its byte order mark on (no ``Exif\\0\\0`` before it). Its
             orientation has been applied to the pixels and reads 1.
         icc_profile: of the colours, which are stored as the file had them.
+        resolution: in the format's own place; in that of EXIF if there is none.
     """
 
     exif: bytes | None = None
     icc_profile: bytes | None = None
+    resolution: Resolution | None = None
 
 
 @dataclass(frozen=True)

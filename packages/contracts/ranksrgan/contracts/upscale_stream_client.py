@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.connection import Connection, read_in_time
 from ranksrgan.contracts.errors import InternalError, InvalidImage, InvalidInput
+from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
 
 _CHUNK = 2**20 - 2**10  # with what is around it, a message of 1 MiB, which every server takes
@@ -40,7 +41,7 @@ def stream_file(
     hundredths = hundredths_of(out_scale)
 
     def attempt() -> tuple[int, int]:
-        with source.open("rb") as file:
+        with open_regular(source) as file:
             order = Request.Order(
                 model=model,
                 size=source.stat().st_size,
@@ -52,7 +53,7 @@ def stream_file(
                 return _exchange(connection, order, file, result, progress)
 
     try:
-        source.open("rb").close()
+        open_regular(source).close()
     except OSError as error:
         raise InvalidImage(f"{source}: {error.strerror}", field=str(source)) from error
     with atomic.replacing(target) as temporary:

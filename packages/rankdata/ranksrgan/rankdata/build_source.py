@@ -18,6 +18,7 @@ from torch import Tensor
 from ranksrgan.contracts import Scorer, Upscaler, atomic, cancellation
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidDataset, InvalidImage
 from ranksrgan.contracts.images import encode_image, from_tensor
+from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.rankdata import chance
 from ranksrgan.rankdata.candidates import (
     BELOW_MIN_GAP,
@@ -255,7 +256,7 @@ def chosen_of(found: Mapping[str, Path], config: BuildConfig) -> dict[str, Path]
 
 def _hash_file(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise InvalidImage(f"{path}: {error.strerror}", field=str(path)) from error

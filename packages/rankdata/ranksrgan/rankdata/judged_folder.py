@@ -30,6 +30,7 @@ from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.pairs import PairSelection
+from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics import read_scores
 from ranksrgan.metrics.score_table import finite_number
@@ -235,7 +236,7 @@ def _state(image: Path) -> tuple[int, str]:
     beginning, middle and end. There may be tens of thousands, too many to be read whole."""
     digest = hashlib.sha256()
     try:
-        with image.open("rb") as file:
+        with open_regular(image) as file:
             size = file.seek(0, os.SEEK_END)
             for place in (0, size // 2, max(0, size - _SAMPLE)):
                 file.seek(place)

@@ -7,12 +7,14 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image as PillowImage
 
+from ranksrgan.contracts import exif
 from ranksrgan.contracts.encoders.layout import Layout, interleaved
 from ranksrgan.contracts.picture import Picture
 
 
 class CollectedWriter:
-    """Keeps the strips as integers and encodes them in the end. BMP has no place for metadata.
+    """Keeps the strips as integers and encodes them in the end. Of the metadata BMP has
+    place for the resolution alone.
 
     Args:
         file: at its beginning.
@@ -35,14 +37,21 @@ class CollectedWriter:
         pixels = self._pixels[..., 0] if kind == "L" else self._pixels
         image = PillowImage.fromarray(pixels)
         if self._suffix == ".bmp":
-            image.save(self._file, "BMP")
+            resolution = self._layout.metadata.resolution  # Pillow would make one up
+            image.save(self._file, "BMP", dpi=resolution.in_bmp() if resolution else (0, 0))
             return
         if kind in ("L", "LA"):
             image = image.convert("RGB" if kind == "L" else "RGBA")
         options: dict[str, bytes] = {}
         layout = self._layout.in_colour()
-        if layout.exif:
-            options["exif"] = layout.exif
+        if block := layout.exif or self._block_of_resolution():
+            options["exif"] = block
         if layout.metadata.icc_profile:
             options["icc_profile"] = layout.metadata.icc_profile
         image.save(self._file, "WEBP", quality=self._quality, **options)
+
+    def _block_of_resolution(self) -> bytes | None:
+        """An EXIF block, the one place where WebP has it, of a picture that has none."""
+        resolution = self._layout.metadata.resolution
+        fields = resolution.in_exif() if resolution else []
+        return exif.from_fields(fields) if fields else None

@@ -19,6 +19,9 @@ from ranksrgan.contracts.picture import Picture, Pixels
 # Eight rows of blocks, 16 pixels high since the colours have half the resolution, or 8 if grey.
 _ROWS = 128
 
+# Unit and densities, in the segment JFIF that a file of grey or these colours begins with.
+_DENSITY = slice(13, 18)
+
 _FRAME, _SCAN, _RESTART_7, _END = b"\xff\xc0", b"\xff\xda", b"\xff\xd7", b"\xff\xd9"
 
 
@@ -57,6 +60,9 @@ class JpegWriter:
             encoded, "JPEG", quality=self._quality, restart_marker_rows=1, **options
         )
         header, scan = _split(encoded.getvalue(), self._layout.height)
+        density = metadata.resolution and metadata.resolution.in_jfif()
+        if density:
+            header = header[: _DENSITY.start] + density + header[_DENSITY.stop :]
         self._file.write(_RESTART_7 if self._begun else header)
         self._file.write(scan)
         self._begun = True

@@ -44,6 +44,10 @@ class PngWriter:
         if layout.metadata.icc_profile:
             profile = zlib.compress(layout.metadata.icc_profile)
             self._chunk(b"iCCP", b"ICC profile\0\0" + profile)
+        resolution = layout.metadata.resolution
+        density = resolution and resolution.in_png()
+        if density:
+            self._chunk(b"pHYs", density)
         if layout.exif:
             self._chunk(b"eXIf", layout.exif)
 

@@ -17,6 +17,7 @@ from ranksrgan.contracts import exif
 from ranksrgan.contracts.encoders.layout import Layout, Regrouped, interleaved
 from ranksrgan.contracts.exif import LONG, LONG8, SHORT, UNDEFINED, Field
 from ranksrgan.contracts.picture import Picture, Pixels
+from ranksrgan.contracts.resolution import FIELDS, in_block
 
 # Offsets of the classic form have 32 bits; deflate may add a little to what it cannot compress.
 _CLASSIC_LIMIT = 2**32 - 2**26
@@ -103,7 +104,15 @@ class TiffWriter:
             fields.append(_field(338, SHORT, _NOT_PREMULTIPLIED))
         if layout.metadata.icc_profile:
             fields.append(Field(34675, UNDEFINED, layout.metadata.icc_profile))
-        return [*fields, *exif.describing(layout.exif or b"")]
+        return fields + self._describing()
+
+    def _describing(self) -> list[Field]:
+        """The fields of EXIF, with the resolution that the picture's file had in its own place."""
+        block = self._layout.exif or b""
+        fields, resolution = exif.describing(block), self._layout.metadata.resolution
+        if resolution is None or resolution == in_block(block):
+            return fields
+        return [field for field in fields if field.tag not in FIELDS] + resolution.in_exif()
 
 
 def _field(tag: int, kind: int, *numbers: int) -> Field:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.encoders import Layout, check_format, open_writer
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
+from ranksrgan.contracts.image_costs import check_costs
 from ranksrgan.contracts.images import FORMATS, Picture, allow_pixels, decode_image
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.serving.arriving_rows import ArrivingRows, check_chunk
@@ -150,13 +151,14 @@ class UpscaleStreams:
     ) -> Iterator[Response]:
         with self._spool.file() as file:
             yield from self._receive(order, requests, file)
-            size = self._check_size(cast(BinaryIO, file))
+            data = file.content()
+            check_costs(data, "the file")
+            size = self._check_size(io.BytesIO(data))
             if size is not None:  # else decoding says what is wrong
                 width, height = size
                 yield Response(started=Response.Started(width=width, height=height))
-            picture = decode_image(
-                file.content(), name="the file", max_pixels=self._limits.max_pixels
-            )
+            picture = decode_image(data, name="the file", max_pixels=self._limits.max_pixels)
+            del data
         enlarging = self._enlarge(picture, upscaler, order.suffix, _out_scale(order))
         pixels = picture.width * picture.height
         del picture
@@ -195,7 +197,7 @@ class UpscaleStreams:
     def _receive(
         self, order: Request.Order, requests: Iterator[Request], file: SpooledFile
     ) -> Iterator[Response]:
-        head = b""
+        head, looked_at = b"", 0
         for request in requests:
             if not request.HasField("chunk"):
                 raise InvalidInput("chunk: a stream has one order, then chunks", field="chunk")
@@ -208,7 +210,10 @@ class UpscaleStreams:
             if len(head) < _HEAD:
                 # What is far too large need not be sent to its end.
                 head += request.chunk[:_HEAD]
-                self._check_size(io.BytesIO(head))
+                if len(head) >= 2 * looked_at:  # not again for each of many small chunks
+                    looked_at = len(head)
+                    check_costs(head, "the file")
+                    self._check_size(io.BytesIO(head))
             yield Response(received=file.size)
         if file.size != order.size:
             raise InvalidInput(

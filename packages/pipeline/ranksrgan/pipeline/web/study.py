@@ -35,6 +35,7 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.images import decode_image
+from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.score_table import image_name
 
@@ -278,7 +279,8 @@ def _read(methods: Mapping[str, Path]) -> tuple[tuple[int, int], dict[str, str]]
 def _read_one(path: Path) -> tuple[tuple[int, int], str]:
     """Size and hash of an image that can be read to its end."""
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             size = _upright(image)
     except (UnidentifiedImageError, OSError) as error:
