@@ -36,7 +36,7 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
-from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, codec, heaps, open_scorer, rpc
+from ranksrgan.contracts import Scorer, ScorerInfo, Upscaler, heaps, open_scorer, rpc
 from ranksrgan.contracts.client import connect_scorer, connect_upscaler
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
@@ -49,6 +49,7 @@ from ranksrgan.contracts.v1 import (
     super_resolution_pb2,
     super_resolution_pb2_grpc,
 )
+from ranksrgan.contracts.wire import codec
 from ranksrgan.ranker import VGG12, Ranker
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.catalog import UpscalerCatalog

@@ -25,7 +25,7 @@ def measure(way: str, height: int, width: int) -> dict[str, object]:
     from timing import medians
 
     from ranksrgan.metrics.luma import luma
-    from ranksrgan.metrics.ma import ma_features
+    from ranksrgan.metrics.ma.scorer import ma_features
 
     torch.set_num_threads(1)
     photograph = skimage.data.coffee()

@@ -20,7 +20,7 @@ from photographs import write_photographs
 from timing import medians
 
 from ranksrgan.contracts.images import list_images
-from ranksrgan.rankdata.build import build
+from ranksrgan.rankdata.building.build import build
 from ranksrgan.rankdata.config import BuildConfig
 from ranksrgan.rankdata.crops import CropReader, LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset

@@ -40,7 +40,6 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec
 from ranksrgan.contracts.client import (
     RemoteScorer,
     RemoteUpscaler,
@@ -54,6 +53,7 @@ from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, super_resolution_pb2
+from ranksrgan.contracts.wire import codec
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.catalog import UpscalerCatalog

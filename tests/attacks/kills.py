@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ranksrgan.contracts.checkpoint import load_state, load_weights
+from ranksrgan.contracts.clients.generator_training import GeneratorTrainingClient
+from ranksrgan.contracts.clients.operations import RemoteOperation, connect_operation
+from ranksrgan.contracts.clients.rank_data import RankDataClient
+from ranksrgan.contracts.clients.ranker_training import RankerTrainingClient
 from ranksrgan.contracts.errors import RankSRGANError
-from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
 from ranksrgan.contracts.images import read_image
-from ranksrgan.contracts.jobs import JobFolder
-from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
-from ranksrgan.contracts.rank_data_client import RankDataClient
+from ranksrgan.contracts.operations.jobs import JobFolder
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.rankdata import RankDataset
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.manifest import read_manifest

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ranksrgan.contracts.client import connect_scorer
+from ranksrgan.contracts.clients.operations import connect_operation
 from ranksrgan.contracts.errors import DiskFull, RankSRGANError, ServiceUnavailable
-from ranksrgan.contracts.operations_client import connect_operation
 from tests.attacks.kills import KINDS, read_everything
 from tests.attacks.targets import PATIENCE, Target, fill_root, serving, target
 

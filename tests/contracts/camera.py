@@ -6,8 +6,8 @@ import struct
 
 from PIL import Image
 
-from ranksrgan.contracts import exif
-from ranksrgan.contracts.exif import LONG, SHORT, UNDEFINED, Field
+from ranksrgan.contracts.image_files import exif
+from ranksrgan.contracts.image_files.exif import LONG, SHORT, UNDEFINED, Field
 
 MAKE, ORIENTATION = 271, 274
 EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965

@@ -11,12 +11,16 @@ import torch
 
 from ranksrgan.contracts import Pair, RankedContent, RankedInfo
 from ranksrgan.contracts.errors import UnknownName
-from ranksrgan.contracts.jobs import JobPhase
-from ranksrgan.contracts.operations import OperationsServicer
+from ranksrgan.contracts.operations.jobs import JobPhase
+from ranksrgan.contracts.operations.rank_data_service import (
+    BUILD_OPERATION,
+    RankDataCatalog,
+    RankDataServicer,
+)
+from ranksrgan.contracts.operations.servicer import OperationsServicer
+from ranksrgan.contracts.operations.supervisor import Supervisor
+from ranksrgan.contracts.operations.watched_job import JobReport
 from ranksrgan.contracts.pairs import PairSelection, RankDatasetInfo
-from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataCatalog, RankDataServicer
-from ranksrgan.contracts.supervisor import Supervisor
-from ranksrgan.contracts.watched_job import JobReport
 
 FACTS = ("niqe", False, ("low", "high"), 3, 3, "0" * 64, {"ma": True})
 INFO = RankedInfo(*FACTS, one_size=True, infinite={"ma": "low"})

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ranksrgan.contracts.checkpoint import load_state
-from ranksrgan.contracts.jobs import JobFolder
-from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
+from ranksrgan.contracts.clients.operations import RemoteOperation, connect_operation
+from ranksrgan.contracts.operations.jobs import JobFolder
 from ranksrgan.contracts.rpc import wait_until_healthy
 
 #: Seconds that a test waits for what must happen, on a machine that has other things to do.

@@ -19,7 +19,6 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from torch import Tensor
 
-from ranksrgan.contracts import codec, error_codec
 from ranksrgan.contracts.client import Connection, connect_scorer
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
@@ -37,6 +36,7 @@ from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.tickets import SOON
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.wire import codec, error_codec
 from tests.contracts.conftest import Catalog, Contrast, Slow, StartServer, in_background
 from tests.contracts.trials import until
 from tests.contracts.watcher import PATIENCE, Watcher

@@ -33,7 +33,7 @@ from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
-from ranksrgan.contracts.tensor_transport import Transport
+from ranksrgan.contracts.wire.tensor_transport import Transport
 from ranksrgan.metrics.catalog import MetricCatalog
 from ranksrgan.ranker import VGG12, Ranker, RankerCatalog
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet

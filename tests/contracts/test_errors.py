@@ -3,8 +3,9 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from ranksrgan.contracts import error_codec, errors
+from ranksrgan.contracts import errors
 from ranksrgan.contracts.errors import BY_CODE, BY_STATUS, InvalidCheckpoint, RankSRGANError
+from ranksrgan.contracts.wire import error_codec
 
 
 class FailedCall(grpc.RpcError):

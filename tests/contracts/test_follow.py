@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from ranksrgan.contracts import operations_client
+from ranksrgan.contracts.clients import operations as operations_client
+from ranksrgan.contracts.clients.operations import RemoteOperation
 from ranksrgan.contracts.errors import (
     InvalidDataset,
     InvalidInput,
@@ -25,7 +26,6 @@ from ranksrgan.contracts.follow import (
     follow,
     wanted_id,
 )
-from ranksrgan.contracts.operations_client import RemoteOperation
 
 NAME = "operations/trial-000001-00000000"
 VIEW = JobView(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ranksrgan.contracts import codec, open_scorer, open_upscaler
+from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import hash_tensors
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import (
@@ -35,6 +35,7 @@ from ranksrgan.contracts.v1 import (
     super_resolution_pb2_grpc,
 )
 from ranksrgan.contracts.v1.inference import open_inference_pb2
+from ranksrgan.contracts.wire import codec
 from ranksrgan.ranker import Ranker, RankerCatalog
 from ranksrgan.ranker.opening import ranker_of
 from ranksrgan.srgan import GeneratorUpscaler, open_generator

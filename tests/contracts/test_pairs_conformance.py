@@ -12,6 +12,7 @@ import skimage.data
 import torch
 
 from ranksrgan.contracts import Pair, PairSource, RankedContent, open_pair_source
+from ranksrgan.contracts.clients.pairs import RemotePairSource
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import (
     InvalidDataset,
@@ -21,7 +22,6 @@ from ranksrgan.contracts.errors import (
     UnknownName,
 )
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.contracts.pairs_client import RemotePairSource
 from ranksrgan.contracts.rpc import start_server
 from ranksrgan.rankdata import BuildConfig, build
 from ranksrgan.rankdata.catalog import DatasetCatalog

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import grpc
 import pytest
 
-from ranksrgan.contracts import cancellation, error_codec
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.errors import (
     InternalError,
@@ -22,6 +22,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.rpc import RunningServer, ServerLimits
 from ranksrgan.contracts.serving import waits
 from ranksrgan.contracts.v1 import image_pb2, rank_data_pb2, rank_data_pb2_grpc
+from ranksrgan.contracts.wire import error_codec
 from tests.contracts.conftest import StartServer
 from tests.contracts.trials import PATIENCE, until
 from tests.contracts.watcher import Watcher

@@ -16,7 +16,7 @@ import torch
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec, open_scorer
+from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.client import Connection, RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     AddressInUse,
@@ -35,6 +35,7 @@ from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.serving.socket_file import SocketFile
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.wire import codec
 from tests.contracts.conftest import (
     Broken,
     Catalog,

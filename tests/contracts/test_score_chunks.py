@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo, codec, error_codec
+from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -29,6 +29,7 @@ from ranksrgan.contracts.rpc import RunningServer, ServerLimits, open_channel
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.wire import codec, error_codec
 from tests.contracts.conftest import Catalog, Contrast, StartServer
 from tests.contracts.served import until
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo, codec, request_segments, tensor_transport
+from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -25,12 +25,13 @@ from ranksrgan.contracts.errors import (
     UndefinedScore,
 )
 from ranksrgan.contracts.joining import Joining
-from ranksrgan.contracts.request_segments import RequestSegments, SegmentCache
 from ranksrgan.contracts.rpc import ServerLimits, open_channel, wait_until_healthy
 from ranksrgan.contracts.serving.images import read_batches
 from ranksrgan.contracts.serving.scoring import ScoringServicer
-from ranksrgan.contracts.shared_memory import Place, Segment, create_segment
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.wire import codec, request_segments, tensor_transport
+from ranksrgan.contracts.wire.request_segments import RequestSegments, SegmentCache
+from ranksrgan.contracts.wire.shared_memory import Place, Segment, create_segment
 from tests.contracts.conftest import Catalog, Contrast, StartServer
 from tests.contracts.served import until
 

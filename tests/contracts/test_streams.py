@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import ScorerInfo, codec
+from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
@@ -31,6 +31,7 @@ from ranksrgan.contracts.rpc import ServerLimits, check_health, open_channel
 from ranksrgan.contracts.serving.features import FeatureServicer
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.v1 import features_pb2, image_pb2, scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.wire import codec
 from tests.contracts.conftest import (
     Broken,
     Catalog,

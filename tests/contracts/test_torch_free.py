@@ -9,7 +9,14 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["console", "healthcheck", "job_process", "serving.settings", "supervisor"]
+    "module",
+    [
+        "console",
+        "healthcheck",
+        "operations.job_process",
+        "operations.supervisor",
+        "serving.settings",
+    ],
 )
 def test_no_torch(module: str) -> None:
     code = f"import sys, ranksrgan.contracts.{module}; print('torch' in sys.modules)"

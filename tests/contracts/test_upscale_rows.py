@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation, codec, error_codec
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.client import RemoteUpscaler, connect_upscaler
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -35,6 +35,7 @@ from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
+from ranksrgan.contracts.wire import codec, error_codec
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.upscaling.picture import enlargement_for, upscale_picture
 from ranksrgan.srgan.upscaling.rows import RowsEnlargement

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ranksrgan.contracts import cancellation, error_codec
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.client import Connection, RemoteUpscaler, connect_upscaler
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
@@ -52,6 +52,7 @@ from ranksrgan.contracts.serving.upscale_order import StreamLimits
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import FileUpscaler, Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
+from ranksrgan.contracts.wire import error_codec
 from ranksrgan.srgan import GeneratorUpscaler, SRResNet
 from ranksrgan.srgan.upscaling.batch import Storage, run_jobs
 from ranksrgan.srgan.upscaling.files import Job

@@ -10,13 +10,13 @@ import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from ranksrgan.contracts.client import Connection
+from ranksrgan.contracts.clients.operations import RemoteOperation
 from ranksrgan.contracts.errors import Forbidden, RequestCancelled, UnknownName
-from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.rpc import RunningServer, start_server
 from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
 from ranksrgan.contracts.serving.token_file import hash_token
 from tests.contracts.authority import Authority
-from tests.contracts.test_operations import train
+from tests.contracts.operations.test_servicer import train
 from tests.contracts.trial_server import servicers
 from tests.contracts.trials import PATIENCE, Trials
 

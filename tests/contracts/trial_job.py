@@ -24,7 +24,7 @@ sys.modules["ranksrgan.contracts"] = _package
 
 from ranksrgan.contracts import cancellation  # noqa: E402
 from ranksrgan.contracts.errors import InvalidDataset  # noqa: E402
-from ranksrgan.contracts.job_process import JobContext, run_job  # noqa: E402
+from ranksrgan.contracts.operations.job_process import JobContext, run_job  # noqa: E402
 
 
 def work(job: JobContext) -> dict[str, Any]:

@@ -11,16 +11,16 @@ from google.longrunning import operations_pb2
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot, check_id
-from ranksrgan.contracts.operations import OperationKind, OperationsServicer
+from ranksrgan.contracts.operations.servicer import OperationKind, OperationsServicer
+from ranksrgan.contracts.operations.supervisor import Supervisor
+from ranksrgan.contracts.operations.watched_job import JobReport
 from ranksrgan.contracts.rpc import Servicer
 from ranksrgan.contracts.serving.settings import ServerSettings
-from ranksrgan.contracts.supervisor import Supervisor
 from ranksrgan.contracts.v1 import (
     job_pb2,
     ranker_training_pb2,
     ranker_training_pb2_grpc,
 )
-from ranksrgan.contracts.watched_job import JobReport
 
 
 def metadata(job: JobReport, status: job_pb2.JobStatus) -> ranker_training_pb2.TrainRankerMetadata:

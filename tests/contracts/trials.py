@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.supervisor import JobLimits, Supervisor
-from ranksrgan.contracts.watched_job import JobReport
+from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
+from ranksrgan.contracts.operations.watched_job import JobReport
 
 #: Seconds that a test waits for what must happen, on a machine that has other things to do.
 PATIENCE = 120.0

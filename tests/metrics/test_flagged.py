@@ -15,8 +15,8 @@ from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.metrics import niqe
 from ranksrgan.metrics.catalog import MetricCatalog
 from ranksrgan.metrics.flagged import FlaggedScorers
-from ranksrgan.metrics.ma import Ma
-from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.ma.model import MaModel
+from ranksrgan.metrics.ma.scorer import Ma
 from ranksrgan.metrics.niqe_model import NiqeModel
 from ranksrgan.metrics.pi import Pi
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from ranksrgan.contracts import Scorer, assets
 from ranksrgan.contracts.errors import ImageTooSmall, InvalidInput, MissingAsset, UndefinedScore
 from ranksrgan.metrics import niqe
-from ranksrgan.metrics.ma import ma
-from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.ma.model import MaModel
+from ranksrgan.metrics.ma.scorer import ma
 from ranksrgan.metrics.niqe_model import NiqeModel
 from ranksrgan.metrics.pi import Pi, pi
 

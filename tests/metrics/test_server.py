@@ -11,7 +11,7 @@ import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
 
-from ranksrgan.contracts import codec, open_scorer
+from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import MissingAsset, UnknownName
 from ranksrgan.contracts.rpc import RunningServer, open_channel, start_server
@@ -19,6 +19,7 @@ from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.serving.scoring import ScoringServicer
 from ranksrgan.contracts.serving.settings import ServerSettings
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
+from ranksrgan.contracts.wire import codec
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog
 
 IMAGES = torch.linspace(0, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)

@@ -15,12 +15,12 @@ import torch
 
 from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.checkpoint import save_weights
+from ranksrgan.contracts.clients.generator_training import GeneratorTrainingClient
+from ranksrgan.contracts.clients.rank_data import RankDataClient
+from ranksrgan.contracts.clients.ranker_training import RankerTrainingClient
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
-from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
 from ranksrgan.contracts.images import Picture, to_tensor, write_image
-from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.contracts.rpc import check_health, start_server, wait_until_healthy
 from ranksrgan.contracts.specs import parse_remote
 from ranksrgan.pipeline.services import Addresses

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.clients.operations import RemoteOperation
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, RequestCancelled, UnknownName
-from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.config import PipelineConfig, Trained
 from ranksrgan.pipeline.remote import Made, ServiceAddresses, _digest, run_remotely

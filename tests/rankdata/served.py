@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ranksrgan.contracts import UpscalerInfo, cancellation
+from ranksrgan.contracts.clients.rank_data import RankDataClient
 from ranksrgan.contracts.errors import UnknownName
-from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.rpc import wait_until_healthy
 
 #: Seconds that a test waits for what must happen, on a machine that has other things to do.

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.rankdata import BuildConfig, build, build_source, candidates, manifest
+from ranksrgan.rankdata import BuildConfig, build, candidates, manifest
+from ranksrgan.rankdata.building import source as build_source
 
 MIB = 2**20
 

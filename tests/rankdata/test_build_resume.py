@@ -16,8 +16,9 @@ from torch import Tensor
 from ranksrgan.contracts import ScorerInfo, atomic
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, LimitExceeded
 from ranksrgan.contracts.images import Picture, read_image, write_image
-from ranksrgan.rankdata import BuildConfig, RankDataset, build, build_assemble
-from ranksrgan.rankdata.build_executors import Executor
+from ranksrgan.rankdata import BuildConfig, RankDataset, build
+from ranksrgan.rankdata.building import assemble as build_assemble
+from ranksrgan.rankdata.building.executors import Executor
 from ranksrgan.rankdata.folder import BuildingFolder, locked_building_folder
 
 LEVELS = {"hr": "hr", "sr": "bicubic", "noisy": "noise:20"}

@@ -11,8 +11,8 @@ import pytest
 
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.supervisor import JobLimits, Supervisor
-from ranksrgan.rankdata.build_limits import BuildLimits
+from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
+from ranksrgan.rankdata.building.limits import BuildLimits
 from ranksrgan.rankdata.server import BUILD, Builds
 
 CONFIG: dict[str, Any] = {

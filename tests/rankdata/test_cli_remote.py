@@ -15,12 +15,12 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     UnknownName,
 )
-from ranksrgan.contracts.jobs import JobPhase
-from ranksrgan.contracts.operations import OperationsServicer
-from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataServicer
+from ranksrgan.contracts.operations.jobs import JobPhase
+from ranksrgan.contracts.operations.rank_data_service import BUILD_OPERATION, RankDataServicer
+from ranksrgan.contracts.operations.servicer import OperationsServicer
+from ranksrgan.contracts.operations.supervisor import Supervisor
+from ranksrgan.contracts.operations.watched_job import JobReport
 from ranksrgan.contracts.rpc import start_server
-from ranksrgan.contracts.supervisor import Supervisor
-from ranksrgan.contracts.watched_job import JobReport
 from ranksrgan.rankdata.cli import main
 from tests.contracts.rank_data import Builder, Shelf
 

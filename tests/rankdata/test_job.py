@@ -9,8 +9,8 @@ import pytest
 
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput, RequestCancelled, UnknownName
-from ranksrgan.contracts.job_process import JobContext
-from ranksrgan.contracts.jobs import JobFolder, JobRequest
+from ranksrgan.contracts.operations.job_process import JobContext
+from ranksrgan.contracts.operations.jobs import JobFolder, JobRequest
 from ranksrgan.contracts.pairs import RankDatasetInfo
 from ranksrgan.rankdata import RankDataset
 from ranksrgan.rankdata.job import work

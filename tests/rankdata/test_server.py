@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from ranksrgan.contracts import open_pair_source
+from ranksrgan.contracts.clients.operations import RemoteOperation, connect_operation
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, RequestCancelled
 from ranksrgan.contracts.images import Picture
-from ranksrgan.contracts.jobs import JobFolder
-from ranksrgan.contracts.operations_client import RemoteOperation, connect_operation
+from ranksrgan.contracts.operations.jobs import JobFolder
 from ranksrgan.contracts.rpc import check_health, start_server
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.upscaler import Upscaler

@@ -10,7 +10,7 @@ from google.protobuf import struct_pb2
 
 from ranksrgan.contracts.config import dump_yaml, load_config, make_config, recipe_names
 from ranksrgan.contracts.errors import InvalidConfig, UnknownName
-from ranksrgan.contracts.operations import config_from_proto
+from ranksrgan.contracts.operations.servicer import config_from_proto
 from ranksrgan.ranker import TrainConfig, loss, loss_correlation
 from ranksrgan.ranker.config import RECIPES, LossName, load_recipe
 from ranksrgan.ranker.objective import objective

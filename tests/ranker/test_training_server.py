@@ -17,6 +17,7 @@ import torch
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.client import connect_scorer
+from ranksrgan.contracts.clients.operations import RemoteOperation
 from ranksrgan.contracts.discovery import open_pair_source
 from ranksrgan.contracts.errors import (
     InvalidCheckpoint,
@@ -27,7 +28,6 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     UnknownName,
 )
-from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.contracts.v1 import job_pb2, ranker_training_pb2
 from ranksrgan.ranker import VGG12, TrainConfig, TrainResult, cli, load_ranker, train
@@ -172,7 +172,7 @@ def test_without_validation_the_last_weights_stay(serving: RankerServing) -> Non
 def test_the_death_of_the_client_ends_nothing(serving: RankerServing, gate: Path) -> None:
     submit = (
         "import sys, time; from ranksrgan.contracts.ranker_training import TrainingRequest; "
-        "from ranksrgan.contracts.ranker_training_client import RankerTrainingClient; "
+        "from ranksrgan.contracts.clients.ranker_training import RankerTrainingClient; "
         "request = TrainingRequest.model_validate_json(sys.argv[2]); "
         "operation = RankerTrainingClient(sys.argv[1]).train('orphan', request); "
         "print(operation.name, flush=True); time.sleep(3600)"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ranksrgan.contracts.clients.ranker_training import RankerTrainingClient
 from ranksrgan.contracts.images import Picture, write_image
-from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.rankdata.manifest import (
     FORMAT,

@@ -11,8 +11,8 @@ import torch
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.job_process import JobContext
-from ranksrgan.contracts.jobs import JobFolder, JobRequest
+from ranksrgan.contracts.operations.job_process import JobContext
+from ranksrgan.contracts.operations.jobs import JobFolder, JobRequest
 from ranksrgan.srgan.generators.architectures import save_generator
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.job import work

@@ -20,6 +20,8 @@ import torch
 
 from ranksrgan.contracts.checkpoint import load_weights, save_weights
 from ranksrgan.contracts.client import connect_upscaler
+from ranksrgan.contracts.clients.generator_training import GeneratorTrainingClient
+from ranksrgan.contracts.clients.operations import RemoteOperation
 from ranksrgan.contracts.config import dump_yaml, make_config
 from ranksrgan.contracts.errors import (
     ImageTooLarge,
@@ -29,9 +31,7 @@ from ranksrgan.contracts.errors import (
     RequestCancelled,
     UnknownName,
 )
-from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
 from ranksrgan.contracts.images import Picture, read_image, write_image
-from ranksrgan.contracts.operations_client import RemoteOperation
 from ranksrgan.contracts.v1 import generator_training_pb2, job_pb2
 from ranksrgan.ranker import VGG12
 from ranksrgan.srgan import TrainResult, cli, open_generator, train
@@ -277,11 +277,11 @@ def test_one_training_starts_from_another_and_learns_from_a_ranker_of_the_root(
     assert serving.training.train("from-file", from_file).result(PATIENCE).step == 1
 
 
-@pytest.mark.slow  # tests/contracts/test_operations.py has a client that dies, and its server too
+@pytest.mark.slow  # the operations' test_servicer.py has a client that dies, and its server too
 def test_the_death_of_the_client_ends_nothing(serving: GeneratorServing, gate: Path) -> None:
     submit = (
         "import json, sys, time; "
-        "from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient; "
+        "from ranksrgan.contracts.clients.generator_training import GeneratorTrainingClient; "
         "client = GeneratorTrainingClient(sys.argv[1]); "
         "print(client.train('orphan', json.loads(sys.argv[2])).name, flush=True); time.sleep(3600)"
     )
@@ -316,7 +316,7 @@ def test_a_killed_server_costs_no_bit(
     assert trained.parameters_hash == hashes(tmp_path)[0]
 
 
-@pytest.mark.slow  # as one that is killed, and tests/contracts/test_operations.py stops one
+@pytest.mark.slow  # as one that is killed; the operations' test_servicer.py stops one
 def test_a_server_that_is_stopped_lets_the_next_go_on(
     serving: GeneratorServing, start_long: Callable[..., RemoteOperation]
 ) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.supervisor import JobLimits, Supervisor
-from ranksrgan.contracts.trainings import TrainingJobs
+from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
+from ranksrgan.contracts.operations.trainings import TrainingJobs
 from ranksrgan.srgan import server
 from ranksrgan.srgan.training_limits import TrainingLimits
 from tests.srgan.pictures import write_waves

@@ -18,7 +18,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec, rpc
+from ranksrgan.contracts import rpc
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
 from ranksrgan.contracts.errors import (
     InternalError,
@@ -40,6 +40,7 @@ from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
 from ranksrgan.contracts.serving.token_file import hash_token
 from ranksrgan.contracts.v1 import scoring_pb2, scoring_pb2_grpc
 from ranksrgan.contracts.v1.inference import open_inference_pb2, open_inference_pb2_grpc
+from ranksrgan.contracts.wire import codec
 from tests.contracts.authority import Authority
 from tests.contracts.conftest import Broken, Catalog, Contrast, Slow, in_background
 from tests.contracts.trials import until

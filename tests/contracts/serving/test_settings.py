@@ -13,7 +13,7 @@ from ranksrgan.contracts import assets
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.config_problems import keys_of
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
-from ranksrgan.contracts.job_process import LOCK_HANDLE
+from ranksrgan.contracts.operations.job_process import LOCK_HANDLE
 from ranksrgan.contracts.serving.addresses import is_local
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials
 from ranksrgan.contracts.serving.client_limits import ClientLimits

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import UpscalerInfo, cancellation
-from ranksrgan.contracts.encoders.png import PngWriter
 from ranksrgan.contracts.errors import RequestCancelled
+from ranksrgan.contracts.image_files.encoders.png import PngWriter
 from ranksrgan.contracts.images import Metadata, Picture, read_image, write_image
 from ranksrgan.metrics import Bicubic, imresize
 from ranksrgan.srgan.generators.srresnet import SRResNet

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ranksrgan.contracts.connection import Connection
-from ranksrgan.contracts.remote_scorer import RemoteScorer, connect_scorer, list_scorers
-from ranksrgan.contracts.remote_upscaler import RemoteUpscaler, connect_upscaler, list_upscalers
+from ranksrgan.contracts.clients.connection import Connection
+from ranksrgan.contracts.clients.scorer import RemoteScorer, connect_scorer, list_scorers
+from ranksrgan.contracts.clients.upscaler import RemoteUpscaler, connect_upscaler, list_upscalers
 
 __all__ = [
     "Connection",

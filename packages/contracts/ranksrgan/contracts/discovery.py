@@ -90,7 +90,7 @@ def open_scorer(spec: str | Path, *, timeout: float = 120.0, retry_for: float = 
     """
     may_be_sum, spec = isinstance(spec, str), os.fspath(spec)
     if is_remote(spec):
-        from ranksrgan.contracts.remote_scorer import connect_scorer
+        from ranksrgan.contracts.clients.scorer import connect_scorer
 
         remote = parse_remote(spec)
         return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
@@ -107,7 +107,7 @@ def open_upscaler(spec: str | Path, *, timeout: float = 300.0, retry_for: float 
     """
     spec = os.fspath(spec)
     if is_remote(spec):
-        from ranksrgan.contracts.remote_upscaler import connect_upscaler
+        from ranksrgan.contracts.clients.upscaler import connect_upscaler
 
         remote = parse_remote(spec)
         return connect_upscaler(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
@@ -127,14 +127,14 @@ def list_scorers(service: str, *, timeout: float = 10.0) -> list[ScorerInfo]:
         DeadlineExceeded: no answer in time.
         NotSupported: it scores nothing.
     """
-    from ranksrgan.contracts import remote_scorer
+    from ranksrgan.contracts.clients import scorer as remote_scorer
 
     return remote_scorer.list_scorers(service_address(service), timeout=timeout)
 
 
 def list_upscalers(service: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:
     """What a service offers to `open_upscaler`. Args and errors as in `list_scorers`."""
-    from ranksrgan.contracts import remote_upscaler
+    from ranksrgan.contracts.clients import upscaler as remote_upscaler
 
     return remote_upscaler.list_upscalers(service_address(service), timeout=timeout)
 
@@ -170,7 +170,7 @@ def open_pair_source(
         raise InvalidInput(f"{spec}: {twice[0]} is given beside it too", field=twice[0])
     wanted = {**stated, **options}
     if is_remote(spec):
-        from ranksrgan.contracts.pairs_client import connect_pair_source
+        from ranksrgan.contracts.clients.pairs import connect_pair_source
 
         remote = parse_remote(name)
         selection = PairSelection.from_options(wanted)

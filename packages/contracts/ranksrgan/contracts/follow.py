@@ -14,7 +14,7 @@ from ranksrgan.contracts.data_root import id_in
 from ranksrgan.contracts.errors import RequestCancelled
 
 if TYPE_CHECKING:  # gRPC is loaded by the commands that need it
-    from ranksrgan.contracts.operations_client import RemoteOperation
+    from ranksrgan.contracts.clients.operations import RemoteOperation
 
 #: Seconds that a server may be away, restarting, before a command gives up.
 PATIENCE = 30.0
@@ -157,7 +157,7 @@ def add_actions(
     """
 
     def connect(arguments: argparse.Namespace) -> RemoteOperation:
-        from ranksrgan.contracts.operations_client import connect_operation
+        from ranksrgan.contracts.clients.operations import connect_operation
 
         return connect_operation(arguments.address, arguments.operation, retry_for=PATIENCE)
 

@@ -22,18 +22,19 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from ranksrgan.contracts import atomic, exif, resolution
-from ranksrgan.contracts.encoders import SUFFIXES as SUFFIXES
-from ranksrgan.contracts.encoders import Layout, open_writer
-from ranksrgan.contracts.encoders.png import LONGEST_PROFILE
+from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
-from ranksrgan.contracts.image_costs import check_costs, check_exif, check_unpacked
-from ranksrgan.contracts.picture import Metadata as Metadata
-from ranksrgan.contracts.picture import Picture as Picture
-from ranksrgan.contracts.picture import Pixels as Pixels
+from ranksrgan.contracts.image_files import exif, resolution
+from ranksrgan.contracts.image_files.costs import check_costs, check_exif, check_unpacked
+from ranksrgan.contracts.image_files.encoders import SUFFIXES as SUFFIXES
+from ranksrgan.contracts.image_files.encoders import Layout, open_writer
+from ranksrgan.contracts.image_files.encoders.png import LONGEST_PROFILE
+from ranksrgan.contracts.image_files.picture import Metadata as Metadata
+from ranksrgan.contracts.image_files.picture import Picture as Picture
+from ranksrgan.contracts.image_files.picture import Pixels as Pixels
+from ranksrgan.contracts.image_files.separate_planes import separate_planes
+from ranksrgan.contracts.image_files.several_pictures import check_single
 from ranksrgan.contracts.regular_files import open_regular
-from ranksrgan.contracts.separate_planes import separate_planes
-from ranksrgan.contracts.several_pictures import check_single
 
 #: Pixels (height times width) that a process decodes unless it is told otherwise.
 MAX_PIXELS = 2**26

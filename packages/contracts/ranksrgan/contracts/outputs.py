@@ -8,8 +8,8 @@ import stat
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ranksrgan.contracts.encoders import SUFFIXES
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_files.encoders import SUFFIXES
 
 #: Endings of a rank dataset's files beside its images.
 DATASET_SUFFIXES = frozenset({".csv", ".json", ".mdb", ".parquet"})

@@ -13,7 +13,6 @@ from ranksrgan.metrics.correlation import krocc, main_score, pair_accuracy, plcc
 from ranksrgan.metrics.differentiable_niqe import DifferentiableNiqe, differentiable_niqe
 from ranksrgan.metrics.dists import Dists, dists
 from ranksrgan.metrics.elo import EloRatings, elo
-from ranksrgan.metrics.fit_ma import fit_ma
 from ranksrgan.metrics.fit_niqe import fit_niqe
 from ranksrgan.metrics.fsim import Fsim, Fsimc, fsim, fsimc
 from ranksrgan.metrics.full_reference import Channels
@@ -22,8 +21,9 @@ from ranksrgan.metrics.gmsd import Gmsd, gmsd
 from ranksrgan.metrics.imresize import imresize, imresize_uint8
 from ranksrgan.metrics.lpips import Lpips, lpips
 from ranksrgan.metrics.luma import Convention
-from ranksrgan.metrics.ma import Ma, ma, ma_features
-from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.ma.fit import fit_ma
+from ranksrgan.metrics.ma.model import MaModel
+from ranksrgan.metrics.ma.scorer import Ma, ma, ma_features
 from ranksrgan.metrics.ms_ssim import MsSsim, ms_ssim
 from ranksrgan.metrics.mscn import Mscn, mscn
 from ranksrgan.metrics.niqe import Niqe, niqe, niqe_features

@@ -18,7 +18,7 @@ from ranksrgan.metrics.fused import fuse
 from ranksrgan.metrics.gmsd import Gmsd
 from ranksrgan.metrics.lpips import Lpips
 from ranksrgan.metrics.luma import Convention
-from ranksrgan.metrics.ma import Ma
+from ranksrgan.metrics.ma.scorer import Ma
 from ranksrgan.metrics.ms_ssim import MsSsim
 from ranksrgan.metrics.niqe import Niqe
 from ranksrgan.metrics.pi import Pi

@@ -20,12 +20,12 @@ from ranksrgan.contracts.specs import is_remote, is_sum
 from ranksrgan.metrics import compare, features
 from ranksrgan.metrics.catalog import METRICS, MetricCatalog, assets_of, open_name
 from ranksrgan.metrics.console import tell
-from ranksrgan.metrics.fit_ma import fit_ma
 from ranksrgan.metrics.fit_niqe import fit_niqe
 from ranksrgan.metrics.flagged import FlaggedScorers
 from ranksrgan.metrics.full_reference import CHANNELS
 from ranksrgan.metrics.fused import parse_terms
 from ranksrgan.metrics.luma import CONVENTIONS
+from ranksrgan.metrics.ma.fit import fit_ma
 from ranksrgan.metrics.protocol import FORMATS as PROTOCOL_FORMATS
 from ranksrgan.metrics.protocol import evaluate_files
 from ranksrgan.metrics.report import FORMATS, References, score_files

@@ -14,8 +14,8 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.contracts.specs import is_remote, is_sum, parse_remote
 from ranksrgan.metrics.catalog import METRICS, open_name, options_of
 from ranksrgan.metrics.fused import fuse
-from ranksrgan.metrics.ma import Ma
-from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.ma.model import MaModel
+from ranksrgan.metrics.ma.scorer import Ma
 from ranksrgan.metrics.niqe import Niqe
 from ranksrgan.metrics.niqe_model import NiqeModel
 from ranksrgan.metrics.pi import Pi

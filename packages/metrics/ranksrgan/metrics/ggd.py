@@ -2,7 +2,7 @@
 
 K. Sharifi, A. Leon-Garcia, "Estimation of shape parameter for generalized Gaussian distributions in
 subband decompositions of video", IEEE Trans. CSVT 5(1), 1995; tabulated as in the software of Ma et
-al. (see `ranksrgan.metrics.ma`).
+al. (see `ranksrgan.metrics.ma.scorer`).
 """
 
 from __future__ import annotations

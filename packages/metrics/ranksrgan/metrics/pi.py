@@ -16,8 +16,8 @@ from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.joining import Joining
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics.luma import Convention, canonical_name, check_border, check_convention
-from ranksrgan.metrics.ma import MIN_SIDE, ma, model_hash
-from ranksrgan.metrics.ma_model import MaModel
+from ranksrgan.metrics.ma.model import MaModel
+from ranksrgan.metrics.ma.scorer import MIN_SIDE, ma, model_hash
 from ranksrgan.metrics.niqe import BLOCK, NiqeModel, niqe
 
 

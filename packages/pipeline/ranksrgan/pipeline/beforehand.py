@@ -15,7 +15,7 @@ from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.rankdata.beforehand import check_here as check_build_here
-from ranksrgan.rankdata.build_request import check_metrics
+from ranksrgan.rankdata.building.request import check_metrics
 from ranksrgan.ranker.networks import smallest_side
 from ranksrgan.ranker.shown import check_size
 from ranksrgan.srgan import TrainConfig as GeneratorConfig

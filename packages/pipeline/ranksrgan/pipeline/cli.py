@@ -14,7 +14,7 @@ from ranksrgan.pipeline.reproduction.cli import add_reproduce
 from ranksrgan.pipeline.web.cli import add_web
 
 if TYPE_CHECKING:
-    from ranksrgan.contracts.operations_client import RemoteOperation
+    from ranksrgan.contracts.clients.operations import RemoteOperation
     from ranksrgan.pipeline.assets import Found
     from ranksrgan.pipeline.config import PipelineConfig
 

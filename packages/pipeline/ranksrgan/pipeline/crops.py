@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ranksrgan.contracts.picture import Picture
+from ranksrgan.contracts.image_files.picture import Picture
 
 
 def sharpest_box(image: Picture, side: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from statistics import fmean
 from torch import Tensor
 
 from ranksrgan.contracts import open_scorer, open_upscaler
+from ranksrgan.contracts.clients.upscaler import RemoteUpscaler
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.enlarged import enlarge
@@ -24,7 +25,6 @@ from ranksrgan.contracts.images import (
     to_tensor,
     write_image,
 )
-from ranksrgan.contracts.remote_upscaler import RemoteUpscaler
 from ranksrgan.pipeline.config import PipelineConfig
 from ranksrgan.pipeline.crops import crop_picture, sharpest_box
 from ranksrgan.pipeline.photographs import export_photographs

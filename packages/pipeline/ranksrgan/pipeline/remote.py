@@ -28,14 +28,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ranksrgan.contracts.clients.generator_training import GeneratorTrainingClient
+from ranksrgan.contracts.clients.operations import RemoteOperation
+from ranksrgan.contracts.clients.rank_data import RankDataClient
+from ranksrgan.contracts.clients.ranker_training import RankerTrainingClient
 from ranksrgan.contracts.data_root import check_id
 from ranksrgan.contracts.errors import InvalidInput, RankSRGANError
 from ranksrgan.contracts.follow import PATIENCE
-from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
-from ranksrgan.contracts.operations_client import RemoteOperation
-from ranksrgan.contracts.rank_data_client import RankDataClient
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.beforehand import check_stages
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig

@@ -1,7 +1,7 @@
 """Rank datasets: versions of one content, labelled by a metric, by their order, or by people."""
 
 from ranksrgan.rankdata.bound import UpperBound, upper_bounds
-from ranksrgan.rankdata.build import DatasetSummary, build, difference_from
+from ranksrgan.rankdata.building.build import DatasetSummary, build, difference_from
 from ranksrgan.rankdata.config import PUBLISHED_MIN_SHARPNESS, BuildConfig, load_recipe
 from ranksrgan.rankdata.dataset import Content, RankDataset
 from ranksrgan.rankdata.duplicates import leaks, near_duplicates, phash

@@ -7,7 +7,7 @@ from pathlib import Path
 from ranksrgan.contracts.discovery import asks_service
 from ranksrgan.contracts.errors import InvalidDataset
 from ranksrgan.contracts.images import stored_size
-from ranksrgan.rankdata.build_source import chosen_of
+from ranksrgan.rankdata.building.source import chosen_of
 from ranksrgan.rankdata.candidates import boxes_of
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
 from ranksrgan.rankdata.labels import Labels

@@ -24,7 +24,7 @@ from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.console import add_named_paths, add_settings, whole_number
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.rankdata.bound import UpperBound, upper_bounds
-from ranksrgan.rankdata.build_assemble import describe_losses
+from ranksrgan.rankdata.building.assemble import describe_losses
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.human import VotesConfig, build_from_judgements, load_human_config
 from ranksrgan.rankdata.inspect import summarise
@@ -34,7 +34,7 @@ from ranksrgan.rankdata.pack import SHARD_BYTES, pack
 from ranksrgan.rankdata.study_ratings import RATINGS
 
 if TYPE_CHECKING:
-    from ranksrgan.rankdata.build import Progress
+    from ranksrgan.rankdata.building.build import Progress
 
 # The flags of import-labels that are configuration keys.
 _IMPORT_KEYS = ("labels", "output", "metric", "sources", "val", "test", "seed")

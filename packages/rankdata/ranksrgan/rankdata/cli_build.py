@@ -13,9 +13,9 @@ from functools import partial
 from tqdm import tqdm
 
 from ranksrgan.contracts.console import add_settings, whole_number
-from ranksrgan.rankdata.build import Progress, build
-from ranksrgan.rankdata.build_assemble import describe_losses
-from ranksrgan.rankdata.build_executors import EXECUTORS
+from ranksrgan.rankdata.building.assemble import describe_losses
+from ranksrgan.rankdata.building.build import Progress, build
+from ranksrgan.rankdata.building.executors import EXECUTORS
 from ranksrgan.rankdata.config import WHOLE, load_recipe, recipe_names
 
 _EPILOG = """a level is one of

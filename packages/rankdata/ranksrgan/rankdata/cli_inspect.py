@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ranksrgan.contracts.outputs import DATASET_SUFFIXES, check_output
-from ranksrgan.rankdata.build_assemble import describe_losses
+from ranksrgan.rankdata.building.assemble import describe_losses
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.duplicates import Leaks, leaks
 from ranksrgan.rankdata.inspect import DatasetReport, plot_histogram, summarise

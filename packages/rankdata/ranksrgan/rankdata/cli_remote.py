@@ -58,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RankDataClient
+    from ranksrgan.contracts.clients.rank_data import RankDataClient
     from ranksrgan.rankdata.given_objects import with_objects
 
     dataset_id = wanted_id(arguments)
@@ -73,7 +73,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RankDataClient
+    from ranksrgan.contracts.clients.rank_data import RankDataClient
 
     for info in RankDataClient(arguments.address).infos():
         print(f"{info.name:<32}  {_crops(info)}, {info.metric}")
@@ -81,7 +81,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _get(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.rank_data_client import RankDataClient
+    from ranksrgan.contracts.clients.rank_data import RankDataClient
 
     info = RankDataClient(arguments.address).info(id_in(arguments.dataset, "datasets", "dataset"))
     for key, value in info.model_dump(mode="json").items():

@@ -56,7 +56,7 @@ from ranksrgan.rankdata.study_ratings import RATINGS, BradleyTerryRating, EloRat
 from ranksrgan.rankdata.study_votes import COMPARISONS, write_comparisons
 
 if TYPE_CHECKING:
-    from ranksrgan.rankdata.build import Progress
+    from ranksrgan.rankdata.building.build import Progress
 
 # What the first number in the name of a level of PIPAL says.
 _CATEGORIES = {

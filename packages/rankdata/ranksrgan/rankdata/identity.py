@@ -9,7 +9,7 @@ from typing import Any
 
 from ranksrgan.contracts import ScorerInfo, provenance
 from ranksrgan.contracts.some_names import some_names
-from ranksrgan.rankdata.build_source import SourceWork
+from ranksrgan.rankdata.building.source import SourceWork
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.folder import first_difference
 from ranksrgan.rankdata.manifest import Record, scorer_facts

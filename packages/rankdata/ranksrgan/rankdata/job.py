@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ranksrgan.contracts.job_process import JobContext, run_job
-from ranksrgan.rankdata.build import build
-from ranksrgan.rankdata.build_request import read_config
+from ranksrgan.contracts.operations.job_process import JobContext, run_job
+from ranksrgan.rankdata.building.build import build
+from ranksrgan.rankdata.building.request import read_config
 from ranksrgan.rankdata.catalog import DATASETS, describe
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.folder import holds_dataset

@@ -45,7 +45,7 @@ from ranksrgan.rankdata.manifest import PATCHES, Counts, LevelRecord
 from ranksrgan.rankdata.packed_images import open_crops
 
 if TYPE_CHECKING:
-    from ranksrgan.rankdata.build import Progress
+    from ranksrgan.rankdata.building.build import Progress
 
 LABELS = "labels.txt"
 SOURCES = "sources.csv"

@@ -33,7 +33,7 @@ from ranksrgan.rankdata.crops import LevelImages
 from ranksrgan.rankdata.dataset import Content, RankDataset
 
 if TYPE_CHECKING:
-    from ranksrgan.rankdata.build import Progress
+    from ranksrgan.rankdata.building.build import Progress
 
 PACK = "pack"
 INDEX = "index.json"

@@ -17,13 +17,13 @@ from ranksrgan.contracts.config_limits import check_limits
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import from_anywhere
 from ranksrgan.contracts.errors import InvalidInput
-from ranksrgan.contracts.operations import OperationsServicer
-from ranksrgan.contracts.rank_data_service import BUILD_OPERATION, RankDataServicer
-from ranksrgan.contracts.supervisor import JobLimits, Supervisor
-from ranksrgan.contracts.watched_job import JobReport
-from ranksrgan.rankdata.build import other_parameters
-from ranksrgan.rankdata.build_limits import SETTING, BuildLimits, check_build
-from ranksrgan.rankdata.build_request import check_metrics, read_config
+from ranksrgan.contracts.operations.rank_data_service import BUILD_OPERATION, RankDataServicer
+from ranksrgan.contracts.operations.servicer import OperationsServicer
+from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
+from ranksrgan.contracts.operations.watched_job import JobReport
+from ranksrgan.rankdata.building.build import other_parameters
+from ranksrgan.rankdata.building.limits import SETTING, BuildLimits, check_build
+from ranksrgan.rankdata.building.request import check_metrics, read_config
 from ranksrgan.rankdata.catalog import DATASETS, DatasetCatalog
 from ranksrgan.rankdata.folder import holds_dataset
 from ranksrgan.rankdata.levels import by_stem

@@ -9,7 +9,7 @@ from pydantic import Field
 from ranksrgan.contracts.data_root import DataRoot, check_id
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.serving.settings import ServerSettings, require_weights
-from ranksrgan.rankdata.build_limits import BuildLimits
+from ranksrgan.rankdata.building.limits import BuildLimits
 from ranksrgan.rankdata.level_specs import BICUBIC, HR
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ranksrgan.contracts.discovery import open_pair_source, open_scorer
-from ranksrgan.contracts.encoders import SUFFIXES
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_files.encoders import SUFFIXES
 from ranksrgan.contracts.outputs import DATASET_SUFFIXES, check_output
 
 # In a spec an equals sign comes after a question mark, in a path usually after a slash.

@@ -55,7 +55,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.ranker_training_client import RankerTrainingClient
+    from ranksrgan.contracts.clients.ranker_training import RankerTrainingClient
 
     config = load_recipe(arguments.recipe, arguments.overrides)
     request = TrainingRequest(

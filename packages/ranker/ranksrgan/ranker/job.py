@@ -12,7 +12,7 @@ from typing import Any
 
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint
-from ranksrgan.contracts.job_process import JobContext, run_job
+from ranksrgan.contracts.operations.job_process import JobContext, run_job
 from ranksrgan.contracts.ranker_training import (
     RankerValidation,
     TrainedRankerInfo,

@@ -13,13 +13,16 @@ from typing import Any
 
 from ranksrgan.contracts import rpc
 from ranksrgan.contracts.data_root import DataRoot
+from ranksrgan.contracts.operations.ranker_training_service import (
+    TRAIN_OPERATION,
+    RankerTrainingServicer,
+)
+from ranksrgan.contracts.operations.trainings import TrainingKind, serve_and_train
 from ranksrgan.contracts.ranker_training import TrainingRequest
-from ranksrgan.contracts.ranker_training_service import TRAIN_OPERATION, RankerTrainingServicer
 from ranksrgan.contracts.serving.loaded_models import open_models, open_named
 from ranksrgan.contracts.serving.models import model_service_names, model_servicers
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.scoring import ScoringServicer
-from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.ranker.catalog import RankerCatalog
 from ranksrgan.ranker.opening import Opened, open_ranker, ranker_of
 from ranksrgan.ranker.settings import RankerServerSettings

@@ -64,7 +64,7 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from ranksrgan.contracts.generator_training_client import GeneratorTrainingClient
+    from ranksrgan.contracts.clients.generator_training import GeneratorTrainingClient
     from ranksrgan.srgan.config import load_recipe
 
     generator_id = wanted_id(arguments)

@@ -15,7 +15,7 @@ from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.curves import read_curve
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidConfig
 from ranksrgan.contracts.generator_training import GeneratorValidation, TrainedGeneratorInfo
-from ranksrgan.contracts.job_process import JobContext, run_job
+from ranksrgan.contracts.operations.job_process import JobContext, run_job
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.training.state import STATE_FILE
 from ranksrgan.srgan.training.train import TrainResult, train

@@ -18,16 +18,16 @@ from ranksrgan.contracts import rpc
 from ranksrgan.contracts.config_limits import check_limits
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.discovery import from_anywhere
-from ranksrgan.contracts.generator_training_service import (
+from ranksrgan.contracts.operations.generator_training_service import (
     TRAIN_OPERATION,
     GeneratorTrainingServicer,
 )
+from ranksrgan.contracts.operations.trainings import TrainingKind, serve_and_train
 from ranksrgan.contracts.serving.loaded_models import open_models, open_named
 from ranksrgan.contracts.serving.models import model_service_names, model_servicers
 from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
-from ranksrgan.contracts.trainings import TrainingKind, serve_and_train
 from ranksrgan.srgan.catalog import UpscalerCatalog
 from ranksrgan.srgan.settings import SrganServerSettings
 from ranksrgan.srgan.shipped import SHIPPED

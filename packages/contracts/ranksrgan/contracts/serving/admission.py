@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import cancellation, error_codec
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     InternalError,
@@ -48,6 +48,7 @@ from ranksrgan.contracts.serving.turn import (
     waited_for,
 )
 from ranksrgan.contracts.serving.waits import Waits
+from ranksrgan.contracts.wire import error_codec
 
 log = logging.getLogger(__name__)
 

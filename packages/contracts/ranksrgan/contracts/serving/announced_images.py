@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ranksrgan.contracts import codec
-from ranksrgan.contracts.announced_image import AnnouncedImage
 from ranksrgan.contracts.errors import InvalidInput, LimitExceeded, RankSRGANError
 from ranksrgan.contracts.serving.spool import Spool, SpooledFile
 from ranksrgan.contracts.v1 import scoring_pb2
+from ranksrgan.contracts.wire import codec
+from ranksrgan.contracts.wire.announced_image import AnnouncedImage
 
 Request = scoring_pb2.ScoreStreamRequest
 

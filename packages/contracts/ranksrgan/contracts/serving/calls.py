@@ -25,7 +25,6 @@ import grpc
 from grpc_health.v1 import health
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import Forbidden, NotSupported, RankSRGANError, Unauthenticated
 from ranksrgan.contracts.serving.call_threads import AT_ONCE, InPool, same_threads
 from ranksrgan.contracts.serving.caller import CALLER, Caller
@@ -40,6 +39,7 @@ from ranksrgan.contracts.serving.observer import Observers
 from ranksrgan.contracts.serving.readiness import Readiness
 from ranksrgan.contracts.serving.token_file import TokenFile
 from ranksrgan.contracts.serving.turn import end_of
+from ranksrgan.contracts.wire import error_codec
 
 REQUEST_ID = "x-request-id"
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import grpc
 
-from ranksrgan.contracts import codec
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.contracts.scorer import FeatureExtractor
 from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
 from ranksrgan.contracts.serving.scoring import ScorerCatalog
 from ranksrgan.contracts.serving.turn import alone
 from ranksrgan.contracts.v1 import features_pb2, features_pb2_grpc
+from ranksrgan.contracts.wire import codec
 
 
 class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):

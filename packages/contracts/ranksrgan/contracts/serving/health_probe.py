@@ -10,10 +10,10 @@ import time
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.serving.channel import open_channel
 from ranksrgan.contracts.serving.client_credentials import ClientCredentials
 from ranksrgan.contracts.serving.readiness import READY
+from ranksrgan.contracts.wire import error_codec
 
 
 def health_problem(

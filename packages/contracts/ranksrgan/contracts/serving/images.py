@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
 from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.v1 import image_pb2
+from ranksrgan.contracts.wire import codec, request_segments
 
 #: Pixels of one image that a server decodes unless it is told otherwise.
 MAX_PIXELS = 2**24

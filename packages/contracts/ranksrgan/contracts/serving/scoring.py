@@ -8,7 +8,6 @@ from typing import ClassVar, Protocol
 import grpc
 from torch import Tensor
 
-from ranksrgan.contracts import codec, error_codec, request_segments
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     NotSupported,
@@ -24,6 +23,7 @@ from ranksrgan.contracts.v1 import (
     scoring_pb2,
     scoring_pb2_grpc,
 )
+from ranksrgan.contracts.wire import codec, error_codec, request_segments
 
 
 class ScorerCatalog(Protocol):

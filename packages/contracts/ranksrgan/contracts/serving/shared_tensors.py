@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
-from ranksrgan.contracts import request_segments
-from ranksrgan.contracts.request_segments import RequestSegments, SegmentCache
 from ranksrgan.contracts.serving.methods import HANDLERS, service_of
+from ranksrgan.contracts.wire import request_segments
+from ranksrgan.contracts.wire.request_segments import RequestSegments, SegmentCache
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]

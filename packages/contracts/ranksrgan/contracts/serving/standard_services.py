@@ -17,7 +17,6 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import (
     InvalidInput,
     Overloaded,
@@ -26,6 +25,7 @@ from ranksrgan.contracts.errors import (
 from ranksrgan.contracts.serving.call_threads import InPool
 from ranksrgan.contracts.serving.methods import service_of
 from ranksrgan.contracts.serving.waits import Crowd, Waits
+from ranksrgan.contracts.wire import error_codec
 
 #: Streams of reflection that may be open at a time: each holds a thread.
 REFLECTIONS = 4

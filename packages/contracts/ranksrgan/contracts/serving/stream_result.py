@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.encoders import Layout, PictureWriter
-from ranksrgan.contracts.picture import Picture
+from ranksrgan.contracts.image_files.encoders import Layout, PictureWriter
+from ranksrgan.contracts.image_files.picture import Picture
 from ranksrgan.contracts.row_image import rows_to_bytes
 from ranksrgan.contracts.serving.spool import Spool, SpooledFile
 from ranksrgan.contracts.v1 import super_resolution_pb2

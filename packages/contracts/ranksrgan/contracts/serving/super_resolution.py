@@ -8,7 +8,6 @@ from typing import ClassVar, Protocol
 
 import grpc
 
-from ranksrgan.contracts import codec, request_segments
 from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
@@ -17,6 +16,7 @@ from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
+from ranksrgan.contracts.wire import codec, request_segments
 
 
 class UpscalerCatalog(Protocol):

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 import grpc
 from torch import Tensor
 
-from ranksrgan.contracts import request_segments
 from ranksrgan.contracts.errors import RequestCancelled
 from ranksrgan.contracts.joining import joining_of
 from ranksrgan.contracts.serving.batching import Alone, Batch, Job, Work
 from ranksrgan.contracts.serving.devices import Devices
+from ranksrgan.contracts.wire import request_segments
 
 # Seconds that a request may have been on its way.
 _TRANSIT = 0.1

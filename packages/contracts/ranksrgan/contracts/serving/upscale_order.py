@@ -7,11 +7,11 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from ranksrgan.contracts import codec
 from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, LimitExceeded
 from ranksrgan.contracts.row_image import RESULT_DTYPES, RowImage
 from ranksrgan.contracts.v1 import super_resolution_pb2
+from ranksrgan.contracts.wire import codec
 
 #: Beyond it Pillow takes every header for an attack, whatever our limit is.
 MOST_PIXELS = 178_956_970

@@ -19,9 +19,9 @@ from typing import BinaryIO, Protocol, cast
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from ranksrgan.contracts.encoders import Layout, check_format, open_writer
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
-from ranksrgan.contracts.image_costs import check_costs
+from ranksrgan.contracts.image_files.costs import check_costs
+from ranksrgan.contracts.image_files.encoders import Layout, check_format, open_writer
 from ranksrgan.contracts.images import FORMATS, Picture, allow_pixels, decode_image
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.serving.arriving_rows import ArrivingRows, check_chunk

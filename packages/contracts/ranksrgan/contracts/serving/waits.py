@@ -20,8 +20,8 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import DeadlineExceeded, RankSRGANError, ServiceUnavailable
+from ranksrgan.contracts.wire import error_codec
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from ranksrgan.contracts import error_codec
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.serving.methods import HANDLERS
+from ranksrgan.contracts.wire import error_codec
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]

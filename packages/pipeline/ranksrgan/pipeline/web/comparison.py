@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts import atomic, cancellation, open_scorer, open_upscaler
+from ranksrgan.contracts.clients.scorer import RemoteScorer
+from ranksrgan.contracts.clients.upscaler import RemoteUpscaler
 from ranksrgan.contracts.errors import InternalError, Overloaded, RankSRGANError, UnknownName
 from ranksrgan.contracts.images import Picture, decode_image, encode_image, to_tensor
-from ranksrgan.contracts.remote_scorer import RemoteScorer
-from ranksrgan.contracts.remote_upscaler import RemoteUpscaler
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.metrics import Bicubic
 from ranksrgan.pipeline.web.replies import describe_error

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ranksrgan.contracts.clients.scorer import RemoteScorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.errors import InvalidConfig
-from ranksrgan.contracts.remote_scorer import RemoteScorer
 from ranksrgan.contracts.scorer import DifferentiableScorer
 from ranksrgan.metrics import random_views
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from ranksrgan.contracts.clients.scorer import RemoteScorer
 from ranksrgan.contracts.device import mixed
 from ranksrgan.contracts.discovery import names_sum
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput
-from ranksrgan.contracts.remote_scorer import RemoteScorer
 from ranksrgan.contracts.scorer import DifferentiableScorer, Recordable
 from ranksrgan.contracts.specs import is_remote
 from ranksrgan.srgan.config import LossesConfig, RankConfig, ScorerConfig, TrainConfig

@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ranksrgan.contracts import atomic, cancellation
-from ranksrgan.contracts.encoders import open_writer
 from ranksrgan.contracts.errors import (
     DiskFull,
     InternalError,
@@ -36,6 +35,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
     RequestCancelled,
 )
+from ranksrgan.contracts.image_files.encoders import open_writer
 from ranksrgan.contracts.images import MAX_PIXELS, decode_image, image_bytes
 from ranksrgan.contracts.upscaler import FileUpscaler, Upscaler
 from ranksrgan.srgan.upscaling.files import Job, Unplanned, plan_files

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.encoders import DEEP, TRANSPARENT, Layout, check_format
 from ranksrgan.contracts.enlarged import enlarge
 from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.image_files.encoders import DEEP, TRANSPARENT, Layout, check_format
 from ranksrgan.contracts.images import Picture, Pixels, as_float, from_tensor, to_tensor
 from ranksrgan.contracts.upscaler import Upscaler
 from ranksrgan.srgan.upscaling.strip_upscaler import ReadRows, StripUpscaler

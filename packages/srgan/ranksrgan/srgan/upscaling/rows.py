@@ -13,8 +13,8 @@ from functools import partial
 
 from torch import Tensor
 
-from ranksrgan.contracts.encoders import Layout
 from ranksrgan.contracts.enlarged import enlarge
+from ranksrgan.contracts.image_files.encoders import Layout
 from ranksrgan.contracts.images import Picture, from_tensor
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.upscaler import Upscaler

@@ -1,0 +1,1 @@
+"""Reaching a service, for scores, enlargements, rank data and trainings that are made elsewhere."""

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+
+import pytest
+
+from ranksrgan.contracts.errors import InvalidImage
+from ranksrgan.contracts.image_files import costs as image_costs
+from ranksrgan.contracts.image_files.costs import check_costs, check_exif
+from ranksrgan.contracts.images import decode_image
+
+EXIF_DIRECTORY, BYTE, LONG = 34665, 1, 4
+
+
+def entry(place: int, kind: int = LONG) -> bytes:
+    """A field that points to another directory."""
+    return struct.pack("<HHII", EXIF_DIRECTORY, kind, 1, place)
+
+
+def block(entries: bytes) -> bytes:
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries) // 12)
+    return head + entries + bytes(4)
+
+
+def jpeg(exif: bytes) -> bytes:
+    length = struct.pack(">H", 2 + 6 + len(exif))
+    return b"\xff\xd8\xff\xe1" + length + b"Exif\0\0" + exif + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("kind", [LONG, BYTE])
+def test_a_directory_that_points_to_itself_is_visited_once(kind: int) -> None:
+    """12 KB, which would be a thousand million fields if each pointer were followed."""
+    exif = block(entry(8, kind) * 999)
+    start = time.perf_counter()
+    check_exif(exif, "photo.jpg")
+    check_costs(jpeg(exif), "photo.jpg")
+    assert time.perf_counter() - start < 5  # else minutes
+
+
+def test_directories_that_overlap_are_counted_together() -> None:
+    """Each of 900 pointers leads to another place; every one of those is the count of a directory
+    of 600 fields, which begins in the middle of a field of the others."""
+    directories = b"".join(struct.pack("<H", 600) for _ in range(6000))
+    first = 8 + 2 + 900 * 12 + 4
+    pointers = b"".join(entry(first + 2 * number) for number in range(900))
+    exif = block(pointers) + directories
+    start = time.perf_counter()
+    with pytest.raises(InvalidImage, match=r"photo\.jpg has fields that claim far more"):
+        check_exif(exif, "photo.jpg")
+    assert time.perf_counter() - start < 5  # else minutes
+
+
+def test_of_several_indices_of_pictures_the_last_is_looked_at() -> None:
+    """It is the one that decoders read; a thousand of them would take minutes."""
+    index = block(b"".join(entry(8 + 12 * number) for number in range(700)))
+    segment = b"\xff\xe2" + struct.pack(">H", 6 + len(index)) + b"MPF\0" + index
+    start = time.perf_counter()
+    check_costs(b"\xff\xd8" + segment * 300 + b"\xff\xd9", "photo.jpg")
+    assert time.perf_counter() - start < 5  # else minutes
+    greedy = block(struct.pack("<HHII", 1, BYTE, 2**31, 8) * 900)
+    greedy += bytes(60_000 - len(greedy))
+    segment += b"\xff\xe2" + struct.pack(">H", 6 + len(greedy)) + b"MPF\0" + greedy
+    with pytest.raises(InvalidImage, match="fields that claim far more"):
+        check_costs(b"\xff\xd8" + segment + b"\xff\xd9", "photo.jpg")
+
+
+@pytest.mark.parametrize("mark", [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"])
+def test_what_ends_before_its_first_directory(mark: bytes) -> None:
+    for length in range(20):
+        with pytest.raises(InvalidImage, match="photo is"):
+            decode_image(mark + bytes(length), name="photo")
+
+
+def png_of(chunks: bytes, bits: int = 16) -> bytes:
+    """Of 16 x 16 pixels, in colour."""
+    header = struct.pack(">IIBBBBB", 16, 16, bits, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunks + chunk(b"IEND", b"")
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+def test_profiles_and_exif_segments_are_counted() -> None:
+    """Each profile would be unpacked, and all segments copied for each of them."""
+    profile = chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(1000)))
+    check_costs(png_of(profile * 10), "photo.png")
+    with pytest.raises(InvalidImage, match=r"photo\.png has over 10 ICC profiles"):
+        check_costs(png_of(profile * 11), "photo.png")
+    segment = jpeg(bytes(8))[2:-2]
+    check_costs(b"\xff\xd8" + segment * 100 + b"\xff\xd9", "photo.jpg")
+    with pytest.raises(InvalidImage, match=r"photo\.jpg has over 100 EXIF segments"):
+        check_costs(b"\xff\xd8" + segment * 101 + b"\xff\xd9", "photo.jpg")
+
+
+def test_a_png_is_not_unpacked_far_beyond_its_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = zlib.compress(bytes(16 * (1 + 16 * 6)))
+    bomb = zlib.compress(bytes(2**23))
+    start = time.perf_counter()
+    monkeypatch.setattr(image_costs, "_MANY_COMPRESSED", len(bomb) - 1)
+    for parts in (chunk(b"IDAT", bomb), chunk(b"IDAT", bomb[:99]) + chunk(b"IDAT", bomb[99:])):
+        with pytest.raises(InvalidImage, match="far more compressed data than pixels"):
+            decode_image(png_of(parts))
+    assert decode_image(png_of(chunk(b"IDAT", bomb), bits=8)).colour.max() == 0  # Pillow stops
+    monkeypatch.setattr(image_costs, "_MANY_COMPRESSED", 0)
+    assert decode_image(png_of(chunk(b"IDAT", pixels))).depth == 65535
+    with pytest.raises(InvalidImage, match="damaged"):
+        decode_image(png_of(chunk(b"IDAT", pixels[:9] + b"\xff" * 9)))
+    assert time.perf_counter() - start < 5
