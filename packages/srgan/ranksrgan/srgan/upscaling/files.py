@@ -257,8 +257,8 @@ def _refuse_collisions(jobs: list[Job], suffix: str, skip_existing: bool) -> Non
         target = _entry(job.output)
         if target in made_from:
             raise InvalidInput(
-                f"{made_from[target]} and {job.input} would both become {job.output}: enlarge them "
-                "into different folders",
+                f"{made_from[target]} and {job.input} would both become {job.output}: rename "
+                "one of them, or enlarge them into different folders",
                 field="output",
             )
         made_from[target] = job.input
