@@ -254,6 +254,14 @@ def test_a_grey_of_few_bits_that_stands_for_transparency(bits: int) -> None:
         assert equal(decode_image(png(greys, 1, bits, 0, b"\0" + raw, extra)), expected, alpha)
 
 
+def test_a_picture_is_turned_whatever_else_its_block_says() -> None:
+    """Pillow's own turning writes the block anew, and fails at a number that is a text."""
+    fields = struct.pack("<HHIHxxHHI4s", ORIENTATION, 3, 1, 6, 282, 2, 4, b"300")
+    block = struct.pack("<2sHIH", b"II", 42, 8, 2) + fields + bytes(4)
+    picture = decode_image(saved(Image.fromarray(RGB), "PNG", exif=block))
+    assert equal(picture, TURNS[6](RGB))
+
+
 @pytest.mark.parametrize("orientation", TURNS)
 def test_pictures_stand_upright(orientation: int) -> None:
     exif = Image.Exif()

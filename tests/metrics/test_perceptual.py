@@ -162,24 +162,30 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_large_for_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one each image may be as large; a score that carries a gradient keeps all of them."""
-    assert perceptual.MAX_GRADIENT_PIXELS >= 16 * 296**2  # a batch of the paper's crops
+    """By itself or where the score carries it; a batch may have as many images as there is room."""
     monkeypatch.setattr(perceptual, "MAX_GRADIENT_PIXELS", 2 * 40 * 44)
     images, references = pair(3)
     large = torch.rand(1, 3, 81, 44)
-    with pytest.raises(ImageTooLarge, match="44 x 81 pixels; LPIPS has the gradient of at most"):
-        Lpips().gradient(large, large)
-    scores, _ = Lpips().gradient(images, references)
-    leaves = images.clone().requires_grad_()
-    too_many = "3 images of 44 x 40 pixels want a gradient together; LPIPS .*: give 2 at a time"
-    for measure in (Lpips().score, lpips):
-        with pytest.raises(ImageTooLarge, match=too_many):
-            measure(leaves, references)
-    with pytest.raises(ImageTooLarge, match=r"4 images of 44 x 40 .*: give 2 at a time"):
-        lpips(leaves[:2], references[:2].clone().requires_grad_())
-    assert torch.equal(lpips(leaves[:2], references[:2]), scores[:2])
+    leaf = large.clone().requires_grad_()
+    for measure, against in ((Lpips().gradient, large), (Lpips().score, leaf), (lpips, leaf)):
+        with pytest.raises(ImageTooLarge, match="44 x 81 pixels; LPIPS has the gradient of at mo"):
+            measure(against, large)
+    with pytest.raises(ImageTooLarge, match="44 x 81 pixels"):
+        lpips(large, leaf)
     with torch.no_grad():
-        assert torch.equal(lpips(leaves, references), scores)
+        assert lpips(leaf, large) == 0
+    scores, gradients = Lpips().gradient(images, references)
+    leaves = images.clone().requires_grad_()
+    carried = Lpips().score(leaves, references)
+    carried.sum().backward()
+    assert torch.equal(carried.detach(), scores)
+    assert leaves.grad is not None
+    torch.testing.assert_close(leaves.grad, gradients)
+
+
+def test_references_of_another_kind_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="references"):
+        Lpips().gradient(pair(3)[0], torch.tensor(1.0))
 
 
 @pytest.mark.cuda

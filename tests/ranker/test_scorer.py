@@ -137,21 +137,6 @@ def test_a_gradient_takes_smaller_images_than_a_score(
             differentiates(leaves)
 
 
-def test_images_that_are_differentiated_together_have_as_many_pixels_as_one(
-    ranker: Ranker, images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert scorer_module.MAX_GRADIENT_PIXELS >= 16 * 296**2  # a batch of the paper's crops
-    monkeypatch.setattr(scorer_module, "MAX_GRADIENT_PIXELS", 2 * images.shape[2:].numel())
-    expected, _ = ranker.gradient(images)
-    leaves = images.clone().requires_grad_()
-    for keeps in (ranker.score, ranker.feature_maps):
-        with pytest.raises(ImageTooLarge, match=r"3 images of 56 x 40 .*: give 2 at a time"):
-            keeps(leaves)
-        keeps(leaves[:2])
-    with torch.no_grad():
-        torch.testing.assert_close(ranker.score(leaves), expected)
-
-
 def test_a_loss_leaves_it_as_it_was(ranker: Ranker, images: Tensor) -> None:
     frozen = ranker._network
     before = hash_tensors(frozen.state_dict())

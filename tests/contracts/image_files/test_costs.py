@@ -107,6 +107,8 @@ def test_a_png_is_not_unpacked_far_beyond_its_pixels(monkeypatch: pytest.MonkeyP
     assert decode_image(png_of(chunk(b"IDAT", bomb), bits=8)).colour.max() == 0  # Pillow stops
     monkeypatch.setattr(image_costs, "_MANY_COMPRESSED", 0)
     assert decode_image(png_of(chunk(b"IDAT", pixels))).depth == 65535
+    behind = pixels + bytes(2**25)  # which is never unpacked, here or there
+    assert decode_image(png_of(chunk(b"IDAT", behind))).depth == 65535
     with pytest.raises(InvalidImage, match="damaged"):
         decode_image(png_of(chunk(b"IDAT", pixels[:9] + b"\xff" * 9)))
     assert time.perf_counter() - start < 5

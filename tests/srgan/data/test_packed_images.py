@@ -145,6 +145,31 @@ def test_a_pack_is_written_whole_or_not_at_all(hr_folder: Path, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hr", "pack"]
 
 
+def test_a_pack_stays_where_the_next_cannot_take_its_place(
+    hr_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(hr_folder, tmp_path / "pack")
+    whole = (tmp_path / "pack" / INDEX).read_bytes()
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name.endswith("-unfinished"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            pack(hr_folder, tmp_path / "pack")
+    assert (tmp_path / "pack" / INDEX).read_bytes() == whole
+    (tmp_path / "pack").rename(tmp_path / ".pack-old")  # as a kill between the two leaves it
+    (hr_folder / "2.png").write_bytes(b"")
+    with pytest.raises(InvalidImage, match=r"2\.png"):
+        pack(hr_folder, tmp_path / "pack")
+    assert (tmp_path / "pack" / INDEX).read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hr", "pack"]
+
+
 def test_packing_stops_when_nobody_waits_for_it(hr_folder: Path, tmp_path: Path) -> None:
     done: list[int] = []
     with cancellation.scope(lambda: len(done) < 2), pytest.raises(RequestCancelled):

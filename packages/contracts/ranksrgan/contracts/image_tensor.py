@@ -48,42 +48,31 @@ def far_outside(pixels: Tensor) -> tuple[float, float] | None:
     return None if -LIMIT <= low <= high <= LIMIT else (low, high)  # false for NaN as well
 
 
-def graphs_kept(*given: Tensor) -> int:
-    """Of how many images the computation of scores is kept for a gradient.
-
-    A score keeps that of its whole batch until it is differentiated, however it has gone through
-    the network.
-
-    Args:
-        given: batches ``(N, C, H, W)``; those count that want a gradient where there can be one.
-    """
-    return sum(len(batch) for batch in given if batch.requires_grad and torch.is_grad_enabled())
+def wants_gradient(*given: Tensor) -> bool:
+    """Whether a score of these batches is to carry a gradient to one of them."""
+    return torch.is_grad_enabled() and any(batch.requires_grad for batch in given)
 
 
-def check_graphs(images: Tensor, kept: int, most: int, who: str) -> None:
+def check_gradient_size(images: Tensor, most: int, who: str) -> None:
     """Refuse images of which a gradient would take more memory than it may.
+
+    A score that carries a gradient keeps what that takes for its whole batch; how many images there
+    is room for, on which device, is for the training to know that has put them together.
 
     Args:
         images: ``(N, C, H, W)``.
-        kept: of how many of them the computation is kept at a time, see `graphs_kept`.
-        most: pixels of those together.
+        most: pixels of one.
         who: computes, for the message.
 
     Raises:
-        ImageTooLarge: says how many images, or pixels, there may be.
+        ImageTooLarge: an image has more.
     """
     height, width = images.shape[2:]
-    pixels = height * width
-    if kept * pixels <= most:
-        return
-    if pixels > most:
-        said = f"an image is {width} x {height} pixels; {who} has the gradient of at most {most}"
-    else:
-        said = (
-            f"{kept} images of {width} x {height} pixels want a gradient together; {who} has that "
-            f"of at most {most} pixels: give {most // pixels} at a time"
+    if height * width > most:
+        raise ImageTooLarge(
+            f"an image is {width} x {height} pixels; {who} has the gradient of at most {most}",
+            field="images",
         )
-    raise ImageTooLarge(said, field="images")
 
 
 def class_name(value: object) -> str:

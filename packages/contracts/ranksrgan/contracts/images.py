@@ -7,19 +7,20 @@ before a byte of it is decoded.
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image as PillowImage
-from PIL import ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ranksrgan.contracts import atomic
@@ -79,7 +80,7 @@ _LONGEST_DEEP, _MOST_DEEP = 1_000_000, 2**30
 
 # Tag of the orientation in EXIF, and what makes each of its values upright.
 _ORIENTATION = 274
-_UPRIGHT: dict[int, Callable[[npt.NDArray[np.uint16]], npt.NDArray[np.uint16]]] = {
+_UPRIGHT: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -149,7 +150,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     Raises:
         InvalidImage: not such a file, damaged, or CMYK, floating-point or multi-band; several
             pictures in one file, as frames or pages (see `several_pictures`); or far more costly
-            to read than its pixels are (see `image_costs`).
+            to read than its pixels are (see `image_files.costs`).
         ImageTooLarge: the header claims more than ``max_pixels``.
     """
     check_costs(data, name)
@@ -163,7 +164,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         check_single(image, data, name)
         if (samples := _samples(image)) > 4:  # of which Pillow would read four
             raise _channels(samples, name)
-        image.load()
+        _load(image, name)
         _check_blocks(image, name)
         metadata = _metadata(image, data)
         if _bits_per_sample(image, data) > 8:
@@ -183,8 +184,17 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
                 field=name,
             )
-        upright = ImageOps.exif_transpose(image)
-        return replace(_split_alpha(np.asarray(upright.convert(mode))), metadata=metadata)
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+        pixels = np.asarray(image.convert(mode))
+        upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
+        return replace(_split_alpha(upright), metadata=metadata)
+
+
+def _load(image: PillowImage.Image, name: str) -> None:
+    try:
+        image.load()
+    except (TypeError, struct.error) as error:  # Pillow takes a TIFF's fields for what they are not
+        raise InvalidImage(f"{name} is damaged: {error}", field=name) from error
 
 
 def stored_size(path: Path) -> tuple[int, int]:
@@ -409,7 +419,7 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
 
 
 def _channels(number: int, name: str) -> InvalidImage:
-    return InvalidImage(f"{name} has {number} channels; 1, 3 or 4 are read", field=name)
+    return InvalidImage(f"{name} has {number} channels; grey, RGB and RGBA are read", field=name)
 
 
 def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[np.uint16]:

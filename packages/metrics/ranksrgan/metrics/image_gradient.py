@@ -56,7 +56,7 @@ def gradient_one_by_one(
     """
     require_tensor(images)
     require_tensor(references, "references")
-    if images.ndim != 4 or len(references) != len(images):
+    if images.ndim != 4 or references.ndim != 4 or len(references) != len(images):
         return image_gradient(score, images, references)  # which says what is wrong
     pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
     scores, gradients = zip(*(image_gradient(score, *pair) for pair in pairs), strict=True)

@@ -20,7 +20,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     MissingAsset,
 )
-from ranksrgan.contracts.image_tensor import check_graphs, far_outside, graphs_kept
+from ranksrgan.contracts.image_tensor import check_gradient_size, far_outside, wants_gradient
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import ScorerInfo
 from ranksrgan.contracts.usual_modes import making_networks
@@ -102,8 +102,8 @@ def distances(
         InvalidInput: another shape or type, NaN, values far outside [0, 1], or the two differ in
             size.
         ImageTooSmall: too small for the network without the border.
-        ImageTooLarge: more than `MAX_PIXELS`; or all that want a gradient, more together than
-            `MAX_GRADIENT_PIXELS`.
+        ImageTooLarge: more than `MAX_PIXELS`, or than `MAX_GRADIENT_PIXELS` where a gradient is
+            wanted.
     """
     check_shapes(images, references)
     _check(images, "images")
@@ -115,7 +115,8 @@ def distances(
             field="images",
         )
     images, references = shave(images, border), shave(references.to(images.device), border)
-    check_graphs(images, graphs_kept(images, references), MAX_GRADIENT_PIXELS, network.metric)
+    if wants_gradient(images, references):
+        check_gradient_size(images, MAX_GRADIENT_PIXELS, network.metric)
     if min(height, width) < network.min_side:
         raise ImageTooSmall(
             f"{height} x {width} pixels are too few for {network.metric}: {network.min_side} x "

@@ -18,10 +18,10 @@ from ranksrgan.contracts.device import (
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput, NotSupported
 from ranksrgan.contracts.image_tensor import (
-    check_graphs,
+    check_gradient_size,
     far_outside,
-    graphs_kept,
     require_tensor,
+    wants_gradient,
 )
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
@@ -166,13 +166,13 @@ class Ranker(NamedScorer):
         Raises:
             InvalidInput: another shape or type, NaN, values far outside [0, 1], references.
             ImageTooSmall: a side is below ``info.min_side``.
-            ImageTooLarge: more than `MAX_PIXELS`; or all images, if they want a gradient, more
-                together than `MAX_GRADIENT_PIXELS`.
+            ImageTooLarge: more than `MAX_PIXELS`, or than `MAX_GRADIENT_PIXELS` where a gradient is
+                wanted.
             RequestCancelled: nobody waits for the result any more.
         """
         _check(images, references)
-        kept = _check_kept(images)
-        if self._batch_statistics or kept:
+        _check_carried(images)
+        if self._batch_statistics or wants_gradient(images):
             return self._there.score(images)
         found = [self._scoring(part)[0] for part in _parts(images, _TOGETHER)]
         return (found[0] if len(found) == 1 else torch.cat(found)).to(images.device)
@@ -191,7 +191,7 @@ class Ranker(NamedScorer):
                 field="statistics",
             )
         _check(images, references)  # while the work is recorded nothing can be looked at
-        check_graphs(images, 1, MAX_GRADIENT_PIXELS, "a Ranker")
+        check_gradient_size(images, MAX_GRADIENT_PIXELS, "a Ranker")
         found = [self._differentiating(part) for part in _parts(images, _GRADIENTS_TOGETHER)]
         scores, gradients = (
             (several[0] if len(several) == 1 else torch.cat(several)).to(images.device)
@@ -221,7 +221,7 @@ class Ranker(NamedScorer):
             NotSupported: the network has no feature maps.
         """
         _check(images, None)
-        _check_kept(images)
+        _check_carried(images)
         network = self._network.network
         if not isinstance(network, VGG):
             raise NotSupported(
@@ -274,11 +274,10 @@ def _parts(images: Tensor, pixels: int) -> Sequence[Tensor]:
     return torch.split(images, max(1, pixels // images.shape[2:].numel()))
 
 
-def _check_kept(images: Tensor) -> int:
-    """How many images keep what a gradient takes, which is no more than there is room for."""
-    kept = graphs_kept(images)
-    check_graphs(images, kept, MAX_GRADIENT_PIXELS, "a Ranker")
-    return kept
+def _check_carried(images: Tensor) -> None:
+    """Refuse images that are too large for a gradient, if the result is to carry one."""
+    if wants_gradient(images):
+        check_gradient_size(images, MAX_GRADIENT_PIXELS, "a Ranker")
 
 
 def _check(images: Tensor, references: Tensor | None) -> None:

@@ -89,6 +89,8 @@ def check_unpacked(data: bytes, name: str) -> None:
                 return
             if left < 0:
                 raise _refused(name, "has far more compressed data than pixels")
+            if stream.eof:  # which libpng passes over without unpacking it
+                return
 
 
 def check_exif(block: bytes, name: str) -> None:

@@ -21,10 +21,10 @@ from ranksrgan.contracts.device import (
 )
 from ranksrgan.contracts.errors import ImageTooLarge, ImageTooSmall, InvalidInput
 from ranksrgan.contracts.image_tensor import (
-    check_graphs,
+    check_gradient_size,
     far_outside,
-    graphs_kept,
     require_tensor,
+    wants_gradient,
 )
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.joining import Joining
@@ -104,8 +104,8 @@ class QualityScorer(NamedScorer):
             InvalidInput: no references, or of another shape than the images; another shape or type,
                 NaN, values far outside [0, 1].
             ImageTooSmall: a side is below ``info.min_side``.
-            ImageTooLarge: more than `MAX_PIXELS`, or than the model scores within `MEMORY`; or all
-                that want a gradient, more than it takes within `MEMORY` together.
+            ImageTooLarge: more than `MAX_PIXELS`, or than the model scores within `MEMORY`, with a
+                gradient where one is wanted.
             RequestCancelled: nobody waits for the result any more.
         """
         references = self._checked(references)
@@ -113,8 +113,8 @@ class QualityScorer(NamedScorer):
         _check_size(images, self._model.memory.score)
         check_shapes(images, references)
         _check(references, "references", self._info.min_side)
-        kept = graphs_kept(images, references)
-        check_graphs(images, kept, _most(self._model.memory.gradient), "this model")
+        if wants_gradient(images, references):
+            check_gradient_size(images, _most(self._model.memory.gradient), "this model")
         pairs = zip(torch.split(images, 1), torch.split(references, 1), strict=True)
         with mixed(True, self._device) if self._bfloat16 else nullcontext():
             scores = torch.cat(

@@ -93,8 +93,8 @@ def pack(
     retired = target.parent / f".{target.name}-old"
     with _alone(target.parent / f".{target.name}-unfinished") as fresh:
         try:
+            _settle(target, retired)  # what a process has left that was killed
             index = _write(lmdb, paths, fresh, workers, progress)
-            shutil.rmtree(retired, ignore_errors=True)  # of a process that was killed
             if target.exists():
                 target.rename(retired)
             fresh.rename(target)
@@ -104,8 +104,16 @@ def pack(
                 f"{output} cannot be written, is the disk full? ({error})", field=str(output)
             ) from error
         finally:
-            shutil.rmtree(retired, ignore_errors=True)
+            _settle(target, retired)
     return index
+
+
+def _settle(target: Path, retired: Path) -> None:
+    """Away with the pack that was replaced, or back with it if none has come in its place."""
+    if target.exists():
+        shutil.rmtree(retired, ignore_errors=True)
+    elif retired.exists():
+        retired.rename(target)
 
 
 def _check_replaceable(output: Path) -> None:
