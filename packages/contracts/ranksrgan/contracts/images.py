@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import cv2
 import numpy as np
@@ -77,6 +77,8 @@ _PLANAR, _SEPARATE = 284, 2
 
 # What OpenCV, and the libpng in it, read: pixels a side, and in all.
 _LONGEST_DEEP, _MOST_DEEP = 1_000_000, 2**30
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 # Tag of the orientation in EXIF, and what makes each of its values upright.
 _ORIENTATION = 274
@@ -184,10 +186,15 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
                 field=name,
             )
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-        pixels = np.asarray(image.convert(mode))
-        upright = pixels if turn is None else np.ascontiguousarray(turn(pixels))
+        upright = _upright(np.asarray(image.convert(mode)), image)
         return replace(_split_alpha(upright), metadata=metadata)
+
+
+def _upright(pixels: npt.NDArray[_Kind], image: PillowImage.Image) -> npt.NDArray[_Kind]:
+    """Pixels as the image's orientation wants them; Pillow's own turning writes the EXIF block anew
+    and fails where that is odd."""
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return np.ascontiguousarray(pixels if turn is None else turn(pixels))
 
 
 def _load(image: PillowImage.Image, name: str) -> None:
@@ -394,8 +401,7 @@ def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     else:
         deep = _read_deep(data, image, name)
     if image.format == "PNG":  # OpenCV turns TIFF upright and leaves PNG as it lies
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-        deep = np.ascontiguousarray(deep if turn is None else turn(deep))
+        deep = _upright(deep, image)
     if deep.ndim == 2:
         if _is_negative(image):  # which Pillow takes care of at 8 bits, and OpenCV at none
             deep = ~deep

@@ -59,7 +59,7 @@ def dists(
     Raises:
         InvalidInput: wrong shape, type, range or option, or the two differ in size.
         ImageTooSmall: nothing is left inside the border.
-        ImageTooLarge: more than 2^24 pixels, or 2^22 of all that want a gradient.
+        ImageTooLarge: more than 2^24 pixels, or 2^22 where a gradient is wanted.
         MissingAsset: weights that are not here; says where to get them.
         InvalidCheckpoint: other weights than these.
     """

@@ -64,7 +64,7 @@ def lpips(
     Raises:
         InvalidInput: wrong shape, type, range or option, or the two differ in size.
         ImageTooSmall: a side without the border is below 31 (alex), 17 (squeeze) or 16 (vgg).
-        ImageTooLarge: more than 2^24 pixels, or 2^22 of all that want a gradient.
+        ImageTooLarge: more than 2^24 pixels, or 2^22 where a gradient is wanted.
         MissingAsset: weights that are not here; says where to get them.
         InvalidCheckpoint: other weights than these.
     """

@@ -30,7 +30,7 @@ from ranksrgan.metrics.luma import check_layout, shave
 
 #: Pixels of one image: VGG16 holds 256 bytes for each in one layer alone.
 MAX_PIXELS = 2**24
-#: Likewise with a gradient, which keeps all layers: of all images that are differentiated together.
+#: Likewise with a gradient, which keeps all layers.
 MAX_GRADIENT_PIXELS = 2**22
 
 

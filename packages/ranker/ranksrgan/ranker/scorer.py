@@ -38,8 +38,7 @@ VERSION = "1"
 #: Pixels of one image: at width 64 each takes about 330 bytes, and the mean over all positions
 #: forbids tiling.
 MAX_PIXELS = 2**24
-#: Likewise with a gradient, which keeps all layers: 1040 bytes; of all images that are
-#: differentiated together.
+#: Likewise with a gradient, which keeps all layers: 1040 bytes.
 MAX_GRADIENT_PIXELS = 2**22
 
 # Pixels of all images that are worked on together, without a gradient and with one: 1.3 GB and

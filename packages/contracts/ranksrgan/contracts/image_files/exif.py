@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 _ORIENTATION = 274
+X_RESOLUTION, Y_RESOLUTION = 282, 283
 _EXIF_DIRECTORY, _GPS_DIRECTORY, _INTEROPERABILITY = 34665, 34853, 40965
 _DIRECTORIES = frozenset({_EXIF_DIRECTORY, _GPS_DIRECTORY, _INTEROPERABILITY})
 _PIXEL_WIDTH, _PIXEL_HEIGHT = 40962, 40963
@@ -24,7 +25,8 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 40962, 40963
 # The fields of a TIFF file's directory that describe the picture and not how it is stored:
 # document and image names, camera, resolution, software, dates, people, ratings.
 _DESCRIBING = frozenset(
-    {269, 270, 271, 272, _ORIENTATION, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249}
+    {269, 270, 271, 272, 285, 296, 305, 306, 315, 316, 18246, 18249}
+    | {_ORIENTATION, X_RESOLUTION, Y_RESOLUTION}
     | {33432, _EXIF_DIRECTORY, _GPS_DIRECTORY}
     | set(range(40091, 40096))
 )
@@ -238,7 +240,8 @@ def _set_number(block: bytearray, field: Field, number: int) -> None:
 
 
 def _exchange_resolutions(block: bytearray) -> None:
-    both = [field for field in read_fields(bytes(block)) if field.tag in (282, 283)]
+    wanted = (X_RESOLUTION, Y_RESOLUTION)
+    both = [field for field in read_fields(bytes(block)) if field.tag in wanted]
     if [field.kind for field in both] == [RATIONAL, RATIONAL]:  # of which entries hold the place
         across, down = (slice(field.entry + 4, field.entry + 12) for field in both)
         block[across], block[down] = block[down], block[across]

@@ -12,11 +12,17 @@ from fractions import Fraction
 from typing import Any
 
 from ranksrgan.contracts.image_files import exif
-from ranksrgan.contracts.image_files.exif import RATIONAL, SHORT, Field
+from ranksrgan.contracts.image_files.exif import (
+    RATIONAL,
+    SHORT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    Field,
+)
 
-_X, _Y, _UNIT = 282, 283, 296
+_UNIT = 296
 #: The fields of EXIF and TIFF that tell it.
-FIELDS = frozenset({_X, _Y, _UNIT})
+FIELDS = frozenset({X_RESOLUTION, Y_RESOLUTION, _UNIT})
 
 _NO_UNIT, _INCH, _CENTIMETRE = 1, 2, 3  # in EXIF and TIFF; in JFIF one less
 _INCHES, _CENTIMETRES = Fraction(10_000, 254), Fraction(100)  # in a metre
@@ -59,8 +65,8 @@ class Resolution:
         if not all(0 < part < 2**32 for ratio in ratios for part in ratio):
             return []
         return [
-            Field(_X, RATIONAL, struct.pack("<II", *ratios[0])),
-            Field(_Y, RATIONAL, struct.pack("<II", *ratios[1])),
+            Field(X_RESOLUTION, RATIONAL, struct.pack("<II", *ratios[0])),
+            Field(Y_RESOLUTION, RATIONAL, struct.pack("<II", *ratios[1])),
             Field(_UNIT, SHORT, struct.pack("<H", unit)),
         ]
 
@@ -110,7 +116,7 @@ def in_block(block: bytes) -> Resolution | None:
     order = exif.byte_order(block)
     fields = {field.tag: field for field in exif.read_fields(block) if field.tag in FIELDS}
     numbers = []
-    for tag in (_X, _Y):
+    for tag in (X_RESOLUTION, Y_RESOLUTION):
         if tag not in fields or fields[tag].kind != RATIONAL:
             return None
         above, below = struct.unpack_from(f"{order}II", fields[tag].values)

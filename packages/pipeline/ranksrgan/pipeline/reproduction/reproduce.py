@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ranksrgan.contracts import atomic
@@ -70,7 +71,7 @@ class Request:
     def scale_name(self) -> str:
         return Path(self.scale).stem
 
-    @property
+    @cached_property
     def figures_of(self) -> str:
         """What tables say of the scale: its name, and what the command changed of it.
 

@@ -41,8 +41,7 @@ _OPTIONS = ("device", "precision")
 
 #: Pixels of one image, whatever the model.
 MAX_PIXELS = 2**24
-#: Bytes that one image may take, or all that are differentiated together: a model's bytes for each
-#: pixel say how many pixels that is.
+#: Bytes that one image may take: a model's bytes for each pixel say how large it may be.
 MEMORY = 2**34
 
 
