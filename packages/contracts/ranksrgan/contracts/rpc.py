@@ -167,11 +167,9 @@ def serve(
 
 def _say_what_is_open(settings: ServerSettings, names: Sequence[str]) -> None:
     if settings.tls is not None:
-        from ranksrgan.contracts.serving.tls import days_left
+        from ranksrgan.contracts.serving.certificate_files import warn_if_it_expires_soon
 
-        days = days_left(settings.tls.certificate)
-        if days is not None:
-            log.warning("the certificate in %s expires in %d days", settings.tls.certificate, days)
+        warn_if_it_expires_soon(settings.tls)
     if settings.metrics is not None and not is_local(settings.metrics):
         log.warning("OPEN: whoever reaches %s reads the metrics", settings.metrics)
     if is_local(settings.listen):

@@ -278,11 +278,9 @@ def _listen(server: grpc.Server, settings: ServerSettings, socket_file: SocketFi
         if settings.tls is None:
             port = server.add_insecure_port(address)
         else:
-            from ranksrgan.contracts.serving.tls import server_credentials
+            from ranksrgan.contracts.serving.certificate_files import CertificateFiles
 
-            tls = settings.tls
-            credentials = server_credentials(tls.certificate, tls.key, tls.client_ca)
-            port = server.add_secure_port(address, credentials)
+            port = server.add_secure_port(address, CertificateFiles(settings.tls).credentials())
     except RuntimeError as error:
         listen = settings.listen
         raise AddressInUse(f"cannot listen on {listen}: {error}", field=listen) from error

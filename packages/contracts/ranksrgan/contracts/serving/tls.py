@@ -1,5 +1,5 @@
-"""Certificates of a server: read, checked before anything listens, and given to gRPC. A client's
-are read here too, and checked before it connects.
+"""Certificates of a server, read and checked before anything listens and when they are renewed. A
+client's are read here too, and checked before it connects.
 
 A certificate that has run out would be noticed by the other side alone, one call at a time, with a
 message that does not say which file it is.
@@ -11,7 +11,6 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,19 +22,6 @@ from ranksrgan.contracts.errors import InvalidConfig
 
 #: Days before a certificate runs out from which on a server says so at its start.
 _WARN_DAYS = 14
-
-
-def server_credentials(
-    certificate: Path, key: Path, client_ca: Path | None
-) -> grpc.ServerCredentials:
-    """What gRPC encrypts with; see `TlsSettings`.
-
-    Raises:
-        InvalidConfig: see `read_certificate` and `check_client_ca`.
-    """
-    pair = read_certificate(certificate, key)
-    clients = None if client_ca is None else check_client_ca(client_ca)
-    return grpc.ssl_server_credentials([pair], clients, require_client_auth=clients is not None)
 
 
 def read_certificate(
@@ -112,7 +98,12 @@ def read_authorities(path: Path, field: str) -> bytes:
 
 
 def days_left(certificate: Path) -> int | None:
-    """Days until the first of the file's certificates runs out, if it is time to say so."""
+    """Days until the first of the file's certificates runs out, negative if it has; None if it is
+    not yet time to say so.
+
+    Raises:
+        InvalidConfig: unreadable, or not PEM.
+    """
     content = _read(certificate, "tls.certificate")
     ends = min(
         one.not_valid_after_utc for one in _certificates(certificate, content, "tls.certificate")
