@@ -199,6 +199,33 @@ def test_a_token_that_is_taken_away_ends_its_streams(
         assert list(streams["b"]) == []
 
 
+def test_a_token_that_is_taken_away_ends_streams_that_are_silent(
+    start: Start, tokens: Path, lines: Lines
+) -> None:
+    server = start(tokens=tokens)
+    image = codec.image_to_proto(IMAGES[0])
+    request = scoring_pb2.ScoreStreamRequest(scorer="contrast", image=image)
+    sending: dict[str, queue.SimpleQueue[Any]] = {name: queue.SimpleQueue() for name in "ab"}
+    with stub_of(server.address, "a") as alice, stub_of(server.address, "b") as bob:
+        silent = alice.ScoreStream(iter(sending["a"].get, None), timeout=60)
+        other = bob.ScoreStream(iter(sending["b"].get, None), timeout=60)
+        for name, stream in (("a", silent), ("b", other)):
+            sending[name].put(request)
+            next(stream)
+        tokens.write_text(f"bob {hash_token('b')}\n")
+        with pytest.raises(grpc.RpcError) as caught:
+            next(silent)
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert "the token is not known here any more" in caught.value.details()
+        line = lines.of(method=SCORE + "Stream")
+        assert (line["client"], line["code"]) == ("alice", "UNAUTHENTICATED")
+        sending["b"].put(request)
+        assert next(other).score == float(Contrast().score(IMAGES[:1]))
+        for queued in sending.values():
+            queued.put(None)
+        assert list(other) == []
+
+
 def test_what_is_for_operators_is_for_administrators(
     tokens: Path, request: pytest.FixtureRequest
 ) -> None:

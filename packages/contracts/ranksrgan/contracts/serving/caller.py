@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -14,10 +15,13 @@ class Caller:
         name: of its token or certificate, empty where that has none; None where the server asks
             nobody who they are.
         administrator: it is one of the server's.
+        still_known: raises Unauthenticated once the token that it came with is not known any more;
+            None where it needed none.
     """
 
     name: str | None = None
     administrator: bool = False
+    still_known: Callable[[], None] | None = None
 
     def may_end(self, owner: str) -> bool:
         """Whether it may end what ``owner`` has begun, of whom nothing is known if empty."""

@@ -63,6 +63,7 @@ class Call:
         metadata: of the client, text only.
         client: the token's name, else the common name in the client's certificate, else its first
             alternative one, else the host.
+        still_known: see `Caller`.
         model: that was asked for, as the client names it; empty where none was.
         code: name of the gRPC status, set at the end.
         seconds: that it took, set at the end.
@@ -72,6 +73,7 @@ class Call:
     request_id: str
     metadata: Mapping[str, str]
     client: str = ""
+    still_known: Callable[[], None] | None = None
     model: str = ""
     code: str = ""
     seconds: float = 0.0
@@ -133,21 +135,18 @@ class Calls(grpc.ServerInterceptor):
         request_id = asked if _SANE_ID.fullmatch(asked) else os.urandom(16).hex()
         call = Call(method[:_LONGEST], request_id, metadata)
         counted_as = UNKNOWN_METHOD if handler is None else method
-        still_known = None
         if self._tokens is not None:
             try:
                 call.client = self._tokens.name_of(metadata.get("authorization"))
             except Unauthenticated as error:
                 return self._refusal(call, error, counted_as)
-            still_known = partial(
+            call.still_known = partial(
                 self._tokens.require_still, call.client, metadata["authorization"]
             )
         if handler is None:
             unknown = NotSupported(f"there is no method {call.method} here")
             return self._refusal(call, unknown, counted_as)
-        return _surrounded(
-            handler, call, lambda context: self._around(call, service, context), still_known
-        )
+        return _surrounded(handler, call, lambda context: self._around(call, service, context))
 
     def _refusal(self, call: Call, error: RankSRGANError, counted_as: str) -> Any:
         """A handler that refuses, and does not wait for the request to do so."""
@@ -181,7 +180,7 @@ class Calls(grpc.ServerInterceptor):
         CURRENT.set(call)
         name = call.client or _certified(context)
         call.client = name or _host(context)
-        CALLER.set(Caller(name, call.client in self._administrators))
+        CALLER.set(Caller(name, call.client in self._administrators, call.still_known))
         with ExitStack() as watching:
             for watcher in self._watchers:
                 watching.enter_context(watcher(call))
@@ -208,10 +207,9 @@ def _surrounded(
     handler: Any,
     call: Call,
     around: Callable[[grpc.ServicerContext], AbstractContextManager[None]],
-    still_known: Callable[[], None] | None,
 ) -> Any:
     """A handler of the same kind whose work is done within ``around``, and whose stream of
-    responses ends where ``still_known`` raises."""
+    responses ends where the client is not known any more."""
 
     def noted(request: Any) -> Any:
         call.model = call.model or _model(request)
@@ -227,7 +225,8 @@ def _surrounded(
     def many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         with around(context):
             responses = behaviour(argument(request), context)
-            yield from responses if still_known is None else _while_known(responses, still_known)
+            known = call.still_known
+            yield from responses if known is None else _while_known(responses, known)
 
     behaviour, make = next(
         (found, make)

@@ -1,8 +1,8 @@
 """What a call waits for that its client alone can bring, and the end of such a wait.
 
 gRPC waits for a request without a limit and in the thread of the call, which wakes up only for the
-request or for the end of the call. So calls that wait too long are ended from here, by one thread
-for all of them.
+request or for the end of the call. So calls that wait too long, or whose client is not known any
+more, are ended from here, by one thread for all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
-from ranksrgan.contracts.errors import DeadlineExceeded, RankSRGANError, ServiceUnavailable
+from ranksrgan.contracts.errors import (
+    DeadlineExceeded,
+    RankSRGANError,
+    ServiceUnavailable,
+    Unauthenticated,
+)
+from ranksrgan.contracts.serving.caller import CALLER
 from ranksrgan.contracts.wire import error_codec
 
 log = logging.getLogger(__name__)
@@ -64,6 +70,7 @@ class _Wait:
         due: when it has to have an end, on the monotonic clock; None: it need not.
         late: what the call is told then.
         leaves: whether it ends when the server stops.
+        still_known: of the `Caller`.
         crowd: that it is one of.
         ended: what it was told; None: nothing.
     """
@@ -73,6 +80,7 @@ class _Wait:
     due: float | None
     late: RankSRGANError
     leaves: bool
+    still_known: Callable[[], None] | None
     crowd: Crowd | None = None
     ended: RankSRGANError | None = None
 
@@ -102,6 +110,7 @@ class Waits:
         Raises:
             DeadlineExceeded: it did not come in time.
             ServiceUnavailable: the server stops, or others of the crowd have come since.
+            Unauthenticated: the client's token has been taken from it, here and below.
             grpc.RpcError: the client has gone.
         """
         late = DeadlineExceeded(f"the request did not come within {within:g} s")
@@ -191,8 +200,9 @@ class Waits:
         leaves: bool,
         crowd: Crowd | None = None,
     ) -> Iterator[None]:
-        now = time.monotonic()
-        wait = _Wait(context, now, None if within is None else now + within, late, leaves, crowd)
+        now, still_known = time.monotonic(), CALLER.get().still_known
+        due = None if within is None else now + within
+        wait = _Wait(context, now, due, late, leaves, still_known, crowd)
         with self._lock:
             if self._watching is None:
                 self._watching = threading.Thread(target=self._watch, name="waits", daemon=True)
@@ -253,12 +263,22 @@ class Waits:
                 if self._closed:
                     return
                 self._look.clear()
+                self._end_unknown()
                 now = time.monotonic()
                 self._end_late(now)
                 pause = _LOOK_WHILE_STOPPING if self._stopping else _LOOK
                 for wait in self._waiting:
                     if wait.due is not None:
                         pause = min(pause, wait.due - now)
+
+    def _end_unknown(self) -> None:
+        """A client whose token is taken from it leaves, however silent it is."""
+        for wait in tuple(self._waiting):
+            if wait.still_known is not None:
+                try:
+                    wait.still_known()
+                except Unauthenticated as error:
+                    self._end(wait, error)
 
     def _end_late(self, now: float) -> None:
         for wait in tuple(self._waiting):
