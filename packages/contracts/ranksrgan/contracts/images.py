@@ -9,13 +9,12 @@ from __future__ import annotations
 import io
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -26,15 +25,22 @@ from torch import Tensor
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
 from ranksrgan.contracts.image_files import exif, resolution
-from ranksrgan.contracts.image_files.costs import check_costs, check_exif, check_unpacked
+from ranksrgan.contracts.image_files.costs import check_costs, check_exif
+from ranksrgan.contracts.image_files.deep import decode_deep
 from ranksrgan.contracts.image_files.encoders import SUFFIXES as SUFFIXES
 from ranksrgan.contracts.image_files.encoders import Layout, open_writer
 from ranksrgan.contracts.image_files.encoders.png import LONGEST_PROFILE
 from ranksrgan.contracts.image_files.picture import Metadata as Metadata
 from ranksrgan.contracts.image_files.picture import Picture as Picture
 from ranksrgan.contracts.image_files.picture import Pixels as Pixels
-from ranksrgan.contracts.image_files.separate_planes import separate_planes
+from ranksrgan.contracts.image_files.samples import (
+    bits_per_sample,
+    is_unsigned,
+    samples_per_pixel,
+    wrong_channels,
+)
 from ranksrgan.contracts.image_files.several_pictures import check_single
+from ranksrgan.contracts.image_files.upright import upright
 from ranksrgan.contracts.regular_files import open_regular
 
 #: Pixels (height times width) that a process decodes unless it is told otherwise.
@@ -65,32 +71,6 @@ _MODES = {
 
 # The same for a picture in which one colour, or some of a palette, stand for transparency.
 _MODES_WITH_TRANSPARENCY = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
-
-# A TIFF's word about its fourth channel: something else, or alpha of two kinds (TIFF 6.0, p. 31).
-_EXTRA_SAMPLES = 338
-_NO_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
-
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-_SAMPLES = 277
-_SAMPLE_FORMAT, _UNSIGNED, _UNDEFINED = 339, 1, 4
-_PLANAR, _SEPARATE = 284, 2
-
-# What OpenCV, and the libpng in it, read: pixels a side, and in all.
-_LONGEST_DEEP, _MOST_DEEP = 1_000_000, 2**30
-
-_Kind = TypeVar("_Kind", bound=np.generic)
-
-# Tag of the orientation in EXIF, and what makes each of its values upright.
-_ORIENTATION = 274
-_UPRIGHT: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
-}
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -164,19 +144,19 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 field=name,
             )
         check_single(image, data, name)
-        if (samples := _samples(image)) > 4:  # of which Pillow would read four
-            raise _channels(samples, name)
+        if (samples := samples_per_pixel(image)) > 4:  # of which Pillow would read four
+            raise wrong_channels(samples, name)
         _load(image, name)
         _check_blocks(image, name)
         metadata = _metadata(image, data)
-        if _bits_per_sample(image, data) > 8:
-            return replace(_decode_deep(data, image, name), metadata=metadata)
-        if not _is_unsigned(image):
+        if bits_per_sample(image, data) > 8:
+            return replace(decode_deep(data, image, name), metadata=metadata)
+        if not is_unsigned(image):
             raise InvalidImage(
                 f"{name} has signed numbers; convert it to 8 or 16 bits without a sign first",
                 field=name,
             )
-        if image.mode == "L" and _bits_per_sample(image, data) in (2, 4):
+        if image.mode == "L" and bits_per_sample(image, data) in (2, 4):
             _widen_transparency(image, data)
         transparent = "transparency" in image.info
         mode = _MODES_WITH_TRANSPARENCY.get(image.mode) if transparent else None
@@ -186,15 +166,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
                 f"{name} has pixels of kind {image.mode}; convert it to RGB or grey first",
                 field=name,
             )
-        upright = _upright(np.asarray(image.convert(mode)), image)
-        return replace(_split_alpha(upright), metadata=metadata)
-
-
-def _upright(pixels: npt.NDArray[_Kind], image: PillowImage.Image) -> npt.NDArray[_Kind]:
-    """Pixels as the image's orientation wants them; Pillow's own turning writes the EXIF block anew
-    and fails where that is odd."""
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    return np.ascontiguousarray(pixels if turn is None else turn(pixels))
+        pixels = upright(np.asarray(image.convert(mode)), image)
+        return replace(_split_alpha(pixels), metadata=metadata)
 
 
 def _load(image: PillowImage.Image, name: str) -> None:
@@ -345,21 +318,11 @@ def from_tensor(image: Tensor, *, depth: int = 255) -> Picture:
     return Picture(np.ascontiguousarray(planes.transpose(1, 2, 0)))
 
 
-def _bits_per_sample(image: PillowImage.Image, data: bytes) -> int:
-    """Pillow narrows 16-bit colour to 8 without a word, so the header is asked instead."""
-    if image.format == "PNG":
-        return data[24]  # IHDR: 8 signature, 8 chunk head, 4 width, 4 height, then the bit depth
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
-        return int(max(bits)) if isinstance(bits, tuple) else int(bits)
-    return 8
-
-
 def _widen_transparency(image: PillowImage.Image, data: bytes) -> None:
     """Pillow makes 8 bits of a PNG's 2 or 4, but not of the grey that stands for transparency."""
     hidden = image.info.get("transparency")
     if image.format == "PNG" and isinstance(hidden, int):
-        image.info["transparency"] = hidden * 255 // (2 ** _bits_per_sample(image, data) - 1)
+        image.info["transparency"] = hidden * 255 // (2 ** bits_per_sample(image, data) - 1)
 
 
 def _check_blocks(image: PillowImage.Image, name: str) -> None:
@@ -389,122 +352,6 @@ def _metadata(image: PillowImage.Image, data: bytes) -> Metadata:
         icc_profile=profile if isinstance(profile, bytes) and profile else None,
         resolution=resolution.in_file(image.format, image.info, block),
     )
-
-
-def _decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
-    if image.format == "PNG":
-        check_unpacked(data, name)
-    samples = _separate_samples(image)
-    if samples > 1:
-        planes = [_read_deep(plane, image, name) for plane in separate_planes(data, samples, name)]
-        deep = np.dstack(planes[2::-1] + planes[3:])  # as OpenCV has it: blue first
-    else:
-        deep = _read_deep(data, image, name)
-    if image.format == "PNG":  # OpenCV turns TIFF upright and leaves PNG as it lies
-        deep = _upright(deep, image)
-    if deep.ndim == 2:
-        if _is_negative(image):  # which Pillow takes care of at 8 bits, and OpenCV at none
-            deep = ~deep
-        hidden = image.info.get("transparency")  # a grey value; OpenCV reads it for RGB alone
-        alpha = None if hidden is None else np.where(deep == hidden, 0, 65535).astype(np.uint16)
-        return Picture(deep[..., None], alpha)
-    if deep.shape[2] == 3:
-        return Picture(np.ascontiguousarray(deep[..., ::-1]))
-    if deep.shape[2] == 4 and image.format == "PNG" and data[25] == 4:  # grey, which OpenCV repeats
-        return Picture(np.ascontiguousarray(deep[..., :1]), np.ascontiguousarray(deep[..., 3]))
-    if deep.shape[2] == 4:
-        colour = np.ascontiguousarray(deep[..., 2::-1])
-        fourth = _kind_of_the_fourth(image)
-        if fourth == _NO_ALPHA:
-            return Picture(colour)
-        alpha = np.ascontiguousarray(deep[..., 3])
-        if fourth == _PREMULTIPLIED:
-            _divide(colour, alpha)
-        return Picture(colour, alpha)
-    raise _channels(deep.shape[2], name)
-
-
-def _channels(number: int, name: str) -> InvalidImage:
-    return InvalidImage(f"{name} has {number} channels; grey, RGB and RGBA are read", field=name)
-
-
-def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[np.uint16]:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # of a size that it does not read
-        pixels = None
-    if pixels is None and (
-        max(image.size) > _LONGEST_DEEP or image.width * image.height > _MOST_DEEP
-    ):
-        raise ImageTooLarge(
-            f"{name} is {image.width} x {image.height} pixels; of 16 bits at most {_LONGEST_DEEP} "
-            f"a side and {_MOST_DEEP} in all are read",
-            field=name,
-        )
-    if pixels is None and _bits_per_sample(image, data) == 16 and _is_unsigned(image):
-        raise InvalidImage(f"{name} is damaged: its pixels cannot be decoded", field=name)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise InvalidImage(
-            f"{name} has neither 8 nor 16 bits a sample; convert it first", field=name
-        )
-    deep = pixels.astype(np.uint16, copy=False)
-    if (bits := _bits_per_sample(image, data)) < 16:
-        _widen(deep, bits)
-    return deep
-
-
-def _widen(pixels: npt.NDArray[np.uint16], bits: int) -> None:
-    """Make white 65535, in place: OpenCV puts zeros behind the bits of a TIFF that has fewer."""
-    most = np.uint32(2**bits - 1)
-    for row in pixels:
-        few = row.astype(np.uint32) >> (16 - bits)
-        row[:] = (few * np.uint32(65535) + most // 2) // most
-
-
-def _is_unsigned(image: PillowImage.Image) -> bool:
-    """Whether samples are whole numbers from 0, as all are but some of TIFF. Of 8 bits with a sign
-    Pillow makes others without a word."""
-    if image.format != "TIFF":
-        return True
-    kinds = image.tag_v2.get(_SAMPLE_FORMAT, _UNSIGNED)  # type: ignore[attr-defined]
-    return set(kinds if isinstance(kinds, tuple) else (kinds,)) <= {_UNSIGNED, _UNDEFINED}
-
-
-def _separate_samples(image: PillowImage.Image) -> int:
-    """How many channels lie one behind the other; 0 if they do not."""
-    if image.format != "TIFF" or image.tag_v2.get(_PLANAR) != _SEPARATE:  # type: ignore[attr-defined]
-        return 0
-    return _samples(image)
-
-
-def _samples(image: PillowImage.Image) -> int:
-    """How many channels a TIFF file says that it has, or how many Pillow makes of another."""
-    if image.format != "TIFF":
-        return len(image.getbands())
-    return int(image.tag_v2.get(_SAMPLES, 1))  # type: ignore[attr-defined]
-
-
-def _is_negative(image: PillowImage.Image) -> bool:
-    """Whether 0 is white, as in some TIFF files of scanners."""
-    if image.format != "TIFF":
-        return False
-    return bool(image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)  # type: ignore[attr-defined]
-
-
-def _kind_of_the_fourth(image: PillowImage.Image) -> int:
-    """What a TIFF's fourth channel is; without a word about it, and in PNG, straight alpha."""
-    if image.format != "TIFF":
-        return _STRAIGHT
-    kinds = image.tag_v2.get(_EXTRA_SAMPLES) or (_STRAIGHT,)  # type: ignore[attr-defined]
-    return int(kinds[0])
-
-
-def _divide(colour: npt.NDArray[np.uint16], alpha: npt.NDArray[np.uint16]) -> None:
-    """Make premultiplied colour straight, in place; black where nothing is visible."""
-    for row, opacity in zip(colour, alpha.astype(np.uint32)[..., None], strict=True):
-        most = np.minimum(row, opacity)  # more than its alpha is a damaged pixel
-        half = opacity // 2
-        row[:] = (most * np.uint32(65535) + half) // np.maximum(opacity, 1)
 
 
 def _split_alpha(pixels: npt.NDArray[np.uint8]) -> Picture:

@@ -1,0 +1,31 @@
+"""Pixels as an image's orientation wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+# Tag of the orientation in EXIF, and what makes each of its values upright.
+_ORIENTATION = 274
+_UPRIGHT: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+
+
+def upright(pixels: npt.NDArray[_Kind], image: PillowImage.Image) -> npt.NDArray[_Kind]:
+    """Pixels as the image's orientation wants them; Pillow's own turning writes the EXIF block anew
+    and fails where that is odd."""
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return np.ascontiguousarray(pixels if turn is None else turn(pixels))
