@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.client import Connection, RemoteScorer, connect_scorer
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.errors import (
     AddressInUse,
     DeadlineExceeded,
@@ -357,7 +358,7 @@ def test_another_server_of_the_name_is_asked_while_one_stops(start: StartServer)
     servers = [start(ScoringServicer(Catalog(contrast=Contrast(), slow=slow))) for _ in range(2)]
     target = "ipv4:" + ",".join(server.address for server in servers)
     connection = Connection(target, timeout=60, retry_for=0)
-    scorer = RemoteScorer(connection, "contrast", Contrast.info)
+    scorer = RemoteScorer(connection, OpenedModel("contrast"), Contrast.info)
     images, wanted = IMAGES, Contrast().score(IMAGES)
     for _ in range(4):
         scorer.score(images)  # both are known by now

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.client import Connection, RemoteUpscaler, connect_upscaler
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.errors import (
     DeadlineExceeded,
     ImageTooLarge,
@@ -545,7 +546,7 @@ def test_a_client_that_gets_nothing_for_too_long(
     endless.free = False
     write_image(tmp_path / "in.png", picture(9, 8))
     connection = Connection(server.address, timeout=1.0, retry_for=0)
-    noise = RemoteUpscaler(connection, "endless", Endless.info)
+    noise = RemoteUpscaler(connection, OpenedModel("endless"), Endless.info)
     with pytest.raises(DeadlineExceeded):
         noise.upscale_file(tmp_path / "in.png", tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()

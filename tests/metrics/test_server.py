@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ranksrgan.contracts import open_scorer
 from ranksrgan.contracts.client import RemoteScorer, connect_scorer
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.errors import MissingAsset, UnknownName
 from ranksrgan.contracts.rpc import RunningServer, open_channel, start_server
 from ranksrgan.contracts.scorer import ScorerInfo
@@ -35,7 +36,9 @@ def server() -> Iterator[RunningServer]:
 
 def named(scorer: RemoteScorer, name: str) -> RemoteScorer:
     """The same connection, whatever the server has of that name."""
-    return RemoteScorer(scorer._connection, name, ScorerInfo(name, "1", True, False, False, 1))
+    return RemoteScorer(
+        scorer._connection, OpenedModel(name), ScorerInfo(name, "1", True, False, False, 1)
+    )
 
 
 def test_a_missing_asset_is_named_and_its_folder_is_not(

@@ -11,6 +11,7 @@ import torch
 
 from ranksrgan.contracts.checkpoint import hash_tensors, load_weights, save_weights
 from ranksrgan.contracts.client import Connection, RemoteScorer
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.config import recipe_names
 from ranksrgan.contracts.errors import InvalidConfig
 from ranksrgan.contracts.images import Picture, read_image, write_image
@@ -295,9 +296,8 @@ def test_rankers_that_are_given_normalise_as_the_key_says(tmp_path: Path, toy_ra
         info, score, gradient = running.info, running.score, running.gradient
 
     says_running = load_recipe("ranksrgan", ["losses.rank.statistics=running"])
-    served = RemoteScorer(
-        Connection("unix:///nobody.sock", timeout=1, retry_for=0), "ranker", running.info
-    )
+    nobody = Connection("unix:///nobody.sock", timeout=1, retry_for=0)
+    served = RemoteScorer(nobody, OpenedModel("ranker"), running.info)
     for config, ranker, why in (
         (published, running, "ranker normalises by running: open it with batch_statistics=True"),
         (says_running, batch, "ranker normalises by batch: open it with batch_statistics=False"),

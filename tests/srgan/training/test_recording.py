@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ranksrgan.contracts.checkpoint import load_state, load_weights, save_state
 from ranksrgan.contracts.client import Connection, RemoteScorer, connect_scorer
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.errors import ServiceUnavailable, TrainingDiverged
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.contracts.recording import recording
@@ -51,7 +52,7 @@ def cpu_ranker() -> Recordable:
 def remote_ranker() -> RemoteScorer:
     """Nobody is there, which deciding does not take."""
     connection = Connection("unix:/nowhere/ranker.sock", timeout=1.0, retry_for=0.0)
-    return RemoteScorer(connection, "small", vgg_ranker("cpu").info)
+    return RemoteScorer(connection, OpenedModel("small"), vgg_ranker("cpu").info)
 
 
 def obstacle_of(config: TrainConfig, rankers: Rankers, count: int = 1) -> str | None:

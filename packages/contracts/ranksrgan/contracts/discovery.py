@@ -73,7 +73,9 @@ _PROVIDERS = {
 }
 
 
-def open_scorer(spec: str | Path, *, timeout: float = 120.0, retry_for: float = 0.0) -> Scorer:
+def open_scorer(
+    spec: str | Path, *, timeout: float = 120.0, retry_for: float = 0.0, pinned: bool = False
+) -> Scorer:
     """Open a scorer by name, weights file or service address, or a weighted sum of such.
 
     Args:
@@ -81,6 +83,9 @@ def open_scorer(spec: str | Path, *, timeout: float = 120.0, retry_for: float = 
             is never a sum, and otherwise what its text is.
         timeout: seconds a remote call may take.
         retry_for: seconds to go on trying while a service is full or cannot be reached.
+        pinned: whether the scorer of a service stays the one that is opened now. Else it becomes
+            another when the service loads one of that name. What is pinned raises ModelReplaced, or
+            UnknownName, when it is not served any more.
 
     Raises:
         UnknownName: nobody offers it; the message lists what is offered and what to install.
@@ -93,14 +98,18 @@ def open_scorer(spec: str | Path, *, timeout: float = 120.0, retry_for: float = 
         from ranksrgan.contracts.clients.scorer import connect_scorer
 
         remote = parse_remote(spec)
-        return connect_scorer(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
+        return connect_scorer(
+            remote.address, remote.name, timeout=timeout, retry_for=retry_for, pinned=pinned
+        )
     if may_be_sum and names_sum(spec):
-        open_term = partial(open_scorer, timeout=timeout, retry_for=retry_for)
+        open_term = partial(open_scorer, timeout=timeout, retry_for=retry_for, pinned=pinned)
         return cast(SumOpener, _load_entry(SUMS, "fused"))(spec, open_term)
     return cast(Scorer, _open_local(spec, SCORERS, weights_entry="ranker", kind="ranker"))
 
 
-def open_upscaler(spec: str | Path, *, timeout: float = 300.0, retry_for: float = 0.0) -> Upscaler:
+def open_upscaler(
+    spec: str | Path, *, timeout: float = 300.0, retry_for: float = 0.0, pinned: bool = False
+) -> Upscaler:
     """Open an upscaler by name (``bicubic?scale=4``), weights file or service address.
 
     Args and errors as in `open_scorer`.
@@ -110,7 +119,9 @@ def open_upscaler(spec: str | Path, *, timeout: float = 300.0, retry_for: float 
         from ranksrgan.contracts.clients.upscaler import connect_upscaler
 
         remote = parse_remote(spec)
-        return connect_upscaler(remote.address, remote.name, timeout=timeout, retry_for=retry_for)
+        return connect_upscaler(
+            remote.address, remote.name, timeout=timeout, retry_for=retry_for, pinned=pinned
+        )
     return cast(Upscaler, _open_local(spec, UPSCALERS, weights_entry="generator", kind="generator"))
 
 

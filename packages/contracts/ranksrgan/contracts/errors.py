@@ -9,6 +9,7 @@
     │   ├── InvalidDataset                   a folder or manifest that contradicts itself
     │   └── InvalidCheckpoint                damaged, unsafe, or of another architecture
     ├── UnknownName (LookupError)            no metric, model or provider of that name
+    ├── ModelReplaced                        the name stands for another model than was opened
     ├── NotSupported                         a known thing asked for something it does not do
     ├── MissingAsset (FileNotFoundError)     a file that the user has to supply
     ├── SharedMemoryUnavailable              no segment to be reached; bytes can travel
@@ -88,6 +89,11 @@ class InvalidCheckpoint(InvalidInput):
 class UnknownName(RankSRGANError, LookupError):
     code = "UNKNOWN_NAME"
     status = "NOT_FOUND"
+
+
+class ModelReplaced(RankSRGANError):
+    code = "MODEL_REPLACED"
+    status = "FAILED_PRECONDITION"
 
 
 class NotSupported(RankSRGANError):
@@ -204,6 +210,7 @@ BY_CODE: dict[str, type[RankSRGANError]] = {
         InvalidDataset,
         InvalidCheckpoint,
         UnknownName,
+        ModelReplaced,
         NotSupported,
         MissingAsset,
         SharedMemoryUnavailable,

@@ -74,7 +74,7 @@ class FlaggedScorers:
             InvalidCheckpoint: a folder, or a file that is no Ranker's.
         """
         if is_remote(name):
-            return open_scorer(self._with_options(name))
+            return open_scorer(self._with_options(name), pinned=True)
         if Path(name.partition("?")[0]).is_file():
             self._refuse(name, self._given)
             return open_scorer(name)

@@ -119,7 +119,7 @@ def run(config: PipelineConfig) -> Outcome:
     models |= {RANKSRGAN: str(ranksrgan), **config.compare}
     scores = {}
     for name, spec in models.items():
-        upscaler: Upscaler = open_upscaler(spec)
+        upscaler: Upscaler = open_upscaler(spec, pinned=True)
         scores[name] = evaluate_upscaler(upscaler, config.held_out, scale, scale, {"ranker": judge})
     return Outcome(out, ranker, ranker_held_out, models, scores, scale)
 

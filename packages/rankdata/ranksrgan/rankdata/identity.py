@@ -16,6 +16,12 @@ from ranksrgan.rankdata.manifest import Record, scorer_facts
 from ranksrgan.rankdata.places import respelled
 
 
+def models_of(work: SourceWork) -> dict[str, Any]:
+    """What is known of everything that makes and orders versions, as `settings_of` has it."""
+    settings = settings_of(work)
+    return {key: settings[key] for key in ("levels", "metric", "further")}
+
+
 def settings_of(work: SourceWork) -> dict[str, Any]:
     """What decides a dataset besides the images, as JSON values; the place of the output does not.
 

@@ -51,9 +51,9 @@ class Labels:
                 raise InvalidInput("label: order needs no scorer", field="scorer")
             info = _order_of(len(config.levels))
         else:
-            scorer = scorer or open_scorer(config.metric)
+            scorer = scorer or open_scorer(config.metric, pinned=True)
             info = scorer.info
-        further = tuple(open_scorer(spec) for spec in config.further)
+        further = tuple(open_scorer(spec, pinned=True) for spec in config.further)
         infos = [info, *(other.info for other in further)]
         for index, other in enumerate(infos):
             if other.name in (earlier.name for earlier in infos[:index]):

@@ -200,7 +200,7 @@ def _open_level(name: str, spec: str, config: BuildConfig, sources: list[str]) -
         return _finished(name, folder, sources)
     if "/" in spec and not is_remote(spec) and folder.suffix not in _WEIGHTS:
         raise InvalidInput(f"level {name}: there is no folder {spec}", field=name)
-    return _upscaled(name, open_upscaler(spec), config.scale)
+    return _upscaled(name, open_upscaler(spec, pinned=True), config.scale)
 
 
 def _upscaled(name: str, upscaler: Upscaler, scale: int) -> Upscaled:

@@ -193,7 +193,7 @@ def _train_quality(arguments: argparse.Namespace) -> int:
 
 def _score(arguments: argparse.Namespace) -> int:
     specs: list[str] = arguments.ranker or SHIPPED.names
-    rankers = {spec: open_scorer(spec) for spec in specs}
+    rankers = {spec: open_scorer(spec, pinned=True) for spec in specs}
     if len(rankers) < len(specs):
         raise InvalidInput("one Ranker given twice is no ensemble", field="ranker")
     if len(rankers) > 1:

@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
         read=SUFFIXES | DATASET_SUFFIXES,
     )
     source = open_pair_source(arguments.data, split=arguments.split)
-    scorers = {name: open_scorer(spec) for name, spec in specs.items()}
+    scorers = {name: open_scorer(spec, pinned=True) for name, spec in specs.items()}
     found = compare(scorers, source, metric=arguments.metric, min_gap=arguments.min_gap)
     if arguments.report is not None:
         from ranksrgan.ranker.report import write_report  # matplotlib takes a while to import

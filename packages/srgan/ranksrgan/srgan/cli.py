@@ -140,10 +140,11 @@ def _eval(arguments: argparse.Namespace) -> int:
     from ranksrgan.contracts import open_scorer, open_upscaler
     from ranksrgan.srgan.evaluate import evaluate
 
-    scorers = {"ranker": open_scorer(arguments.ranker)} if arguments.ranker else {}
+    ranker: str | None = arguments.ranker
+    scorers = {"ranker": open_scorer(ranker, pinned=True)} if ranker else {}
     evaluations = {}
     for spec in arguments.model:
-        upscaler = open_upscaler(spec)
+        upscaler = open_upscaler(spec, pinned=True)
         scale = upscaler.info.scale
         border = scale if arguments.border is None else arguments.border
         evaluations[spec] = evaluate(upscaler, arguments.hr, scale, border, scorers)

@@ -250,7 +250,7 @@ def _open(args: argparse.Namespace) -> Upscaler:
         )
     if given:
         spec = f"{name}?{'&'.join(filter(None, [query, *given]))}"
-    upscaler = open_upscaler(spec)
+    upscaler = open_upscaler(spec, pinned=True)
     if not (args.self_ensemble or args.back_projection):
         return upscaler  # as it is, since it may work in strips
     return Refined(upscaler, self_ensemble=args.self_ensemble, back_projection=args.back_projection)

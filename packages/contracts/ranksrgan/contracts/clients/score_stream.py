@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ranksrgan.contracts.clients.connection import Connection, read_in_time
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.errors import DeadlineExceeded, InternalError, RankSRGANError
 from ranksrgan.contracts.v1 import image_pb2, scoring_pb2, scoring_pb2_grpc
 from ranksrgan.contracts.wire import codec, error_codec
@@ -48,12 +49,12 @@ class Outgoing:
 
 
 def outgoing(
-    scorer: str, position: int, image: Tensor | tuple[Tensor, Tensor], max_message: int
+    scorer: OpenedModel, position: int, image: Tensor | tuple[Tensor, Tensor], max_message: int
 ) -> Outgoing:
     """An image on its way, in chunks if one message does not hold it.
 
     Args:
-        scorer: as the server knows it.
+        scorer: that it is for.
         position: of the image in the stream.
         image: or a pair of it and its reference, ``(3|1, H, W)``.
         max_message: bytes that the server takes in one; 0 if it takes no chunks.
@@ -64,7 +65,8 @@ def outgoing(
     picture, reference = image if isinstance(image, tuple) else (image, None)
     request = Request(
         id=str(position),
-        scorer=scorer,
+        scorer=scorer.name,
+        parameters_hash=scorer.parameters_hash,
         image=codec.image_to_proto(picture),
         reference=None if reference is None else codec.image_to_proto(reference),
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ranksrgan.contracts.clients.asking import Asked, Asking, carried_back
 from ranksrgan.contracts.clients.connection import Connection
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.clients.score_stream import AROUND, Outgoing, ScoreStream, outgoing
 from ranksrgan.contracts.errors import (
     InternalError,
@@ -37,11 +38,14 @@ class RemoteScorer:
 
     Where the scorer is differentiable, results carry gradients to images that require them: the
     server's d(score)/d(image) becomes the backward pass. Those of another scorer carry none.
+
+    Where it is pinned it stays the one that `info` tells of, see `OpenedModel`; else it is whatever
+    its name stands for when it is asked.
     """
 
-    def __init__(self, connection: Connection, name: str, info: ScorerInfo) -> None:
+    def __init__(self, connection: Connection, model: OpenedModel, info: ScorerInfo) -> None:
         self._connection = connection
-        self._name = name  # as the server knows it
+        self._model = model
         self._info = info
 
     @property
@@ -71,9 +75,10 @@ class RemoteScorer:
 
         def work(parcel: Parcel) -> Tensor:
             request = scoring_pb2.ScoreRequest(
-                scorer=self._name,
+                scorer=self._model.name,
                 images=parcel.images(images, "images"),
                 references=parcel.images(references, "references"),
+                parameters_hash=self._model.parameters_hash,
             )
             answer = self._stub().Score(request, timeout=self._connection.timeout)
             return self._scores(answer.scores, images)
@@ -91,7 +96,7 @@ class RemoteScorer:
             NotSupported: it has no gradient.
         """
         if not self._info.differentiable:
-            raise NotSupported(f"{self._name} has no gradient", field="scorer")
+            raise NotSupported(f"{self._info.name} has no gradient", field="scorer")
         if not recording():
             return partial(self.score, images)
         asking = Asking(self.gradient, images)
@@ -105,13 +110,14 @@ class RemoteScorer:
     def gradient(self, images: Tensor, references: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `DifferentiableScorer.gradient`."""
         if not self._info.differentiable:
-            raise NotSupported(f"{self._name} has no gradient", field="scorer")
+            raise NotSupported(f"{self._info.name} has no gradient", field="scorer")
 
         def work(parcel: Parcel) -> tuple[Tensor, Tensor]:
             request = scoring_pb2.ScoreGradientRequest(
-                scorer=self._name,
+                scorer=self._model.name,
                 images=parcel.images(images, "images"),
                 references=parcel.images(references, "references"),
+                parameters_hash=self._model.parameters_hash,
                 gradients=parcel.room(tuple(images.shape), images.dtype),
             )
             answer = self._stub().ScoreGradient(request, timeout=self._connection.timeout)
@@ -153,7 +159,9 @@ class RemoteScorer:
 
         def work(parcel: Parcel) -> list[dict[str, Tensor]]:
             request = features_pb2.ExtractFeaturesRequest(
-                scorer=self._name, images=parcel.images(images, "images")
+                scorer=self._model.name,
+                images=parcel.images(images, "images"),
+                parameters_hash=self._model.parameters_hash,
             )
             answer = stub.ExtractFeatures(request, timeout=self._connection.timeout)
             return [codec.feature_set_from_proto(message) for message in answer.features]
@@ -204,7 +212,7 @@ class RemoteScorer:
     def _score_many(
         self, images: Iterable[Tensor | tuple[Tensor, Tensor]], in_flight: int
     ) -> Iterator[float | RankSRGANError]:
-        stream = ScoreStream(self._connection)
+        stream, most = ScoreStream(self._connection), self._connection.max_message_bytes
         # An image on its way, or the reason why it could not even be sent.
         waiting: deque[Outgoing | RankSRGANError] = deque()
 
@@ -215,7 +223,7 @@ class RemoteScorer:
         try:
             for position, image in enumerate(images):
                 try:
-                    sent = outgoing(self._name, position, image, self._connection.max_message_bytes)
+                    sent = outgoing(self._model, position, image, most)
                 except RankSRGANError as error:
                     waiting.append(error)
                 else:
@@ -251,9 +259,14 @@ class RemoteScorer:
 
 
 def connect_scorer(
-    address: str, name: str, *, timeout: float = 120.0, retry_for: float = 0.0
+    address: str,
+    name: str,
+    *,
+    timeout: float = 120.0,
+    retry_for: float = 0.0,
+    pinned: bool = False,
 ) -> RemoteScorer:
-    """Ask the server at ``address`` for a scorer.
+    """Ask the server at ``address`` for a scorer; see `ranksrgan.contracts.open_scorer`.
 
     Raises:
         ServiceUnavailable: nobody answers there.
@@ -265,7 +278,8 @@ def connect_scorer(
     answer = connection.call(stub.ListScorers, request)
     connection.tensors.offered(answer.shared_tensors)
     connection.max_message_bytes = answer.max_message_bytes
-    return RemoteScorer(connection, name, codec.scorer_info_from_proto(answer.scorers[0]))
+    info = codec.scorer_info_from_proto(answer.scorers[0])
+    return RemoteScorer(connection, OpenedModel.of(name, info, pinned=pinned), info)
 
 
 def list_scorers(address: str, *, timeout: float = 10.0) -> list[ScorerInfo]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.clients.connection import Connection
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.clients.upscale_stream import hundredths_of
 from ranksrgan.contracts.errors import InternalError, InvalidInput, RankSRGANError
 from ranksrgan.contracts.row_image import RowImage, rows_from_bytes, rows_to_bytes
@@ -30,7 +31,7 @@ ReadRows = Callable[[int, int], Tensor]
 def stream_rows(
     connection: Connection,
     info: UpscalerInfo,
-    model: str,
+    model: OpenedModel,
     image: RowImage,
     read_rows: ReadRows,
     *,
@@ -43,14 +44,15 @@ def stream_rows(
         connection: to the service. Its timeout is for each response. What a server has not made
             when it goes is lost: rows are read once.
         info: of the model.
-        model: as the service knows it.
+        model: that enlarges it.
     """
     scale = Fraction(info.scale) if out_scale is None else out_scale
     made = RowImage(
         math.ceil(scale * image.height), math.ceil(scale * image.width), image.channels, result
     )
     order = Request.Order(
-        model=model,
+        model=model.name,
+        parameters_hash=model.parameters_hash,
         size=image.size,
         rows=codec.row_image_to_proto(image),
         result=codec.dtype_to_proto(result),

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from ranksrgan.contracts import atomic, cancellation
 from ranksrgan.contracts.clients.connection import Connection, read_in_time
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.errors import InternalError, InvalidImage, InvalidInput
 from ranksrgan.contracts.regular_files import open_regular
 from ranksrgan.contracts.v1 import super_resolution_pb2, super_resolution_pb2_grpc
@@ -22,7 +23,7 @@ Response = super_resolution_pb2.UpscaleStreamResponse
 
 def stream_file(
     connection: Connection,
-    model: str,
+    model: OpenedModel,
     source: Path,
     target: Path,
     *,
@@ -35,7 +36,7 @@ def stream_file(
     Args:
         connection: to the service. Its timeout is for each response, which come during the work
             too; where the service goes away and its patience allows it, all begins anew.
-        model: as the service knows it.
+        model: that enlarges it.
     """
     source, target = Path(source), Path(target)
     hundredths = hundredths_of(out_scale)
@@ -43,7 +44,8 @@ def stream_file(
     def attempt() -> tuple[int, int]:
         with open_regular(source) as file:
             order = Request.Order(
-                model=model,
+                model=model.name,
+                parameters_hash=model.parameters_hash,
                 size=source.stat().st_size,
                 suffix=target.suffix.lower(),
                 quality=quality,

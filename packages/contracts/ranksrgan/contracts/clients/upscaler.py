@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.clients.connection import Connection
+from ranksrgan.contracts.clients.opened_model import OpenedModel
 from ranksrgan.contracts.clients.upscale_rows import ReadRows, stream_rows
 from ranksrgan.contracts.clients.upscale_stream import stream_file
 from ranksrgan.contracts.errors import (
@@ -29,11 +30,11 @@ from ranksrgan.contracts.wire.tensor_transport import Parcel
 
 
 class RemoteUpscaler:
-    """A model behind a ``SuperResolutionService``."""
+    """A model behind a ``SuperResolutionService``, pinned or not as a `RemoteScorer` is."""
 
-    def __init__(self, connection: Connection, name: str, info: UpscalerInfo) -> None:
+    def __init__(self, connection: Connection, model: OpenedModel, info: UpscalerInfo) -> None:
         self._connection = connection
-        self._name = name  # as the server knows it
+        self._model = model
         self._info = info
 
     @property
@@ -45,7 +46,8 @@ class RemoteUpscaler:
 
         def work(parcel: Parcel) -> Tensor:
             request = super_resolution_pb2.UpscaleRequest(
-                model=self._name,
+                model=self._model.name,
+                parameters_hash=self._model.parameters_hash,
                 images=parcel.images(images, "images"),
                 results=parcel.room(self._enlarged(images), torch.float32),
             )
@@ -65,7 +67,9 @@ class RemoteUpscaler:
     def upscale_encoded(self, data: bytes) -> bytes:
         """Enlarge an image file's content; PNG comes back, with transparency and bit depth kept."""
         images = [image_pb2.Image(encoded=data)]
-        request = super_resolution_pb2.UpscaleRequest(model=self._name, images=images)
+        request = super_resolution_pb2.UpscaleRequest(
+            model=self._model.name, parameters_hash=self._model.parameters_hash, images=images
+        )
         answer = self._connection.attempt(lambda: self._answer(request))
         encoded: bytes = answer.images[0].encoded
         return encoded
@@ -87,7 +91,7 @@ class RemoteUpscaler:
         """
         return stream_file(
             self._connection,
-            self._name,
+            self._model,
             source,
             target,
             quality=quality,
@@ -133,7 +137,7 @@ class RemoteUpscaler:
         return stream_rows(
             self._connection,
             self._info,
-            self._name,
+            self._model,
             image,
             read_rows,
             out_scale=out_scale,
@@ -163,7 +167,12 @@ class RemoteUpscaler:
 
 
 def connect_upscaler(
-    address: str, name: str, *, timeout: float = 300.0, retry_for: float = 0.0
+    address: str,
+    name: str,
+    *,
+    timeout: float = 300.0,
+    retry_for: float = 0.0,
+    pinned: bool = False,
 ) -> RemoteUpscaler:
     """Ask the server at ``address`` for a model; raises as `connect_scorer`."""
     connection = Connection(address, timeout=timeout, retry_for=retry_for)
@@ -171,7 +180,8 @@ def connect_upscaler(
     request = super_resolution_pb2.ListModelsRequest(models=[name])
     answer = connection.call(stub.ListModels, request)
     connection.tensors.offered(answer.shared_tensors)
-    return RemoteUpscaler(connection, name, codec.upscaler_info_from_proto(answer.models[0]))
+    info = codec.upscaler_info_from_proto(answer.models[0])
+    return RemoteUpscaler(connection, OpenedModel.of(name, info, pinned=pinned), info)
 
 
 def list_upscalers(address: str, *, timeout: float = 10.0) -> list[UpscalerInfo]:

@@ -10,6 +10,7 @@ import grpc
 from ranksrgan.contracts.errors import NotSupported
 from ranksrgan.contracts.scorer import FeatureExtractor
 from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
+from ranksrgan.contracts.serving.same_model import require_same
 from ranksrgan.contracts.serving.scoring import ScorerCatalog
 from ranksrgan.contracts.serving.turn import alone
 from ranksrgan.contracts.v1 import features_pb2, features_pb2_grpc
@@ -32,6 +33,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         self, request: features_pb2.ExtractFeaturesRequest, context: grpc.ServicerContext
     ) -> features_pb2.ExtractFeaturesResponse:
         scorer = self._catalog.open(request.scorer)
+        require_same(scorer.info, request.parameters_hash, "scorer")
         if not isinstance(scorer, FeatureExtractor):
             raise NotSupported(f"{request.scorer} has no features", field="scorer")
         batches = read_batches(request.images, [], self._max_pixels)

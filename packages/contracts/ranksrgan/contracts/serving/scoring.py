@@ -18,6 +18,7 @@ from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
 from ranksrgan.contracts.serving.announced_images import AnnouncedImages, OutOfStep
 from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
 from ranksrgan.contracts.serving.on_device import gradient_on_device, score_on_device
+from ranksrgan.contracts.serving.same_model import require_same
 from ranksrgan.contracts.serving.spool import Spool
 from ranksrgan.contracts.v1 import (
     scoring_pb2,
@@ -78,7 +79,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     def Score(
         self, request: scoring_pb2.ScoreRequest, context: grpc.ServicerContext
     ) -> scoring_pb2.ScoreResponse:
-        scorer = self._catalog.open(request.scorer)
+        scorer = self._open(request)
         batches = read_batches(request.images, request.references, self._max_pixels)
         scores: list[float] = []
         for batch, batch_references in batches:
@@ -94,7 +95,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             response = scoring_pb2.ScoreStreamResponse(id=request.id)
             try:
                 image, reference = self._announced.read(request, request_iterator)
-                response.score = self._score_one(request.scorer, image, reference)
+                response.score = self._score_one(request, image, reference)
             except (RequestCancelled, DeadlineExceeded, OutOfStep):
                 raise
             except RankSRGANError as error:
@@ -104,7 +105,7 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     def ScoreGradient(
         self, request: scoring_pb2.ScoreGradientRequest, context: grpc.ServicerContext
     ) -> scoring_pb2.ScoreGradientResponse:
-        scorer = self._catalog.open(request.scorer)
+        scorer = self._open(request)
         if not scorer.info.differentiable or not isinstance(scorer, DifferentiableScorer):
             raise NotSupported(f"{request.scorer} has no gradient", field="scorer")
         batches = read_batches(request.images, request.references, self._max_pixels)
@@ -120,6 +121,20 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             )
         return response
 
-    def _score_one(self, name: str, image: Tensor, reference: Tensor | None) -> float:
+    def _score_one(
+        self, request: scoring_pb2.ScoreStreamRequest, image: Tensor, reference: Tensor | None
+    ) -> float:
         against = None if reference is None else reference[None]
-        return float(score_on_device(self._catalog.open(name), name, image[None], against))
+        scorer = self._open(request)
+        return float(score_on_device(scorer, request.scorer, image[None], against))
+
+    def _open(
+        self,
+        request: scoring_pb2.ScoreRequest
+        | scoring_pb2.ScoreGradientRequest
+        | scoring_pb2.ScoreStreamRequest,
+    ) -> Scorer:
+        """The scorer that is meant, and no other of its name."""
+        scorer = self._catalog.open(request.scorer)
+        require_same(scorer.info, request.parameters_hash, "scorer")
+        return scorer

@@ -13,6 +13,7 @@ from ranksrgan.contracts.images import Picture
 from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
 from ranksrgan.contracts.serving.on_device import UpscalerOnDevice
 from ranksrgan.contracts.serving.precedence import behind
+from ranksrgan.contracts.serving.same_model import require_same
 from ranksrgan.contracts.serving.upscale_stream import UpscaleStreams
 from ranksrgan.contracts.upscaler import Upscaler, UpscalerInfo
 from ranksrgan.contracts.v1 import image_pb2, super_resolution_pb2, super_resolution_pb2_grpc
@@ -69,7 +70,9 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
     def Upscale(
         self, request: super_resolution_pb2.UpscaleRequest, context: grpc.ServicerContext
     ) -> super_resolution_pb2.UpscaleResponse:
-        upscaler = UpscalerOnDevice(self._catalog.open(request.model), request.model)
+        model = self._catalog.open(request.model)
+        require_same(model.info, request.parameters_hash, "model")
+        upscaler = UpscalerOnDevice(model, request.model)
         if not request.images:
             raise InvalidInput("images: none were sent", field="images")
         response = super_resolution_pb2.UpscaleResponse()

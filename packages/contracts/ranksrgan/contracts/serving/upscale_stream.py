@@ -25,6 +25,7 @@ from ranksrgan.contracts.image_files.encoders import Layout, check_format, open_
 from ranksrgan.contracts.images import FORMATS, Picture, allow_pixels, decode_image
 from ranksrgan.contracts.row_image import RowImage
 from ranksrgan.contracts.serving.arriving_rows import ArrivingRows, check_chunk
+from ranksrgan.contracts.serving.same_model import require_same
 from ranksrgan.contracts.serving.spool import Spool, SpooledFile
 from ranksrgan.contracts.serving.stream_result import (
     open_output,
@@ -132,6 +133,7 @@ class UpscaleStreams:
             open_upscaler: the model of a name; raises UnknownName.
 
         Raises:
+            ModelReplaced: the order is for another model of that name.
             InvalidInput: an order that cannot be, an image of another size, values that are no
                 pixels, or a format that cannot hold the result.
             InvalidImage: the file is not an image.
@@ -143,6 +145,7 @@ class UpscaleStreams:
         order = first.order
         check_order(order, self._limits)
         upscaler = open_upscaler(order.model)
+        require_same(upscaler.info, order.parameters_hash, "order.model")
         answer = self._answer_rows if order.HasField("rows") else self._answer_file
         yield from answer(order, requests, upscaler)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ranksrgan.contracts.v1 import image_pb2 as ranksrgan_dot_contracts_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ranksrgan/contracts/v1/features.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/image.proto\"\x9b\x01\n\nFeatureSet\x12>\n\x06\x61rrays\x18\x01 \x03(\x0b\x32..ranksrgan.contracts.v1.FeatureSet.ArraysEntry\x1aM\n\x0b\x41rraysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.ranksrgan.contracts.v1.Tensor:\x02\x38\x01\"W\n\x16\x45xtractFeaturesRequest\x12\x0e\n\x06scorer\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\"O\n\x17\x45xtractFeaturesResponse\x12\x34\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\".ranksrgan.contracts.v1.FeatureSet2\x84\x01\n\x0e\x46\x65\x61tureService\x12r\n\x0f\x45xtractFeatures\x12..ranksrgan.contracts.v1.ExtractFeaturesRequest\x1a/.ranksrgan.contracts.v1.ExtractFeaturesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%ranksrgan/contracts/v1/features.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/image.proto\"\x9b\x01\n\nFeatureSet\x12>\n\x06\x61rrays\x18\x01 \x03(\x0b\x32..ranksrgan.contracts.v1.FeatureSet.ArraysEntry\x1aM\n\x0b\x41rraysEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.ranksrgan.contracts.v1.Tensor:\x02\x38\x01\"p\n\x16\x45xtractFeaturesRequest\x12\x0e\n\x06scorer\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x17\n\x0fparameters_hash\x18\x03 \x01(\t\"O\n\x17\x45xtractFeaturesResponse\x12\x34\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\".ranksrgan.contracts.v1.FeatureSet2\x84\x01\n\x0e\x46\x65\x61tureService\x12r\n\x0f\x45xtractFeatures\x12..ranksrgan.contracts.v1.ExtractFeaturesRequest\x1a/.ranksrgan.contracts.v1.ExtractFeaturesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEATURESET_ARRAYSENTRY']._serialized_start=180
   _globals['_FEATURESET_ARRAYSENTRY']._serialized_end=257
   _globals['_EXTRACTFEATURESREQUEST']._serialized_start=259
-  _globals['_EXTRACTFEATURESREQUEST']._serialized_end=346
-  _globals['_EXTRACTFEATURESRESPONSE']._serialized_start=348
-  _globals['_EXTRACTFEATURESRESPONSE']._serialized_end=427
-  _globals['_FEATURESERVICE']._serialized_start=430
-  _globals['_FEATURESERVICE']._serialized_end=562
+  _globals['_EXTRACTFEATURESREQUEST']._serialized_end=371
+  _globals['_EXTRACTFEATURESRESPONSE']._serialized_start=373
+  _globals['_EXTRACTFEATURESRESPONSE']._serialized_end=452
+  _globals['_FEATURESERVICE']._serialized_start=455
+  _globals['_FEATURESERVICE']._serialized_end=587
 # @@protoc_insertion_point(module_scope)

@@ -21,12 +21,14 @@ class FeatureSet(_message.Message):
     def __init__(self, arrays: _Optional[_Mapping[str, _image_pb2.Tensor]] = ...) -> None: ...
 
 class ExtractFeaturesRequest(_message.Message):
-    __slots__ = ("scorer", "images")
+    __slots__ = ("scorer", "images", "parameters_hash")
     SCORER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     scorer: str
     images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
-    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ...) -> None: ...
+    parameters_hash: str
+    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
 
 class ExtractFeaturesResponse(_message.Message):
     __slots__ = ("features",)

@@ -26,7 +26,7 @@ from ranksrgan.contracts.v1 import error_pb2 as ranksrgan_dot_contracts_dot_v1_d
 from ranksrgan.contracts.v1 import image_pb2 as ranksrgan_dot_contracts_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ranksrgan/contracts/v1/scoring.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/error.proto\x1a\"ranksrgan/contracts/v1/image.proto\"\xd9\x01\n\nScorerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x18\n\x10higher_is_better\x18\x03 \x01(\x08\x12\x17\n\x0fneeds_reference\x18\x04 \x01(\x08\x12\x16\n\x0e\x64ifferentiable\x18\x05 \x01(\x08\x12\x10\n\x08min_side\x18\x06 \x01(\x05\x12\x17\n\x0fparameters_hash\x18\x07 \x01(\t\x12\x0e\n\x06lowest\x18\x08 \x01(\x01\x12\x0f\n\x07highest\x18\t \x01(\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\"%\n\x12ListScorersRequest\x12\x0f\n\x07scorers\x18\x01 \x03(\t\"}\n\x13ListScorersResponse\x12\x33\n\x07scorers\x18\x01 \x03(\x0b\x32\".ranksrgan.contracts.v1.ScorerInfo\x12\x16\n\x0eshared_tensors\x18\x02 \x01(\x08\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\x03\"\x80\x01\n\x0cScoreRequest\x12\x0e\n\x06scorer\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x31\n\nreferences\x18\x03 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\"\x1f\n\rScoreResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\"\xa4\x02\n\x12ScoreStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06scorer\x18\x02 \x01(\t\x12,\n\x05image\x18\x03 \x01(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x30\n\treference\x18\x04 \x01(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x37\n\x0bimage_ahead\x18\x05 \x01(\x0b\x32\".ranksrgan.contracts.v1.ImageAhead\x12;\n\x0freference_ahead\x18\x06 \x01(\x0b\x32\".ranksrgan.contracts.v1.ImageAhead\x12\x12\n\x05\x63hunk\x18\x07 \x01(\x0cH\x00\x88\x01\x01\x42\x08\n\x06_chunk\"m\n\x13ScoreStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x05score\x18\x02 \x01(\x01H\x00\x12.\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1d.ranksrgan.contracts.v1.ErrorH\x00\x42\t\n\x07outcome\"\xc1\x01\n\x14ScoreGradientRequest\x12\x0e\n\x06scorer\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x31\n\nreferences\x18\x03 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x37\n\tgradients\x18\x04 \x03(\x0b\x32$.ranksrgan.contracts.v1.SharedTensor\"Z\n\x15ScoreGradientResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12\x31\n\tgradients\x18\x02 \x03(\x0b\x32\x1e.ranksrgan.contracts.v1.Tensor2\xa8\x03\n\x0eScoringService\x12\x66\n\x0bListScorers\x12*.ranksrgan.contracts.v1.ListScorersRequest\x1a+.ranksrgan.contracts.v1.ListScorersResponse\x12T\n\x05Score\x12$.ranksrgan.contracts.v1.ScoreRequest\x1a%.ranksrgan.contracts.v1.ScoreResponse\x12j\n\x0bScoreStream\x12*.ranksrgan.contracts.v1.ScoreStreamRequest\x1a+.ranksrgan.contracts.v1.ScoreStreamResponse(\x01\x30\x01\x12l\n\rScoreGradient\x12,.ranksrgan.contracts.v1.ScoreGradientRequest\x1a-.ranksrgan.contracts.v1.ScoreGradientResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ranksrgan/contracts/v1/scoring.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/error.proto\x1a\"ranksrgan/contracts/v1/image.proto\"\xd9\x01\n\nScorerInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x18\n\x10higher_is_better\x18\x03 \x01(\x08\x12\x17\n\x0fneeds_reference\x18\x04 \x01(\x08\x12\x16\n\x0e\x64ifferentiable\x18\x05 \x01(\x08\x12\x10\n\x08min_side\x18\x06 \x01(\x05\x12\x17\n\x0fparameters_hash\x18\x07 \x01(\t\x12\x0e\n\x06lowest\x18\x08 \x01(\x01\x12\x0f\n\x07highest\x18\t \x01(\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\"%\n\x12ListScorersRequest\x12\x0f\n\x07scorers\x18\x01 \x03(\t\"}\n\x13ListScorersResponse\x12\x33\n\x07scorers\x18\x01 \x03(\x0b\x32\".ranksrgan.contracts.v1.ScorerInfo\x12\x16\n\x0eshared_tensors\x18\x02 \x01(\x08\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\x03\"\x99\x01\n\x0cScoreRequest\x12\x0e\n\x06scorer\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x31\n\nreferences\x18\x03 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x17\n\x0fparameters_hash\x18\x04 \x01(\t\"\x1f\n\rScoreResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\"\xbd\x02\n\x12ScoreStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06scorer\x18\x02 \x01(\t\x12,\n\x05image\x18\x03 \x01(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x30\n\treference\x18\x04 \x01(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x37\n\x0bimage_ahead\x18\x05 \x01(\x0b\x32\".ranksrgan.contracts.v1.ImageAhead\x12;\n\x0freference_ahead\x18\x06 \x01(\x0b\x32\".ranksrgan.contracts.v1.ImageAhead\x12\x12\n\x05\x63hunk\x18\x07 \x01(\x0cH\x00\x88\x01\x01\x12\x17\n\x0fparameters_hash\x18\x08 \x01(\tB\x08\n\x06_chunk\"m\n\x13ScoreStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x05score\x18\x02 \x01(\x01H\x00\x12.\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1d.ranksrgan.contracts.v1.ErrorH\x00\x42\t\n\x07outcome\"\xda\x01\n\x14ScoreGradientRequest\x12\x0e\n\x06scorer\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x31\n\nreferences\x18\x03 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x37\n\tgradients\x18\x04 \x03(\x0b\x32$.ranksrgan.contracts.v1.SharedTensor\x12\x17\n\x0fparameters_hash\x18\x05 \x01(\t\"Z\n\x15ScoreGradientResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12\x31\n\tgradients\x18\x02 \x03(\x0b\x32\x1e.ranksrgan.contracts.v1.Tensor2\xa8\x03\n\x0eScoringService\x12\x66\n\x0bListScorers\x12*.ranksrgan.contracts.v1.ListScorersRequest\x1a+.ranksrgan.contracts.v1.ListScorersResponse\x12T\n\x05Score\x12$.ranksrgan.contracts.v1.ScoreRequest\x1a%.ranksrgan.contracts.v1.ScoreResponse\x12j\n\x0bScoreStream\x12*.ranksrgan.contracts.v1.ScoreStreamRequest\x1a+.ranksrgan.contracts.v1.ScoreStreamResponse(\x01\x30\x01\x12l\n\rScoreGradient\x12,.ranksrgan.contracts.v1.ScoreGradientRequest\x1a-.ranksrgan.contracts.v1.ScoreGradientResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,17 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSCORERSRESPONSE']._serialized_start=395
   _globals['_LISTSCORERSRESPONSE']._serialized_end=520
   _globals['_SCOREREQUEST']._serialized_start=523
-  _globals['_SCOREREQUEST']._serialized_end=651
-  _globals['_SCORERESPONSE']._serialized_start=653
-  _globals['_SCORERESPONSE']._serialized_end=684
-  _globals['_SCORESTREAMREQUEST']._serialized_start=687
-  _globals['_SCORESTREAMREQUEST']._serialized_end=979
-  _globals['_SCORESTREAMRESPONSE']._serialized_start=981
-  _globals['_SCORESTREAMRESPONSE']._serialized_end=1090
-  _globals['_SCOREGRADIENTREQUEST']._serialized_start=1093
-  _globals['_SCOREGRADIENTREQUEST']._serialized_end=1286
-  _globals['_SCOREGRADIENTRESPONSE']._serialized_start=1288
-  _globals['_SCOREGRADIENTRESPONSE']._serialized_end=1378
-  _globals['_SCORINGSERVICE']._serialized_start=1381
-  _globals['_SCORINGSERVICE']._serialized_end=1805
+  _globals['_SCOREREQUEST']._serialized_end=676
+  _globals['_SCORERESPONSE']._serialized_start=678
+  _globals['_SCORERESPONSE']._serialized_end=709
+  _globals['_SCORESTREAMREQUEST']._serialized_start=712
+  _globals['_SCORESTREAMREQUEST']._serialized_end=1029
+  _globals['_SCORESTREAMRESPONSE']._serialized_start=1031
+  _globals['_SCORESTREAMRESPONSE']._serialized_end=1140
+  _globals['_SCOREGRADIENTREQUEST']._serialized_start=1143
+  _globals['_SCOREGRADIENTREQUEST']._serialized_end=1361
+  _globals['_SCOREGRADIENTRESPONSE']._serialized_start=1363
+  _globals['_SCOREGRADIENTRESPONSE']._serialized_end=1453
+  _globals['_SCORINGSERVICE']._serialized_start=1456
+  _globals['_SCORINGSERVICE']._serialized_end=1880
 # @@protoc_insertion_point(module_scope)

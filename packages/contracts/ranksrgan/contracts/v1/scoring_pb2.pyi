@@ -49,14 +49,16 @@ class ListScorersResponse(_message.Message):
     def __init__(self, scorers: _Optional[_Iterable[_Union[ScorerInfo, _Mapping]]] = ..., shared_tensors: _Optional[bool] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("scorer", "images", "references")
+    __slots__ = ("scorer", "images", "references", "parameters_hash")
     SCORER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     scorer: str
     images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
     references: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
-    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ...) -> None: ...
+    parameters_hash: str
+    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
     __slots__ = ("scores",)
@@ -65,7 +67,7 @@ class ScoreResponse(_message.Message):
     def __init__(self, scores: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ScoreStreamRequest(_message.Message):
-    __slots__ = ("id", "scorer", "image", "reference", "image_ahead", "reference_ahead", "chunk")
+    __slots__ = ("id", "scorer", "image", "reference", "image_ahead", "reference_ahead", "chunk", "parameters_hash")
     ID_FIELD_NUMBER: _ClassVar[int]
     SCORER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +75,7 @@ class ScoreStreamRequest(_message.Message):
     IMAGE_AHEAD_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_AHEAD_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     id: str
     scorer: str
     image: _image_pb2.Image
@@ -80,7 +83,8 @@ class ScoreStreamRequest(_message.Message):
     image_ahead: _image_pb2.ImageAhead
     reference_ahead: _image_pb2.ImageAhead
     chunk: bytes
-    def __init__(self, id: _Optional[str] = ..., scorer: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., reference: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., image_ahead: _Optional[_Union[_image_pb2.ImageAhead, _Mapping]] = ..., reference_ahead: _Optional[_Union[_image_pb2.ImageAhead, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    parameters_hash: str
+    def __init__(self, id: _Optional[str] = ..., scorer: _Optional[str] = ..., image: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., reference: _Optional[_Union[_image_pb2.Image, _Mapping]] = ..., image_ahead: _Optional[_Union[_image_pb2.ImageAhead, _Mapping]] = ..., reference_ahead: _Optional[_Union[_image_pb2.ImageAhead, _Mapping]] = ..., chunk: _Optional[bytes] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
 
 class ScoreStreamResponse(_message.Message):
     __slots__ = ("id", "score", "error")
@@ -93,16 +97,18 @@ class ScoreStreamResponse(_message.Message):
     def __init__(self, id: _Optional[str] = ..., score: _Optional[float] = ..., error: _Optional[_Union[_error_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class ScoreGradientRequest(_message.Message):
-    __slots__ = ("scorer", "images", "references", "gradients")
+    __slots__ = ("scorer", "images", "references", "gradients", "parameters_hash")
     SCORER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     REFERENCES_FIELD_NUMBER: _ClassVar[int]
     GRADIENTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     scorer: str
     images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
     references: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
     gradients: _containers.RepeatedCompositeFieldContainer[_image_pb2.SharedTensor]
-    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., gradients: _Optional[_Iterable[_Union[_image_pb2.SharedTensor, _Mapping]]] = ...) -> None: ...
+    parameters_hash: str
+    def __init__(self, scorer: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., references: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., gradients: _Optional[_Iterable[_Union[_image_pb2.SharedTensor, _Mapping]]] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
 
 class ScoreGradientResponse(_message.Message):
     __slots__ = ("scores", "gradients")

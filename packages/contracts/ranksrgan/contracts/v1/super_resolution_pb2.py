@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ranksrgan.contracts.v1 import image_pb2 as ranksrgan_dot_contracts_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-ranksrgan/contracts/v1/super_resolution.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/image.proto\"\x7f\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05scale\x18\x03 \x01(\x05\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x17\n\x0fparameters_hash\x18\x05 \x01(\t\x12\x15\n\rmodel_version\x18\x06 \x01(\t\"#\n\x11ListModelsRequest\x12\x0e\n\x06models\x18\x01 \x03(\t\"_\n\x12ListModelsResponse\x12\x31\n\x06models\x18\x01 \x03(\x0b\x32!.ranksrgan.contracts.v1.ModelInfo\x12\x16\n\x0eshared_tensors\x18\x02 \x01(\x08\"\x85\x01\n\x0eUpscaleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x35\n\x07results\x18\x03 \x03(\x0b\x32$.ranksrgan.contracts.v1.SharedTensor\"@\n\x0fUpscaleResponse\x12-\n\x06images\x18\x01 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\"\xb7\x03\n\x14UpscaleStreamRequest\x12\x43\n\x05order\x18\x01 \x01(\x0b\x32\x32.ranksrgan.contracts.v1.UpscaleStreamRequest.OrderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1ah\n\x04Rows\x12\x0e\n\x06height\x18\x01 \x01(\x03\x12\r\n\x05width\x18\x02 \x01(\x03\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12/\n\x05\x64type\x18\x04 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x1a\xd6\x01\n\x05Order\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06suffix\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\x05\x12\x1c\n\x14out_scale_hundredths\x18\x05 \x01(\x05\x12?\n\x04rows\x18\x06 \x01(\x0b\x32\x31.ranksrgan.contracts.v1.UpscaleStreamRequest.Rows\x12\x30\n\x06result\x18\x07 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataTypeB\x06\n\x04part\"\xe1\x02\n\x15UpscaleStreamResponse\x12\x12\n\x08received\x18\x01 \x01(\x03H\x00\x12H\n\x07started\x18\x02 \x01(\x0b\x32\x35.ranksrgan.contracts.v1.UpscaleStreamResponse.StartedH\x00\x12\x12\n\x08progress\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05\x63hunk\x18\x04 \x01(\x0cH\x00\x12J\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x36.ranksrgan.contracts.v1.UpscaleStreamResponse.FinishedH\x00\x1a(\n\x07Started\x12\r\n\x05width\x18\x01 \x01(\x03\x12\x0e\n\x06height\x18\x02 \x01(\x03\x1aG\n\x08\x46inished\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\r\n\x05width\x18\x02 \x01(\x03\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\tB\x06\n\x04part2\xcb\x02\n\x16SuperResolutionService\x12\x63\n\nListModels\x12).ranksrgan.contracts.v1.ListModelsRequest\x1a*.ranksrgan.contracts.v1.ListModelsResponse\x12Z\n\x07Upscale\x12&.ranksrgan.contracts.v1.UpscaleRequest\x1a\'.ranksrgan.contracts.v1.UpscaleResponse\x12p\n\rUpscaleStream\x12,.ranksrgan.contracts.v1.UpscaleStreamRequest\x1a-.ranksrgan.contracts.v1.UpscaleStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-ranksrgan/contracts/v1/super_resolution.proto\x12\x16ranksrgan.contracts.v1\x1a\"ranksrgan/contracts/v1/image.proto\"\x7f\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05scale\x18\x03 \x01(\x05\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x17\n\x0fparameters_hash\x18\x05 \x01(\t\x12\x15\n\rmodel_version\x18\x06 \x01(\t\"#\n\x11ListModelsRequest\x12\x0e\n\x06models\x18\x01 \x03(\t\"_\n\x12ListModelsResponse\x12\x31\n\x06models\x18\x01 \x03(\x0b\x32!.ranksrgan.contracts.v1.ModelInfo\x12\x16\n\x0eshared_tensors\x18\x02 \x01(\x08\"\x9e\x01\n\x0eUpscaleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\x12\x35\n\x07results\x18\x03 \x03(\x0b\x32$.ranksrgan.contracts.v1.SharedTensor\x12\x17\n\x0fparameters_hash\x18\x04 \x01(\t\"@\n\x0fUpscaleResponse\x12-\n\x06images\x18\x01 \x03(\x0b\x32\x1d.ranksrgan.contracts.v1.Image\"\xd0\x03\n\x14UpscaleStreamRequest\x12\x43\n\x05order\x18\x01 \x01(\x0b\x32\x32.ranksrgan.contracts.v1.UpscaleStreamRequest.OrderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1ah\n\x04Rows\x12\x0e\n\x06height\x18\x01 \x01(\x03\x12\r\n\x05width\x18\x02 \x01(\x03\x12\x10\n\x08\x63hannels\x18\x03 \x01(\x05\x12/\n\x05\x64type\x18\x04 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x1a\xef\x01\n\x05Order\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0e\n\x06suffix\x18\x03 \x01(\t\x12\x0f\n\x07quality\x18\x04 \x01(\x05\x12\x1c\n\x14out_scale_hundredths\x18\x05 \x01(\x05\x12?\n\x04rows\x18\x06 \x01(\x0b\x32\x31.ranksrgan.contracts.v1.UpscaleStreamRequest.Rows\x12\x30\n\x06result\x18\x07 \x01(\x0e\x32 .ranksrgan.contracts.v1.DataType\x12\x17\n\x0fparameters_hash\x18\x08 \x01(\tB\x06\n\x04part\"\xe1\x02\n\x15UpscaleStreamResponse\x12\x12\n\x08received\x18\x01 \x01(\x03H\x00\x12H\n\x07started\x18\x02 \x01(\x0b\x32\x35.ranksrgan.contracts.v1.UpscaleStreamResponse.StartedH\x00\x12\x12\n\x08progress\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05\x63hunk\x18\x04 \x01(\x0cH\x00\x12J\n\x08\x66inished\x18\x05 \x01(\x0b\x32\x36.ranksrgan.contracts.v1.UpscaleStreamResponse.FinishedH\x00\x1a(\n\x07Started\x12\r\n\x05width\x18\x01 \x01(\x03\x12\x0e\n\x06height\x18\x02 \x01(\x03\x1aG\n\x08\x46inished\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\r\n\x05width\x18\x02 \x01(\x03\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\tB\x06\n\x04part2\xcb\x02\n\x16SuperResolutionService\x12\x63\n\nListModels\x12).ranksrgan.contracts.v1.ListModelsRequest\x1a*.ranksrgan.contracts.v1.ListModelsResponse\x12Z\n\x07Upscale\x12&.ranksrgan.contracts.v1.UpscaleRequest\x1a\'.ranksrgan.contracts.v1.UpscaleResponse\x12p\n\rUpscaleStream\x12,.ranksrgan.contracts.v1.UpscaleStreamRequest\x1a-.ranksrgan.contracts.v1.UpscaleStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,21 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSRESPONSE']._serialized_start=275
   _globals['_LISTMODELSRESPONSE']._serialized_end=370
   _globals['_UPSCALEREQUEST']._serialized_start=373
-  _globals['_UPSCALEREQUEST']._serialized_end=506
-  _globals['_UPSCALERESPONSE']._serialized_start=508
-  _globals['_UPSCALERESPONSE']._serialized_end=572
-  _globals['_UPSCALESTREAMREQUEST']._serialized_start=575
-  _globals['_UPSCALESTREAMREQUEST']._serialized_end=1014
-  _globals['_UPSCALESTREAMREQUEST_ROWS']._serialized_start=685
-  _globals['_UPSCALESTREAMREQUEST_ROWS']._serialized_end=789
-  _globals['_UPSCALESTREAMREQUEST_ORDER']._serialized_start=792
-  _globals['_UPSCALESTREAMREQUEST_ORDER']._serialized_end=1006
-  _globals['_UPSCALESTREAMRESPONSE']._serialized_start=1017
-  _globals['_UPSCALESTREAMRESPONSE']._serialized_end=1370
-  _globals['_UPSCALESTREAMRESPONSE_STARTED']._serialized_start=1249
-  _globals['_UPSCALESTREAMRESPONSE_STARTED']._serialized_end=1289
-  _globals['_UPSCALESTREAMRESPONSE_FINISHED']._serialized_start=1291
-  _globals['_UPSCALESTREAMRESPONSE_FINISHED']._serialized_end=1362
-  _globals['_SUPERRESOLUTIONSERVICE']._serialized_start=1373
-  _globals['_SUPERRESOLUTIONSERVICE']._serialized_end=1704
+  _globals['_UPSCALEREQUEST']._serialized_end=531
+  _globals['_UPSCALERESPONSE']._serialized_start=533
+  _globals['_UPSCALERESPONSE']._serialized_end=597
+  _globals['_UPSCALESTREAMREQUEST']._serialized_start=600
+  _globals['_UPSCALESTREAMREQUEST']._serialized_end=1064
+  _globals['_UPSCALESTREAMREQUEST_ROWS']._serialized_start=710
+  _globals['_UPSCALESTREAMREQUEST_ROWS']._serialized_end=814
+  _globals['_UPSCALESTREAMREQUEST_ORDER']._serialized_start=817
+  _globals['_UPSCALESTREAMREQUEST_ORDER']._serialized_end=1056
+  _globals['_UPSCALESTREAMRESPONSE']._serialized_start=1067
+  _globals['_UPSCALESTREAMRESPONSE']._serialized_end=1420
+  _globals['_UPSCALESTREAMRESPONSE_STARTED']._serialized_start=1299
+  _globals['_UPSCALESTREAMRESPONSE_STARTED']._serialized_end=1339
+  _globals['_UPSCALESTREAMRESPONSE_FINISHED']._serialized_start=1341
+  _globals['_UPSCALESTREAMRESPONSE_FINISHED']._serialized_end=1412
+  _globals['_SUPERRESOLUTIONSERVICE']._serialized_start=1423
+  _globals['_SUPERRESOLUTIONSERVICE']._serialized_end=1754
 # @@protoc_insertion_point(module_scope)

@@ -38,14 +38,16 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ..., shared_tensors: _Optional[bool] = ...) -> None: ...
 
 class UpscaleRequest(_message.Message):
-    __slots__ = ("model", "images", "results")
+    __slots__ = ("model", "images", "results", "parameters_hash")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
     model: str
     images: _containers.RepeatedCompositeFieldContainer[_image_pb2.Image]
     results: _containers.RepeatedCompositeFieldContainer[_image_pb2.SharedTensor]
-    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., results: _Optional[_Iterable[_Union[_image_pb2.SharedTensor, _Mapping]]] = ...) -> None: ...
+    parameters_hash: str
+    def __init__(self, model: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_image_pb2.Image, _Mapping]]] = ..., results: _Optional[_Iterable[_Union[_image_pb2.SharedTensor, _Mapping]]] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
 
 class UpscaleResponse(_message.Message):
     __slots__ = ("images",)
@@ -67,7 +69,7 @@ class UpscaleStreamRequest(_message.Message):
         dtype: _image_pb2.DataType
         def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., dtype: _Optional[_Union[_image_pb2.DataType, str]] = ...) -> None: ...
     class Order(_message.Message):
-        __slots__ = ("model", "size", "suffix", "quality", "out_scale_hundredths", "rows", "result")
+        __slots__ = ("model", "size", "suffix", "quality", "out_scale_hundredths", "rows", "result", "parameters_hash")
         MODEL_FIELD_NUMBER: _ClassVar[int]
         SIZE_FIELD_NUMBER: _ClassVar[int]
         SUFFIX_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +77,7 @@ class UpscaleStreamRequest(_message.Message):
         OUT_SCALE_HUNDREDTHS_FIELD_NUMBER: _ClassVar[int]
         ROWS_FIELD_NUMBER: _ClassVar[int]
         RESULT_FIELD_NUMBER: _ClassVar[int]
+        PARAMETERS_HASH_FIELD_NUMBER: _ClassVar[int]
         model: str
         size: int
         suffix: str
@@ -82,7 +85,8 @@ class UpscaleStreamRequest(_message.Message):
         out_scale_hundredths: int
         rows: UpscaleStreamRequest.Rows
         result: _image_pb2.DataType
-        def __init__(self, model: _Optional[str] = ..., size: _Optional[int] = ..., suffix: _Optional[str] = ..., quality: _Optional[int] = ..., out_scale_hundredths: _Optional[int] = ..., rows: _Optional[_Union[UpscaleStreamRequest.Rows, _Mapping]] = ..., result: _Optional[_Union[_image_pb2.DataType, str]] = ...) -> None: ...
+        parameters_hash: str
+        def __init__(self, model: _Optional[str] = ..., size: _Optional[int] = ..., suffix: _Optional[str] = ..., quality: _Optional[int] = ..., out_scale_hundredths: _Optional[int] = ..., rows: _Optional[_Union[UpscaleStreamRequest.Rows, _Mapping]] = ..., result: _Optional[_Union[_image_pb2.DataType, str]] = ..., parameters_hash: _Optional[str] = ...) -> None: ...
     ORDER_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     order: UpscaleStreamRequest.Order

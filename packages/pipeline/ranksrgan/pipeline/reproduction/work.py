@@ -187,7 +187,7 @@ def _ranker(config: Mapping[str, Any], folder: Path, workers: int) -> dict[str, 
 def _judgement(config: Mapping[str, Any], folder: Path, workers: int) -> dict[str, Any]:
     """How well a Ranker orders held-out images, and its score of each beside the metric's."""
     source = open_pair_source(config["data"])
-    predictions = predict({"ranker": open_scorer(config["ranker"])}, source)["ranker"]
+    predictions = predict({"ranker": open_scorer(config["ranker"], pinned=True)}, source)["ranker"]
     return {
         "metric": predictions.metric,
         "levels": list(predictions.levels),
@@ -204,7 +204,8 @@ def _evaluation(config: Mapping[str, Any], folder: Path, workers: int) -> dict[s
         for name, spec in FURTHER.items()
         if all(present(get_asset(asset)) for asset in assets_of(spec.split("?")[0]))
     }
-    scorers = {**further, **{name: open_scorer(spec) for name, spec in config["judges"].items()}}
+    judges = {name: open_scorer(spec, pinned=True) for name, spec in config["judges"].items()}
+    scorers = {**further, **judges}
     found = {}
     for test_set, place in config["sets"].items():
         kept = {
@@ -225,7 +226,7 @@ def _evaluation(config: Mapping[str, Any], folder: Path, workers: int) -> dict[s
 def _enlarged(
     spec: str, place: Path, scorers: Mapping[str, Scorer], kept: Mapping[str, Source]
 ) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
-    upscaler = open_upscaler(spec)
+    upscaler = open_upscaler(spec, pinned=True)
     scores = evaluate(upscaler, place, SR_SCALE, SR_SCALE, scorers).images
     pictures = {name: enlarge(upscaler, source.lr, name)[0].cpu() for name, source in kept.items()}
     return [{"image": Path(row.image).stem, "scores": row.scores} for row in scores], pictures

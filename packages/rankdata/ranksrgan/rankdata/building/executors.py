@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
 import torch
 
@@ -26,11 +26,13 @@ from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import (
     InternalError,
     InvalidInput,
+    ModelReplaced,
     NotSupported,
     ServiceUnavailable,
 )
 from ranksrgan.rankdata.building.source import SourceWork
 from ranksrgan.rankdata.config import BuildConfig
+from ranksrgan.rankdata.identity import models_of
 
 #: ``local``: one after the other in this process. ``processes``: several processes of this machine,
 #: which share its CPU threads. ``ray``: Ray Data, on the cluster that $RAY_ADDRESS names or on this
@@ -91,6 +93,7 @@ def run_sources(
 
     Raises:
         InternalError: a worker process died (names the source), or Ray gave up.
+        ModelReplaced: a service has another model than when the build began.
         ServiceUnavailable: the Ray cluster of $RAY_ADDRESS does not answer.
         RankSRGANError: whatever the work raises. What is finished stays finished.
     """
@@ -101,9 +104,33 @@ def run_sources(
             work(name, advance)
             yield name
     elif executor == "processes":
-        yield from _in_processes(names, work.config, min(workers or _cpus(), len(names)))
+        yield from _in_processes(names, _Plan.of(work), min(workers or _cpus(), len(names)))
     else:
-        yield from _on_ray(names, work.config, workers)
+        yield from _on_ray(names, _Plan.of(work), workers)
+
+
+class _Plan(NamedTuple):
+    """What another process needs to do the same work."""
+
+    config: BuildConfig
+    models: dict[str, Any]  # as `models_of` has them
+
+    @classmethod
+    def of(cls, work: SourceWork) -> Self:
+        return cls(work.config, models_of(work))
+
+    def open(self) -> SourceWork:
+        """The work, by the same models: a service may have got another one meanwhile.
+
+        Raises:
+            ModelReplaced: they are not.
+        """
+        work = SourceWork(self.config)
+        if models_of(work) != self.models:
+            raise ModelReplaced(
+                "a level or a metric is another one than when the build began: build again"
+            )
+        return work
 
 
 def _cpus() -> int:
@@ -114,10 +141,10 @@ def _cpus() -> int:
 # which one a worker died of; the pools of the standard library cannot tell.
 
 
-def _in_processes(names: Sequence[str], config: BuildConfig, workers: int) -> Iterator[str]:
+def _in_processes(names: Sequence[str], plan: _Plan, workers: int) -> Iterator[str]:
     waiting = iter(names)
     busy: dict[Connection, str] = {}
-    with _workers(config, workers) as processes:
+    with _workers(plan, workers) as processes:
         for pipe, name in zip(processes, waiting, strict=False):
             _hand_out(name, pipe, busy)
         while busy:
@@ -148,7 +175,7 @@ def _hand_out(name: str, pipe: Connection, busy: dict[Connection, str]) -> None:
 
 
 @contextmanager
-def _workers(config: BuildConfig, count: int) -> Iterator[dict[Connection, SpawnProcess]]:
+def _workers(plan: _Plan, count: int) -> Iterator[dict[Connection, SpawnProcess]]:
     """Worker processes by the pipe to each; they end with the block, whatever they are at."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // count)
@@ -156,7 +183,7 @@ def _workers(config: BuildConfig, count: int) -> Iterator[dict[Connection, Spawn
     try:
         for _ in range(count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, config, threads), daemon=True)
+            process = context.Process(target=_serve, args=(theirs, plan, threads), daemon=True)
             processes[ours] = process
             process.start()
             theirs.close()
@@ -168,7 +195,7 @@ def _workers(config: BuildConfig, count: int) -> Iterator[dict[Connection, Spawn
             pipe.close()
 
 
-def _serve(pipe: Connection, config: BuildConfig, threads: int) -> None:
+def _serve(pipe: Connection, plan: _Plan, threads: int) -> None:
     """What a worker process runs: sources come in, None or an exception goes out for each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -180,7 +207,7 @@ def _serve(pipe: Connection, config: BuildConfig, threads: int) -> None:
         except EOFError:
             return
         try:
-            work = work or SourceWork(config)
+            work = work or plan.open()
             work(name)
         except Exception as error:
             error.add_note(traceback.format_exc())
@@ -203,9 +230,9 @@ def _end_with_parent() -> None:
 class _RayWork:
     """What a Ray actor runs: `map_batches` calls it with one source at a time."""
 
-    def __init__(self, config: BuildConfig, folder: str) -> None:
+    def __init__(self, plan: _Plan, folder: str) -> None:
         os.chdir(folder)
-        self._work = SourceWork(config)
+        self._work = plan.open()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         (name,) = batch["item"]
@@ -218,7 +245,7 @@ class _RayWork:
         return {"source": [str(name)], "error": [error]}
 
 
-def _on_ray(names: Sequence[str], config: BuildConfig, workers: int | None) -> Iterator[str]:
+def _on_ray(names: Sequence[str], plan: _Plan, workers: int | None) -> Iterator[str]:
     ray = _import_ray()
     ours = not ray.is_initialized()
     if ours:
@@ -235,7 +262,7 @@ def _on_ray(names: Sequence[str], config: BuildConfig, workers: int | None) -> I
         blocks = min(len(names), _RAY_BLOCKS)
         done = ray.data.from_items(list(names), override_num_blocks=blocks).map_batches(
             _RayWork,
-            fn_constructor_args=(config, str(Path.cwd())),
+            fn_constructor_args=(plan, str(Path.cwd())),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers or int(ray.cluster_resources()["CPU"])),
         )

@@ -23,7 +23,7 @@ def says(spec: str, name: str) -> bool:
 def open_on(
     spec: str, device: torch.device | None, *, timeout: float = 120.0, retry_for: float = 0.0
 ) -> Scorer:
-    """`open_scorer`, on a device, if one is given, unless the spec names another.
+    """`open_scorer`, pinned, on a device, if one is given, unless the spec names another.
 
     A service computes where it is, and each term of a sum says for itself where it does. A metric
     without such an option computes where its images lie.
@@ -31,8 +31,8 @@ def open_on(
     if device is not None and not (says(spec, "device") or names_sum(spec) or is_remote(spec)):
         try:
             there = with_option(spec, "device", device)
-            return open_scorer(there, timeout=timeout, retry_for=retry_for)
+            return open_scorer(there, timeout=timeout, retry_for=retry_for, pinned=True)
         except InvalidInput as error:
             if error.field != "device":
                 raise
-    return open_scorer(spec, timeout=timeout, retry_for=retry_for)
+    return open_scorer(spec, timeout=timeout, retry_for=retry_for, pinned=True)
