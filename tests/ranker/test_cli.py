@@ -186,7 +186,7 @@ def test_score_stops_when_the_service_has_gone(
         def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
             raise ServiceUnavailable("nobody at unix:/x.sock")
 
-    monkeypatch.setattr(cli, "open_scorer", lambda spec: Gone())
+    monkeypatch.setattr(cli, "open_scorer", lambda spec, **_: Gone())
     assert score(*photographs, "--ranker", "unix:///x.sock/r") == 1
     assert capsys.readouterr().err.splitlines()[-1] == "error: nobody at unix:/x.sock"
 
