@@ -239,7 +239,10 @@ def _repaint(path: Path, height: int, width: int) -> None:
             r"labels\.txt:8: '3_mid\.png four",
         ),
         (_edit("labels.txt", "3_mid.png 5.000000", "3_mid.png"), r"labels\.txt:8: .* is no label"),
-        (_edit("labels.txt", "3_mid.png 5.000000", "3_mid.png nan"), r"labels\.txt:8: .* no label"),
+        *(
+            (_edit("labels.txt", "3_mid.png 5.000000", f"3_mid.png {text}"), r"txt:8: .* no label")
+            for text in ("nan", "1_0", "\N{ARABIC-INDIC DIGIT ONE}", "1e999", "-infinity")
+        ),
         (_edit("labels.txt", "3_mid.png", "3_low.png"), r"txt:8: 3_low has .* already \(.*txt:7\)"),
         (_edit("labels.txt", "3_mid.png 5.000000\n", ""), r"labels\.txt has no line of 3_mid\.png"),
         (

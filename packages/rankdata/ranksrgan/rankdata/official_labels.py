@@ -30,7 +30,7 @@ from torch import Tensor
 from ranksrgan.contracts import ScorerInfo, atomic, cancellation
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
-from ranksrgan.metrics.score_table import image_name, read_column
+from ranksrgan.metrics.score_table import finite_number, image_name, read_column
 from ranksrgan.rankdata.config import WHOLE, SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
@@ -260,11 +260,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return None if math.isnan(number) else number
+    """As in any table, and infinity, which PSNR of an original is."""
+    return {"inf": math.inf, "-inf": -math.inf}.get(text.lower(), finite_number(text))
 
 
 def _find_patches(levels: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
