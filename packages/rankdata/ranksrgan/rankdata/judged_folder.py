@@ -238,7 +238,7 @@ def open_judged_folder(folder: Path, options: Mapping[str, str]) -> JudgedFolder
 
 
 def _looking_alike(references: Mapping[str, Path]) -> list[tuple[str, ...]]:
-    """See `near_duplicates`."""
+    """Groups of references that are one picture to the eye."""
     hashes = {}
     for name, path in references.items():
         cancellation.check()
