@@ -163,6 +163,18 @@ def test_plcc_of_very_large_and_very_small_values() -> None:
             assert plcc(b, scaled, fit) == pytest.approx(plcc(b, a, fit), abs=1e-12)
 
 
+def test_plcc_of_values_far_from_zero() -> None:
+    """Whole numbers up to 2^53 are exact, so that an offset changes nothing."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-1000, 1000, (2, 40)).astype(float)
+    for fit in ("cubic", "none"):
+        expected = plcc(a, b, fit)
+        for offset in (1e9, -1e15):
+            assert plcc(a + offset, b, fit) == pytest.approx(expected, abs=1e-14)
+            assert plcc(b, a + offset, fit) == pytest.approx(plcc(b, a, fit), abs=1e-14)
+    assert plcc([1e16, 1e16 + 2, 1e16 + 4], [1, 2, 3], fit="none") == pytest.approx(1, abs=1e-15)
+
+
 def test_main_score_is_two_for_the_truth_itself() -> None:
     truth = 1449 + 121 * torch.randn(1650, dtype=torch.float64)
     assert main_score(truth, truth) == pytest.approx(2, abs=1e-12)

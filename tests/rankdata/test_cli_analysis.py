@@ -105,7 +105,7 @@ def test_export_and_import(
     assert capsys.readouterr().out.splitlines() == [
         "train: 3 patches",
         "val: 3 patches",
-        f"2 levels labelled by niqe?border=4 in {ranks}",
+        f"2 levels labelled by niqe (lower is better) in {ranks}",
         "split by patch: crops of one image may be in two splits (--sources prevents it)",
     ]
     assert main(["inspect", str(ranks)]) == 0
@@ -115,11 +115,14 @@ def test_export_and_import(
     ]
     assert run(*common) == 1
     assert "already holds a dataset" in capsys.readouterr().err
-    more = ("--force", "--metric", "pi", "--higher-is-better", "--sources")
+    assert run(*common, "--higher-is-better") == 1
+    assert "the better values of niqe are the lower ones" in capsys.readouterr().err
+    (official / "labels.metric.yaml").unlink()
+    more = ("--force", "--metric", "opinions", "--higher-is-better", "--sources")
     assert run(*common, *more, official / "sources.csv") == 0
     assert "split by patch" not in capsys.readouterr().out
     dataset = RankDataset.open(ranks)
-    assert (dataset.metric.name, dataset.metric.higher_is_better) == ("pi", True)
+    assert (dataset.metric.name, dataset.metric.higher_is_better) == ("opinions", True)
     assert dataset.levels == ("low", "high")
 
 
@@ -145,7 +148,7 @@ def test_human(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "train: 2 crops of 2 images",
         "val: 1 crops of 1 images",
-        f"2 levels labelled by votes:bradley-terry in {tmp_path}/ranks",
+        f"2 levels labelled by votes:bradley-terry (higher is better) in {tmp_path}/ranks",
         f"ratings to go on from in {tmp_path}/ranks/ratings.csv",
     ]
     assert run("human", "--recipe", config, "--force", "rating.method=elo") == 0

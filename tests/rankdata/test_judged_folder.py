@@ -99,6 +99,22 @@ def test_the_references_of_two_splits_are_disjoint(pipal: Path) -> None:
     assert len(set.union(*found.values())) == 4
 
 
+def test_references_that_look_alike_are_in_one_split(pipal: Path) -> None:
+    """The third is the first again, and the fourth the second, in another file."""
+    references = pipal / "Train_Ref"
+    for number in (1, 2):
+        pixels = read_image(references / f"A{number:04d}.bmp").colour
+        again = references / f"A{number + 2:04d}.bmp"
+        write_image(again.with_suffix(".png"), Picture(np.clip(pixels, 1, 254)))
+        again.with_suffix(".png").rename(again)
+    for seed in range(4):
+        found = {
+            frozenset(content.content for content in open_pair_source(spec).contents())
+            for spec in (f"{pipal}?val=0.5&seed={seed}&split={split}" for split in ("train", "val"))
+        }
+        assert found == {frozenset({"A0001", "A0003"}), frozenset({"A0002", "A0004"})}
+
+
 def test_pairs_and_contents_come_again_and_go_on(pipal: Path) -> None:
     source = open_pair_source(str(pipal))
     pairs = list(islice(source.pairs(seed=1), 6))

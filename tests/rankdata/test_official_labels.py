@@ -44,6 +44,7 @@ def _config(folder: Path, **settings: Any) -> ImportConfig:
 def test_the_official_form(by_hand: RankDataset, exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
         "high",
+        "labels.metric.yaml",
         "labels.txt",
         "low",
         "mid",
@@ -55,6 +56,9 @@ def test_the_official_form(by_hand: RankDataset, exported: Path) -> None:
         "1_high.png 3.000000",
         "2_low.png 5.000000",
     ]
+    assert (exported / "labels.metric.yaml").read_text() == (
+        "metric: niqe\nhigher_is_better: false\n"
+    )
     assert (exported / "sources.csv").read_text().splitlines()[:3] == [
         "patch,source,split,top,left",
         "1,one,train,0,2",
@@ -80,7 +84,7 @@ def test_round_trip(by_hand: RankDataset, tmp_path: Path) -> None:
     dataset = import_labels(_config(tmp_path / "official", val=0.5))
     RankDataset.open(dataset.folder, check_hashes=True)
     assert dataset.levels == LEVELS
-    assert (dataset.metric.name, dataset.metric.higher_is_better) == ("niqe?border=4", False)
+    assert (dataset.metric.name, dataset.metric.higher_is_better) == ("niqe", False)
     before, after = LevelImages(original), LevelImages(dataset)
     assert [content.source for content in dataset.contents] == list("123456")
     for expected, content in zip(contents, dataset.contents, strict=True):
@@ -189,13 +193,19 @@ def test_levels_one_of_which_ends_like_another(exported: Path, tmp_path: Path) -
     assert len(dataset.contents) == 6
 
 
-def test_direction_and_infinite_values(exported: Path) -> None:
+def test_what_was_exported_says_of_which_metric_it_is(by_hand: RankDataset, tmp_path: Path) -> None:
+    opinions = replace(by_hand.metric, name="opinions", higher_is_better=True)
+    record = by_hand.record.model_copy(update={"metric": opinions})
+    export_labels(replace(by_hand, record=record), tmp_path / "official")
+    dataset = import_labels(_config(tmp_path / "official"))
+    assert (dataset.metric.name, dataset.metric.higher_is_better) == ("opinions", True)
+    assert read_record(dataset.folder).config["metric"] == "opinions"
+
+
+def test_infinite_values(exported: Path) -> None:
     labels = exported / "labels.txt"
     labels.write_text(labels.read_text().replace("1_high.png 3.000000", "1_high.png Inf"))
-    config = _config(exported, metric="psnr", higher_is_better=True)
-    dataset = import_labels(config)
-    assert dataset.contents[0].scores[2] == math.inf
-    assert dataset.metric.higher_is_better
+    assert import_labels(_config(exported)).contents[0].scores[2] == math.inf
 
 
 def test_values_as_matlab_and_windows_write_them(exported: Path) -> None:
@@ -229,7 +239,10 @@ def _repaint(path: Path, height: int, width: int) -> None:
             r"labels\.txt:8: '3_mid\.png four",
         ),
         (_edit("labels.txt", "3_mid.png 5.000000", "3_mid.png"), r"labels\.txt:8: .* is no label"),
-        (_edit("labels.txt", "3_mid.png 5.000000", "3_mid.png nan"), r"labels\.txt:8: .* no label"),
+        *(
+            (_edit("labels.txt", "3_mid.png 5.000000", f"3_mid.png {text}"), r"txt:8: .* no label")
+            for text in ("nan", "1_0", "\N{ARABIC-INDIC DIGIT ONE}", "1e999", "-infinity")
+        ),
         (_edit("labels.txt", "3_mid.png", "3_low.png"), r"txt:8: 3_low has .* already \(.*txt:7\)"),
         (_edit("labels.txt", "3_mid.png 5.000000\n", ""), r"labels\.txt has no line of 3_mid\.png"),
         (

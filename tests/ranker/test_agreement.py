@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
+from ranksrgan.ranker import agreement
 from ranksrgan.ranker.agreement import (
     PairCounts,
     add_up,
@@ -173,6 +174,37 @@ def test_gap() -> None:
     assert mean_gap(truth, truth) == pytest.approx((1 + 1 + 5) / 3)
     assert mean_gap(scores, truth, min_gap=1) == 1
     assert mean_gap(scores, truth, min_gap=5) is None
+
+
+def test_contents_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found of them is the same; whole numbers add up exactly."""
+    draw = torch.Generator().manual_seed(0)
+    truth, scores = torch.randint(0, 9, (2, 50, 6), generator=draw).double().unbind()
+    truth[::7, 2] = NAN
+    found = predictions(truth.tolist(), scores.tolist())
+    places = torch.arange(6.0)
+    sizes: list[int] = []
+
+    def signs(values: Tensor, min_gap: float = 0.0) -> Tensor:
+        sizes.append(len(values))
+        return order_signs(values, min_gap)
+
+    def everything() -> tuple[object, ...]:
+        sizes.clear()
+        return (
+            centred_ranks(truth).tolist(),
+            count_pairs(found, places, min_gap=1),
+            mean_gap(found.predicted, truth, min_gap=1),
+            misplaced(found).tolist(),
+        )
+
+    monkeypatch.setattr(agreement, "order_signs", signs)
+    whole = everything()
+    assert max(sizes) == 50
+    for pairs, most in ((36 * 8, 8), (1, 1)):
+        monkeypatch.setattr(agreement, "PAIRS_AT_A_TIME", pairs)
+        assert everything() == whole
+        assert max(sizes) == most
 
 
 def test_misplaced() -> None:

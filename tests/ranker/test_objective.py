@@ -71,6 +71,8 @@ def test_as_published_is_the_published_loss() -> None:
         (["versions=1"], "versions: one of a content has no order"),
         (["versions=2", "sample=pairs"], "versions: with sample=pairs a content has two"),
         (["versions=2", "as_published=true", "losses={margin: 1}"], "versions: with as_published"),
+        (["min_gap=0.3", "sample=pairs"], r"min_gap: .* give it there, .*RANKS\?min_gap=0\.3"),
+        (["min_gap=1", "as_published=true", "losses={margin: 1}"], "min_gap: with as_published"),
         (["sample=pairs", "further=[ma]"], "further: pairs say an order"),
         (["as_published=true"], "as_published: the released code has losses"),
         (["as_published=true", "losses={margin: 1}", "sample=pairs"], "draws its pairs from"),

@@ -354,6 +354,7 @@ def test_what_is_no_request_is_not_sent(
         (configured(losses={"margin": -1}), InvalidConfig, "losses.margin", "greater"),
         (configured(lr=float("inf")), InvalidConfig, "config", "config"),
         (configured(further=["ma"]), InvalidDataset, "further", "no values of ma"),
+        (configured(min_gap=1e3), InvalidConfig, "min_gap", "no two versions of a content differ"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(

@@ -51,6 +51,14 @@ def named(contents: list[RankedContent], part: slice) -> list[RankedContent]:
     return [content._replace(content=f"{content.content[5]}.png@0,0") for content in contents[part]]
 
 
+def cut(content: RankedContent, versions: int) -> RankedContent:
+    return content._replace(
+        levels=content.levels[:versions],
+        images=content.images[:versions],
+        scores=content.scores[:versions],
+    )
+
+
 @pytest.mark.parametrize("model", ["fusion", "egb"])
 def test_training_leaves_a_scorer(
     model: str,
@@ -80,6 +88,24 @@ def test_crops_of_one_image_are_one_reference(
     config = load_boosted_recipe("fusion", None, SETTINGS["fusion"])
     with pytest.raises(InvalidDataset, match="one reference"):
         train_boosted(config, source_of(contents), None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_fails_leaves_the_folder_as_it_was(
+    contents: list[RankedContent], source_of: Callable[..., PairSource], tmp_path: Path
+) -> None:
+    """Here one that would leave a single image to a regressor; also where it starts anew."""
+    config = load_boosted_recipe("fusion", None, ["metrics=[rmse]", "trees=0.003"])
+    first, second = named(contents, slice(2))
+    uneven = source_of([first, cut(second, 1)])
+    with pytest.raises(InvalidDataset, match="a fold holds out 20 of 21 images"):
+        train_boosted(config, uneven, None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train_boosted(config, source_of([first, second]), None, tmp_path)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InvalidDataset, match="a fold holds out"):
+        train_boosted(config, uneven, None, tmp_path, resume=False)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
 def test_a_folder_of_another_run_is_left_as_it_is(

@@ -106,6 +106,10 @@ def test_no_reference_is_on_both_sides_of_a_fold() -> None:
     )
     with pytest.raises(InvalidDataset, match="one reference"):
         grouped_folds(torch.zeros(8, dtype=torch.int64), 3, seed=0)
+    uneven = torch.tensor([0] * 19 + [1] * 2)
+    assert sorted(int(fold.sum()) for fold in grouped_folds(uneven, 5, seed=0)) == [2, 19]
+    with pytest.raises(InvalidDataset, match=r"holds out 19 of 20 images, .* takes two"):
+        grouped_folds(uneven[:20], 5, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,7 @@ def test_no_reference_is_on_both_sides_of_a_fold() -> None:
     [
         (torch.rand(30, 2), torch.rand(29), "of \\(N,\\) wanted"),
         (torch.rand(30, 2).log() * torch.inf, torch.rand(30), "finite"),
+        (torch.full((30, 2), 1e39, dtype=torch.float64), torch.rand(30), r"float32, up to 3\.4e38"),
         (torch.rand(1, 2), torch.rand(1), "1 images are too few"),
         (torch.rand(30, 2), torch.ones(30), "all opinions are equal"),
     ],

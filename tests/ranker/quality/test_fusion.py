@@ -114,5 +114,9 @@ def test_bad_input(seen: Distorted, features: Tensor) -> None:
         fit_fusion(features, seen.opinions, seen.groups, metrics=METRICS, folds=1)
     with pytest.raises(InvalidConfig, match="rate is 0"):
         fit_fusion(features, seen.opinions, seen.groups, metrics=METRICS, rate=0)
+    for seed in (-1, 2**32):
+        with pytest.raises(InvalidConfig, match=f"seed is {seed}; 0 to"):
+            fit(seen, features, seed)
+    fit(seen, features, 2**32 - 1, trees=1)  # the second regressor's is 0
     with pytest.raises(InvalidInput, match="6 inputs does not fit 2 metrics"):
         fit_fusion(features, seen.opinions, seen.groups, metrics=METRICS[:2], trees=1)

@@ -144,9 +144,15 @@ def _centred_ranks(values: Tensor) -> Tensor:
 
 
 def _standardised(values: Tensor) -> Tensor:
-    """With mean 0 and norm 1; scaled first, so that no square overflows or vanishes."""
-    centred = values / values.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
-    centred = centred - centred.mean()
+    """With mean 0 and norm 1; scaled first, so that no square overflows or vanishes.
+
+    By a power of two, which rounds nothing off, and centred twice, since the mean of values far
+    from 0 is rounded to their last digit.
+    """
+    _, exponent = math.frexp(float(values.abs().max()))
+    centred = values / max(math.ldexp(0.5, exponent), torch.finfo(torch.float64).tiny)
+    for _ in range(2):
+        centred = centred - centred.mean()
     largest = centred.abs().max()
     if bool((values == values[0]).all()) or largest == 0:
         raise UndefinedScore("a linear correlation is undefined where all values are equal")

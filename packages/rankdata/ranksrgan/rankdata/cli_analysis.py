@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ranksrgan.contracts import ScorerInfo
 from ranksrgan.contracts.config import load_config
 from ranksrgan.contracts.console import add_named_paths, add_settings, whole_number
 from ranksrgan.contracts.errors import InvalidConfig
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
     from ranksrgan.rankdata.building.build import Progress
 
 # The flags of import-labels that are configuration keys.
-_IMPORT_KEYS = ("labels", "output", "metric", "sources", "val", "test", "seed")
+_IMPORT_KEYS = (
+    *("labels", "output", "metric", "higher_is_better", "sources"),
+    *("val", "test", "seed"),
+)
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -89,8 +93,7 @@ def _bounds_as_json(dataset: RankDataset, bounds: Iterable[UpperBound]) -> dict[
 
 
 def _bounds_as_table(dataset: RankDataset, bounds: Iterable[UpperBound]) -> Iterator[str]:
-    better = "higher" if dataset.metric.higher_is_better else "lower"
-    yield f"metric: {dataset.metric.name} ({better} is better)"
+    yield f"metric: {_directed(dataset.metric)}"
     for bound in bounds:
         yield ""
         yield f"{' / '.join(bound.levels)}: {bound.contents} contents"
@@ -202,8 +205,17 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add_named_paths(parser, "--level", "the folder of a level whose files are N_NAME.png")
     parser.add_argument("--labels", metavar="FILE", required=True, help="lines of name and value")
     parser.add_argument("-o", "--output", metavar="DIR", required=True, help="the new dataset")
-    parser.add_argument("--metric", metavar="NAME", help="what the values are (niqe?border=4)")
-    parser.add_argument("--higher-is-better", action="store_true", help="of that metric")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="what the values are (what export-labels has written beside them, else niqe?border=4)",
+    )
+    parser.add_argument(
+        "--higher-is-better",
+        action="store_true",
+        default=None,
+        help="of a metric whose direction is not known",
+    )
     parser.add_argument(
         "--sources",
         metavar="FILE.csv",
@@ -221,7 +233,6 @@ def _import(arguments: argparse.Namespace) -> int:
         key: value for key in _IMPORT_KEYS if (value := getattr(arguments, key)) is not None
     }
     settings["levels"] = {name: str(folder) for name, folder in arguments.level.items()}
-    settings["higher_is_better"] = arguments.higher_is_better
     # JSON is YAML: no path is mistaken for a number or a list.
     overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     config = load_config(ImportConfig, None, overrides)
@@ -243,7 +254,12 @@ def _describe(dataset: RankDataset) -> Iterator[str]:
         yield f"dropped: {losses}"
     for group in dataset.record.duplicates:
         yield f"near-duplicates, in one split: {', '.join(group)}"
-    yield f"{len(dataset.levels)} levels labelled by {report.metric.name} in {dataset.folder}"
+    metric = _directed(dataset.metric)
+    yield f"{len(dataset.levels)} levels labelled by {metric} in {dataset.folder}"
+
+
+def _directed(metric: ScorerInfo) -> str:
+    return f"{metric.name} ({'higher' if metric.higher_is_better else 'lower'} is better)"
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 
-from ranksrgan.contracts import Pair, RankedContent, RankedInfo
+from ranksrgan.contracts import Pair, RankedContent, RankedInfo, cancellation
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import list_images
 from ranksrgan.contracts.pairs import PairSelection
@@ -36,6 +36,7 @@ from ranksrgan.metrics import read_scores
 from ranksrgan.metrics.score_table import finite_number
 from ranksrgan.rankdata.config import SplitConfig
 from ranksrgan.rankdata.degradation import read_rgb
+from ranksrgan.rankdata.duplicates import near_duplicates, phash
 from ranksrgan.rankdata.judged_versions import find_versions, read_version
 from ranksrgan.rankdata.levels import by_stem
 from ranksrgan.rankdata.order import check_place, order, shuffled
@@ -71,9 +72,11 @@ class JudgedFolder:
     Args:
         folder: see the module's head.
         selection: which split, and which pairs have an order.
-        val, test, seed: shares of the references and how they are drawn, see `SplitConfig`.
+        val, test, seed: shares of the references and how they are drawn, see `SplitConfig`. For a
+            split every reference is read, and near-duplicates are in the same one.
 
     Raises:
+        InvalidImage: for a split: a reference is not an image.
         InvalidDataset: neither of the two forms, an opinion without an image, a version without a
             reference, all opinions equal, or too few references for the splits.
     """
@@ -105,7 +108,10 @@ class JudgedFolder:
             members[one.reference].append(one)
         if selection.split is not None:
             split = split_sources(
-                sorted(members), SplitConfig(output=folder, val=val, test=test).fractions, seed
+                sorted(members),
+                SplitConfig(output=folder, val=val, test=test).fractions,
+                seed,
+                _looking_alike({name: references[name] for name in members}),
             )
             members = {name: of for name, of in members.items() if split[name] == selection.split}
         if not members:
@@ -229,6 +235,15 @@ def open_judged_folder(folder: Path, options: Mapping[str, str]) -> JudgedFolder
         test=numbers.get("test", 0.0),
         seed=int(numbers.get("seed", 0)),
     )
+
+
+def _looking_alike(references: Mapping[str, Path]) -> list[tuple[str, ...]]:
+    """Groups of references that are one picture to the eye."""
+    hashes = {}
+    for name, path in references.items():
+        cancellation.check()
+        hashes[name] = phash(read_rgb(path))
+    return near_duplicates(hashes)
 
 
 def _state(image: Path) -> tuple[int, str]:

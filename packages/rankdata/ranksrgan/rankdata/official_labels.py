@@ -10,7 +10,8 @@
 
 A patch is named by a number and its level. A line is a file name, a space, and the value of the
 metric with six decimals: the raw value, of which only the reader knows whether less is better.
-`export_labels` adds `sources.csv`, which says where each patch was cut; the official form does not.
+`export_labels` adds what the official form does not say: `labels.metric.yaml`, see `label_metric`,
+and `sources.csv`, where each patch was cut.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch import Tensor
 from ranksrgan.contracts import ScorerInfo, atomic, cancellation
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput
 from ranksrgan.contracts.images import from_tensor, list_images, write_image
-from ranksrgan.metrics.score_table import image_name, read_column
+from ranksrgan.metrics.score_table import finite_number, image_name, read_column
 from ranksrgan.rankdata.config import WHOLE, SplitConfig
 from ranksrgan.rankdata.dataset import RankDataset
 from ranksrgan.rankdata.degradation import read_rgb
@@ -41,6 +42,7 @@ from ranksrgan.rankdata.given_scores import (
     crops_of,
     store_level_image,
 )
+from ranksrgan.rankdata.label_metric import find_label_metric, write_label_metric
 from ranksrgan.rankdata.manifest import PATCHES, Counts, LevelRecord
 from ranksrgan.rankdata.packed_images import open_crops
 
@@ -58,16 +60,15 @@ class ImportConfig(SplitConfig):
         levels: folder of each level by its name, which is what its files end in (``esrgan`` for
             ``1_esrgan.png``). Levels may share a folder, as the official validation patches do.
         labels: the text file.
-        metric: what the values are of; the official ones are NIQE on Y with a border of 4 left out.
-        higher_is_better: the direction of that metric.
+        metric, higher_is_better: what the values are of, see `find_label_metric`.
         sources: CSV file with the columns ``patch`` (the number) and ``source`` (the image that it
             was cut from), such as `export_labels` writes.
     """
 
     levels: dict[str, Path] = Field(min_length=2)
     labels: Path
-    metric: str = "niqe?border=4"
-    higher_is_better: bool = False
+    metric: str | None = None
+    higher_is_better: bool | None = None
     sources: Path | None = None
 
 
@@ -129,6 +130,7 @@ def export_labels(
                 progress(number, len(contents), content.source)
         atomic.write_text(fresh / SOURCES, places.getvalue())
         atomic.write_text(fresh / LABELS, "".join(lines))
+        write_label_metric(fresh / LABELS, dataset.metric)
     return len(contents)
 
 
@@ -152,11 +154,14 @@ def import_labels(
 
     Raises:
         InvalidInput: the output folder is taken, or a folder holds no image.
+        InvalidConfig: as `find_label_metric`.
         InvalidDataset: a patch that some level or the labels lack, a label without a patch, a line
             that is none, patches of one number that differ in size, too few patches or sources for
             the splits, or nothing but ties. The message names file and line.
         DiskFull: the disk is full.
     """
+    found = find_label_metric(config.labels, config.metric, config.higher_is_better)
+    config = config.model_copy(update=found.model_dump())
     patches = _find_patches(config.levels)
     scores = _scores(config, patches)
     originals = _originals(config.sources, list(patches)) if config.sources else {}
@@ -192,9 +197,9 @@ def import_labels(
             config,
             sources,
             metric=ScorerInfo(
-                name=config.metric,
+                name=found.metric,
                 version="imported",
-                higher_is_better=config.higher_is_better,
+                higher_is_better=found.higher_is_better,
                 needs_reference=False,
                 differentiable=False,
                 min_side=1,
@@ -255,11 +260,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return None if math.isnan(number) else number
+    """As in any table, and infinity, which PSNR of an original is."""
+    return {"inf": math.inf, "-inf": -math.inf}.get(text.lower(), finite_number(text))
 
 
 def _find_patches(levels: Mapping[str, Path]) -> dict[str, dict[str, Path]]:

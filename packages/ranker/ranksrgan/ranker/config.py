@@ -30,6 +30,9 @@ LossName = Literal[
 #: Losses that see nothing but the order within a content: all that a labelled pair says.
 ORDER_LOSSES: frozenset[LossName] = frozenset({"margin", "ranknet", "magnitude"})
 
+#: Losses that leave out pairs which differ by no more than ``min_gap``.
+GAP_LOSSES: tuple[LossName, ...] = ("margin", "ranknet")
+
 #: Keys that a resumed training may change: they move no weight, or say only how far to go.
 FREE_ON_RESUME = frozenset(
     {"steps", "patience", "validate_every", "save_every", "log_every", "device"}
@@ -67,7 +70,9 @@ class TrainConfig(Config):
             no part of the paper.
         margin: of the margin-ranking loss.
         min_gap: values of one content that differ by no more have no order for ``margin`` and
-            ``ranknet``. (Of pairs, the rank dataset decides.)
+            ``ranknet``, and no part in the accuracies. In units of the metric, so it does not go
+            with ``sample=pairs``, which know no values; there the rank dataset's own ``min_gap``
+            decides. Nor does it with ``as_published``, where a tie is an order.
         scale: of ``bradley_terry``, in units of the metric: the gap at which the odds are e to one.
             173.7 (400 / ln 10) for Elo ratings.
         across: ``bradley_terry`` compares all images of a batch, not only those of one content.
@@ -159,6 +164,13 @@ class TrainConfig(Config):
         if self.versions and (self.as_published or self.sample == "pairs"):
             key = "as_published" if self.as_published else "sample=pairs"
             raise ValueError(f"versions: with {key} a content has two in a step")
+        if self.min_gap and self.sample == "pairs":
+            raise ValueError(
+                "min_gap: with sample=pairs the rank dataset decides which have an order: give it "
+                f"there, as in RANKS?min_gap={self.min_gap:g}"
+            )
+        if self.min_gap and self.as_published:
+            raise ValueError("min_gap: with as_published a tie is an order, however small the gap")
         if self.crop and self.jitter >= self.crop:
             raise ValueError(f"jitter: {self.jitter} leaves nothing of crop={self.crop} pixels")
         if self.as_published:

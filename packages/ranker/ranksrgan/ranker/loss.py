@@ -53,8 +53,9 @@ def margin_ranking(
     Raises:
         InvalidInput: shapes or types are others.
     """
-    ordered = _ordered(scores, values, group, min_gap)
-    return _mean((margin - _differences(scores)).clamp(min=0), ordered)
+    check_batch(scores, values, group)
+    counted = ordered(values, group, min_gap)
+    return _mean((margin - _differences(scores)).clamp(min=0), counted)
 
 
 def margin_ranking_as_published(
@@ -89,8 +90,8 @@ def ranknet(scores: Tensor, values: Tensor, group: Tensor, min_gap: float = 0.0)
     Raises:
         InvalidInput: shapes or types are others.
     """
-    ordered = _ordered(scores, values, group, min_gap)
-    return _mean(F.softplus(-_differences(scores)), ordered)
+    check_batch(scores, values, group)
+    return _mean(F.softplus(-_differences(scores)), ordered(values, group, min_gap))
 
 
 def listwise(scores: Tensor, values: Tensor, group: Tensor) -> Tensor:
@@ -110,7 +111,8 @@ def listwise(scores: Tensor, values: Tensor, group: Tensor) -> Tensor:
     Raises:
         InvalidInput: shapes or types are others.
     """
-    below = _ordered(scores, values, group, 0.0)
+    check_batch(scores, values, group)
+    below = ordered(values, group)
     left = below | torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     candidates = scores.expand(len(scores), -1).masked_fill(~left, -math.inf)
     return _mean(torch.logsumexp(candidates, 1) - scores, below.any(1))
@@ -183,9 +185,8 @@ def check_batch(scores: Tensor, values: Tensor, group: Tensor) -> None:
         )
 
 
-def _ordered(scores: Tensor, values: Tensor, group: Tensor, min_gap: float) -> Tensor:
+def ordered(values: Tensor, group: Tensor, min_gap: float = 0.0) -> Tensor:
     """``(N, N)``: whether i and j are of one content and v_i is larger by more than the gap."""
-    check_batch(scores, values, group)
     return _same(group) & (_differences(values) > min_gap)
 
 

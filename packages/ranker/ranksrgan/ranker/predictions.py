@@ -93,7 +93,7 @@ def predict(
     for group in _of_one_shape(bar):
         for place, content in group.items():
             names[place] = content.content
-            truth[place] = _row(_truth(content, chosen, info.metric), content, info.levels)
+            truth[place] = _row(true_values(content, chosen, info.metric), content, info.levels)
         for name, scorer in scorers.items():
             found = _score(name, scorer, list(group.values()))
             for (place, content), values in zip(group.items(), found, strict=True):
@@ -194,7 +194,20 @@ def _originals(name: str, content: RankedContent) -> Tensor:
     return content.original.expand_as(content.images)
 
 
-def _truth(content: RankedContent, metric: str, first: str) -> Tensor:
+def true_values(content: RankedContent, metric: str, first: str) -> Tensor:
+    """What a metric says of the versions of a content.
+
+    Args:
+        content: of a source.
+        metric: whose values.
+        first: the metric that orders the source.
+
+    Returns:
+        ``(L,)`` float64 on the CPU, infinite perhaps.
+
+    Raises:
+        InvalidDataset: it has none, or one is NaN.
+    """
     values = content.scores if metric == first else content.further.get(metric)
     if values is None:
         raise InvalidDataset(f"{content.content} has no values of {metric}", field=metric)

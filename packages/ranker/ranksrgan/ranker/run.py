@@ -24,6 +24,7 @@ from ranksrgan.ranker.batches import Batch
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
 from ranksrgan.ranker.heads import Head, ScoreScale, heads_about
+from ranksrgan.ranker.loss import ordered
 from ranksrgan.ranker.networks import KIND, Network, load_network, make_network
 from ranksrgan.ranker.nss import NSS
 from ranksrgan.ranker.objective import objective
@@ -150,7 +151,8 @@ class Run:
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
-        self._pending.append((value, *_in_order(scores[:, 0].detach(), values[:, 0], contents)))
+        head = scores[:, 0].detach(), values[:, 0]
+        self._pending.append((value, *_in_order(*head, contents, config.min_gap)))
         self.step += 1
         return value
 
@@ -336,9 +338,8 @@ def _begin_from(network: Network, start: Network, path: Path) -> None:
     network.load_state_dict(start.state_dict())
 
 
-def _in_order(scores: Tensor, values: Tensor, contents: Tensor) -> tuple[int, int]:
+def _in_order(scores: Tensor, values: Tensor, contents: Tensor, min_gap: float) -> tuple[int, int]:
     """Pairs of one content that come out in the right order, and pairs that have an order."""
-    larger = values[:, None] > values[None, :]
-    ordered = larger & (contents[:, None] == contents[None, :])
-    right = ordered & (scores[:, None] > scores[None, :])
-    return int(right.sum()), int(ordered.sum())
+    has_order = ordered(values, contents, min_gap)
+    right = has_order & (scores[:, None] > scores[None, :])
+    return int(right.sum()), int(has_order.sum())

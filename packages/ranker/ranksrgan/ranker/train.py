@@ -36,6 +36,7 @@ from ranksrgan.contracts.usual_modes import usual_modes
 from ranksrgan.ranker.batches import Batch, prefetched, read_batches
 from ranksrgan.ranker.config import TrainConfig
 from ranksrgan.ranker.evaluate import RankEvaluation
+from ranksrgan.ranker.gap import check_gap
 from ranksrgan.ranker.held_out import check_held_out
 from ranksrgan.ranker.run import SCORES, WEIGHTS_FILE, Run
 from ranksrgan.ranker.shown import check_shown
@@ -103,7 +104,8 @@ def train(
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
             ``begin_from`` another network than ``config`` says.
         InvalidConfig: the batch does not divide by the processes; no such device; ``crop`` or
-            ``jitter`` leave less than the network takes, see `check_shown`.
+            ``jitter`` leave less than the network takes, see `check_shown`; ``min_gap`` leaves no
+            pair, see `check_gap`.
         InvalidInput: another training is at work in ``folder``, or something else lies in it, see
             `check_folder`.
         InvalidDataset: a source has nothing to learn from, or contradicts itself, see
@@ -136,6 +138,8 @@ def train(
         batches = read_batches(
             train_source, config, start=run.step, rank=here.rank, processes=here.count
         )
+        if not run.complete:
+            here.from_first(lambda: check_gap(config, train_source))
         if here.first:
             if not resume:
                 clear(folder, files)

@@ -15,6 +15,7 @@ from ranksrgan.contracts.pairs import PairSource
 from ranksrgan.contracts.ranker_training import TrainingRequest
 from ranksrgan.ranker.batches import read_batches
 from ranksrgan.ranker.config import TrainConfig
+from ranksrgan.ranker.gap import check_gap
 from ranksrgan.ranker.held_out import check_held_out
 from ranksrgan.ranker.shown import check_shown
 
@@ -34,7 +35,7 @@ def open_training(request: TrainingRequest, root: DataRoot) -> Training:
 
     Raises:
         InvalidConfig: an unknown key or a wrong value; ``field`` is the key. Or what `check_shown`
-            refuses.
+            and `check_gap` refuse.
         InvalidInput: something that is no name of a dataset.
         UnknownName: there is no such dataset.
         InvalidDataset: it is damaged, has no such split, or nothing to learn or to choose the best
@@ -49,6 +50,7 @@ def open_training(request: TrainingRequest, root: DataRoot) -> Training:
         )
     read_batches(learn, config, start=0)  # says whether they can be read; none is yet
     check_shown(config, learn)
+    check_gap(config, learn)
     validate = None
     if request.validation_split:
         validate = _open(request, root, "validation_", request.validation_split)

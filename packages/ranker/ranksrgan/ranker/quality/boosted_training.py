@@ -105,7 +105,8 @@ def train_boosted(
     resume: bool = True,
 ) -> QualityResult:
     """Fit a model; ``folder`` receives ``quality.safetensors``, ``last.state.pt`` (which says what
-    the model has learnt from), ``config.yaml`` and ``run.json``.
+    the model has learnt from), ``config.yaml`` and ``run.json``, all at the end: what fails leaves
+    it as it was.
 
     Args:
         config: see `BoostedConfig`.
@@ -119,7 +120,8 @@ def train_boosted(
         InvalidCheckpoint: ``folder`` holds a training with another configuration or other data, or
             one of before scores were standardised; ``backbone`` does not fit.
         InvalidConfig: no such device, or a setting that cannot be.
-        InvalidDataset: no references, too few images, or opinions that are all equal.
+        InvalidDataset: no references, too few images, opinions that are all equal, or for
+            ``fusion`` nearly all images of one reference.
         UnknownName, InvalidInput: no such metric, or no such network; another training is at work
             in ``folder``, or something else lies in it, see `check_folder`.
         ImageTooSmall, UndefinedScore: a metric cannot be had of an image; names it and its level.
@@ -136,9 +138,6 @@ def train_boosted(
     with alone_in(folder, FILES):
         if resume:
             _check_folder(folder, identity)
-        else:
-            clear(folder, FILES)
-        write_run_record(folder, config, config.seed)
         model = _fit_fusion(config, learn) if config.model == "fusion" else _fit_egb(config, learn)
         found = None
         if judge is not None:
@@ -150,6 +149,9 @@ def train_boosted(
             "validation": asdict(found) if found else None,
             "seed": config.seed,
         }
+        if not resume:
+            clear(folder, FILES)
+        write_run_record(folder, config, config.seed)
         write_state(folder, identity, {})
         model.save(folder / WEIGHTS_FILE, about)
     return QualityResult(folder / WEIGHTS_FILE, 1, 1, found)

@@ -20,8 +20,16 @@ import torch
 from torch import Tensor
 
 from ranksrgan.contracts.checkpoint import list_keys
-from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, NotSupported
+from ranksrgan.contracts.errors import (
+    InvalidConfig,
+    InvalidDataset,
+    InvalidInput,
+    NotSupported,
+)
 from ranksrgan.metrics.forest import Forest, from_scikit_learn
+
+#: Seeds of scikit-learn are below it.
+SEEDS = 2**32
 
 #: Fewer samples make no regressor.
 MIN_SAMPLES = 20
@@ -199,8 +207,8 @@ def check_samples(features: Tensor, opinions: Tensor) -> None:
     """Whether a regressor can be fitted to ``(N, inputs)`` features and ``(N,)`` opinions.
 
     Raises:
-        InvalidDataset: other shapes, a number that is not finite, fewer than 20 samples, or
-            opinions that are all the same.
+        InvalidDataset: other shapes, a number that is not finite (of features as float32, which
+            trees are grown in), fewer than 20 samples, or opinions that are all the same.
     """
     if features.ndim != 2 or opinions.shape != (len(features),):
         raise InvalidDataset(
@@ -208,14 +216,27 @@ def check_samples(features: Tensor, opinions: Tensor) -> None:
             f"{tuple(features.shape)} and {tuple(opinions.shape)}",
             field="features",
         )
-    if not (features.isfinite().all() and opinions.isfinite().all()):
-        raise InvalidDataset("a feature or an opinion is not a finite number", field="features")
+    if not (features.float().isfinite().all() and opinions.isfinite().all()):
+        raise InvalidDataset(
+            "a feature or an opinion is not a finite number; features are float32, up to 3.4e38",
+            field="features",
+        )
     if len(features) < MIN_SAMPLES:
         raise InvalidDataset(
             f"{len(features)} images are too few: {MIN_SAMPLES} or more are needed", field="images"
         )
     if bool((opinions == opinions[0]).all()):
         raise InvalidDataset("all opinions are equal: there is nothing to learn", field="opinions")
+
+
+def check_seed(seed: int) -> None:
+    """Whether scikit-learn takes it.
+
+    Raises:
+        InvalidConfig: it is below 0 or above 2^32 - 1.
+    """
+    if not 0 <= seed < SEEDS:
+        raise InvalidConfig(f"seed is {seed}; 0 to 2^32 - 1 is wanted", field="seed")
 
 
 def grouped_folds(groups: Tensor, folds: int, seed: int) -> list[Tensor]:
@@ -230,7 +251,8 @@ def grouped_folds(groups: Tensor, folds: int, seed: int) -> list[Tensor]:
         Masks ``(N,)``; each sample is in one of them.
 
     Raises:
-        InvalidDataset: there is one group alone.
+        InvalidDataset: there is one group alone, or so large a one that without it a single sample
+            is left to learn from.
     """
     names, members = torch.unique(groups, return_inverse=True)
     if len(names) < 2:
@@ -242,7 +264,15 @@ def grouped_folds(groups: Tensor, folds: int, seed: int) -> list[Tensor]:
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
     fold_of = torch.empty_like(order)
     fold_of[order] = torch.arange(len(names)) % min(folds, len(names))
-    return [fold_of[members] == fold for fold in range(min(folds, len(names)))]
+    masks = [fold_of[members] == fold for fold in range(min(folds, len(names)))]
+    largest = max(int(held_out.sum()) for held_out in masks)
+    if largest > len(groups) - 2:
+        raise InvalidDataset(
+            f"a fold holds out {largest} of {len(groups)} images, all those of its references, and "
+            "to learn from takes two: more images of the other references are needed",
+            field="references",
+        )
+    return masks
 
 
 def _ensembles() -> Any:

@@ -45,6 +45,7 @@ from ranksrgan.ranker.quality.boosted_scorer import BoostedScorer
 from ranksrgan.ranker.quality.boosting import (
     Boosted,
     check_samples,
+    check_seed,
     grow,
     grow_by_histogram,
     read_members,
@@ -144,8 +145,10 @@ def fit_egb(
     Raises:
         NotSupported: as `grow_by_histogram`.
         InvalidDataset: as `check_samples`.
+        InvalidConfig: as `check_seed`.
     """
     check_samples(features, opinions)
+    check_seed(seed)
     inputs, values = features.double().cpu().numpy(), opinions.double().cpu().numpy()
 
     def part(published: int) -> int:

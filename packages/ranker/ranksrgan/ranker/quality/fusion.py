@@ -35,8 +35,10 @@ from ranksrgan.contracts.scorer import Scorer
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.ranker.quality.boosted_scorer import BoostedScorer
 from ranksrgan.ranker.quality.boosting import (
+    SEEDS,
     Boosted,
     check_samples,
+    check_seed,
     grouped_folds,
     grow,
     read_members,
@@ -145,6 +147,7 @@ def fit_fusion(
     for name, part in (("rate", rate), ("share", share)):
         if not 0 < part <= 1:
             raise InvalidConfig(f"{name} is {part}; above 0 and at most 1 is wanted", field=name)
+    check_seed(seed)
     inputs, values = features.double().cpu().numpy(), opinions.double().cpu().numpy()
     members = []
     for number, held_out in enumerate(grouped_folds(groups.cpu(), folds, seed)):
@@ -159,7 +162,7 @@ def fit_fusion(
                 max_depth=depth,
                 subsample=share,
                 max_features=share,
-                random_state=seed + number,
+                random_state=(seed + number) % SEEDS,
             )
         )
     return Fusion(metrics, members)
