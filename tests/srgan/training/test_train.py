@@ -790,7 +790,7 @@ def test_what_has_diverged_goes_on_as_its_message_says(gan: MakeConfig, tmp_path
         "optimiser.generator_lr and optimiser.discriminator_lr or run.precision=float32"
     ) in str(told.value)
     weights = folder / "generator.safetensors"
-    with pytest.raises(InvalidConfig, match=rf"generator\.weights={weights} .*\(--restart\)"):
+    with pytest.raises(InvalidConfig, match=r"as generator\.weights, .*\(--restart\)"):
         train(gan(run=run), folder)
     discriminator = {"width": 4, "weights": str(folder / "discriminator.safetensors")}
     goes_on = gan(generator={"weights": str(weights)}, discriminator=discriminator, run=run)

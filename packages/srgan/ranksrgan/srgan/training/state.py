@@ -276,8 +276,8 @@ class Training:
             if differing:
                 raise InvalidConfig(
                     f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
-                    f"another folder (generator.weights={path.with_name(GENERATOR_FILE)} begins "
-                    "there with what this one has learnt), or start this one anew (--restart)",
+                    f"another folder (with this one's {GENERATOR_FILE} as generator.weights, to go "
+                    "on from it), or start this one anew (--restart)",
                     field=differing[0].split(" ")[0].rstrip(":"),
                 )
             if state["step"] > self.config.run.steps:
