@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,8 +14,15 @@ import skimage.data
 import torch
 from PIL import Image
 
-from ranksrgan.contracts.images import read_image
+from ranksrgan.contracts import open_scorer, open_upscaler
+from ranksrgan.contracts.images import read_image, to_tensor
+from ranksrgan.contracts.rpc import start_server
+from ranksrgan.contracts.serving.scoring import ScoringServicer
+from ranksrgan.contracts.serving.super_resolution import SuperResolutionServicer
 from ranksrgan.contracts.yaml_text import parse_keys
+from ranksrgan.metrics.catalog import MetricCatalog
+from ranksrgan.srgan.catalog import UpscalerCatalog
+from ranksrgan.srgan.upscaling.picture import upscale_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -54,3 +65,41 @@ def test_the_first_lines_of_python(
     assert shown[0] == str(found["niqe"](found["images"]))
     assert shown[1].startswith("tensor([")
     assert torch.isfinite(found["large"]).all()
+
+
+def test_clients_of_the_protos_alone(tmp_path: Path) -> None:
+    """Made as it says there, in a process that has stubs and gRPC, and nothing of ours."""
+    document = ROOT / "packages/contracts/README.md"
+    (command,) = re.findall(
+        r"^    python (-m grpc_tools.*\\\n.*)$", document.read_text(), re.MULTILINE
+    )
+    (client,) = (block for block in blocks(document, "python") if "ScoreRequest" in block)
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    made = f"{sys.executable} {command.replace('=stubs', f'={stubs}')}"
+    subprocess.run(["bash", "-c", made], cwd=ROOT, check=True)
+    Image.fromarray(skimage.data.astronaut()[:200, :200]).save(tmp_path / "photo.png")
+    image = to_tensor(read_image(tmp_path / "photo.png"))
+    upscalers = UpscalerCatalog({"ranksrgan": open_upscaler("bicubic")})
+    servicers = [
+        ScoringServicer(MetricCatalog()),
+        SuperResolutionServicer(upscalers, upscale_picture),
+    ]
+    server = start_server("127.0.0.1:0", servicers)
+    try:
+        client = re.sub(r"127\.0\.0\.1:\d+", server.address, client)
+        client += "print(image_pb2.__file__)\n"
+        found = f"{stubs}:{sysconfig.get_path('purelib')}"
+        shown = subprocess.run(
+            [sys.executable, "-S", "-c", client],  # without .pth files, which would find ours
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": found},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+    finally:
+        server.stop()
+    assert shown[1] == str(stubs / "ranksrgan/contracts/v1/image_pb2.py")
+    assert float(shown[0]) == open_scorer("niqe?border=4").score(image).item()
+    assert read_image(tmp_path / "large.png").colour.shape == (800, 800, 3)
