@@ -8,13 +8,21 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
+from typing import TypeGuard
 
 import pytest
 import skimage.data
 import torch
 from PIL import Image
 
+import ranksrgan.pipeline.config
+import ranksrgan.pipeline.reproduction.config
+import ranksrgan.rankdata.config
+import ranksrgan.ranker.config
+import ranksrgan.ranker.quality.config
 from ranksrgan.contracts import open_scorer, open_upscaler
+from ranksrgan.contracts.config import Config
 from ranksrgan.contracts.images import read_image, to_tensor
 from ranksrgan.contracts.rpc import start_server
 from ranksrgan.contracts.serving.scoring import ScoringServicer
@@ -51,6 +59,39 @@ def test_every_link_leads_somewhere() -> None:
     assert len(links) > 30
     missing = [(str(one), link) for one, link in links if not (one.parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        ranksrgan.pipeline.config,
+        ranksrgan.pipeline.reproduction.config,
+        ranksrgan.rankdata.config,
+        ranksrgan.ranker.config,
+        ranksrgan.ranker.quality.config,
+    ],
+    ids=lambda module: module.__name__,
+)
+def test_every_key_is_explained_in_the_module_that_documents_name(module: ModuleType) -> None:
+    naming = " ".join(document.read_text() for document in DOCUMENTS)
+    assert module.__name__ in naming
+    models = [one for one in vars(module).values() if _is_model_of(one, module)]
+    assert models
+    silent = [
+        f"{model.__name__}.{key}"
+        for model in models
+        for key in model.model_fields.keys() & model.__annotations__.keys()
+        if not re.search(rf"^ +(\w+, )*{key}(, \w+)*: ", model.__doc__ or "", re.MULTILINE)
+    ]
+    assert not silent
+
+
+def _is_model_of(thing: object, module: ModuleType) -> TypeGuard[type[Config]]:
+    return (
+        isinstance(thing, type)
+        and issubclass(thing, Config)
+        and thing.__module__ == module.__name__
+    )
 
 
 def test_the_first_lines_of_python(
