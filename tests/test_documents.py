@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import TypeGuard
 
@@ -106,6 +107,24 @@ def test_the_first_lines_of_python(
     assert shown[0] == str(found["niqe"](found["images"]))
     assert shown[1].startswith("tensor([")
     assert torch.isfinite(found["large"]).all()
+
+
+def test_the_modules_of_contracts_stand_in_its_table() -> None:
+    package = ROOT / "packages/contracts"
+    rows = re.findall(r"^\| (`.*?) \|", (package / "README.md").read_text(), re.MULTILINE)
+    named = {name.rstrip("/") for row in rows for name in re.findall(r"`([a-z0-9_]+/?)`", row)}
+    missing = {
+        module.name for module in iter_modules([str(package / "ranksrgan/contracts")])
+    } - named
+    assert not missing
+
+
+def test_what_python_imports_from_ours_is_there() -> None:
+    texts = [text for document in DOCUMENTS for text in blocks(document, "python")]
+    imports = re.findall(r"^from ranksrgan.*", "\n".join(texts), re.MULTILINE)
+    assert len(imports) > 10
+    for line in imports:
+        exec(line, {})
 
 
 def test_clients_of_the_protos_alone(tmp_path: Path) -> None:
