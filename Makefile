@@ -44,7 +44,9 @@ proto: .venv/dev.ready
 	$(BIN)/python packages/contracts/generate_protos.py
 
 bench: .venv/dev.ready
-	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	failed=; for file in benchmarks/bench_*.py; do \
+		echo "== $$file"; $(BIN)/python "$$file" || failed="$$failed $$file"; \
+	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 setup: .venv/compiled.ready
 

@@ -51,6 +51,9 @@ def main() -> None:
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="saves minutes")
     parser.add_argument("--only", nargs="+", choices=("upscale", "train"), default=())
     given = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("no GPU: left out")
+        return
     device = choose_device("cuda")
     rate = _matrix_rate(device)
     print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}")

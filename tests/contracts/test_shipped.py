@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 
 from ranksrgan.contracts.errors import MissingAsset, UnknownName
-from ranksrgan.contracts.shipped import ShippedWeights
+from ranksrgan.contracts.shipped import GENERATORS, RANKERS, ShippedWeights
+from ranksrgan.ranker.shipped import SHIPPED as OF_RANKER
+from ranksrgan.srgan.shipped import SHIPPED as OF_SRGAN
 
 NETWORKS = ShippedWeights("ranksrgan.contracts", {"first": "first_x4", "second": "second_x2"})
+
+
+def test_all_names_are_known_without_their_packages() -> None:
+    assert list(GENERATORS) == OF_SRGAN.names
+    assert list(RANKERS) == OF_RANKER.names
 
 
 def test_a_name_is_not_a_file() -> None:

@@ -10,10 +10,13 @@ import ranksrgan.pipeline.cli
 import ranksrgan.rankdata.cli
 import ranksrgan.ranker.cli
 import ranksrgan.srgan.cli
+from ranksrgan.contracts import open_scorer, open_upscaler
 from ranksrgan.contracts.config import dump_yaml
 from ranksrgan.pipeline.cli import main
 from ranksrgan.pipeline.config import PipelineConfig
-from ranksrgan.pipeline.stages import Outcome
+from ranksrgan.pipeline.stages import RANKSRGAN, Outcome
+
+HASH = "parameters_hash"
 
 
 @pytest.mark.parametrize("command", ["pipeline", "run"])
@@ -30,6 +33,12 @@ def test_a_finished_pipeline_file_is_continued(
     printed = capsys.readouterr().out
     for name in outcome.scores:
         assert name in printed
+    stages = ["1-srresnet", "2-srgan", "4-ranker", "5-ranksrgan", "6-control"]
+    lines = [line.split() for line in printed.splitlines()[-10:]]
+    assert [line[0] for line in lines] == [name for stage in stages for name in (stage, HASH)]
+    hashes = [line[1] for line in lines[1::2]]
+    assert hashes[2] == open_scorer(str(outcome.ranker)).info.parameters_hash
+    assert hashes[3] == open_upscaler(outcome.models[RANKSRGAN]).info.parameters_hash
 
 
 def test_an_unknown_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,10 @@ import re
 import pytest
 
 from ranksrgan.contracts.config import load_config
-from ranksrgan.contracts.errors import InvalidConfig
+from ranksrgan.contracts.errors import InvalidConfig, UnknownName
 from ranksrgan.pipeline import plan
 from ranksrgan.pipeline.config import PipelineConfig
+from ranksrgan.ranker import load_recipe
 
 PLACES = ["training=a", "held_out=b", "output=c"]
 
@@ -30,3 +31,16 @@ def test_levels_that_would_have_one_name_are_refused() -> None:
             InvalidConfig, match=rf"^rankdata\.interpolations={re.escape(blends)}: .*both the level"
         ):
             load_config(PipelineConfig, None, settings)
+
+
+def test_the_ranker_has_a_recipe_too() -> None:
+    config = load_config(PipelineConfig, None, [*PLACES, "seed=3", "ranker={recipe: small}"])
+    assert plan.ranker_config(config) == load_recipe("small", ["seed=3"])
+    settings = [*PLACES, "ranker={recipe: small, settings: [steps=7]}"]
+    config = load_config(PipelineConfig, None, settings)
+    assert plan.ranker_config(config) == load_recipe("small", ["steps=7"])
+    config = load_config(PipelineConfig, None, PLACES)
+    assert plan.ranker_config(config) == load_recipe(None)
+    config = load_config(PipelineConfig, None, [*PLACES, "ranker.recipe=smal"])
+    with pytest.raises(UnknownName, match=r"smal is neither a recipe \(.*small\)"):
+        plan.ranker_config(config)

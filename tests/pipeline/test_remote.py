@@ -139,10 +139,10 @@ def test_the_result_is_that_of_a_run_in_this_process(
     assert list(made) == STAGES
 
     config, outcome = small_run
-    for stage in ("1-srresnet", "2-srgan", "5-ranksrgan", "6-control"):
-        here = load_weights(config.output / stage / "generator.safetensors")
-        assert made[stage].parameters_hash == here.sha256, stage
-    assert made["4-ranker"].parameters_hash == load_weights(outcome.ranker).sha256
+    assert list(outcome.weights) == [stage for stage in STAGES if stage != "3-rankdata"]
+    for stage, file in outcome.weights.items():
+        assert made[stage].parameters_hash == load_weights(file).sha256, stage
+        assert (root / made[stage].name / file.name).read_bytes() == file.read_bytes(), stage
     ours, theirs = (
         RankDataset.open(folder)
         for folder in (config.output / "3-rankdata" / "training", root / "datasets" / "tiny")
@@ -157,7 +157,7 @@ def test_the_result_is_that_of_a_run_in_this_process(
     places += ["--srgan", addresses.srgan]
     assert main(["pipeline", str(path), "--remote", *places]) == 0
     printed = capsys.readouterr().out
-    assert f"sha256 {made['5-ranksrgan'].parameters_hash}" in printed
+    assert f"parameters_hash {made['5-ranksrgan'].parameters_hash}" in printed
     for name in set(seen):
         assert name in printed
     assert len(list((root / "operations").glob("*-*-*"))) == 6

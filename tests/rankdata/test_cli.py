@@ -30,7 +30,11 @@ def test_build_then_inspect(hr: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["inspect", str(hr.parent / "out"), "--check", "--histogram", str(picture)]) == 0
     table = capsys.readouterr().out
     assert "metric: rmse (lower is better)" in table
+    assert table.endswith("\nevery image has the hash that is recorded\n")
     assert picture.is_file()
+    next((hr.parent / "out" / "levels" / "sr").iterdir()).write_bytes(picture.read_bytes())
+    assert main(["inspect", str(hr.parent / "out"), "--check"]) == 1
+    assert "hash" not in capsys.readouterr().out
 
 
 def test_a_histogram_replaces_nothing_of_the_dataset(

@@ -254,7 +254,9 @@ def test_resume_refuses_another_configuration_or_other_data(
     source = source_of(training_contents[:4])
     train(small, source, None, tmp_path)
     changed = small.model_copy(update={"lr": 1e-4, "save_every": 1})
-    with pytest.raises(InvalidCheckpoint, match=r"lr was 0\.002 and is 0\.0001") as caught:
+    with pytest.raises(
+        InvalidCheckpoint, match=r"lr was 0\.002 and is 0\.0001\. .*--begin-from.*--restart"
+    ) as caught:
         train(changed, source, None, tmp_path)
     assert "save_every" not in str(caught.value)
     with pytest.raises(InvalidCheckpoint, match="training data was"):

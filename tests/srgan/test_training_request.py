@@ -7,7 +7,7 @@ import pytest
 
 from ranksrgan.contracts.config import Config, recipe_names
 from ranksrgan.contracts.data_root import DataRoot
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidInput, UnknownName
 from ranksrgan.srgan import load_recipe, training_request
 from ranksrgan.srgan.config import RECIPES, TrainConfig
 from ranksrgan.srgan.training_request import (
@@ -69,6 +69,41 @@ def test_a_server_takes_every_recipe(recipe: str, root: DataRoot) -> None:
     here = config.model_dump(exclude={"data": {"hr"}, "losses": {"rank": {"rankers"}}})
     there = found.model_dump(exclude={"data": {"hr"}, "losses": {"rank": {"rankers"}}})
     assert there == here
+
+
+def test_shipped_networks_are_named_as_everywhere(root: DataRoot) -> None:
+    losses = {
+        "rank": {"weight": 1.0, "rankers": [{"spec": "ranker-niqe?device=cpu"}]},
+        "scorers": [{"spec": "ranker-niqe"}],
+    }
+    start = {"data": {"hr": "images/waves"}, "generator": {"weights": "srgan"}}
+    found = read_config({**start, "losses": losses}, root, {})
+    assert found.generator.weights == Path("srgan")
+    assert [one.spec for one in found.losses.rank.rankers] == ["ranker-niqe?device=cpu"]
+    assert [one.spec for one in found.losses.scorers] == ["ranker-niqe"]
+    named = {"ranker-niqe": "grpc://gpu:50052/niqe"}  # the operator's word goes first
+    losses["rank"]["rankers"] = [{"spec": "ranker-niqe"}]
+    found = read_config({**start, "losses": losses}, root, named)
+    assert [one.spec for one in found.losses.rank.rankers] == ["grpc://gpu:50052/niqe"]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            {"losses": {"rank": {"rankers": [{"spec": "ranker-niqe?head=a+/etc/x.pth"}]}}},
+            r"not known here; possible are rankers/NAME, ranker-niqe$",
+        ),
+        ({"losses": {"scorers": [{"spec": "ranker-niqe?head=a+/etc/x.pth"}]}}, "no metric"),
+        ({"generator": {"weights": "sgran"}}, r"models/NAME, nor ranksrgan, srgan, srresnet$"),
+        ({"discriminator": {"weights": "srgan"}}, r"generators/NAME or models/NAME$"),
+    ],
+)
+def test_what_only_begins_like_a_shipped_name_is_refused(
+    config: dict[str, object], told: str, root: DataRoot
+) -> None:
+    with pytest.raises((InvalidInput, UnknownName), match=told):
+        read_config(config, root, {})
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", ["/etc/passwd"], {"path": "/etc/passwd"}])

@@ -463,11 +463,11 @@ ESCAPES = ["../outside/waves", "/etc", "images/..", "images/a/b", "file:///etc",
         *(
             (with_ranker(spec), error, "losses.rank.rankers.0.spec", says)
             for spec, error, says in (
-                ("grpc://10.0.0.1:1/niqe", InvalidInput, "rankers/NAME, gated"),
-                ("unix:///tmp/s.sock/niqe", InvalidInput, "rankers/NAME, gated"),
-                ("/etc/ranker.safetensors", InvalidInput, "rankers/NAME, gated"),
-                ("ensemble?members=/etc/a.pth", InvalidInput, "rankers/NAME, gated"),
-                ("gated?gate=/etc/passwd", InvalidInput, "rankers/NAME, gated"),
+                ("grpc://10.0.0.1:1/niqe", InvalidInput, "rankers/NAME, ranker-niqe, gated"),
+                ("unix:///tmp/s.sock/niqe", InvalidInput, "rankers/NAME, ranker-niqe, gated"),
+                ("/etc/ranker.safetensors", InvalidInput, "rankers/NAME, ranker-niqe, gated"),
+                ("ensemble?members=/etc/a.pth", InvalidInput, "rankers/NAME, ranker-niqe, gated"),
+                ("gated?gate=/etc/passwd", InvalidInput, "rankers/NAME, ranker-niqe, gated"),
                 ("rankers/../secret", InvalidInput, "rankers/NAME"),
                 ("rankers/absent", UnknownName, "no rankers/absent"),
                 ("rankers/link", UnknownName, "no rankers/link"),

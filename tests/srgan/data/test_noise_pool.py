@@ -110,6 +110,11 @@ def test_a_pool_is_collected_from_a_folder_or_from_its_own_patches(
     assert again.fingerprint == collected.fingerprint
     with pytest.raises(InvalidInput, match="holds something already"):
         save_pool(tmp_path / "photographs", tmp_path / "pool", SMALL, 1)
+    command[-1] = str(tmp_path / "none")
+    assert main([*command, "--patch", "16", "--variance", "0"]) == 1
+    error = capsys.readouterr().err
+    assert error.endswith("more are flat with a higher variance, or a smaller patch\n")
+    assert "data.degradation" not in error  # that a training has, and this command not
 
 
 def test_a_pool_that_is_interrupted_is_none(

@@ -777,6 +777,26 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
     assert "rank is nan" in kept["message"]
 
 
+def test_what_has_diverged_goes_on_as_its_message_says(gan: MakeConfig, tmp_path: Path) -> None:
+    """A state is of the learning rates that it was made with; its weights begin another."""
+    bursting = {"schedule": {"kind": "multistep", "milestones": [3], "factor": 1e30}}
+    run = {"steps": 4, "save_every": 1, "precision": "bfloat16"}
+    folder = tmp_path / "run"
+    with pytest.raises(TrainingDiverged) as told:
+        train(gan(optimiser=bursting, run=run), folder)
+    assert (
+        f"{folder} keeps step 2: go on in another folder, with its generator.safetensors as "
+        "generator.weights, its discriminator.safetensors as discriminator.weights and a lower "
+        "optimiser.generator_lr and optimiser.discriminator_lr or run.precision=float32"
+    ) in str(told.value)
+    weights = folder / "generator.safetensors"
+    with pytest.raises(InvalidConfig, match=r"as generator\.weights, .*\(--restart\)"):
+        train(gan(run=run), folder)
+    discriminator = {"width": 4, "weights": str(folder / "discriminator.safetensors")}
+    goes_on = gan(generator={"weights": str(weights)}, discriminator=discriminator, run=run)
+    assert train(goes_on, tmp_path / "other").finished
+
+
 def test_a_generator_that_breaks_down_leaves_its_batch(config: MakeConfig, tmp_path: Path) -> None:
     """Here it is the pixels that are not finite: no loss is computed from them."""
 
@@ -792,8 +812,15 @@ def test_a_generator_that_breaks_down_leaves_its_batch(config: MakeConfig, tmp_p
         options=weights_before.options,
     )
     chosen = config(generator={"weights": str(broken)})
-    with pytest.raises(TrainingDiverged, match=r"step 1: the generator makes pixels .*step-1\.pt"):
+    with pytest.raises(
+        TrainingDiverged, match=r"step 1: the generator makes pixels .*step-1\.pt"
+    ) as told:
         train(chosen, tmp_path / "run")
+    assert "No state was saved yet: this folder takes a lower optimiser.generator_lr" in str(
+        told.value
+    )
+    other = config(run={"steps": 1}, optimiser={"generator_lr": 1e-6})
+    assert train(other, tmp_path / "run").finished
     kept = torch.load(tmp_path / "run" / "diverged-step-1.pt", weights_only=True)
     assert kept["losses"] == {}
     assert torch.equal(kept["hr"], open_crops(chosen).batch(1).hr)
@@ -810,7 +837,9 @@ def test_gradients_that_overflow_are_noticed_before_anything_is_saved(
             return scores
 
     chosen = config(losses={"rank": {"weight": 1.0}}, run={"steps": 2, "save_every": 1})
-    with pytest.raises(TrainingDiverged, match="step 2: the generator's gradient is nan; the last"):
+    with pytest.raises(
+        TrainingDiverged, match=r"step 2: the generator's gradient is nan\. .* step 1"
+    ):
         train(chosen, tmp_path, rankers=[(Overflowing(), 1.0)])
     assert load_weights(tmp_path / "generator.safetensors").about["step"] == 1
 

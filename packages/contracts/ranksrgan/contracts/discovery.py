@@ -34,6 +34,7 @@ from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput, UnknownName
 from ranksrgan.contracts.pairs import PairSelection, PairSource
 from ranksrgan.contracts.scorer import Scorer, ScorerInfo
+from ranksrgan.contracts.shipped import GENERATORS, RANKERS
 from ranksrgan.contracts.specs import (
     SCHEMES,
     WEIGHTS_SUFFIXES,
@@ -60,14 +61,9 @@ _METRICS = (
 # Which distribution brings an entry that is not there, for the error message.
 _PROVIDERS = {
     **{(SCORERS, name): "ranksrgan-metrics" for name in _METRICS},
-    (SCORERS, "ensemble"): "ranksrgan-ranker",
-    (SCORERS, "ranker"): "ranksrgan-ranker",
-    (SCORERS, "ranker-niqe"): "ranksrgan-ranker",
+    **{(SCORERS, name): "ranksrgan-ranker" for name in ("ensemble", "ranker", *RANKERS)},
     (UPSCALERS, "bicubic"): "ranksrgan-metrics",
-    **{
-        (UPSCALERS, name): "ranksrgan-srgan"
-        for name in ("generator", "ranksrgan", "srgan", "srresnet")
-    },
+    **{(UPSCALERS, name): "ranksrgan-srgan" for name in ("generator", *GENERATORS)},
     (PAIR_SOURCES, "rankdataset"): "ranksrgan-rankdata",
     (SUMS, "fused"): "ranksrgan-metrics",
 }

@@ -13,6 +13,10 @@ from pathlib import Path
 
 from ranksrgan.contracts.errors import MissingAsset, UnknownName
 
+#: Names of all shipped networks, for those who may not import the packages that bring them.
+GENERATORS = ("ranksrgan", "srgan", "srresnet")
+RANKERS = ("ranker-niqe",)
+
 
 @dataclass(frozen=True)
 class ShippedWeights:

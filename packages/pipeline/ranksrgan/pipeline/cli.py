@@ -111,11 +111,16 @@ def _pipeline(arguments: argparse.Namespace) -> int:
 
 
 def _run(config: PipelineConfig) -> int:
+    from ranksrgan.contracts.checkpoint import load_weights
     from ranksrgan.pipeline.demo import summarise
     from ranksrgan.pipeline.stages import run
 
-    for line in summarise(run(config)):
+    outcome = run(config)
+    for line in summarise(outcome):
         print(line)
+    for stage, path in outcome.weights.items():
+        print(f"{stage:<12}  {path}")
+        print(_hash_line(load_weights(path).sha256))
     return 0
 
 
@@ -138,8 +143,13 @@ def _run_remotely(config: PipelineConfig, arguments: argparse.Namespace) -> int:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in sorted(result.scores.items()))
         print(f"{stage:<12}  {result.name}  {scores}".rstrip())
         if result.parameters_hash:
-            print(f"{'':<12}  sha256 {result.parameters_hash}")
+            print(_hash_line(result.parameters_hash))
     return 0
+
+
+def _hash_line(parameters_hash: str) -> str:
+    """Under the line of a stage: the hash of the weights, of a run here and of one by services."""
+    return f"{'':<12}  parameters_hash {parameters_hash}"
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

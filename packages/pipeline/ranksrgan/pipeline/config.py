@@ -67,9 +67,12 @@ class RankerStage(Config):
     """The Ranker's training.
 
     Attributes:
-        settings: of ``ranksrgan.ranker``, each ``key=value``.
+        recipe: of ranksrgan.ranker, by name or as a YAML file; null for the paper's run.
+        settings: on top of it, each ``key=value``; the pipeline itself sets the seed and the size
+            of a Ranker that is gone on from.
     """
 
+    recipe: str | None = None
     settings: tuple[str, ...] = ()
 
 

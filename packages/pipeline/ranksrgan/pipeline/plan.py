@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ranksrgan.contracts.checkpoint import load_weights
-from ranksrgan.contracts.config import load_config
 from ranksrgan.pipeline.config import GeneratorStage, PipelineConfig, blend_level
 from ranksrgan.rankdata import BuildConfig
 from ranksrgan.ranker import TrainConfig as RankerConfig
+from ranksrgan.ranker import load_recipe as load_ranker_recipe
 from ranksrgan.ranker.networks import load_network
 from ranksrgan.ranker.shipped import SHIPPED as RANKERS
 from ranksrgan.srgan import TrainConfig as GeneratorConfig
@@ -116,13 +116,14 @@ def ranker_config(config: PipelineConfig) -> RankerConfig:
 
     Raises:
         InvalidConfig: an unknown setting or an impossible combination.
+        UnknownName: no such recipe.
         InvalidCheckpoint: what it begins from is no Ranker.
     """
     settings = [*config.ranker.settings, f"seed={config.seed}"]
     if start := ranker_start(config):
         network = load_network(load_weights(RANKERS.resolve(start)))
         settings += [f"architecture={network.architecture}", f"width={network.options['width']}"]
-    return load_config(RankerConfig, None, settings)
+    return load_ranker_recipe(config.ranker.recipe, settings)
 
 
 def ranker_start(config: PipelineConfig) -> Path | None:

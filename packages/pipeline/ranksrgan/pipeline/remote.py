@@ -63,7 +63,7 @@ class Made:
     Attributes:
         name: of it (``generators/first-srgan``).
         operation: that made it (``operations/ID``).
-        parameters_hash: sha256 in hex of the weights; empty for a rank dataset.
+        parameters_hash: of the weights, see `hash_tensors`; empty for a rank dataset.
         scores: of the weights by metric: a generator's on the held-out images after its last step,
             a Ranker's agreement on those that chose its weights. Empty for a rank dataset.
     """

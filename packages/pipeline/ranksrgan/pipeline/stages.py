@@ -56,6 +56,7 @@ class Outcome:
             compared with.
         scores: of each method on the held-out images.
         scale: of the models.
+        weights: that were trained, by the stage's name (``5-ranksrgan``).
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Outcome:
     models: dict[str, str]
     scores: dict[str, Evaluation]
     scale: int
+    weights: dict[str, Path]
 
     @property
     def better_than_control(self) -> bool | None:
@@ -94,20 +96,20 @@ def run(config: PipelineConfig) -> Outcome:
     _check_folder(out)
     check_stages_here(config)
     write_run_record(out, config, config.seed)
-    srresnet, start = _beginning(config)
+    srresnet, start, weights = _beginning(config)
     log.info("3 of 6: rank data")
     levels = plan.levels(config, srresnet, start.srgan)
     training, held_out = plan.rank_data_configs(config, levels)
     for wanted in (training, held_out):
         _rank_data(wanted)
     log.info("4 of 6: Ranker")
-    ranker = _ranker(config, training.output, out / "4-ranker")
+    ranker = weights["4-ranker"] = _ranker(config, training.output, out / "4-ranker")
     judge = open_scorer(str(ranker))
     ranker_held_out = evaluate_ranker(judge, open_pair_source(str(held_out.output)))
     log.info("5 of 6: RankSRGAN")
     settings = plan.from_gan(start.srgan, start.discriminator)
     rank = plan.ranked_by(str(ranker))
-    ranksrgan = _train(
+    ranksrgan = weights["5-ranksrgan"] = _train(
         plan.generator_config(config, config.ranksrgan, [*settings, rank]), out / "5-ranksrgan"
     )
     scale = open_upscaler(srresnet).info.scale
@@ -115,13 +117,14 @@ def run(config: PipelineConfig) -> Outcome:
     if config.control is not None:
         log.info("6 of 6: the control, SRGAN for as many steps")
         control = plan.generator_config(config, config.control, settings)
-        models[CONTROL] = str(_train(control, out / "6-control"))
+        weights["6-control"] = _train(control, out / "6-control")
+        models[CONTROL] = str(weights["6-control"])
     models |= {RANKSRGAN: str(ranksrgan), **config.compare}
     scores = {}
     for name, spec in models.items():
         upscaler: Upscaler = open_upscaler(spec, pinned=True)
         scores[name] = evaluate_upscaler(upscaler, config.held_out, scale, scale, {"ranker": judge})
-    return Outcome(out, ranker, ranker_held_out, models, scores, scale)
+    return Outcome(out, ranker, ranker_held_out, models, scores, scale, weights)
 
 
 def _check_folder(folder: Path) -> None:
@@ -141,18 +144,20 @@ class _Beginning(NamedTuple):
     discriminator: str | None
 
 
-def _beginning(config: PipelineConfig) -> tuple[str, _Beginning]:
-    """SRResNet's weights, and SRGAN's: as they are given, or trained."""
+def _beginning(config: PipelineConfig) -> tuple[str, _Beginning, dict[str, Path]]:
+    """SRResNet's weights, and SRGAN's: as they are given, or trained; and those by the stage."""
     if config.trained is not None:
         log.info("1 and 2 of 6: SRResNet and SRGAN are given")
-        return config.trained.srresnet, _Beginning(config.trained.srgan, None)
+        return config.trained.srresnet, _Beginning(config.trained.srgan, None), {}
     out = config.output
     log.info("1 of 6: SRResNet")
     srresnet = _train(plan.generator_config(config, config.srresnet), out / "1-srresnet")
     log.info("2 of 6: SRGAN")
     start = plan.from_generator(str(srresnet))
     srgan = _train(plan.generator_config(config, config.srgan, start), out / "2-srgan")
-    return str(srresnet), _Beginning(str(srgan), str(srgan.with_name(DISCRIMINATOR_FILE)))
+    discriminator = srgan.with_name(DISCRIMINATOR_FILE)
+    weights = {"1-srresnet": srresnet, "2-srgan": srgan}
+    return str(srresnet), _Beginning(str(srgan), str(discriminator)), weights
 
 
 def _train(config: GeneratorConfig, folder: Path) -> Path:

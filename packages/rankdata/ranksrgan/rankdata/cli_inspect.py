@@ -47,7 +47,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         content = _as_json(report) | ({} if found is None else {"leaks": _leaks_json(found)})
         print(json.dumps(content, indent=2, allow_nan=False))
     else:
-        print("\n".join([*_as_table(report), *(() if found is None else _leaks_table(found))]))
+        checked = ["every image has the hash that is recorded"] if arguments.check else []
+        leaked = () if found is None else _leaks_table(found)
+        print("\n".join([*_as_table(report), *checked, *leaked]))
     return 1 if found else 0
 
 

@@ -23,7 +23,7 @@ from ranksrgan.rankdata.config import load_recipe, recipe_names
 
 _BUILD_EPILOG = """folders and models are names of the server's:
   hr=images/NAME, levels.LEVEL=images/NAME, levels.LEVEL=models/NAME, levels.LEVEL=generators/NAME,
-  or what its operator named
+  a shipped generator (levels.LEVEL=srgan), or what its operator named
 
 The build needs this command no longer than it takes to ask for it."""
 

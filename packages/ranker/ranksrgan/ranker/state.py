@@ -71,7 +71,8 @@ def read_state(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | No
     if differences:
         raise InvalidCheckpoint(
             f"{path} belongs to another training: {'; '.join(differences)}. Train into another "
-            "folder, or start anew here without resuming",
+            "folder (--begin-from, or start= of a quality model, begins there with weights of this "
+            "one), or start anew here (--restart)",
             field=str(path),
         )
     return state

@@ -18,8 +18,8 @@ from ranksrgan.contracts.follow import (
 )
 
 _EPILOG = """folders, weights and Rankers are names of the server's:
-  data.hr=images/NAME, generator.weights=generators/NAME or models/NAME,
-  losses.rank.rankers='[{spec: rankers/NAME}]' or a Ranker that its operator named
+  data.hr=images/NAME, generator.weights=generators/NAME, models/NAME or a shipped one (srgan),
+  losses.rank.rankers='[{spec: rankers/NAME}]', a shipped one or a Ranker that its operator named
 
 The training needs this command no longer than it takes to ask for it."""
 

@@ -5,10 +5,11 @@ here, and is looked up in the server's data root:
 
     images                     images/NAME, a folder of them or a pack; those with noise likewise
     blur kernels               kernels/NAME, a folder of them
-    weights to start from      generators/NAME, trained here before, or models/NAME
+    weights to start from      generators/NAME, trained here before, or models/NAME; of a
+                               generator a shipped one's name too
     losses.perceptual.network  an asset by name (vgg19), models/NAME, or a Ranker: rankers/NAME
-    Rankers                    rankers/NAME with options, or one, perhaps a service's, that the
-                               operator has given a name
+    Rankers                    rankers/NAME or a shipped one's name, with options, or one, perhaps a
+                               service's, that the operator has given a name
     losses.scorers             likewise, or a metric as below
     scorers of the validation  metrics by name, with options, and weighted sums of them
 
@@ -28,8 +29,11 @@ from ranksrgan.contracts.assets import ASSETS
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput, UnknownName
+from ranksrgan.contracts.shipped import RANKERS as SHIPPED_RANKERS
+from ranksrgan.contracts.specs import is_sum
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.srgan.config import TrainConfig
+from ranksrgan.srgan.shipped import SHIPPED
 from ranksrgan.srgan.training.state import DISCRIMINATOR_FILE, GENERATOR_FILE
 
 GENERATORS, IMAGES, MODELS, RANKERS = "generators", "images", "models", "rankers"
@@ -146,20 +150,22 @@ def _kernels(name: str, field: str, names: Names) -> str:
 
 
 def _generator(name: str, field: str, names: Names) -> str:
-    return _weights(name, field, names, GENERATOR_FILE)
+    if name in SHIPPED.names:
+        return name
+    return _weights(name, field, names, GENERATOR_FILE, f", nor {', '.join(SHIPPED.names)}")
 
 
 def _discriminator(name: str, field: str, names: Names) -> str:
     return _weights(name, field, names, DISCRIMINATOR_FILE)
 
 
-def _weights(name: str, field: str, names: Names, inside: str) -> str:
+def _weights(name: str, field: str, names: Names, inside: str, others: str = "") -> str:
     if name.partition("/")[0] == GENERATORS:
         return str(names.root.find_weights(name, GENERATORS, field, inside=inside))
     if name.partition("/")[0] == MODELS:
         return str(names.root.find_weights(name, MODELS, field))
     raise InvalidInput(
-        f"{field}: {name[:120]!r} is not of the form {GENERATORS}/NAME or {MODELS}/NAME",
+        f"{field}: {name[:120]!r} is not of the form {GENERATORS}/NAME or {MODELS}/NAME{others}",
         field=field,
     )
 
@@ -184,11 +190,18 @@ def _ranker(spec: str, field: str, names: Names) -> str:
         return names.rankers[spec]
     if spec.partition("/")[0] == RANKERS:
         return _trained_ranker(spec, field, names)
-    named = "".join(f", {name}" for name in names.rankers)
+    if _names_shipped_ranker(spec):
+        return spec
+    named = "".join(f", {name}" for name in dict.fromkeys((*SHIPPED_RANKERS, *names.rankers)))
     raise InvalidInput(
         f"{field}: {spec[:120]!r} is not known here; possible are {RANKERS}/NAME{named}",
         field=field,
     )
+
+
+def _names_shipped_ranker(spec: str) -> bool:
+    """Not so a sum with one: what is added could be a path."""
+    return spec.partition("?")[0] in SHIPPED_RANKERS and not is_sum(spec)
 
 
 def _trained_ranker(spec: str, field: str, names: Names) -> str:
@@ -199,7 +212,8 @@ def _trained_ranker(spec: str, field: str, names: Names) -> str:
 
 def _scorer(spec: str, field: str, names: Names) -> str:
     named = spec in names.rankers or spec.partition("/")[0] == RANKERS
-    return (_ranker if named else _metric)(spec, field, names)
+    ranker = named or _names_shipped_ranker(spec)
+    return (_ranker if ranker else _metric)(spec, field, names)
 
 
 def _metric(spec: str, field: str, names: Names) -> str:

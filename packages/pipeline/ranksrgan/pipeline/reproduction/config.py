@@ -107,7 +107,14 @@ class Comparison(Config):
 
 
 class Limit(Config):
-    """A figure is at most so large."""
+    """A figure is at most so large.
+
+    Attributes:
+        method: a row of the table.
+        column: which figure.
+        at_most: its largest value, of the mean over the seeds.
+        groups: of rows, in each of which it is asked.
+    """
 
     method: str
     column: str
@@ -132,7 +139,7 @@ class Experiment(Config):
         ranker_rows: whether the Rankers' agreement with their metrics is part of the table.
         step_time: whether the cost of a training step is measured: the control's, and that of each
             other method over it.
-        verdicts: what must come out.
+        verdicts: what must come out, each a `Comparison` or a `Limit`.
         notes: paragraphs below the table.
     """
 
@@ -218,7 +225,12 @@ class RankerScale(Config):
 
 
 class StepTiming(Config):
-    """How step times are measured: alternating, ``rounds`` times ``steps`` steps of each."""
+    """How step times are measured.
+
+    Attributes:
+        rounds: in which the methods take turns.
+        steps: of each method in a round.
+    """
 
     rounds: PositiveInt = 3
     steps: PositiveInt = 20
@@ -253,6 +265,8 @@ class Scale(Config):
         ranker: the Rankers of the claims, see `RankerScale`.
         vgg: those that are to have the paper's architecture; None: all have it.
         step_timing: see `StepTiming`.
+        pretraining_seed: of SRResNet and of the SRGAN that all methods start from, whatever the
+            seeds of the methods.
         pictures: images of each test set that are kept for looking at.
     """
 

@@ -7,8 +7,8 @@ or a spec there is a name here:
     hr                     images/NAME
     levels                 what a dataset makes itself (``level_specs``), images/NAME with finished
                            results, models/NAME with or without a suffix, generators/NAME, which
-                           the generators' service has trained in this root, or an upscaler that
-                           the operator has given a name
+                           the generators' service has trained in this root, a shipped generator by
+                           its name, or an upscaler that the operator has given a name
     metric, further        metrics by name, with options, and weighted sums of them
 
 So nothing that a client sends is ever opened as a path or an address.
@@ -23,6 +23,7 @@ from typing import Any
 from ranksrgan.contracts.config import make_config
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, UnknownName
+from ranksrgan.contracts.shipped import GENERATORS as SHIPPED_GENERATORS
 from ranksrgan.metrics.catalog import open_name
 from ranksrgan.rankdata.config import WHOLE, BuildConfig
 from ranksrgan.rankdata.labels import Labels
@@ -117,6 +118,8 @@ def _level(name: str, spec: str, root: DataRoot, upscalers: Mapping[str, str]) -
         return spec
     if spec in upscalers:
         return upscalers[spec]
+    if spec in SHIPPED_GENERATORS:
+        return spec
     kind = spec.partition("/")[0]
     if kind == IMAGES:
         return str(root.find(spec, IMAGES, field))
@@ -124,7 +127,9 @@ def _level(name: str, spec: str, root: DataRoot, upscalers: Mapping[str, str]) -
         return str(root.find_weights(spec, MODELS, field))
     if kind == GENERATORS:
         return str(root.find_weights(spec, GENERATORS, field, inside=GENERATOR_FILE))
-    names = "".join(f", {upscaler}" for upscaler in upscalers)
+    names = "".join(
+        f", {upscaler}" for upscaler in dict.fromkeys((*SHIPPED_GENERATORS, *upscalers))
+    )
     raise InvalidInput(
         f"{field}: {spec[:120]!r} is not known here; possible are {HR}, {BICUBIC}, "
         f"interpolate:NAME:LAMBDA, blur:WIDTH, noise:SIGMA, jpeg:QUALITY, {IMAGES}/NAME, "

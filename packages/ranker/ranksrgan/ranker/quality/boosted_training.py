@@ -163,7 +163,7 @@ def _check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     if state is None and weights.exists():
         raise InvalidCheckpoint(
             f"{weights} is there, and nothing says what it was trained with. Train into another "
-            "folder, or start anew here without resuming",
+            "folder, or start anew here (--restart)",
             field=str(weights),
         )
 

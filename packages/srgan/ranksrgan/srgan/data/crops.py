@@ -165,7 +165,7 @@ class CropSource:
                 path = self._hr.folder / entry.name
                 raise InvalidDataset(
                     f"{path} is {entry.width} x {entry.height}; crops of {data.crop} pixels "
-                    "do not fit",
+                    "do not fit: leave it out, or set a smaller data.crop",
                     field=str(path),
                 )
         #: sha256 in hex of the images, and of noise and kernels, so that a resumed run can tell

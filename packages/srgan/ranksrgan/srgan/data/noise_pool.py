@@ -143,7 +143,7 @@ def _found(folder: Path, flat: Flat, workers: int) -> Generator[tuple[str, Pixel
         raise InvalidDataset(
             f"{folder}: none of its {len(paths)} images has a patch of {flat.patch} pixels whose "
             f"grey values vary by less than {flat.variance:g} around more than {flat.mean:g}: "
-            "raise data.degradation.variance, or make data.degradation.patch smaller",
+            "more are flat with a higher variance, or a smaller patch",
             field=str(folder),
         )
 

@@ -1,4 +1,4 @@
-"""Keeping the batch at which a training broke down, so that somebody can look at it."""
+"""What is told and kept of a training that broke down: what may help, and the batch of the step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,31 @@ from ranksrgan.contracts.checkpoint import save_state
 from ranksrgan.contracts.errors import DiskFull, TrainingDiverged
 from ranksrgan.contracts.processes import Processes
 from ranksrgan.srgan.data.crops import Batch
+from ranksrgan.srgan.training.state import DISCRIMINATOR_FILE, GENERATOR_FILE, Training
+
+
+def with_advice(
+    error: TrainingDiverged, training: Training, folder: Path, *, bfloat16: bool
+) -> TrainingDiverged:
+    """The error with what may help.
+
+    Another learning rate is another training, which the state on disk does not go on with: only
+    its weights can begin one.
+    """
+    rates = ["optimiser.generator_lr"]
+    weights = [f"its {GENERATOR_FILE} as generator.weights"]
+    if training.discriminator is not None:
+        rates.append("optimiser.discriminator_lr")
+        weights.append(f"its {DISCRIMINATOR_FILE} as discriminator.weights")
+    cure = f"a lower {' and '.join(rates)}" + (" or run.precision=float32" if bfloat16 else "")
+    if training.saved is None:
+        advice = f"No state was saved yet: this folder takes {cure}"
+    else:
+        advice = (
+            f"{folder} keeps step {training.saved}: go on in another folder, with "
+            f"{', '.join(weights)} and {cure}"
+        )
+    return TrainingDiverged(f"{error}. {advice}", field=error.field)
 
 
 def keep_batch(
@@ -32,4 +57,4 @@ def keep_batch(
         here.from_first(lambda: save_state(path, content))
     except DiskFull as full:
         return TrainingDiverged(f"{error}. Its batch is lost: {full}", field=error.field)
-    return TrainingDiverged(f"{error}. The images of that step are in {path}", field=error.field)
+    return TrainingDiverged(f"{error}. The images of step {step} are in {path}", field=error.field)

@@ -19,7 +19,7 @@ from ranksrgan.contracts.scorer import Scorer, ScorerInfo
 from ranksrgan.contracts.training_folder import clear
 from ranksrgan.srgan.config import TrainConfig
 from ranksrgan.srgan.data.crops import Batch, CropSource, open_crops
-from ranksrgan.srgan.training.divergence import keep_batch
+from ranksrgan.srgan.training.divergence import keep_batch, with_advice
 from ranksrgan.srgan.training.drift import write_alarms
 from ranksrgan.srgan.training.features import FeatureNetwork
 from ranksrgan.srgan.training.frozen import frozen
@@ -108,12 +108,12 @@ class Run:
             if self._validation is not None and training.best and training.best_first:
                 rule, value = self._validation.best, training.best["value"]
                 training.best["value"] = rule.restored(value, training.best_first)
-        bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
+        self._bfloat16 = computes_in_bfloat16(self.config.run.precision, self.here.device)
         self.here.from_first(lambda: self._prepare_folder(keep=goes_on))
         if self.here.first:
-            number_format = "bfloat16 where safe" if bfloat16 else "float32"
+            number_format = "bfloat16 where safe" if self._bfloat16 else "float32"
             log.info("%d images, %s, %s", len(self._crops), self.here.device, number_format)
-        self._step = Step(training, self._objective, self.here, bfloat16)
+        self._step = Step(training, self._objective, self.here, self._bfloat16)
 
     def batches(self) -> Generator[Batch]:
         """This process's share of the batches that are left."""
@@ -133,9 +133,7 @@ class Run:
         try:
             values = self._step(batch)
         except TrainingDiverged as error:
-            raise keep_batch(
-                error, self._folder, training.step + 1, batch, self._step.losses, self.here
-            ) from error
+            raise self._explained(error, training.step + 1) from error
         training.step += 1
         self._rows.append({**values, "seconds": time.perf_counter() - self._began})
         if training.step % run.log_every == 0 or training.step == run.steps:
@@ -228,16 +226,14 @@ class Run:
         try:
             yield
         except TrainingDiverged as error:
-            if self._batch is None:
-                raise
-            raise keep_batch(
-                error,
-                self._folder,
-                self.training.step,
-                self._batch,
-                self._step.losses,
-                self.here,
-            ) from error
+            raise self._explained(error, self.training.step) from error
+
+    def _explained(self, error: TrainingDiverged, step: int) -> TrainingDiverged:
+        """With what may help, and the file that has the images of the step, if there were any."""
+        told = with_advice(error, self.training, self._folder, bfloat16=self._bfloat16)
+        if self._batch is None:
+            return told
+        return keep_batch(told, self._folder, step, self._batch, self._step.losses, self.here)
 
     @contextmanager
     def recording(self) -> Iterator[None]:

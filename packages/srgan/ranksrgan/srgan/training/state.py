@@ -240,8 +240,7 @@ class Training:
             sums = [Views.of(one).fused.sum() for one in made]
         if not bool(torch.stack(sums).isfinite().all()):
             raise TrainingDiverged(
-                f"step {self.step}: the generator makes pixels that are not finite; the checkpoint "
-                "of an earlier step is kept. Lower the learning rate or use run.precision=float32"
+                f"step {self.step}: the generator makes pixels that are not finite"
             )
 
     def export(self, path: Path) -> None:
@@ -277,7 +276,8 @@ class Training:
             if differing:
                 raise InvalidConfig(
                     f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
-                    "another folder, or start this one anew",
+                    f"another folder (with this one's {GENERATOR_FILE} as generator.weights, to go "
+                    "on from it), or start this one anew (--restart)",
                     field=differing[0].split(" ")[0].rstrip(":"),
                 )
             if state["step"] > self.config.run.steps:
@@ -310,9 +310,7 @@ class Training:
         for key, value in tensors.items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise TrainingDiverged(
-                    f"step {self.step}: the {name}'s {key} is not finite; the checkpoint of an "
-                    "earlier step is kept. Lower the learning rate or use run.precision=float32",
-                    field=key,
+                    f"step {self.step}: the {name}'s {key} is not finite", field=key
                 )
 
 

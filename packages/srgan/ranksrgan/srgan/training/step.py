@@ -275,10 +275,7 @@ class Step:
                 raise self._diverged(wrong)
 
     def _diverged(self, wrong: list[str]) -> TrainingDiverged:
-        return TrainingDiverged(
-            f"step {self._training.step + 1}: {', '.join(wrong)}; the last checkpoint is kept. "
-            "Lower the learning rate or use run.precision=float32"
-        )
+        return TrainingDiverged(f"step {self._training.step + 1}: {', '.join(wrong)}")
 
 
 def unrecordable(training: Training, objective: Objective, here: Processes) -> str | None:

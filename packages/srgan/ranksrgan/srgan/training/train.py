@@ -104,7 +104,7 @@ def train(
             name of a scorer of the validation is taken.
         InvalidCheckpoint, MissingAsset: weights to start from, or of a Ranker or VGG19.
         TrainingDiverged: a loss, gradient or weight is not finite; the last good state is kept, and
-            the message names a file with the images of that step.
+            the message says what goes on from it, and names a file with the images of that step.
         DiskFull: no room for a file of the run; the last good state is kept.
         RankSRGANError: whatever else goes wrong between two steps, or in one before it has changed
             anything: a remote Ranker has gone, is overloaded or no longer takes the token, nobody

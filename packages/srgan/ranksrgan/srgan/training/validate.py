@@ -115,10 +115,7 @@ class Validation:
         except InvalidCheckpoint as error:
             if error.field != upscaler.info.name:
                 raise  # a scorer's
-            raise TrainingDiverged(
-                f"{error.message}; the last checkpoint is kept. Lower the learning rate or use "
-                "run.precision=float32"
-            ) from error
+            raise TrainingDiverged(error.message) from error
         for metric in self.best.metrics:
             if evaluation.mean(metric) is None:
                 if self._fits(metric):
