@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.clients.operations import RemoteOperation
-from ranksrgan.contracts.errors import Forbidden, RequestCancelled, UnknownName
+from ranksrgan.contracts.errors import (
+    Forbidden,
+    Overloaded,
+    RequestCancelled,
+    UnknownName,
+)
+from ranksrgan.contracts.operations import trainings
+from ranksrgan.contracts.operations.supervisor import JobLimits
 from ranksrgan.contracts.rpc import RunningServer, start_server
-from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
+from ranksrgan.contracts.serving.settings import ModelServerSettings, ServerSettings, TlsSettings
 from ranksrgan.contracts.serving.token_file import hash_token
 from tests.contracts.authority import Authority
 from tests.contracts.operations.test_servicer import train
@@ -43,8 +51,8 @@ def tokens(tmp_path: Path) -> Path:
 def start(trials: Trials, request: pytest.FixtureRequest) -> Start:
     """Starts a server of the data root; one at a time."""
 
-    def start_one(**settings: object) -> RunningServer:
-        jobs = trials.supervisor()
+    def start_one(limits: JobLimits | None = None, **settings: object) -> RunningServer:
+        jobs = trials.supervisor(limits)
         wanted = ServerSettings.model_validate({"listen": "127.0.0.1:0", **settings})
         server = start_server(wanted, servicers(jobs), background=jobs)
         request.addfinalizer(server.stop)
@@ -147,6 +155,56 @@ def test_a_job_from_before_clients_were_recorded_is_anybodys(
     file.write_text(json.dumps(content))
     server = start(tokens=tokens)
     seen_by(client(server, "bob"), name).cancel()
+
+
+def test_one_client_leaves_a_part_of_the_queue_to_others(
+    start: Start, client: Client, tokens: Path
+) -> None:
+    limits = JobLimits(running=0, queue=5, each=2)
+    server = start(limits, tokens=tokens)
+    alice = client(server, "alice")
+    first = train(alice, "a", WAITS, "first")
+    train(alice, "b", WAITS)
+    full = (
+        "alice has 2 operations that are not done, and 2 is what one client may have; wait for one "
+        "of them or cancel it"
+    )
+    with pytest.raises(Overloaded) as refused:
+        train(alice, "c", WAITS)
+    assert str(refused.value) == full
+    assert train(alice, "a", WAITS, "first").name == first.name
+    assert not train(client(server, "bob"), "d", WAITS).done
+    server.stop()
+    server = start(limits, tokens=tokens)
+    alice = client(server, "alice")
+    with pytest.raises(Overloaded, match="alice has 2 operations"):
+        train(alice, "c", WAITS)
+    theirs = seen_by(alice, first.name)
+    theirs.cancel()
+    with pytest.raises(RequestCancelled):
+        theirs.result(PATIENCE)
+    train(alice, "c", WAITS)
+
+
+def test_where_nobody_is_known_nobody_has_a_share(start: Start, client: Client) -> None:
+    anybody = client(start(JobLimits(running=0, queue=3, each=1)), None)
+    for name in "abc":
+        train(anybody, name, WAITS)
+    with pytest.raises(Overloaded, match="3 operations are not done"):
+        train(anybody, "d", WAITS)
+
+
+def test_shares_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[JobLimits] = []
+    monkeypatch.setattr(trainings, "Supervisor", lambda *what: made.append(what[-1]))
+    monkeypatch.setattr(trainings, "OperationsServicer", Mock())
+    monkeypatch.setattr(trainings.rpc, "serve", lambda settings, names, load: 0)
+    for chosen, each in (({}, 50), ({"operations": 7}, 7)):
+        settings = ModelServerSettings.model_validate(
+            {"listen": "127.0.0.1:0", "data_root": tmp_path, "client_limits": chosen}
+        )
+        assert trainings.serve_and_train(settings, [], Mock(), Mock()) == 0
+        assert made.pop() == JobLimits(running=1, each=each)
 
 
 def test_certificates_tell_clients_apart(

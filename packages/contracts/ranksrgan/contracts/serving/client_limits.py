@@ -26,10 +26,13 @@ class ClientLimits(Config):
         at_a_time: calls that may be open, a stream being one; None for any number. One whose answer
             the client has not taken after a second is open until it does.
         per_minute: calls that may begin within a minute; None for any number.
+        operations: trainings or builds that may not be done; of clients that the server knows by
+            their tokens or certificates.
     """
 
     at_a_time: int | None = Field(default=None, ge=1)
     per_minute: int | None = Field(default=None, ge=1)
+    operations: int = Field(default=50, ge=1)
 
 
 @dataclass
