@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -16,14 +17,17 @@ from ranksrgan.contracts.errors import (
     Forbidden,
     Overloaded,
     RequestCancelled,
+    Unauthenticated,
     UnknownName,
 )
 from ranksrgan.contracts.operations import trainings
-from ranksrgan.contracts.operations.supervisor import JobLimits
+from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
 from ranksrgan.contracts.rpc import RunningServer, start_server
+from ranksrgan.contracts.serving import token_file
 from ranksrgan.contracts.serving.settings import ModelServerSettings, ServerSettings, TlsSettings
 from ranksrgan.contracts.serving.token_file import hash_token
 from tests.contracts.authority import Authority
+from tests.contracts.conftest import in_background
 from tests.contracts.operations.test_servicer import train
 from tests.contracts.trial_server import servicers
 from tests.contracts.trials import PATIENCE, Trials
@@ -127,6 +131,25 @@ def test_who_has_asked_may_cancel_where_nobody_administers(
     operation.cancel()
     with pytest.raises(RequestCancelled):
         operation.result(PATIENCE)
+
+
+def test_whose_token_is_taken_away_does_not_wait_for_the_end(
+    start: Start, client: Client, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_file, "LOOK", 0.0)
+    server = start(tokens=tokens)
+    alice, bob = client(server, "alice"), client(server, "bob")
+    name = train(alice, "a", WAITS).name
+    begun, wait = threading.Event(), Supervisor.wait
+    monkeypatch.setattr(Supervisor, "wait", lambda *what: begun.set() or wait(*what))
+    waiting, outcome = in_background(lambda: seen_by(alice, name).wait(PATIENCE))
+    assert begun.wait(PATIENCE)
+    tokens.write_text(f"bob {hash_token(TOKENS['bob'])}\n")
+    waiting.join(PATIENCE)
+    (error,) = outcome
+    assert isinstance(error, Unauthenticated)
+    assert str(error) == "the token is not known here any more"
+    assert not seen_by(bob, name).wait(0.0)
 
 
 def test_where_nobody_is_known_everybody_ends_everything(

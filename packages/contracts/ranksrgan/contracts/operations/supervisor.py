@@ -286,13 +286,14 @@ class Supervisor:
 
         Raises:
             UnknownName: there is no such job, or no longer.
+            RankSRGANError: what ``wanted`` raises.
         """
         end = time.monotonic() + timeout
         with self._changed:
             while True:
                 job = self._find(job_id)
                 left = end - time.monotonic()
-                if job.done or left <= 0 or self._stop_by is not None or not wanted():
+                if not wanted() or job.done or left <= 0 or self._stop_by is not None:
                     return job.report()
                 self._changed.wait(min(left, 0.5))
 
