@@ -278,13 +278,15 @@ demo() {
 }
 
 logs() {
-    local name
+    local name found=''
     for name in "$@"; do
         [[ " ${services[*]} " == *" $name "* ]] || die "logs: $name is none of ${services[*]}"
         [ -f "$state/$name.log" ] || continue
+        found=yes
         echo "== $name ($state/$name.log)"
         tail -n 50 "$state/$name.log"
     done
+    [ -n "$found" ] || die "no log of $* in $state: nothing of it has run there"
 }
 
 down() {

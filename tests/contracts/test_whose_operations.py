@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from ranksrgan.contracts.client import Connection
 from ranksrgan.contracts.clients.operations import RemoteOperation
-from ranksrgan.contracts.errors import Forbidden, RequestCancelled, UnknownName
+from ranksrgan.contracts.errors import (
+    Forbidden,
+    Overloaded,
+    RequestCancelled,
+    Unauthenticated,
+    UnknownName,
+)
+from ranksrgan.contracts.operations import trainings
+from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
 from ranksrgan.contracts.rpc import RunningServer, start_server
-from ranksrgan.contracts.serving.settings import ServerSettings, TlsSettings
+from ranksrgan.contracts.serving import token_file
+from ranksrgan.contracts.serving.settings import ModelServerSettings, ServerSettings, TlsSettings
 from ranksrgan.contracts.serving.token_file import hash_token
 from tests.contracts.authority import Authority
+from tests.contracts.conftest import in_background
 from tests.contracts.operations.test_servicer import train
 from tests.contracts.trial_server import servicers
 from tests.contracts.trials import PATIENCE, Trials
@@ -43,8 +55,8 @@ def tokens(tmp_path: Path) -> Path:
 def start(trials: Trials, request: pytest.FixtureRequest) -> Start:
     """Starts a server of the data root; one at a time."""
 
-    def start_one(**settings: object) -> RunningServer:
-        jobs = trials.supervisor()
+    def start_one(limits: JobLimits | None = None, **settings: object) -> RunningServer:
+        jobs = trials.supervisor(limits)
         wanted = ServerSettings.model_validate({"listen": "127.0.0.1:0", **settings})
         server = start_server(wanted, servicers(jobs), background=jobs)
         request.addfinalizer(server.stop)
@@ -121,6 +133,25 @@ def test_who_has_asked_may_cancel_where_nobody_administers(
         operation.result(PATIENCE)
 
 
+def test_whose_token_is_taken_away_does_not_wait_for_the_end(
+    start: Start, client: Client, tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_file, "LOOK", 0.0)
+    server = start(tokens=tokens)
+    alice, bob = client(server, "alice"), client(server, "bob")
+    name = train(alice, "a", WAITS).name
+    begun, wait = threading.Event(), Supervisor.wait
+    monkeypatch.setattr(Supervisor, "wait", lambda *what: begun.set() or wait(*what))
+    waiting, outcome = in_background(lambda: seen_by(alice, name).wait(PATIENCE))
+    assert begun.wait(PATIENCE)
+    tokens.write_text(f"bob {hash_token(TOKENS['bob'])}\n")
+    waiting.join(PATIENCE)
+    (error,) = outcome
+    assert isinstance(error, Unauthenticated)
+    assert str(error) == "the token is not known here any more"
+    assert not seen_by(bob, name).wait(0.0)
+
+
 def test_where_nobody_is_known_everybody_ends_everything(
     start: Start, client: Client, tokens: Path
 ) -> None:
@@ -147,6 +178,56 @@ def test_a_job_from_before_clients_were_recorded_is_anybodys(
     file.write_text(json.dumps(content))
     server = start(tokens=tokens)
     seen_by(client(server, "bob"), name).cancel()
+
+
+def test_one_client_leaves_a_part_of_the_queue_to_others(
+    start: Start, client: Client, tokens: Path
+) -> None:
+    limits = JobLimits(running=0, queue=5, each=2)
+    server = start(limits, tokens=tokens)
+    alice = client(server, "alice")
+    first = train(alice, "a", WAITS, "first")
+    train(alice, "b", WAITS)
+    full = (
+        "alice has 2 operations that are not done, and 2 is what one client may have; wait for one "
+        "of them or cancel it"
+    )
+    with pytest.raises(Overloaded) as refused:
+        train(alice, "c", WAITS)
+    assert str(refused.value) == full
+    assert train(alice, "a", WAITS, "first").name == first.name
+    assert not train(client(server, "bob"), "d", WAITS).done
+    server.stop()
+    server = start(limits, tokens=tokens)
+    alice = client(server, "alice")
+    with pytest.raises(Overloaded, match="alice has 2 operations"):
+        train(alice, "c", WAITS)
+    theirs = seen_by(alice, first.name)
+    theirs.cancel()
+    with pytest.raises(RequestCancelled):
+        theirs.result(PATIENCE)
+    train(alice, "c", WAITS)
+
+
+def test_where_nobody_is_known_nobody_has_a_share(start: Start, client: Client) -> None:
+    anybody = client(start(JobLimits(running=0, queue=3, each=1)), None)
+    for name in "abc":
+        train(anybody, name, WAITS)
+    with pytest.raises(Overloaded, match="3 operations are not done"):
+        train(anybody, "d", WAITS)
+
+
+def test_shares_are_those_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[JobLimits] = []
+    monkeypatch.setattr(trainings, "Supervisor", lambda *what: made.append(what[-1]))
+    monkeypatch.setattr(trainings, "OperationsServicer", Mock())
+    monkeypatch.setattr(trainings.rpc, "serve", lambda settings, names, load: 0)
+    for chosen, each in (({}, 50), ({"operations": 7}, 7)):
+        settings = ModelServerSettings.model_validate(
+            {"listen": "127.0.0.1:0", "data_root": tmp_path, "client_limits": chosen}
+        )
+        assert trainings.serve_and_train(settings, [], Mock(), Mock()) == 0
+        assert made.pop() == JobLimits(running=1, each=each)
 
 
 def test_certificates_tell_clients_apart(

@@ -227,6 +227,20 @@ def test_through_a_link_it_is_the_same(stubbed: Local, tmp_path: Path) -> None:
     assert "unknown is none of metrics" in stubbed("logs", "unknown", script=link).stderr
 
 
+def test_logs_of_what_has_not_run_are_missed(stubbed: Local, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for names in ([], ["rankdata"]):
+        logs = stubbed("logs", *names)
+        assert logs.returncode == 1
+        assert logs.stdout == ""
+        missed = " ".join(names) or "metrics ranker srgan rankdata"
+        assert logs.stderr == f"error: no log of {missed} in {state}: nothing of it has run there\n"
+    state.mkdir()
+    (state / "srgan.log").write_text("ready\n")
+    logs = stubbed("logs")
+    assert (logs.returncode, logs.stdout) == (0, f"== srgan ({state}/srgan.log)\nready\n")
+
+
 def test_a_ranker_at_a_socket_is_named_by_its_path(stubbed: Local, tmp_path: Path) -> None:
     socket = f"unix:{tmp_path}/ranker.sock"
     assert stubbed("up", "--data-root", str(tmp_path), RANKER_ADDRESS=socket).returncode == 0

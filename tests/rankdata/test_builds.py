@@ -12,6 +12,7 @@ import pytest
 from ranksrgan.contracts.data_root import DataRoot
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.contracts.operations.supervisor import JobLimits, Supervisor
+from ranksrgan.rankdata import server
 from ranksrgan.rankdata.building.limits import BuildLimits
 from ranksrgan.rankdata.server import BUILD, Builds
 
@@ -48,3 +49,16 @@ def test_a_repeated_request_is_the_same_whatever_has_changed_since(hr: Path) -> 
                 with pytest.raises(InvalidInput, match=f"operations/{name} has it") as caught:
                     asked.submit(dataset, other, "mine")
                 assert caught.value.field == "request_id"
+
+
+def test_clients_share_the_queue_as_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[JobLimits] = []
+    monkeypatch.setattr(server, "Supervisor", lambda *what: made.append(what[-1]))
+    monkeypatch.setattr(server.rpc, "serve", lambda settings, names, load: 0)
+    settings = server.RankDataServerSettings.model_validate(
+        {"listen": "127.0.0.1:0", "data_root": tmp_path, "client_limits": {"operations": 7}}
+    )
+    assert server.serve(settings) == 0
+    assert made == [JobLimits(running=1, each=7)]

@@ -91,7 +91,7 @@ def serve(settings: RankDataServerSettings) -> int:
         AddressInUse: another server has the address, or the builds of this root.
     """
     root = DataRoot(settings.data_root)
-    limits = JobLimits(running=settings.builds)
+    limits = JobLimits(running=settings.builds, each=settings.client_limits.operations)
     jobs = Supervisor(root, SERVICE, {BUILD: "ranksrgan.rankdata.job"}, limits)
     operations = OperationsServicer(jobs, {BUILD: BUILD_OPERATION})
     specs = {name: from_anywhere(spec) for name, spec in settings.upscalers.items()}

@@ -21,6 +21,7 @@ from ranksrgan.contracts.errors import InvalidConfig, InvalidInput, NotSupported
 from ranksrgan.contracts.operations.jobs import OPERATIONS, JobPhase, is_job_id
 from ranksrgan.contracts.operations.supervisor import Supervisor
 from ranksrgan.contracts.operations.watched_job import JobReport
+from ranksrgan.contracts.serving.caller import CALLER
 from ranksrgan.contracts.v1 import job_pb2
 from ranksrgan.contracts.wire import error_codec
 
@@ -130,8 +131,14 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         timeout = _LONGEST_WAIT
         if request.HasField("timeout"):
             timeout = min(timeout, request.timeout.seconds + request.timeout.nanos / 1e9)
-        job = self._jobs.wait(_job_id(request.name), timeout, context.is_active)
-        return self.operation(job)
+        still_known = CALLER.get().still_known
+
+        def wanted() -> bool:
+            if still_known is not None:
+                still_known()
+            return context.is_active()
+
+        return self.operation(self._jobs.wait(_job_id(request.name), timeout, wanted))
 
 
 def job_status_to_proto(job: JobReport) -> job_pb2.JobStatus:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,14 @@ class JobLimits:
         deaths: how many processes of one job may end without a word (killed by hand or for want of
             memory, a machine that went down) before the job ends with an error. Those that stop in
             good order do not count.
+        each: jobs of one client that may be worked on or wait, so that it does not take the whole
+            queue; of clients that the server knows, see `Caller`.
     """
 
     running: int = 1
     queue: int = 100
     deaths: int = 3
+    each: int = 50
 
 
 class Supervisor:
@@ -159,7 +162,7 @@ class Supervisor:
         Raises:
             InvalidInput: something else was asked for with this ``request_id``, or a job for
                 ``target`` is not done.
-            Overloaded: too many jobs wait.
+            Overloaded: too many jobs wait, or are the caller's.
             RankSRGANError: what ``prepare`` raises.
         """
         asked = json.loads(json.dumps(asked))
@@ -188,6 +191,7 @@ class Supervisor:
                         "wait for it or cancel it",
                         field=field,
                     )
+            self._require_share(wanted.client, unfinished)
             if len(unfinished) >= self._limits.running + self._limits.queue:
                 raise Overloaded(f"{len(unfinished)} operations are not done; try again later")
             job = self._create(wanted)
@@ -212,6 +216,14 @@ class Supervisor:
                 )
             return job.report()
         return None
+
+    def _require_share(self, client: str, unfinished: Sequence[WatchedJob]) -> None:
+        has = sum(job.request.client == client for job in unfinished)
+        if client and has >= self._limits.each:
+            raise Overloaded(
+                f"{client} has {has} operations that are not done, and {self._limits.each} is what "
+                "one client may have; wait for one of them or cancel it"
+            )
 
     def get(self, job_id: str) -> JobReport:
         """Raises UnknownName: there is no such job."""
@@ -274,13 +286,14 @@ class Supervisor:
 
         Raises:
             UnknownName: there is no such job, or no longer.
+            RankSRGANError: what ``wanted`` raises.
         """
         end = time.monotonic() + timeout
         with self._changed:
             while True:
                 job = self._find(job_id)
                 left = end - time.monotonic()
-                if job.done or left <= 0 or self._stop_by is not None or not wanted():
+                if not wanted() or job.done or left <= 0 or self._stop_by is not None:
                     return job.report()
                 self._changed.wait(min(left, 0.5))
 

@@ -117,7 +117,7 @@ def serve_and_train(
     if settings.data_root is None:
         return rpc.serve(settings, names, lambda observers: rpc.Services(load(observers)))
     root = DataRoot(settings.data_root)
-    limits = JobLimits(running=settings.trainings)
+    limits = JobLimits(running=settings.trainings, each=settings.client_limits.operations)
     jobs = Supervisor(root, kind.service, {kind.job: kind.module}, limits)
     operations = OperationsServicer(jobs, {kind.job: kind.operation})
     training = kind.servicer(TrainingJobs(kind, root, jobs), operations)

@@ -23,12 +23,16 @@ class ClientLimits(Config):
     """What one client may ask for: one token's, one certificate's, or else one host's.
 
     Attributes:
-        at_a_time: calls that may be open, a stream being one; None for any number.
+        at_a_time: calls that may be open, a stream being one; None for any number. One whose answer
+            the client has not taken after a second is open until it does.
         per_minute: calls that may begin within a minute; None for any number.
+        operations: trainings or builds that may not be done; of clients that the server knows by
+            their tokens or certificates.
     """
 
     at_a_time: int | None = Field(default=None, ge=1)
     per_minute: int | None = Field(default=None, ge=1)
+    operations: int = Field(default=50, ge=1)
 
 
 @dataclass
@@ -46,11 +50,18 @@ class ClientLimiter:
 
     Args:
         limits: of each client.
+        left_lying: how many answers a client does not take, see `Answers`.
         clock: seconds that never go back.
     """
 
-    def __init__(self, limits: ClientLimits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: ClientLimits,
+        left_lying: Callable[[str], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._limits = limits
+        self._left_lying = left_lying
         self._clock = clock
         self._lock = threading.Lock()
         self._clients: dict[str, _Client] = {}
@@ -79,10 +90,11 @@ class ClientLimiter:
         if len(self._clients) >= _REMEMBERED:
             self._forget(now)
         known = self._clients.setdefault(client, _Client(0, float(rate or 0), now))
-        if most is not None and known.open >= most:
+        if most is not None and known.open + (unread := self._left_lying(client)) >= most:
+            read = f", {unread} of them with answers that it does not read" if unread else ""
             raise Overloaded(
-                f"{client} has {known.open} calls open, and {most} at a time is what one client "
-                "may have; try again when one has ended",
+                f"{client} has {known.open + unread} calls open{read}, and {most} at a time is "
+                "what one client may have; try again when one has ended",
                 retry_after=_PAUSE,
             )
         if rate is not None:

@@ -8,16 +8,36 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput
+from ranksrgan.contracts import cancellation
+from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, LimitExceeded
 from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.v1 import image_pb2
 from ranksrgan.contracts.wire import codec, request_segments
 
 #: Pixels of one image that a server decodes unless it is told otherwise.
 MAX_PIXELS = 2**24
+#: Images of one request, whatever their size: each takes time and memory of its own.
+MAX_IMAGES = 2**12
 # A request of the largest size holds a thousand files of the most pixels, if they are flat enough;
 # all of them are decoded before the work begins.
 _MOST_TOGETHER = 4
+
+
+def check_number(number: int, field: str) -> None:
+    """Find out whether a request may have so many images.
+
+    Raises:
+        InvalidInput: there are none.
+        LimitExceeded: over `MAX_IMAGES`.
+    """
+    if number == 0:
+        raise InvalidInput(f"{field}: none were sent", field=field)
+    if number > MAX_IMAGES:
+        raise LimitExceeded(
+            f"{field}: {number} are too many for one request, which may have {MAX_IMAGES}; send "
+            "fewer of them at a time",
+            field=field,
+        )
 
 
 def read_batches(
@@ -35,9 +55,10 @@ def read_batches(
     Raises:
         InvalidInput: none, or another number of references; also as `codec.image_from_proto`.
         ImageTooLarge: one image, or all of them.
+        LimitExceeded: over `MAX_IMAGES`.
+        RequestCancelled: nobody waits for them any more.
     """
-    if not images:
-        raise InvalidInput("images: none were sent", field="images")
+    check_number(len(images), "images")
     if references and len(references) != len(images):
         raise InvalidInput(
             f"{len(references)} references for {len(images)} images", field="references"
@@ -61,6 +82,7 @@ def _read(
     images: list[Tensor] = []
     room = _MOST_TOGETHER * max_pixels
     for i, message in enumerate(messages):
+        cancellation.check()
         read = functools.partial(codec.image_from_proto, message, f"{field}[{i}]", max_pixels)
         if message.WhichOneof("kind") == "encoded":
             image = behind(read)

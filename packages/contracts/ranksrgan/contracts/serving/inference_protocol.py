@@ -23,7 +23,7 @@ from ranksrgan.contracts.errors import (
 )
 from ranksrgan.contracts.images import as_float
 from ranksrgan.contracts.scorer import DifferentiableScorer, Scorer, ScorerInfo
-from ranksrgan.contracts.serving.images import MAX_PIXELS
+from ranksrgan.contracts.serving.images import MAX_PIXELS, check_number
 from ranksrgan.contracts.serving.inference_tensors import read_inputs, refuse, write_outputs
 from ranksrgan.contracts.serving.model_status import ManagedModels, ModelState
 from ranksrgan.contracts.serving.on_device import (
@@ -257,6 +257,7 @@ def _check_shape(name: str, shape: tuple[int, ...], max_pixels: int) -> None:
         raise InvalidInput(
             f"{name} should have the shape (N, 3, H, W), not {str(shape)[:120]}", field=name
         )
+    check_number(shape[0], name)
     if shape[2] * shape[3] > max_pixels:
         raise ImageTooLarge(
             f"{name} are {shape[3]} x {shape[2]} pixels each; at most {max_pixels} are read",

@@ -26,7 +26,8 @@ class ServerLimits:
             responses waits for a worker, and the client meanwhile.
         waiters: calls that may be waiting for the end of a long job beside those; likewise.
         max_message_bytes: of a request, or of one request of a stream.
-        arrival: seconds that a request, or the next part of an image, may take to come.
+        arrival: seconds that a request, or the next part of an image, may take to come, and an
+            answer to be read.
         grace: seconds that requests in flight get to finish after SIGTERM.
         connection_age: seconds after which a client is asked to connect anew, calls under way
             excepted; None: never.

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from ranksrgan.contracts.errors import AddressInUse, InvalidInput, ServiceUnavailable
 from ranksrgan.contracts.serving.addresses import host_of
 from ranksrgan.contracts.serving.admission import BESIDE, Admission
+from ranksrgan.contracts.serving.answers import Answers
 from ranksrgan.contracts.serving.calls import Calls, Watcher
 from ranksrgan.contracts.serving.client_limits import ClientLimiter
 from ranksrgan.contracts.serving.first_thread import FirstThread
@@ -121,17 +122,19 @@ class RunningServer:
             #: All that are told what happens; for what loads models.
             self.observers = Observers(told)
             self._admission = Admission(limits, set(names), self._waits, told, first_thread)
+            answers = Answers(limits, self._waits)
             calls = Calls(
                 set(names),
                 self._readiness,
                 None if settings.tokens is None else TokenFile(settings.tokens),
-                ClientLimiter(settings.client_limits),
+                ClientLimiter(settings.client_limits, answers.left_lying),
                 watchers,
                 self.observers,
                 settings.administrators,
             )
             shared = SharedTensors(set(names), limits.max_message_bytes)
-            around = [calls, StandardServices(self._waits), WellFormed(), self._admission, shared]
+            standard = StandardServices(self._waits)
+            around = [calls, answers, standard, WellFormed(), self._admission, shared]
             self._server = _grpc_server(limits, around)
             self._late = _LateHandlers(set(names))
             handlers: list[grpc.GenericRpcHandler] = [self._late]

@@ -84,7 +84,8 @@ class ServerSettings(Config):
         streams: streams that may be open beside those.
         waiters: calls that may be waiting for the end of a long job beside those.
         max_message_mib: of one request, in MiB.
-        arrival: seconds that a request, or the next part of an image, may take to come.
+        arrival: seconds that a request, or the next part of an image, may take to come, and an
+            answer to be read.
         grace: seconds that requests in flight get to finish after SIGTERM.
         connection_age: seconds after which a client is asked to connect anew, when its calls under
             way have ended: behind a name that stands for several servers it then finds those that

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -23,7 +24,7 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
 )
 from ranksrgan.contracts.serving.call_threads import InPool
-from ranksrgan.contracts.serving.methods import service_of
+from ranksrgan.contracts.serving.methods import HANDLERS, service_of
 from ranksrgan.contracts.serving.waits import Crowd, Waits
 from ranksrgan.contracts.wire import error_codec
 
@@ -51,8 +52,9 @@ class StandardServices(grpc.ServerInterceptor):
         self._waits = waits
         self._pool = ThreadPoolExecutor(_HEALTH_THREADS, "health")
         pushed = "too many requests of health are on their way; try again in a moment"
-        self._coming = Crowd(_HEALTH_WAITS, _USUAL, pushed)
+        self._coming = Crowd(_HEALTH_WAITS, pushed)
         self._reflections = threading.Semaphore(REFLECTIONS)
+        self._kept = lru_cache(HANDLERS)(self._around)
 
     def intercept_service(
         self,
@@ -63,6 +65,9 @@ class StandardServices(grpc.ServerInterceptor):
         service = service_of(handler_call_details.method)
         if handler is None or service not in (health.SERVICE_NAME, reflection.SERVICE_NAME):
             return handler
+        return self._kept(handler)
+
+    def _around(self, handler: Any) -> Any:
         read, write = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary is not None:
             check = InPool(self._health(handler.unary_unary), self._pool)
@@ -76,7 +81,9 @@ class StandardServices(grpc.ServerInterceptor):
     def _health(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def answer(requests: Iterator[Any], context: grpc.ServicerContext, *send: Any) -> Any:
             try:
-                request = self._waits.first(requests, context, _HEALTH_REQUEST, self._coming)
+                request = self._waits.first(
+                    requests, context, _HEALTH_REQUEST, self._coming, _USUAL
+                )
                 if request is None:
                     raise InvalidInput("the request is missing")
                 return behaviour(request, context, *send)

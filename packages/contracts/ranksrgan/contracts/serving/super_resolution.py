@@ -8,9 +8,10 @@ from typing import ClassVar, Protocol
 
 import grpc
 
+from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import InvalidInput, NotSupported
 from ranksrgan.contracts.images import Picture
-from ranksrgan.contracts.serving.images import MAX_PIXELS, read_batches
+from ranksrgan.contracts.serving.images import MAX_PIXELS, check_number, read_batches
 from ranksrgan.contracts.serving.on_device import UpscalerOnDevice
 from ranksrgan.contracts.serving.precedence import behind
 from ranksrgan.contracts.serving.same_model import require_same
@@ -73,8 +74,7 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
         model = self._catalog.open(request.model)
         require_same(model.info, request.parameters_hash, "model")
         upscaler = UpscalerOnDevice(model, request.model)
-        if not request.images:
-            raise InvalidInput("images: none were sent", field="images")
+        check_number(len(request.images), "images")
         response = super_resolution_pb2.UpscaleResponse()
         if all(image.WhichOneof("kind") in ("tensor", "shared") for image in request.images):
             batches = read_batches(request.images, [], self._max_pixels)
@@ -91,6 +91,7 @@ class SuperResolutionServicer(super_resolution_pb2_grpc.SuperResolutionServiceSe
                 raise InvalidInput(
                     "images: either all encoded or all tensors, please", field=f"images[{i}]"
                 )
+            cancellation.check()
             read = partial(codec.picture_from_proto, image, f"images[{i}]", self._max_pixels)
             enlargement = self._render(behind(read), upscaler)
             response.images.append(behind(partial(codec.picture_to_proto, enlargement)))

@@ -1,4 +1,4 @@
-"""What a call waits for that its client alone can bring, and the end of such a wait.
+"""What a call waits for that its client alone can do, and the end of such a wait.
 
 gRPC waits for a request without a limit and in the thread of the call, which wakes up only for the
 request or for the end of the call. So calls that wait too long, or whose client is not known any
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import takewhile
 from operator import attrgetter
 from typing import Any
 
@@ -43,20 +44,20 @@ _Cancel = Callable[[int, str], object]
 
 @dataclass(eq=False)
 class Crowd:
-    """Waits of one kind, of which there may be so many: for one more the oldest ends.
+    """Waits of one kind, which share what they hold: where that is too much, the oldest end.
 
-    So whoever comes soon finds a thread, however many wait before it.
+    So whoever comes soon finds a thread, or memory, however many wait before it.
 
     Attributes:
-        number: of waits at a time, fewer than the threads that they hold.
-        least: seconds that each of them has in any case.
+        room: what they may hold at a time: threads, one each and fewer than there are, or bytes.
         pushed: what a call is told that makes room for another, UNAVAILABLE.
-        waits: the oldest first, but for those that are to end; for `Waits` alone.
+        held: by those that are not to end; for `Waits` alone, as the next one.
+        waits: the oldest first, but for those that are to end.
     """
 
-    number: int
-    least: float
+    room: int
     pushed: str
+    held: int = 0
     waits: dict[_Wait, None] = field(default_factory=dict)
 
 
@@ -72,6 +73,9 @@ class _Wait:
         leaves: whether it ends when the server stops.
         still_known: of the `Caller`.
         crowd: that it is one of.
+        held: of the crowd's room.
+        least: seconds that it has in any case, whoever else comes.
+        client: whose call it is, where that counts.
         ended: what it was told; None: nothing.
     """
 
@@ -82,6 +86,9 @@ class _Wait:
     leaves: bool
     still_known: Callable[[], None] | None
     crowd: Crowd | None = None
+    held: int = 1
+    least: float = 0.0
+    client: str = ""
     ended: RankSRGANError | None = None
 
 
@@ -102,10 +109,18 @@ class Waits:
         context: grpc.ServicerContext,
         within: float,
         crowd: Crowd | None = None,
+        least: float = 0.0,
     ) -> Any:
         """The first request of a call; None if there is none.
 
         Until it is there, nothing was accepted: a server that stops gives it a second.
+
+        Args:
+            requests: of the call.
+            context: of the call.
+            within: seconds that it may take.
+            crowd: of which the wait is one.
+            least: seconds that it may take whoever else comes, if it is one of a crowd.
 
         Raises:
             DeadlineExceeded: it did not come in time.
@@ -114,7 +129,7 @@ class Waits:
             grpc.RpcError: the client has gone.
         """
         late = DeadlineExceeded(f"the request did not come within {within:g} s")
-        with self._wait(context, within, late, leaves=True, crowd=crowd):
+        with self._wait(context, within, late, leaves=True, crowd=crowd, least=least):
             return next(requests, None)
 
     def part(self, requests: Iterator[Any], context: grpc.ServicerContext, within: float) -> Any:
@@ -167,6 +182,46 @@ class Waits:
         with self._wait(context, within, late, leaves=leaves):
             yield
 
+    def taken(
+        self,
+        context: grpc.ServicerContext,
+        within: float,
+        crowd: Crowd,
+        held: int,
+        least: float,
+        client: str,
+    ) -> None:
+        """Look after the answer of a call until its client has taken it; waits for nothing.
+
+        Args:
+            context: of the call.
+            within: seconds that it may take; then the call ends with DEADLINE_EXCEEDED.
+            crowd: of which the answer is one.
+            held: of the crowd's room.
+            least: seconds that it may take whoever else comes.
+            client: see `number_of`.
+        """
+        late = DeadlineExceeded(f"the answer was not read for {within:g} s")
+        known = CALLER.get().still_known
+        now = time.monotonic()
+        wait = _Wait(context, now, now + within, late, False, known, crowd, held, least, client)
+        self._begin(wait)
+
+        def over() -> None:
+            self._over(wait)
+            if wait.ended is not None:  # which the line of the call could not say yet
+                log.info("a call of %s ended after all: %s", client or "somebody", wait.ended)
+
+        if not context.add_callback(over):
+            over()  # the call has ended before
+
+    def number_of(self, crowd: Crowd, client: str, age: float) -> int:
+        """How many waits of a client in a crowd have lasted for so many seconds."""
+        before = time.monotonic() - age
+        with self._lock:
+            old = takewhile(lambda wait: wait.began <= before, crowd.waits)
+            return sum(wait.client == client for wait in old)
+
     def end(self, context: grpc.ServicerContext, error: RankSRGANError) -> None:
         """End a call if it waits; the wait raises ``error``."""
         with self._lock:
@@ -199,21 +254,12 @@ class Waits:
         *,
         leaves: bool,
         crowd: Crowd | None = None,
+        least: float = 0.0,
     ) -> Iterator[None]:
-        now, still_known = time.monotonic(), CALLER.get().still_known
+        now, known = time.monotonic(), CALLER.get().still_known
         due = None if within is None else now + within
-        wait = _Wait(context, now, due, late, leaves, still_known, crowd)
-        with self._lock:
-            if self._watching is None:
-                self._watching = threading.Thread(target=self._watch, name="waits", daemon=True)
-                self._watching.start()
-            if self._stopping:
-                self._hasten(wait, now)
-                if wait.due is not None and wait.due <= now:
-                    raise wait.late
-            self._waiting.add(wait)
-            if crowd is not None:
-                self._join(crowd, wait, now)
+        wait = _Wait(context, now, due, late, leaves, known, crowd, least=least)
+        self._begin(wait)
         try:
             yield
         except grpc.RpcError:
@@ -224,28 +270,49 @@ class Waits:
                 context.set_code(rpc_status.to_status(error_codec.error_to_proto(wait.ended)).code)
             raise
         finally:
-            with self._lock:
-                self._forget(wait)
+            self._over(wait)
         if wait.ended is not None:
             raise wait.ended
 
-    def _join(self, crowd: Crowd, wait: _Wait, now: float) -> None:
+    def _begin(self, wait: _Wait) -> None:
+        with self._lock:
+            if self._watching is None:
+                self._watching = threading.Thread(target=self._watch, name="waits", daemon=True)
+                self._watching.start()
+            if self._stopping:
+                self._hasten(wait, wait.began)
+                if wait.due is not None and wait.due <= wait.began:
+                    raise wait.late
+            self._waiting.add(wait)
+            if wait.crowd is not None:
+                self._join(wait.crowd, wait)
+
+    def _over(self, wait: _Wait) -> None:
+        with self._lock:
+            self._forget(wait)
+
+    def _join(self, crowd: Crowd, wait: _Wait) -> None:
         crowd.waits[wait] = None
-        if len(crowd.waits) <= crowd.number:
-            return
-        oldest = next(iter(crowd.waits))
-        del crowd.waits[oldest]
-        due, pushed = oldest.began + crowd.least, ServiceUnavailable(crowd.pushed)
-        if due <= now:
-            self._end(oldest, pushed)
-        elif oldest.due is None or due < oldest.due:
-            oldest.due, oldest.late = due, pushed
-            self._look.set()
+        crowd.held += wait.held
+        while crowd.held > crowd.room and len(crowd.waits) > 1:
+            oldest = next(iter(crowd.waits))
+            self._leave(oldest)
+            due, pushed = oldest.began + oldest.least, ServiceUnavailable(crowd.pushed)
+            if due <= wait.began:
+                self._end(oldest, pushed)
+            elif oldest.due is None or due < oldest.due:
+                oldest.due, oldest.late = due, pushed
+                self._look.set()
 
     def _forget(self, wait: _Wait) -> None:
         self._waiting.discard(wait)
-        if wait.crowd is not None:
-            wait.crowd.waits.pop(wait, None)
+        self._leave(wait)
+
+    def _leave(self, wait: _Wait) -> None:
+        """Its crowd, if it is one of a crowd still."""
+        if wait.crowd is not None and wait in wait.crowd.waits:
+            del wait.crowd.waits[wait]
+            wait.crowd.held -= wait.held
 
     def _hasten(self, wait: _Wait, now: float) -> None:
         """The server stops: let a wait end soon, at once if nothing was begun."""
