@@ -7,8 +7,7 @@ import zlib
 import pytest
 
 from ranksrgan.contracts.errors import InvalidImage
-from ranksrgan.contracts.image_files import costs as image_costs
-from ranksrgan.contracts.image_files.costs import check_costs, check_exif
+from ranksrgan.contracts.image_files.costs import check_costs, check_exif, png
 from ranksrgan.contracts.images import decode_image
 
 EXIF_DIRECTORY, BYTE, LONG = 34665, 1, 4
@@ -100,12 +99,12 @@ def test_a_png_is_not_unpacked_far_beyond_its_pixels(monkeypatch: pytest.MonkeyP
     pixels = zlib.compress(bytes(16 * (1 + 16 * 6)))
     bomb = zlib.compress(bytes(2**23))
     start = time.perf_counter()
-    monkeypatch.setattr(image_costs, "_MANY_COMPRESSED", len(bomb) - 1)
+    monkeypatch.setattr(png, "_MANY_COMPRESSED", len(bomb) - 1)
     for parts in (chunk(b"IDAT", bomb), chunk(b"IDAT", bomb[:99]) + chunk(b"IDAT", bomb[99:])):
         with pytest.raises(InvalidImage, match="far more compressed data than pixels"):
             decode_image(png_of(parts))
     assert decode_image(png_of(chunk(b"IDAT", bomb), bits=8)).colour.max() == 0  # Pillow stops
-    monkeypatch.setattr(image_costs, "_MANY_COMPRESSED", 0)
+    monkeypatch.setattr(png, "_MANY_COMPRESSED", 0)
     assert decode_image(png_of(chunk(b"IDAT", pixels))).depth == 65535
     behind = pixels + bytes(2**25)  # which is never unpacked, here or there
     assert decode_image(png_of(chunk(b"IDAT", behind))).depth == 65535
