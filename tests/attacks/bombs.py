@@ -81,6 +81,18 @@ def _tiff_fields(
     ]
 
 
+def _tiff_that_overlaps(bits: int) -> bytes:
+    """Each of 4000 rows is a strip and claims the same mebibyte, whose bits lie the other way
+    around: to read a row of 16 pixels libtiff copies and turns all of it."""
+    rows, place = 4000, 2**20
+    kept = [field for field in _tiff_fields(16, rows, rows, bits=bits) if field[0] != 259]
+    fields = [*kept, (259, 3, 1, 8), (266, 3, 1, 2)]
+    # One array for both places and lengths.
+    head = _tiff(fields, size=200) + struct.pack("<I", place) * rows
+    row = bytes(int(f"{byte:08b}"[::-1], 2) for byte in zlib.compress(bytes(2 * bits)))
+    return head.ljust(place, b"\0") + row.ljust(place, b"\0")
+
+
 def _webp(width: int, height: int) -> bytes:
     """The extended header, whose sides have 24 bits, and a lossless one of 14."""
     canvas = struct.pack("<I", 0)[:4]
@@ -154,6 +166,8 @@ def bombs() -> dict[str, bytes]:
             ],
             size=1000,
         ),
+        "overlap.tif": _tiff_that_overlaps(8),
+        "overlap_deep.tif": _tiff_that_overlaps(16),
         "two_sizes.tif": _tiff(
             [*_tiff_fields(_CLAIM, _CLAIM, bits=16), (256, 4, 1, 64), (257, 4, 1, 64)], size=1000
         ),

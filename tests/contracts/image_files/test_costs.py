@@ -72,6 +72,49 @@ def test_what_ends_before_its_first_directory(mark: bytes) -> None:
             decode_image(mark + bytes(length), name="photo")
 
 
+def tiff_of_strips(places: list[int], lengths: list[int]) -> bytes:
+    """The directory of one whose height is the number of strips, and where they are."""
+    number = len(places)
+    at = 8 + 2 + 4 * 12 + 4
+    entries = [(256, LONG, 1, 1), (257, LONG, 1, number)]
+    entries += [(273, LONG, number, at), (279, LONG, number, at + 4 * number)]
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return block(packed) + struct.pack(f"<{2 * number}I", *places, *lengths)
+
+
+def test_strips_may_not_claim_the_same_bytes_over_and_over() -> None:
+    """libtiff copies what each of them claims; a file of 1.5 MB took half a minute."""
+    overlapping = tiff_of_strips([2**20] * 20, [2**20] * 20).ljust(2**21, b"\0")
+    check_costs(overlapping, "scan.tif")  # as much as 16 MiB and the file twice
+    overlapping = tiff_of_strips([2**20] * 21, [2**20] * 21).ljust(2**21, b"\0")
+    with pytest.raises(InvalidImage, match=r"scan\.tif has strips or tiles that overlap"):
+        check_costs(overlapping, "scan.tif")
+    # What they claim beyond the end is nothing, as in the beginning of a large file.
+    step = 2**20
+    whole = tiff_of_strips([step * number for number in range(300)], [step] * 300)
+    assert 16 * 2**20 + 2**17 < 300 * 2**16
+    check_costs(whole.ljust(2**16, b"\0"), "scan.tif")
+    check_costs(tiff_of_strips([2**32 - 1] * 999, [2**32 - 1] * 999), "scan.tif")
+
+
+def test_two_marks_of_tiff_that_only_pillow_takes() -> None:
+    greedy = struct.pack("<HHII", 1, BYTE, 2**31, 8) * 900
+    exif = block(greedy).ljust(60_000, b"\0")
+    with pytest.raises(InvalidImage, match="fields that claim far more"):
+        check_costs(b"II\0*" + exif[4:], "scan.tif")
+    for before in (b"", b"Exif\0\0", b"Exif\0\0" * 2):  # all of which Pillow leaves out
+        with pytest.raises(InvalidImage, match="fields that claim far more"):
+            check_exif(before + exif, "photo.jpg")
+        with pytest.raises(InvalidImage, match="fields that claim far more"):
+            check_costs(jpeg(before + exif), "photo.jpg")
+
+
+def test_big_tiff_of_the_other_byte_order_is_told() -> None:
+    """Pillow reads a directory of it that libtiff does not know."""
+    with pytest.raises(InvalidImage, match=r"scan\.tif is a BigTIFF of the byte order MM"):
+        check_costs(b"MM\0+" + bytes(12), "scan.tif")
+
+
 def png_of(chunks: bytes, bits: int = 16) -> bytes:
     """Of 16 x 16 pixels, in colour."""
     header = struct.pack(">IIBBBBB", 16, 16, bits, 2, 0, 0, 0)

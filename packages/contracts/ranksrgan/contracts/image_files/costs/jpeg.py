@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ranksrgan.contracts.image_files.costs.refusal import refused
-from ranksrgan.contracts.image_files.costs.tiff import check_values
+from ranksrgan.contracts.image_files.costs.tiff import check_exif
 
 # Progressive JPEG has 10 scans or so, and optimisers do not go beyond some dozens.
 _MAX_SCANS = 100
@@ -42,5 +42,5 @@ def check_jpeg(data: bytes, name: str) -> None:
         if scans > _MAX_SCANS or segments > _MAX_SEGMENTS:
             what = f"{_MAX_SCANS} scans" if scans > _MAX_SCANS else f"{_MAX_SEGMENTS} segments"
             raise refused(name, f"has over {what}")
-    check_values(b"".join(exif), name)
-    check_values(others, name)
+    check_exif(b"".join(exif), name)
+    check_exif(others, name)

@@ -6,21 +6,30 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from ranksrgan.contracts.errors import InvalidImage
 from ranksrgan.contracts.image_files.costs.refusal import refused
 
 _MAX_STRIPS = 2**16
 _MAX_FIELDS = 1000  # of one directory
 _MAX_FIELDS_IN_ALL = 10_000
-# Bytes of all values of a TIFF structure, beyond twice its own length.
-_MAX_VALUES = 16 * 2**20
+# Bytes of all values of a TIFF structure, and of all strips, beyond twice its own length.
+_MAX_BEYOND = 16 * 2**20
 _SMALL_TILE = 2**22  # pixels of a tile that is allowed in a picture of any size
 
-_WIDTH, _HEIGHT, _STRIPS, _SAMPLES = 256, 257, 273, 277
-_TILE_WIDTH, _TILE_HEIGHT, _TILES = 322, 323, 324
+_WIDTH, _HEIGHT, _STRIPS, _STRIP_LENGTHS = 256, 257, 273, 279
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_LENGTHS = 322, 323, 324, 325
 _DIRECTORIES = frozenset({34665, 34853, 40965})  # EXIF, GPS, interoperability
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
-_MARKS = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
+# Of whole numbers, for numpy. One below zero, which nobody takes, is a large one here.
+_WHOLE = {1: "u1", 3: "u2", 4: "u4", 6: "u1", 8: "u2", 9: "u4", 16: "u8", 17: "u8"}
+
+# Byte orders by the four bytes that Pillow takes, two of which TIFF does not know.
+_MARKS = {b"II*\0": "<", b"MM\0*": ">", b"II\0*": "<", b"MM*\0": ">", b"II+\0": "<", b"MM\0+": ">"}
+_BIG, _BIG_OF_MOTOROLA = b"II+\0", b"MM\0+"
 
 
 def check_exif(block: bytes, name: str) -> None:
@@ -30,8 +39,9 @@ def check_exif(block: bytes, name: str) -> None:
     Raises:
         InvalidImage: it is such a block.
     """
-    start = block.find(b"Exif\0\0") + 6 if block[:6] == b"Exif\0\0" else 0
-    check_values(block[start:], name)
+    for _ in range(2):  # as Pillow does
+        block = block.removeprefix(b"Exif\0\0")
+    _check_values(block, name)
 
 
 class _Field(NamedTuple):
@@ -39,16 +49,29 @@ class _Field(NamedTuple):
     values: int
     length: int
     number: int  # what stands in its place: the value, if it is one small number
+    kind: int
+    at: int  # where its values begin
 
 
 def check_tiff(data: bytes, name: str) -> None:
-    check_values(data, name)
+    """Refuse a TIFF, or the beginning of one; raises as `check_costs`."""
+    if data[:4] == _BIG_OF_MOTOROLA:  # of which Pillow reads another directory than libtiff
+        raise InvalidImage(
+            f"{name} is a BigTIFF of the byte order MM, which is not read; write it as II, or "
+            "convert it to PNG",
+            field=name,
+        )
+    _check_values(data, name)
     numbers: dict[int, int] = {}
+    places = lengths = None  # as libtiff, of strips or tiles whichever come last
     for field in _first_directory(data):
         if field.tag in numbers:
             raise refused(name, f"has the field {field.tag} twice")
         numbers[field.tag] = field.number
+        if field.tag in (_STRIP_LENGTHS, _TILE_LENGTHS):
+            lengths = field
         if field.tag in (_STRIPS, _TILES):
+            places = field
             rows = numbers.get(_HEIGHT, 0)
             possible = rows * 2**16 if field.tag == _TILES else rows * 16
             if field.values > min(_MAX_STRIPS, max(possible, 1)):
@@ -57,6 +80,26 @@ def check_tiff(data: bytes, name: str) -> None:
     tile = numbers.get(_TILE_WIDTH, 0) * numbers.get(_TILE_HEIGHT, 0)
     if tile > max(_SMALL_TILE, 4 * pixels):
         raise refused(name, f"has tiles of {tile} pixels")
+    if places and lengths and _in_strips(data, places, lengths) > _MAX_BEYOND + 2 * len(data):
+        raise refused(name, "has strips or tiles that overlap")
+
+
+def _in_strips(data: bytes, places: _Field, lengths: _Field) -> int:
+    """Bytes of all strips or tiles together, as far as they are in the file: libtiff copies each,
+    to turn its bits around or to uncompress it, before it looks how little of it makes the pixels.
+    """
+    size = np.uint64(len(data))
+    starts = np.minimum(_whole_numbers(data, places), size)
+    claimed = np.minimum(_whole_numbers(data, lengths), size)
+    number = min(len(starts), len(claimed))
+    return int(np.minimum(claimed[:number], size - starts[:number]).sum())
+
+
+def _whole_numbers(data: bytes, field: _Field) -> npt.NDArray[np.uint64]:
+    """The values of a field, as far as they are in the file."""
+    kind = np.dtype(_MARKS[data[:4]] + _WHOLE.get(field.kind, "u4"))
+    number = min(field.values, max(len(data) - field.at, 0) // kind.itemsize)
+    return np.frombuffer(data, kind, number, field.at if number else 0).astype(np.uint64)
 
 
 def is_tiff(block: bytes) -> bool:
@@ -65,20 +108,21 @@ def is_tiff(block: bytes) -> bool:
 
 
 def _first_directory(block: bytes) -> Iterator[_Field]:
-    order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
+    order, big = _MARKS[block[:4]], block[:4] == _BIG
     yield from _directory(block, order, _pointer(block, order, 8 if big else 4, big), big)
 
 
-def check_values(block: bytes, name: str) -> None:
-    """Add up what all the fields of a TIFF structure hold, directories below included.
+def _check_values(block: bytes, name: str) -> None:
+    """Refuse what has TIFF's structure and fields that hold far more than it does, all together and
+    directories below included; raises as `check_exif`.
 
     Each directory is visited once, however many fields point to it; but directories may overlap,
     so their fields are counted together, too.
     """
     if not is_tiff(block):
         return
-    order, big = _MARKS[block[:4]], block[2:4] in (b"+\0", b"\0+")
-    room, fields = _MAX_VALUES + 2 * len(block), 0
+    order, big = _MARKS[block[:4]], block[:4] == _BIG
+    room, fields = _MAX_BEYOND + 2 * len(block), 0
     waiting = [(_pointer(block, order, 8 if big else 4, big), 0)]
     seen = {waiting[0][0]}
     while waiting:
@@ -110,7 +154,9 @@ def _directory(block: bytes, order: str, at: int, big: bool) -> Iterator[_Field]
             number = struct.unpack_from(f"{order}H", block, place)[0]
         else:
             number = _pointer(block, order, place, big)
-        yield _Field(tag, values, values * _SIZES.get(kind, 0), number)
+        length = values * _SIZES.get(kind, 0)
+        inside = place if length <= place_size else _pointer(block, order, place, big)
+        yield _Field(tag, values, length, number, kind, inside)
         at = place + place_size
 
 
