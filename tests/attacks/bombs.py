@@ -10,6 +10,7 @@ from functools import cache
 from PIL import Image as PillowImage
 
 _CLAIM = 60_000  # pixels a side: 3.6 gigapixels
+_RESOURCE = b"8BIM" + bytes(8)  # of Photoshop, and empty
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -182,6 +183,15 @@ def bombs() -> dict[str, bytes]:
         ),
         "pictures.jpg": _jpeg_with(
             b"\xff\xe2" + struct.pack(">H", 65_006) + b"MPF\0" + _exif_bomb(65_000, 5000)
+        ),
+        "two_names.jpg": _jpeg_with(_exif_segment(b"Exif\0\0" + _exif_bomb(65_000, 5000))),
+        "order.jpg": _jpeg_with(_exif_segment(b"II\0*" + _exif_bomb(65_000, 5000)[4:])),
+        "padding.jpg": _jpeg_with(b"\xff" * 3_000_000),
+        "padding_then_zeros.jpg": _jpeg_with(b"\xff" * 200_000 + bytes(100_000)),
+        "starts.jpg": _jpeg_with(b"\xff\xd8" * 2_000_000),
+        "temporary.jpg": _small_picture("JPEG")[:-2] + b"\xff\x01" * 2_000_000,
+        "resources.jpg": _jpeg_with(
+            (b"\xff\xed" + struct.pack(">H", 60_016) + b"Photoshop 3.0\0" + _RESOURCE * 5000) * 160
         ),
         "segments.jpg": _jpeg_with(b"\xff\xfe\0\2" * 500_000),
         "chunks.png": _png(8, 8, _chunk(b"tEXt", b"a\0") * 500_000),

@@ -65,6 +65,38 @@ def test_of_several_indices_of_pictures_the_last_is_looked_at() -> None:
         check_costs(b"\xff\xd8" + segment + b"\xff\xd9", "photo.jpg")
 
 
+@pytest.mark.parametrize("alone", [b"\xff\xd9", b"\xff\xf0", b"\xff\xc8", b"\xff\x01", b"\0\xff\0"])
+def test_what_pillow_goes_on_behind(alone: bytes) -> None:
+    """An end before any scan, as behind tables; markers that have no length; and padding."""
+    segment = jpeg(block(bytes(12)))[2:-2]
+    check_costs(b"\xff\xd8" + (alone + segment) * 100, "photo.jpg")
+    with pytest.raises(InvalidImage, match=r"photo\.jpg has over 100 EXIF segments"):
+        check_costs(b"\xff\xd8" + (alone + segment) * 101, "photo.jpg")
+
+
+def test_padding_of_a_jpeg_is_looked_through_once_and_bounded() -> None:
+    start = time.perf_counter()
+    padding = b"\xff" * 200_000 + bytes(62_000)
+    segment = jpeg(block(bytes(12)))[2:]
+    check_costs(b"\xff\xd8" + padding + segment, "photo.jpg")
+    for far in (padding + segment + bytes(200), padding + bytes(200), padding + segment + padding):
+        with pytest.raises(InvalidImage, match="over 262144 bytes between its segments"):
+            check_costs(b"\xff\xd8" + far, "photo.jpg")
+    scan = b"\xff\xda\0\2"
+    check_costs(b"\xff\xd8" + scan + padding * 2, "photo.jpg")  # which libjpeg reads at once
+    assert time.perf_counter() - start < 5  # else minutes
+
+
+def test_no_index_of_pictures_behind_the_scan_hides_the_one_before() -> None:
+    greedy = block(struct.pack("<HHII", 1, BYTE, 2**31, 8) * 900).ljust(60_000, b"\0")
+    before, behind = (
+        b"\xff\xe2" + struct.pack(">H", 6 + len(index)) + b"MPF\0" + index
+        for index in (greedy, block(b""))
+    )
+    with pytest.raises(InvalidImage, match="fields that claim far more"):
+        check_costs(b"\xff\xd8" + before + b"\xff\xda\0\2" + behind, "photo.jpg")
+
+
 @pytest.mark.parametrize("mark", [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"])
 def test_what_ends_before_its_first_directory(mark: bytes) -> None:
     for length in range(20):
