@@ -23,6 +23,12 @@ def _png(width: int, height: int, *chunks: bytes, bits: int = 8, colour: int = 2
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + b"".join(chunks) + pixels
 
 
+def _deep_png(chunks: bytes) -> bytes:
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    pixels = _chunk(b"IDAT", zlib.compress(bytes(4 * (1 + 4 * 6))))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + chunks + pixels + _chunk(b"IEND", b"")
+
+
 def _zeros(mebibytes: int) -> bytes:
     """So many of them, compressed to a thousandth."""
     packer = zlib.compressobj(9)
@@ -195,6 +201,19 @@ def bombs() -> dict[str, bytes]:
         ),
         "segments.jpg": _jpeg_with(b"\xff\xfe\0\2" * 500_000),
         "chunks.png": _png(8, 8, _chunk(b"tEXt", b"a\0") * 500_000),
+    }
+
+
+@cache
+def talkative() -> dict[str, bytes]:
+    """Pictures of whose fields and chunks decoders would write a line each. All are to be read."""
+    unknown = [(40_000 + number, 4, 1, number) for number in range(900)]
+    fields = _tiff_fields(4, 4, bits=16) + unknown
+    beyond = _tiff([(1000 + n, 7, 2**31 + n, 2**31) for n in range(150)])
+    return {
+        "unknown.tif": _tiff(fields, size=12_000),
+        "unknown.png": _deep_png(_chunk(b"gAMA", bytes(4)) * 900),
+        "beyond.jpg": _jpeg_with(_exif_segment(beyond)),
     }
 
 

@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage
 from ranksrgan.contracts.image_files.costs import check_unpacked
 from ranksrgan.contracts.image_files.picture import Picture
+from ranksrgan.contracts.image_files.png_chunks import pixels_alone
 from ranksrgan.contracts.image_files.samples import (
     NO_ALPHA,
     PREMULTIPLIED,
@@ -42,6 +43,7 @@ def decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     """
     if image.format == "PNG":
         check_unpacked(data, name)
+        data = pixels_alone(data)
     samples = separate_samples(image)
     if samples > 1:
         planes = [_read_deep(plane, image, name) for plane in separate_planes(data, samples, name)]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 
+from ranksrgan.contracts.errors import InvalidImage
 from ranksrgan.contracts.image_files.costs.refusal import refused
+from ranksrgan.contracts.image_files.png_chunks import chunks
 
+_FIRST_KIND = slice(12, 16)  # after the signature and a length
 _MAX_CHUNKS = 5000
 _MAX_PROFILES = 10  # a PNG has one, and each is unpacked
-# Bytes of compressed pixels, which deflate makes a thousandfold, from which they are unpacked to
-# see how many there are, and bytes beyond them that nobody minds.
-_MANY_COMPRESSED, _SPARE = 2**20, 2**20
+_EXPANSION = 1032  # which deflate reaches at most
+_SPARE = 2**20  # bytes beyond the pixels that nobody minds
 
 
 def check_png(data: bytes, name: str) -> None:
+    """Refuse a PNG, or the beginning of one; raises as `check_costs`."""
+    if len(data) >= _FIRST_KIND.stop and data[_FIRST_KIND] != b"IHDR":
+        raise InvalidImage(f"{name} is damaged: a PNG begins with its header, IHDR", field=name)
     profiles = 0
-    for number, (kind, _) in enumerate(_chunks(data), 1):
+    for number, (kind, _, _) in enumerate(chunks(data), 1):
         profiles += kind == b"iCCP"
         if number > _MAX_CHUNKS + len(data) // 1024:
             raise refused(name, f"has over {_MAX_CHUNKS} chunks")
@@ -36,13 +40,14 @@ def check_unpacked(data: bytes, name: str) -> None:
     Raises:
         InvalidImage: it is such a file.
     """
-    parts = [part for kind, part in _chunks(data) if kind == b"IDAT"]
-    if sum(map(len, parts)) <= _MANY_COMPRESSED:
-        return
+    parts = [chunk.content for chunk in chunks(data) if chunk.kind == b"IDAT"]
     width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(kind, 4)
     filters = 3 * height  # one byte for each row, of interlaced ones too
-    left, stream = width * height * samples * bits // 8 + filters + _SPARE, zlib.decompressobj()
+    left = width * height * samples * bits // 8 + filters + _SPARE
+    if sum(map(len, parts)) * _EXPANSION <= left:
+        return
+    stream = zlib.decompressobj()
     for part in parts:
         for start in range(0, len(part), 2**12):  # which become 4 MiB at most
             try:
@@ -53,12 +58,3 @@ def check_unpacked(data: bytes, name: str) -> None:
                 raise refused(name, "has far more compressed data than pixels")
             if stream.eof:  # which libpng passes over without unpacking it
                 return
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Kinds and contents of a PNG's chunks."""
-    at, content = 8, memoryview(data)
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        yield data[at + 4 : at + 8], content[at + 8 : at + 8 + length]
-        at += 12 + length
