@@ -207,11 +207,15 @@ def bombs() -> dict[str, bytes]:
 @cache
 def talkative() -> dict[str, bytes]:
     """Pictures of whose fields and chunks decoders would write a line each. All are to be read."""
-    unknown = [(40_000 + number, 4, 1, number) for number in range(900)]
-    fields = _tiff_fields(4, 4, bits=16) + unknown
+    fields = _tiff_fields(4, 4, bits=16)
+    unknown, of_unknown_kind = (
+        [*fields, *((40_000 + number, kind, 1, number) for number in range(900))]
+        for kind in (4, 99)
+    )
     beyond = _tiff([(1000 + n, 7, 2**31 + n, 2**31) for n in range(150)])
     return {
-        "unknown.tif": _tiff(fields, size=12_000),
+        "unknown.tif": _tiff(unknown, size=12_000),
+        "unknown_kind.tif": _tiff(of_unknown_kind, size=12_000),
         "unknown.png": _deep_png(_chunk(b"gAMA", bytes(4)) * 900),
         "beyond.jpg": _jpeg_with(_exif_segment(beyond)),
     }

@@ -20,7 +20,7 @@ def level() -> Iterator[int]:
     logging.setLogLevel(before)
 
 
-@pytest.mark.parametrize("name", ["unknown.tif", "unknown.png"])
+@pytest.mark.parametrize("name", ["unknown.tif", "unknown_kind.tif", "unknown.png"])
 def test_what_opencv_does_not_know_is_no_line_of_a_log(
     name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,19 +30,19 @@ def test_what_opencv_does_not_know_is_no_line_of_a_log(
 
 def test_a_level_that_somebody_has_chosen_stays(level: int) -> None:
     for before, behind in (
-        (logging.LOG_LEVEL_WARNING, logging.LOG_LEVEL_ERROR),
+        (logging.LOG_LEVEL_WARNING, logging.LOG_LEVEL_FATAL),
         (logging.LOG_LEVEL_INFO, logging.LOG_LEVEL_INFO),
         (logging.LOG_LEVEL_SILENT, logging.LOG_LEVEL_SILENT),
     ):
         logging.setLogLevel(before)
-        decoder_messages.keep_to_errors()
+        decoder_messages.leave_out()
         assert logging.getLogLevel() == behind
 
 
 def test_warnings_of_pillow_are_left_out_unless_somebody_wants_them() -> None:
     with warnings.catch_warnings(record=True) as told:
         warnings.resetwarnings()
-        decoder_messages.keep_to_errors()
+        decoder_messages.leave_out()
         decode_image(talkative()["beyond.jpg"])
         assert not told
         warnings.simplefilter("always")

@@ -56,7 +56,7 @@ _LIMIT = threading.Lock()  # of `PillowImage.MAX_IMAGE_PIXELS`
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
 PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE + 1
 
-decoder_messages.keep_to_errors()
+decoder_messages.leave_out()
 
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.

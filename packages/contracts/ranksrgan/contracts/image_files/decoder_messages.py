@@ -10,13 +10,14 @@ import warnings
 import cv2
 
 
-def keep_to_errors() -> None:
-    """Have OpenCV tell errors alone, and Pillow, whose errors are exceptions, nothing.
+def leave_out() -> None:
+    """Have OpenCV and Pillow decode in silence: what is wrong with a file is told by our errors.
+    OpenCV's own are no better than its warnings: to libtiff a field of an unknown kind is one.
 
     What the process has been told otherwise counts: a level of OpenCV other than its own, and
     filters of warnings.
     """
     logging = cv2.utils.logging
     if logging.getLogLevel() == logging.LOG_LEVEL_WARNING:
-        logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+        logging.setLogLevel(logging.LOG_LEVEL_FATAL)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)
