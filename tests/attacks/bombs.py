@@ -100,6 +100,19 @@ def _tiff_that_overlaps(bits: int) -> bytes:
     return head.ljust(place, b"\0") + row.ljust(place, b"\0")
 
 
+def _tiff_of_wide_tiles() -> bytes:
+    """One pixel wide, of tiles that are 60,000 wide: all of each is uncompressed for its first."""
+    tiles, across, down, place = 500, 60_000, 16, 4096
+    packed = zlib.compress(bytes(across * down))
+    fields = [
+        field for field in _tiff_fields(1, tiles * down) if field[0] not in (259, 273, 278, 279)
+    ]
+    fields += [(259, 3, 1, 8), (322, 4, 1, across), (323, 4, 1, down)]
+    fields += [(324, 4, tiles, 200), (325, 4, tiles, 200)]  # one array for both
+    head = _tiff(fields, size=200) + struct.pack("<I", place) * tiles
+    return head.ljust(place, b"\0") + packed.ljust(place, b"\0")
+
+
 def _webp(width: int, height: int) -> bytes:
     """The extended header, whose sides have 24 bits, and a lossless one of 14."""
     canvas = struct.pack("<I", 0)[:4]
@@ -175,6 +188,7 @@ def bombs() -> dict[str, bytes]:
         ),
         "overlap.tif": _tiff_that_overlaps(8),
         "overlap_deep.tif": _tiff_that_overlaps(16),
+        "wide_tiles.tif": _tiff_of_wide_tiles(),
         "two_sizes.tif": _tiff(
             [*_tiff_fields(_CLAIM, _CLAIM, bits=16), (256, 4, 1, 64), (257, 4, 1, 64)], size=1000
         ),

@@ -129,6 +129,21 @@ def test_strips_may_not_claim_the_same_bytes_over_and_over() -> None:
     check_costs(tiff_of_strips([2**32 - 1] * 999, [2**32 - 1] * 999), "scan.tif")
 
 
+def test_tiles_may_not_be_far_larger_than_their_picture() -> None:
+    """A file of 35 KB, one pixel wide, took half a minute."""
+
+    def tiled(width: int, height: int, across: int, down: int) -> bytes:
+        sizes = ((256, width), (257, height), (322, across), (323, down))
+        entries = b"".join(struct.pack("<HHII", tag, LONG, 1, size) for tag, size in sizes)
+        return block(entries)
+
+    for usual in ((1, 1, 512, 512), (100_000, 100, 512, 512), (65_000, 1, 256, 256)):
+        check_costs(tiled(*usual), "scan.tif")
+    for bomb in ((1, 65_000, 2048, 16), (1, 65_000, 65_520, 16)):
+        with pytest.raises(InvalidImage, match=r"scan\.tif has tiles of \d+ pixels together"):
+            check_costs(tiled(*bomb), "scan.tif")
+
+
 def test_two_marks_of_tiff_that_only_pillow_takes() -> None:
     greedy = struct.pack("<HHII", 1, BYTE, 2**31, 8) * 900
     exif = block(greedy).ljust(60_000, b"\0")

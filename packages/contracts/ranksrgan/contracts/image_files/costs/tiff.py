@@ -18,6 +18,9 @@ _MAX_FIELDS_IN_ALL = 10_000
 # Bytes of all values of a TIFF structure, and of all strips, beyond twice its own length.
 _MAX_BEYOND = 16 * 2**20
 _SMALL_TILE = 2**22  # pixels of a tile that is allowed in a picture of any size
+# Pixels of all tiles together, beyond eight times those of the picture: of a narrow one tiles hold
+# little.
+_MAX_PADDING = 2**24
 
 _WIDTH, _HEIGHT, _STRIPS, _STRIP_LENGTHS = 256, 257, 273, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_LENGTHS = 322, 323, 324, 325
@@ -76,12 +79,21 @@ def check_tiff(data: bytes, name: str) -> None:
             possible = rows * 2**16 if field.tag == _TILES else rows * 16
             if field.values > min(_MAX_STRIPS, max(possible, 1)):
                 raise refused(name, f"has {field.values} strips or tiles")
-    pixels = numbers.get(_WIDTH, 0) * numbers.get(_HEIGHT, 0)
-    tile = numbers.get(_TILE_WIDTH, 0) * numbers.get(_TILE_HEIGHT, 0)
-    if tile > max(_SMALL_TILE, 4 * pixels):
-        raise refused(name, f"has tiles of {tile} pixels")
+    _check_tiles(numbers, name)
     if places and lengths and _in_strips(data, places, lengths) > _MAX_BEYOND + 2 * len(data):
         raise refused(name, "has strips or tiles that overlap")
+
+
+def _check_tiles(numbers: dict[int, int], name: str) -> None:
+    """Refuse tiles far larger than their picture, of which libtiff uncompresses each whole."""
+    width, height = numbers.get(_WIDTH, 0), numbers.get(_HEIGHT, 0)
+    across, down = numbers.get(_TILE_WIDTH, 0), numbers.get(_TILE_HEIGHT, 0)
+    if across * down > max(_SMALL_TILE, 4 * width * height):
+        raise refused(name, f"has tiles of {across * down} pixels")
+    if across and down:
+        padded = -(-width // across) * across * -(-height // down) * down
+        if padded > _MAX_PADDING + 8 * width * height:
+            raise refused(name, f"has tiles of {padded} pixels together")
 
 
 def _in_strips(data: bytes, places: _Field, lengths: _Field) -> int:
