@@ -104,11 +104,11 @@ def test_what_ends_before_its_first_directory(mark: bytes) -> None:
             decode_image(mark + bytes(length), name="photo")
 
 
-def tiff_of_strips(places: list[int], lengths: list[int]) -> bytes:
+def tiff_of_strips(places: list[int], lengths: list[int], width: int = 1) -> bytes:
     """The directory of one whose height is the number of strips, and where they are."""
     number = len(places)
     at = 8 + 2 + 4 * 12 + 4
-    entries = [(256, LONG, 1, 1), (257, LONG, 1, number)]
+    entries = [(256, LONG, 1, width), (257, LONG, 1, number)]
     entries += [(273, LONG, number, at), (279, LONG, number, at + 4 * number)]
     packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return block(packed) + struct.pack(f"<{2 * number}I", *places, *lengths)
@@ -117,10 +117,12 @@ def tiff_of_strips(places: list[int], lengths: list[int]) -> bytes:
 def test_strips_may_not_claim_the_same_bytes_over_and_over() -> None:
     """libtiff copies what each of them claims; a file of 1.5 MB took half a minute."""
     overlapping = tiff_of_strips([2**20] * 20, [2**20] * 20).ljust(2**21, b"\0")
-    check_costs(overlapping, "scan.tif")  # as much as 16 MiB and the file twice
+    check_costs(overlapping, "scan.tif")  # as much as 16 MiB and the file twice, without pixels
     overlapping = tiff_of_strips([2**20] * 21, [2**20] * 21).ljust(2**21, b"\0")
     with pytest.raises(InvalidImage, match=r"scan\.tif has strips or tiles that overlap"):
         check_costs(overlapping, "scan.tif")
+    wide = tiff_of_strips([2**20] * 21, [2**20] * 21, width=2**20 // 8).ljust(2**21, b"\0")
+    check_costs(wide, "scan.tif")  # since its pixels take as much
     # What they claim beyond the end is nothing, as in the beginning of a large file.
     step = 2**20
     whole = tiff_of_strips([step * number for number in range(300)], [step] * 300)

@@ -17,6 +17,7 @@ _MAX_FIELDS = 1000  # of one directory
 _MAX_FIELDS_IN_ALL = 10_000
 # Bytes of all values of a TIFF structure, and of all strips, beyond twice its own length.
 _MAX_BEYOND = 16 * 2**20
+_MOST_BYTES = 8  # of a pixel
 _SMALL_TILE = 2**22  # pixels of a tile that is allowed in a picture of any size
 # Pixels of all tiles together, beyond eight times those of the picture: of a narrow one tiles hold
 # little.
@@ -80,7 +81,10 @@ def check_tiff(data: bytes, name: str) -> None:
             if field.values > min(_MAX_STRIPS, max(possible, 1)):
                 raise refused(name, f"has {field.values} strips or tiles")
     _check_tiles(numbers, name)
-    if places and lengths and _in_strips(data, places, lengths) > _MAX_BEYOND + 2 * len(data):
+    # Of a flat picture, strips that are alike may be stored once.
+    pixels = _MOST_BYTES * numbers.get(_WIDTH, 0) * numbers.get(_HEIGHT, 0)
+    room = _MAX_BEYOND + 2 * len(data) + pixels
+    if places and lengths and _in_strips(data, places, lengths) > room:
         raise refused(name, "has strips or tiles that overlap")
 
 
