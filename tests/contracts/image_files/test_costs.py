@@ -146,6 +146,23 @@ def test_tiles_may_not_be_far_larger_than_their_picture() -> None:
             check_costs(tiled(*bomb), "scan.tif")
 
 
+@pytest.mark.parametrize("kind", [1, 3, 4, 6, 8, 9])
+def test_what_stands_behind_a_small_number_makes_no_picture_larger(kind: int) -> None:
+    """Decoders pass over the rest of its place."""
+    letter = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}[kind]
+    for big, form in ((False, "<HHI"), (True, "<HHQ")):
+        size = 20 if big else 12
+        width = struct.pack(f"{form}{letter}", 256, kind, 1, 1).ljust(size, b"\xff")
+        others = ((257, 65_000), (322, 60_000), (323, 16))
+        entries = width + b"".join(
+            struct.pack(f"{form}I", tag, LONG, 1, number).ljust(size, b"\0")
+            for tag, number in others
+        )
+        head = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 4)
+        with pytest.raises(InvalidImage, match="pixels together"):
+            check_costs(head + entries if big else block(entries), "scan.tif")
+
+
 def test_two_marks_of_tiff_that_only_pillow_takes() -> None:
     greedy = struct.pack("<HHII", 1, BYTE, 2**31, 8) * 900
     exif = block(greedy).ljust(60_000, b"\0")

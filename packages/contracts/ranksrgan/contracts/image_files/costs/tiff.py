@@ -28,6 +28,8 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_LENGTHS = 322, 323, 324, 325
 _DIRECTORIES = frozenset({34665, 34853, 40965})  # EXIF, GPS, interoperability
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
+# Kinds of a number that may be shorter than its place, and which of them point to directories.
+_SMALL, _POINTING = {1: "B", 3: "H", 4: "I", 6: "B", 8: "H", 9: "I"}, frozenset({3})
 # Of whole numbers, for numpy. One below zero, which nobody takes, is a large one here.
 _WHOLE = {1: "u1", 3: "u2", 4: "u4", 6: "u1", 8: "u2", 9: "u4", 16: "u8", 17: "u8"}
 
@@ -165,9 +167,8 @@ def _directory(block: bytes, order: str, at: int, big: bool) -> Iterator[_Field]
         if place + place_size > len(block):
             return
         tag, kind, values = entry.unpack_from(block, at)
-        short = kind == 3 and values == 1
-        if short:
-            number = struct.unpack_from(f"{order}H", block, place)[0]
+        if values == 1 and kind in (_POINTING if tag in _DIRECTORIES else _SMALL):
+            number = struct.unpack_from(order + _SMALL[kind], block, place)[0]
         else:
             number = _pointer(block, order, place, big)
         length = values * _SIZES.get(kind, 0)
