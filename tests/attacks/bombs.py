@@ -10,6 +10,7 @@ from functools import cache
 from PIL import Image as PillowImage
 
 _CLAIM = 60_000  # pixels a side: 3.6 gigapixels
+_RESOURCE = b"8BIM" + bytes(8)  # of Photoshop, and empty
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -20,6 +21,12 @@ def _png(width: int, height: int, *chunks: bytes, bits: int = 8, colour: int = 2
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     pixels = _chunk(b"IDAT", zlib.compress(bytes(1000)))
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + b"".join(chunks) + pixels
+
+
+def _deep_png(chunks: bytes) -> bytes:
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    pixels = _chunk(b"IDAT", zlib.compress(bytes(4 * (1 + 4 * 6))))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + chunks + pixels + _chunk(b"IEND", b"")
 
 
 def _zeros(mebibytes: int) -> bytes:
@@ -79,6 +86,31 @@ def _tiff_fields(
         (278, 4, 1, 1),
         (279, 4, strips, 200),
     ]
+
+
+def _tiff_that_overlaps(bits: int) -> bytes:
+    """Each of 4000 rows is a strip and claims the same mebibyte, whose bits lie the other way
+    around: to read a row of 16 pixels libtiff copies and turns all of it."""
+    rows, place = 4000, 2**20
+    kept = [field for field in _tiff_fields(16, rows, rows, bits=bits) if field[0] != 259]
+    fields = [*kept, (259, 3, 1, 8), (266, 3, 1, 2)]
+    # One array for both places and lengths.
+    head = _tiff(fields, size=200) + struct.pack("<I", place) * rows
+    row = bytes(int(f"{byte:08b}"[::-1], 2) for byte in zlib.compress(bytes(2 * bits)))
+    return head.ljust(place, b"\0") + row.ljust(place, b"\0")
+
+
+def _tiff_of_wide_tiles() -> bytes:
+    """One pixel wide, of tiles that are 60,000 wide: all of each is uncompressed for its first."""
+    tiles, across, down, place = 500, 60_000, 16, 4096
+    packed = zlib.compress(bytes(across * down))
+    fields = [
+        field for field in _tiff_fields(1, tiles * down) if field[0] not in (259, 273, 278, 279)
+    ]
+    fields += [(259, 3, 1, 8), (322, 4, 1, across), (323, 4, 1, down)]
+    fields += [(324, 4, tiles, 200), (325, 4, tiles, 200)]  # one array for both
+    head = _tiff(fields, size=200) + struct.pack("<I", place) * tiles
+    return head.ljust(place, b"\0") + packed.ljust(place, b"\0")
 
 
 def _webp(width: int, height: int) -> bytes:
@@ -154,6 +186,9 @@ def bombs() -> dict[str, bytes]:
             ],
             size=1000,
         ),
+        "overlap.tif": _tiff_that_overlaps(8),
+        "overlap_deep.tif": _tiff_that_overlaps(16),
+        "wide_tiles.tif": _tiff_of_wide_tiles(),
         "two_sizes.tif": _tiff(
             [*_tiff_fields(_CLAIM, _CLAIM, bits=16), (256, 4, 1, 64), (257, 4, 1, 64)], size=1000
         ),
@@ -169,8 +204,34 @@ def bombs() -> dict[str, bytes]:
         "pictures.jpg": _jpeg_with(
             b"\xff\xe2" + struct.pack(">H", 65_006) + b"MPF\0" + _exif_bomb(65_000, 5000)
         ),
+        "two_names.jpg": _jpeg_with(_exif_segment(b"Exif\0\0" + _exif_bomb(65_000, 5000))),
+        "order.jpg": _jpeg_with(_exif_segment(b"II\0*" + _exif_bomb(65_000, 5000)[4:])),
+        "padding.jpg": _jpeg_with(b"\xff" * 3_000_000),
+        "padding_then_zeros.jpg": _jpeg_with(b"\xff" * 200_000 + bytes(100_000)),
+        "starts.jpg": _jpeg_with(b"\xff\xd8" * 2_000_000),
+        "temporary.jpg": _small_picture("JPEG")[:-2] + b"\xff\x01" * 2_000_000,
+        "resources.jpg": _jpeg_with(
+            (b"\xff\xed" + struct.pack(">H", 60_016) + b"Photoshop 3.0\0" + _RESOURCE * 5000) * 160
+        ),
         "segments.jpg": _jpeg_with(b"\xff\xfe\0\2" * 500_000),
         "chunks.png": _png(8, 8, _chunk(b"tEXt", b"a\0") * 500_000),
+    }
+
+
+@cache
+def talkative() -> dict[str, bytes]:
+    """Pictures of whose fields and chunks decoders would write a line each. All are to be read."""
+    fields = _tiff_fields(4, 4, bits=16)
+    unknown, of_unknown_kind = (
+        [*fields, *((40_000 + number, kind, 1, number) for number in range(900))]
+        for kind in (4, 99)
+    )
+    beyond = _tiff([(1000 + n, 7, 2**31 + n, 2**31) for n in range(150)])
+    return {
+        "unknown.tif": _tiff(unknown, size=12_000),
+        "unknown_kind.tif": _tiff(of_unknown_kind, size=12_000),
+        "unknown.png": _deep_png(_chunk(b"gAMA", bytes(4)) * 900),
+        "beyond.jpg": _jpeg_with(_exif_segment(beyond)),
     }
 
 

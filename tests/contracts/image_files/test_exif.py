@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from ranksrgan.contracts.image_files import exif
-from ranksrgan.contracts.image_files.exif import LONG, Field
+from ranksrgan.contracts.image_files.exif import LONG, RATIONAL, SHORT, Field
 from tests.contracts.camera import (
     EXIF,
     GPS,
@@ -85,6 +85,34 @@ def test_a_block_without_size_gets_none() -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
+def test_further_fields_move_nothing_but_the_first_directory(order: str) -> None:
+    block = camera_block(order)
+    changed = block
+    for dots in (72, 300):
+        across = Field(282, RATIONAL, struct.pack("<II", dots, 1))
+        unit = Field(296, SHORT, struct.pack("<H", 2))
+        changed = exif.with_fields(changed, [unit, across])
+        assert changed[8 : len(block)] == block[8:]
+        read = read_by_pillow(changed)
+        assert [(tag, read[tag]) for tag in (282, 296, MAKE)] == [
+            (282, dots),
+            (296, 2),
+            (MAKE, read_by_pillow(block)[MAKE]),
+        ]
+        assert [f.tag for f in exif.read_fields(changed)] == [
+            MAKE,
+            ORIENTATION,
+            282,
+            296,
+            EXIF,
+            GPS,
+        ]
+        assert read.get_ifd(EXIF)[MAKER_NOTE] == bytes(range(256))
+        assert read.get_ifd(ExifTags.IFD.IFD1)[259] == 6  # of the thumbnail
+    assert exif.with_fields(b"no block", [across]) == b"no block"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
 def test_describing_fields_cross_tiff_and_back(order: str) -> None:
     inside = exif.read_fields(camera_block(order))
     pixels = [Field(256, LONG, struct.pack(f"{order}I", 3)), Field(700, 1, b"<xmp/>")]
@@ -120,9 +148,11 @@ def test_pillow_writes_what_is_read_here() -> None:
 def test_damage_is_survived(noise: bytes, at: int, orders: int) -> None:
     block = bytearray(camera_block("<>"[orders]))
     block[at : at + len(noise)] = noise
+    unit = Field(296, SHORT, struct.pack("<H", 2))
     for damaged in (bytes(block), bytes(block[:at]), noise, b"II*\0" + noise, b"MM\0+" + noise):
         assert len(exif.upright(damaged)) == len(damaged)
         assert len(exif.with_size(damaged, 70_000, 3)) == len(damaged)
+        assert len(exif.with_fields(damaged, [unit])) >= len(damaged)
         exif.from_tiff(damaged)
 
 

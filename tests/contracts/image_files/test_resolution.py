@@ -13,7 +13,7 @@ from PIL import Image
 
 from ranksrgan.contracts.image_files.resolution import Resolution, in_block
 from ranksrgan.contracts.images import Metadata, Picture, decode_image, encode_image
-from tests.contracts.camera import camera_block
+from tests.contracts.camera import camera_block, read_by_pillow
 
 PICTURE = Picture(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
 INCHES = Fraction(10_000, 254)
@@ -83,22 +83,25 @@ def test_the_format_s_own_place_goes_before_exif() -> None:
     picture = decode_image(saved("JPEG", exif=block))
     assert picture.metadata.resolution == Resolution(72 * INCHES, 72 * INCHES)
     picture = decode_image(saved("JPEG", exif=block, dpi=(300, 300)))
-    for suffix in (".png", ".jpg", ".tif"):
+    for suffix in (".png", ".jpg", ".tif", ".webp"):
         made = decode_image(encode_image(picture, suffix=suffix)).metadata
         assert made.resolution is not None
         assert float(made.resolution.x / INCHES) == pytest.approx(300, abs=0.0127)
         assert made.exif is not None  # of which the other formats keep each byte
         said = in_block(made.exif)
         assert said is not None
-        assert float(said.x / INCHES) == (300 if suffix == ".tif" else 72)
+        assert float(said.x / INCHES) == (300 if suffix in (".tif", ".webp") else 72)
 
 
 def test_beside_a_block_that_does_not_say_it() -> None:
     metadata = Metadata(camera_block(orientation=1), None, Resolution(300 * INCHES, 300 * INCHES))
     picture = replace(PICTURE, metadata=metadata)
-    assert decode_image(encode_image(picture)).metadata.resolution is not None
-    assert decode_image(encode_image(picture, suffix=".tif")).metadata.resolution is not None
-    assert decode_image(encode_image(picture, suffix=".webp")).metadata.resolution is None
+    for suffix in (".png", ".jpg", ".tif", ".webp"):
+        found = decode_image(encode_image(picture, suffix=suffix)).metadata
+        assert found.resolution is not None
+        assert float(found.resolution.x / INCHES) == pytest.approx(300, abs=0.0127)
+        assert found.exif is not None
+        assert read_by_pillow(found.exif)[271] == read_by_pillow(camera_block())[271]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])

@@ -13,6 +13,7 @@ from PIL import Image
 from ranksrgan.contracts.errors import InvalidDataset, InvalidInput, UnknownName
 from ranksrgan.contracts.images import Picture, write_image
 from ranksrgan.pipeline.web.study import Pair, Study, check_rater, open_study, person
+from tests.attacks.bombs import bombs
 
 
 def add(path: Path, side: int = 8) -> None:
@@ -92,13 +93,17 @@ def test_images_of_one_content_have_one_size(study_folder: Path) -> None:
 
 def test_what_is_no_image_is_named(study_folder: Path) -> None:
     (study_folder / "cat" / "broken.png").write_bytes(b"no image")
-    with pytest.raises(InvalidDataset, match=r"cat/broken.png is not an image"):
+    with pytest.raises(
+        InvalidDataset, match=r"people cannot vote on it: .*cat/broken.png is not a PNG"
+    ):
         open_study("faces", study_folder)
 
 
 def test_a_pipe_is_no_image(study_folder: Path) -> None:
     os.mkfifo(study_folder / "cat" / "pipe.png")  # nobody ever writes into it
-    with pytest.raises(InvalidDataset, match=r"cat/pipe.png is not an image: .*is a pipe"):
+    with pytest.raises(
+        InvalidDataset, match=r"people cannot vote on it: .*cat/pipe.png: .*is a pipe"
+    ):
         open_study("faces", study_folder)
 
 
@@ -113,9 +118,18 @@ def test_damaged_images_are_named(study_folder: Path, suffix: str) -> None:
     assert told.value.field == str(path)
 
 
+@pytest.mark.parametrize("bomb", sorted(name for name in bombs() if not name.endswith(".tif")))
+def test_what_costs_far_too_much_is_named(study_folder: Path, bomb: str) -> None:
+    path = study_folder / "cat" / bomb
+    path.write_bytes(bombs()[bomb])
+    with pytest.raises(InvalidDataset, match=f"people cannot vote on it: .*cat/{bomb}") as told:
+        open_study("faces", study_folder)
+    assert told.value.field == str(path)
+
+
 def test_what_browsers_do_not_show_is_named(study_folder: Path) -> None:
     Image.new("RGB", (48, 40)).save(study_folder / "cat" / "scan.png", format="TIFF")
-    with pytest.raises(InvalidDataset, match=r"cat/scan.png is not an image"):
+    with pytest.raises(InvalidDataset, match=r"cat/scan.png is no image that every browser shows"):
         open_study("faces", study_folder)
 
 

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
-from ranksrgan.contracts.image_files import exif, resolution
+from ranksrgan.contracts.image_files import decoder_messages, exif, resolution
+from ranksrgan.contracts.image_files.bmp_runs import decode_runs, has_runs
 from ranksrgan.contracts.image_files.costs import check_costs, check_exif
 from ranksrgan.contracts.image_files.deep import decode_deep
 from ranksrgan.contracts.image_files.encoders import SUFFIXES as SUFFIXES
@@ -54,6 +55,8 @@ _LIMIT = threading.Lock()  # of `PillowImage.MAX_IMAGE_PIXELS`
 # profile; Pillow's own bounds are 64 MiB and 1 MiB. One byte more, so that zlib sees the end.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
 PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE + 1
+
+decoder_messages.leave_out()
 
 # What each Pillow mode becomes. Palettes are expanded, which is exact; CMYK has no colours
 # without its profile, so it is refused rather than guessed.
@@ -146,6 +149,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         check_single(image, data, name)
         if (samples := samples_per_pixel(image)) > 4:  # of which Pillow would read four
             raise wrong_channels(samples, name)
+        if has_runs(image):
+            return replace(decode_runs(data, image, name), metadata=_metadata(image, data))
         _load(image, name)
         _check_blocks(image, name)
         metadata = _metadata(image, data)

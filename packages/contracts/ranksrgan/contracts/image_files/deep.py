@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage
+from ranksrgan.contracts.errors import InvalidImage
+from ranksrgan.contracts.image_files import opencv
 from ranksrgan.contracts.image_files.costs import check_unpacked
 from ranksrgan.contracts.image_files.picture import Picture
+from ranksrgan.contracts.image_files.png_chunks import pixels_alone
 from ranksrgan.contracts.image_files.samples import (
     NO_ALPHA,
     PREMULTIPLIED,
@@ -22,9 +23,6 @@ from ranksrgan.contracts.image_files.samples import (
 )
 from ranksrgan.contracts.image_files.separate_planes import separate_planes
 from ranksrgan.contracts.image_files.upright import upright
-
-# What OpenCV, and the libpng in it, read: pixels a side, and in all.
-_LONGEST_DEEP, _MOST_DEEP = 1_000_000, 2**30
 
 
 def decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
@@ -42,6 +40,7 @@ def decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     """
     if image.format == "PNG":
         check_unpacked(data, name)
+        data = pixels_alone(data)
     samples = separate_samples(image)
     if samples > 1:
         planes = [_read_deep(plane, image, name) for plane in separate_planes(data, samples, name)]
@@ -73,18 +72,7 @@ def decode_deep(data: bytes, image: PillowImage.Image, name: str) -> Picture:
 
 
 def _read_deep(data: bytes, image: PillowImage.Image, name: str) -> npt.NDArray[np.uint16]:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # of a size that it does not read
-        pixels = None
-    if pixels is None and (
-        max(image.size) > _LONGEST_DEEP or image.width * image.height > _MOST_DEEP
-    ):
-        raise ImageTooLarge(
-            f"{name} is {image.width} x {image.height} pixels; of 16 bits at most {_LONGEST_DEEP} "
-            f"a side and {_MOST_DEEP} in all are read",
-            field=name,
-        )
+    pixels = opencv.decode(data, image, name, "of 16 bits")
     if pixels is None and bits_per_sample(image, data) == 16 and is_unsigned(image):
         raise InvalidImage(f"{name} is damaged: its pixels cannot be decoded", field=name)
     if pixels is None or pixels.dtype != np.uint16:

@@ -93,6 +93,43 @@ def with_size(block: bytes, width: int, height: int) -> bytes:
     return bytes(changed)
 
 
+def with_fields(block: bytes, fields: Iterable[Field]) -> bytes:
+    """The block with such fields in its first directory, in place of those that have their tags.
+
+    That directory alone moves, behind all the others; a block that cannot be read stays as it is.
+
+    Args:
+        block: a classic one.
+        fields: little-endian.
+    """
+    order = byte_order(block)
+    if not read_fields(block) or struct.unpack_from(f"{order}H", block, 2)[0] != 42:
+        return block
+    own = [field if order == "<" else _swapped(field) for field in fields]
+    tags = {field.tag for field in own}
+    at = struct.unpack_from(f"{order}I", block, 4)[0]
+    first, count = at + 2, struct.unpack_from(f"{order}H", block, at)[0]
+    end = first + 12 * count
+    entries = {
+        struct.unpack_from(f"{order}H", block, entry)[0]: block[entry : entry + 12]
+        for entry in reversed(range(first, min(end, len(block) - 11), 12))  # the first one counts
+    }
+    begin = len(block) + len(block) % 2
+    behind, tail = begin + 2 + 12 * len(entries.keys() | tags) + 4, b""
+    for field in own:
+        inline = field.values.ljust(4, b"\0")
+        if len(field.values) > 4:
+            inline = struct.pack(f"{order}I", behind + len(tail))
+            tail += field.values + bytes(len(field.values) % 2)
+        number = len(field.values) // _SIZES[field.kind]
+        entries[field.tag] = struct.pack(f"{order}HHI", field.tag, field.kind, number) + inline
+    directory = struct.pack(f"{order}H", len(entries))
+    directory += b"".join(entry for _, entry in sorted(entries.items()))
+    directory += block[end : end + 4].ljust(4, b"\0")  # where the thumbnail's is
+    head = block[:4] + struct.pack(f"{order}I", begin)
+    return head + block[8:].ljust(begin - 8, b"\0") + directory + tail
+
+
 def from_tiff(data: bytes) -> bytes | None:
     """The EXIF block of a TIFF file, made from its directory; None if that describes nothing."""
     fields = describing(data)

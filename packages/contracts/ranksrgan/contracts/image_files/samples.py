@@ -69,4 +69,8 @@ def kind_of_the_fourth(image: PillowImage.Image) -> int:
 
 def wrong_channels(number: int, name: str) -> InvalidImage:
     """Of an image with so many channels, which is not read."""
-    return InvalidImage(f"{name} has {number} channels; grey, RGB and RGBA are read", field=name)
+    return InvalidImage(
+        f"{name} has {number} channels; grey, RGB and RGBA are read: save it without the others, "
+        "such as further masks",
+        field=name,
+    )

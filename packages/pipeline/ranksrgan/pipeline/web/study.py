@@ -34,8 +34,7 @@ from ranksrgan.contracts.errors import (
     InvalidInput,
     UnknownName,
 )
-from ranksrgan.contracts.images import decode_image
-from ranksrgan.contracts.regular_files import open_regular
+from ranksrgan.contracts.images import decode_image, image_bytes
 from ranksrgan.contracts.some_names import some_names
 from ranksrgan.metrics.score_table import image_name
 
@@ -279,16 +278,19 @@ def _read(methods: Mapping[str, Path]) -> tuple[tuple[int, int], dict[str, str]]
 def _read_one(path: Path) -> tuple[tuple[int, int], str]:
     """Size and hash of an image that can be read to its end."""
     try:
-        with open_regular(path) as file:
-            data = file.read()
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            size = _upright(image)
-    except (UnidentifiedImageError, OSError) as error:
-        raise InvalidDataset(f"{path} is not an image: {error}", field=str(path)) from error
-    try:
-        decode_image(data, name=str(path))
+        data = image_bytes(path)
+        decode_image(data, name=str(path))  # it refuses what would cost too much, so it comes first
     except (InvalidImage, ImageTooLarge) as error:
         raise InvalidDataset(f"people cannot vote on it: {error}", field=str(path)) from error
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            size = _upright(image)
+    except UnidentifiedImageError as error:
+        raise InvalidDataset(
+            f"{path} is no image that every browser shows, whatever its suffix says; convert it "
+            "to PNG",
+            field=str(path),
+        ) from error
     return size, hashlib.sha256(data).hexdigest()
 
 

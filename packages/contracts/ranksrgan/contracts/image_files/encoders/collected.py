@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 from ranksrgan.contracts.image_files import exif
 from ranksrgan.contracts.image_files.encoders.layout import Layout, interleaved
 from ranksrgan.contracts.image_files.picture import Picture
+from ranksrgan.contracts.image_files.resolution import in_block
 
 
 class CollectedWriter:
@@ -44,14 +45,16 @@ class CollectedWriter:
             image = image.convert("RGB" if kind == "L" else "RGBA")
         options: dict[str, bytes] = {}
         layout = self._layout.in_colour()
-        if block := layout.exif or self._block_of_resolution():
+        if block := self._block():
             options["exif"] = block
         if layout.metadata.icc_profile:
             options["icc_profile"] = layout.metadata.icc_profile
         image.save(self._file, "WEBP", quality=self._quality, **options)
 
-    def _block_of_resolution(self) -> bytes | None:
-        """An EXIF block, the one place where WebP has it, of a picture that has none."""
-        resolution = self._layout.metadata.resolution
+    def _block(self) -> bytes | None:
+        """The EXIF block with the resolution, for which WebP has no other place."""
+        block, resolution = self._layout.exif, self._layout.metadata.resolution
         fields = resolution.in_exif() if resolution else []
-        return exif.from_fields(fields) if fields else None
+        if not fields or (block and in_block(block) == resolution):
+            return block
+        return exif.with_fields(block, fields) if block else exif.from_fields(fields)
