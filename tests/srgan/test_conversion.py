@@ -214,14 +214,16 @@ def test_there_and_back_to_the_bit(
     assert f"{back}" == f"{network}"
     before, after = load_weights(first), load_weights(tmp_path / "back.safetensors")
     assert before.sha256 == after.sha256
+    theirs = load_weights(tmp_path / "theirs.pth")
+    assert after.about == {"converted_from": {"name": "theirs.pth", "sha256": theirs.sha256}}
     assert (after.kind, after.architecture) == (network.kind, network.architecture)
     assert after.options == network.options
 
     again = convert(tmp_path / "back.safetensors", tmp_path / "again.pth", form)
     assert f"{again}" == f"{network}"
-    theirs, twice = state_of(tmp_path / "theirs.pth"), state_of(tmp_path / "again.pth")
-    assert list(theirs) == list(twice)
-    assert all(torch.equal(value, twice[key]) for key, value in theirs.items())
+    once, twice = state_of(tmp_path / "theirs.pth"), state_of(tmp_path / "again.pth")
+    assert list(once) == list(twice)
+    assert all(torch.equal(value, twice[key]) for key, value in once.items())
 
 
 def test_the_official_edsr_is_written_with_its_fixed_ends(tmp_path: Path) -> None:
@@ -298,10 +300,14 @@ def test_metadata_that_contradict_the_tensors_are_refused(tmp_path: Path) -> Non
             load_generator(path)
 
 
-def test_what_was_recorded_is_kept(tmp_path: Path) -> None:
-    save_generator(tmp_path / "a.safetensors", SRResNet(4, 1), {"step": 9})
-    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
-    assert load_weights(tmp_path / "b.safetensors").about == {"step": 9}
+def test_what_was_recorded_is_kept_and_the_first_file_is_recorded(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
+    save_generator(a, SRResNet(4, 1), {"step": 9})
+    convert(a, b)
+    convert(b, c, half=True)
+    first = {"name": "a.safetensors", "sha256": load_weights(a).sha256}
+    for made in (b, c):
+        assert load_weights(made).about == {"converted_from": first, "step": 9}
 
 
 def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None:
@@ -312,7 +318,6 @@ def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("b", "c")]
     assert files[0] == files[1]
     found = load_generator(tmp_path / "b.safetensors")
-    assert load_weights(tmp_path / "b.safetensors").about == {"step": 9}
     for (key, value), read in zip(network.state_dict().items(), found.parameters(), strict=True):
         assert read.dtype == torch.float32
         assert torch.equal(read, value.half().float() if value.ndim > 1 else value), key
@@ -337,6 +342,9 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     with pytest.raises(NotSupported, match="there is: basicsr"):
         convert(folded, tmp_path / "r.pth", "official")
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".safetensors"] * 3
+    (tmp_path / "g.pth").mkdir()
+    with pytest.raises(InvalidInput, match=r"g\.pth is a folder: name a file with target"):
+        convert(path, tmp_path / "g.pth")
 
 
 def test_the_sizes_of_real_esrgan() -> None:

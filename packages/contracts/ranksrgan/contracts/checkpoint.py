@@ -70,6 +70,11 @@ class Weights:
     about: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
 
+    @property
+    def source(self) -> dict[str, str]:
+        """What files that are made of this one record of it: its name and ``sha256``."""
+        return {"name": self.path.name, "sha256": self.sha256}
+
 
 def save_weights(
     path: Path,
