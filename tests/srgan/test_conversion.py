@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from ranksrgan.srgan.generators.fsrcnn import FSRCNN
 from ranksrgan.srgan.generators.msrresnet import MSRResNet
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
 
 
@@ -285,10 +287,16 @@ def test_metadata_that_contradict_the_tensors_are_refused(tmp_path: Path) -> Non
         return path
 
     assert load_generator(with_options({"features": 4, "blocks": 2, "scale": 4})).scale == 4
-    with pytest.raises(InvalidCheckpoint, match=r"its options are .*tensors are those of srresnet"):
-        load_generator(with_options({"features": 4, "blocks": 3, "scale": 4}))
+    for blocks in (3, 2.0, "2"):
+        with pytest.raises(InvalidCheckpoint, match=r"options are .*tensors are those of srresnet"):
+            load_generator(with_options({"features": 4, "blocks": blocks, "scale": 4}))
     fsrcnn = FSRCNN(4, 1, bottleneck=2)
-    for scale, message in ((7, "scale is 7"), ("2", "scale is '2' and no number"), ([2], "number")):
+    for scale, message in (
+        (7, "scale is 7"),
+        ("2", "scale is '2' and no number"),
+        ([2], "number"),
+        (2.0, r"'scale': 2\.0.*scale 2,"),
+    ):
         save_weights(
             path,
             fsrcnn.state_dict(),
@@ -372,6 +380,26 @@ def test_a_folded_rrdbnet_is_the_published_graph() -> None:
         squares = x.reshape(n, c, h // side, side, w // side, side).permute(0, 1, 3, 5, 2, 4)
         expected = plain(squares.reshape(n, c * side**2, h // side, w // side))
         torch.testing.assert_close(folded(x), expected, rtol=1e-10, atol=1e-10)
+
+
+UNTOLD: list[tuple[Network, str]] = [
+    (TwoViewRRDBNet(4, 1, 2, scale=1), r"scale 1: .*taken for two_view_rrdbnet \(.*scale 4\)"),
+    (FSRCNN(4, 1, 3, bottleneck=2), "scale 3: .*refused"),
+    (EDSR(4, 1, 2, 0.5), r"residual_scaling 0\.5: .*taken for edsr \(.*residual_scaling 1\.0\)"),
+    (TwoViewRRDBNet(4, 1, 2), ""),
+    (RRDBNet(4, 1, 2, 2), ""),
+    (PatchDiscriminator(1), ""),
+]
+
+
+@pytest.mark.parametrize(("network", "said"), UNTOLD, ids=[str(network) for network, _ in UNTOLD])
+def test_what_a_file_does_not_tell_is_told_when_it_is_written(
+    network: Network, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(saved(network, tmp_path / "n.safetensors"), tmp_path / "n.pth")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == bool(said)
+    assert all(re.search(rf"n\.pth does not tell its {said}", line) for line in told)
 
 
 def test_one_upconv_needs_its_scale(tmp_path: Path) -> None:

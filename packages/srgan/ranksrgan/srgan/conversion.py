@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.checkpoint import load_weights
-from ranksrgan.contracts.errors import InvalidInput
+from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 from ranksrgan.contracts.outputs import check_output
+from ranksrgan.contracts.usual_modes import making_networks
 from ranksrgan.srgan.discriminators import READABLE
 from ranksrgan.srgan.generators.architectures import (
     ARCHITECTURES,
@@ -21,6 +25,8 @@ from ranksrgan.srgan.interpolation import interpolate
 from ranksrgan.srgan.network import Network
 from ranksrgan.srgan.network_files import network_of, save_network
 from ranksrgan.srgan.shipped import SHIPPED
+
+log = logging.getLogger(__name__)
 
 
 def convert(
@@ -34,7 +40,8 @@ def convert(
     """Write the weights of a file in another form; no number changes unless ``half`` is wanted.
 
     The same file makes the same bytes. A ``.safetensors`` keeps what was recorded of the weights,
-    and records as ``converted_from`` the first file that they were converted from.
+    and records as ``converted_from`` the first file that they were converted from. A ``.pth`` that
+    does not tell all of the network's options is written with a warning.
 
     Args:
         source: a generator or discriminator, see `load_generator` and `load_discriminator`; or the
@@ -79,7 +86,30 @@ def convert(
         # Given a path, torch writes its name into the file, and hides an error of the disk.
         with atomic.replacing(target) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
+        _warn_of_untold(target, network, state.get("params", state))
     return network
+
+
+def _warn_of_untold(target: Path, network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Log which options the tensors of a ``.pth`` do not tell, and what it is then read as here."""
+    untold, fate = [], ""
+    named = network.modern_keys(tensors)
+    try:
+        with making_networks(), torch.device("meta"):
+            read = network.fitting(named)
+    except InvalidCheckpoint as error:
+        untold, fate = [str(error.field)], "refused"
+    else:
+        if read is not None:
+            untold = [name for name, own in network.options.items() if read.options[name] != own]
+            fate = f"taken for {read}"
+    if untold:
+        log.warning(
+            "%s does not tell its %s: unless that is said where it is read, it is %s",
+            target,
+            ", ".join(f"{name} {network.options[name]}" for name in untold),
+            fate,
+        )
 
 
 def interpolate_files(a: Path, b: Path, alpha: float, target: Path) -> Generator:
