@@ -21,6 +21,7 @@ from ranksrgan.contracts.checkpoint import (
     load_weights,
     save_state,
     save_weights,
+    weights_in,
 )
 from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 
@@ -208,6 +209,18 @@ def test_metadata_that_is_no_json_object(tmp_path: Path, field: str, text: str) 
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", metadata={field: text})
     with pytest.raises(InvalidCheckpoint, match=f"its {field} are not"):
         load_weights(tmp_path / "a.safetensors")
+
+
+def test_formats_of_later_versions_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.ones(1)}, path, metadata={"format": "ranksrgan-2", "kind": "ranker"})
+    message = r"a\.safetensors is of format ranksrgan-2; this version reads ranksrgan-1"
+    with pytest.raises(InvalidCheckpoint, match=message):
+        load_weights(path)
+    with pytest.raises(InvalidCheckpoint, match=message):
+        weights_in(path.read_bytes(), path)
+    save_file({"a": torch.ones(1)}, path, metadata={"format": "pt"})  # as transformers writes it
+    assert load_weights(path).kind is None
 
 
 def test_safetensors_of_other_projects_say_nothing_of_themselves(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from ranksrgan.srgan.generators.fsrcnn import FSRCNN
 from ranksrgan.srgan.generators.msrresnet import MSRResNet
 from ranksrgan.srgan.generators.rrdbnet import RRDBNet
 from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.generators.two_view_rrdbnet import TwoViewRRDBNet
 from ranksrgan.srgan.network import Network
 
 
@@ -214,14 +216,16 @@ def test_there_and_back_to_the_bit(
     assert f"{back}" == f"{network}"
     before, after = load_weights(first), load_weights(tmp_path / "back.safetensors")
     assert before.sha256 == after.sha256
+    theirs = load_weights(tmp_path / "theirs.pth")
+    assert after.about == {"converted_from": {"name": "theirs.pth", "sha256": theirs.sha256}}
     assert (after.kind, after.architecture) == (network.kind, network.architecture)
     assert after.options == network.options
 
     again = convert(tmp_path / "back.safetensors", tmp_path / "again.pth", form)
     assert f"{again}" == f"{network}"
-    theirs, twice = state_of(tmp_path / "theirs.pth"), state_of(tmp_path / "again.pth")
-    assert list(theirs) == list(twice)
-    assert all(torch.equal(value, twice[key]) for key, value in theirs.items())
+    once, twice = state_of(tmp_path / "theirs.pth"), state_of(tmp_path / "again.pth")
+    assert list(once) == list(twice)
+    assert all(torch.equal(value, twice[key]) for key, value in once.items())
 
 
 def test_the_official_edsr_is_written_with_its_fixed_ends(tmp_path: Path) -> None:
@@ -283,10 +287,16 @@ def test_metadata_that_contradict_the_tensors_are_refused(tmp_path: Path) -> Non
         return path
 
     assert load_generator(with_options({"features": 4, "blocks": 2, "scale": 4})).scale == 4
-    with pytest.raises(InvalidCheckpoint, match=r"its options are .*tensors are those of srresnet"):
-        load_generator(with_options({"features": 4, "blocks": 3, "scale": 4}))
+    for blocks in (3, 2.0, "2"):
+        with pytest.raises(InvalidCheckpoint, match=r"options are .*tensors are those of srresnet"):
+            load_generator(with_options({"features": 4, "blocks": blocks, "scale": 4}))
     fsrcnn = FSRCNN(4, 1, bottleneck=2)
-    for scale, message in ((7, "scale is 7"), ("2", "scale is '2' and no number"), ([2], "number")):
+    for scale, message in (
+        (7, "scale is 7"),
+        ("2", "scale is '2' and no number"),
+        ([2], "number"),
+        (2.0, r"'scale': 2\.0.*scale 2,"),
+    ):
         save_weights(
             path,
             fsrcnn.state_dict(),
@@ -298,10 +308,14 @@ def test_metadata_that_contradict_the_tensors_are_refused(tmp_path: Path) -> Non
             load_generator(path)
 
 
-def test_what_was_recorded_is_kept(tmp_path: Path) -> None:
-    save_generator(tmp_path / "a.safetensors", SRResNet(4, 1), {"step": 9})
-    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
-    assert load_weights(tmp_path / "b.safetensors").about == {"step": 9}
+def test_what_was_recorded_is_kept_and_the_first_file_is_recorded(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
+    save_generator(a, SRResNet(4, 1), {"step": 9})
+    convert(a, b)
+    convert(b, c, half=True)
+    first = {"name": "a.safetensors", "sha256": load_weights(a).sha256}
+    for made in (b, c):
+        assert load_weights(made).about == {"converted_from": first, "step": 9}
 
 
 def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None:
@@ -312,7 +326,6 @@ def test_half_precision_is_float32_again_when_it_is_read(tmp_path: Path) -> None
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("b", "c")]
     assert files[0] == files[1]
     found = load_generator(tmp_path / "b.safetensors")
-    assert load_weights(tmp_path / "b.safetensors").about == {"step": 9}
     for (key, value), read in zip(network.state_dict().items(), found.parameters(), strict=True):
         assert read.dtype == torch.float32
         assert torch.equal(read, value.half().float() if value.ndim > 1 else value), key
@@ -337,6 +350,9 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     with pytest.raises(NotSupported, match="there is: basicsr"):
         convert(folded, tmp_path / "r.pth", "official")
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".safetensors"] * 3
+    (tmp_path / "g.pth").mkdir()
+    with pytest.raises(InvalidInput, match=r"g\.pth is a folder: name a file with target"):
+        convert(path, tmp_path / "g.pth")
 
 
 def test_the_sizes_of_real_esrgan() -> None:
@@ -364,6 +380,26 @@ def test_a_folded_rrdbnet_is_the_published_graph() -> None:
         squares = x.reshape(n, c, h // side, side, w // side, side).permute(0, 1, 3, 5, 2, 4)
         expected = plain(squares.reshape(n, c * side**2, h // side, w // side))
         torch.testing.assert_close(folded(x), expected, rtol=1e-10, atol=1e-10)
+
+
+UNTOLD: list[tuple[Network, str]] = [
+    (TwoViewRRDBNet(4, 1, 2, scale=1), r"scale 1: .*taken for two_view_rrdbnet \(.*scale 4\)"),
+    (FSRCNN(4, 1, 3, bottleneck=2), "scale 3: .*refused"),
+    (EDSR(4, 1, 2, 0.5), r"residual_scaling 0\.5: .*taken for edsr \(.*residual_scaling 1\.0\)"),
+    (TwoViewRRDBNet(4, 1, 2), ""),
+    (RRDBNet(4, 1, 2, 2), ""),
+    (PatchDiscriminator(1), ""),
+]
+
+
+@pytest.mark.parametrize(("network", "said"), UNTOLD, ids=[str(network) for network, _ in UNTOLD])
+def test_what_a_file_does_not_tell_is_told_when_it_is_written(
+    network: Network, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(saved(network, tmp_path / "n.safetensors"), tmp_path / "n.pth")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == bool(said)
+    assert all(re.search(rf"n\.pth does not tell its {said}", line) for line in told)
 
 
 def test_one_upconv_needs_its_scale(tmp_path: Path) -> None:

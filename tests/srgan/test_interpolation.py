@@ -8,6 +8,7 @@ import torch
 from ranksrgan.contracts.checkpoint import load_weights
 from ranksrgan.contracts.errors import InvalidInput
 from ranksrgan.srgan.cli import main
+from ranksrgan.srgan.conversion import interpolate_files
 from ranksrgan.srgan.foreign.srgan_leftthomas import LeftThomasSRGAN
 from ranksrgan.srgan.generators.architectures import load_generator, save_generator
 from ranksrgan.srgan.generators.msrresnet import MSRResNet
@@ -62,11 +63,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "srresnet (features 4, blocks 2, scale 4), 0.8 of the way" in capsys.readouterr().out
     expected = interpolate(a, b, 0.8)
     assert all(torch.equal(v, expected[k]) for k, v in load_generator(out).state_dict().items())
-    assert load_weights(out).about == {"between": ["a.safetensors", "b.pth"], "alpha": 0.8}
+    between = [
+        {"name": name, "sha256": load_weights(tmp_path / name).sha256}
+        for name in ("a.safetensors", "b.pth")
+    ]
+    assert load_weights(out).about == {"between": between, "alpha": 0.8}
     assert main([*command, "--alpha", "2", "-o", str(out)]) == 1
     assert "alpha is 2" in capsys.readouterr().err
     assert main([*command, "--alpha", "0.5", "-o", str(tmp_path / "out.pth")]) == 1
     assert "written as .safetensors" in capsys.readouterr().err
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    with pytest.raises(InvalidInput, match="is a folder: name a file with target"):
+        interpolate_files(tmp_path / "a.safetensors", tmp_path / "b.pth", 0.5, folder)
 
 
 def test_convert_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

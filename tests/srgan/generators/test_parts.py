@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 
 from ranksrgan.contracts import cancellation
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidInput, RequestCancelled
@@ -167,6 +168,24 @@ def test_residuals_nest() -> None:
     image = torch.rand(1, 3, 20, 20)
     torch.testing.assert_close(through(parts, image, tile=3), 10 * image)
     assert parts.map_bytes == 4 * 3 * (2 + 2)
+
+
+def test_maps_that_come_as_a_whole_are_kept_no_longer_than_they_are_read() -> None:
+    """However many parts there are."""
+    made: list[weakref.ref[UntypedStorage]] = []
+    most = 0
+
+    def remembered(x: Tensor) -> Tensor:
+        nonlocal most
+        y = x + 1
+        made.append(weakref.ref(y.untyped_storage()))
+        most = max(most, sum(storage() is not None for storage in made))
+        return y
+
+    part = Part(remembered, 0, 3, 100)
+    parts = Parts((Residual((part, part, part)),) * 8, part)
+    through(parts, torch.rand(1, 3, 20, 20), tile=None)
+    assert 2 <= most <= parts.map_bytes // (4 * 3) + 1  # and the one that is being made
 
 
 def test_cancellation_stops_between_two_chunks() -> None:

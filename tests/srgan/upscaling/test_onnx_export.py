@@ -8,8 +8,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from ranksrgan.contracts.errors import InternalError, NotSupported
+from ranksrgan.contracts.checkpoint import load_weights
+from ranksrgan.contracts.errors import InternalError, InvalidInput, NotSupported
 from ranksrgan.srgan.cli import main
+from ranksrgan.srgan.generators.architectures import load_generator, save_generator
 from ranksrgan.srgan.generators.srresnet import SRResNet
 from ranksrgan.srgan.upscaling import onnx_export
 from ranksrgan.srgan.upscaling.onnx_export import export_onnx
@@ -56,14 +58,55 @@ def test_the_model_makes_torch_s_pictures_of_any_size(
     assert main(["export-onnx", str(weights_file), "-o", str(path)]) == 0
     assert "srresnet x4, at most" in capsys.readouterr().out
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    from ranksrgan.srgan import load_generator
-
     network = load_generator(weights_file)
     for shape in ((1, 3, 1, 1), (2, 3, 31, 8)):
         images = torch.rand(shape)
         (made,) = session.run(["enlarged"], {"images": images.numpy()})
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(made), network(images), atol=1e-5, rtol=0)
+
+
+def test_the_model_tells_what_it_is_and_not_where_it_was_made(
+    weights_file: Path, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    save_generator(weights_file, load_generator(weights_file), {"step": 9})
+    written = []
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "model.onnx"
+        assert main(["export-onnx", str(weights_file), "-o", str(path)]) == 0
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    for trace in (str(Path(onnx_export.__file__).parent), ".py", "torch.nn"):
+        assert trace.encode() not in written[0]
+    model = onnx.load_model_from_string(written[0])
+    onnx.checker.check_model(model, full_check=True)
+    assert {entry.key: entry.value for entry in model.metadata_props} == {
+        "architecture": "srresnet",
+        "options": '{"features": 4, "blocks": 1, "scale": 4}',
+        "scale": "4",
+        "weights": "small.safetensors",
+        "sha256": load_weights(weights_file).sha256,
+        "about": '{"step": 9}',
+    }
+    assert "float32 in [0, 1], to enlarged, (N, 3, 4 H, 4 W), which is not" in model.doc_string
+
+
+def test_other_files_are_not_taken_for_models(
+    weights_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.safetensors"
+    other.write_text("somebody's")
+    assert main(["export-onnx", str(weights_file), "-o", str(other)]) == 1
+    assert capsys.readouterr().err == f"error: {other}: an ONNX model ends in .onnx\n"
+    assert other.read_text() == "somebody's"
+    with pytest.raises(InvalidInput, match=r"model: an ONNX model ends in \.onnx"):
+        export_onnx(SRResNet(4, 1), tmp_path / "model")
+    folder = tmp_path / "folder.onnx"
+    folder.mkdir()
+    with pytest.raises(InvalidInput, match=r"folder\.onnx is a folder: name a file with path"):
+        export_onnx(SRResNet(4, 1), folder)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -360,6 +362,61 @@ def test_catalog(weights_file: Path) -> None:
     assert torch.equal(catalog.open("plain").upscale(image), Bicubic(2).upscale(image))
     with pytest.raises(UnknownName, match="there is small, plain"):
         catalog.open("large")
+
+
+GROWTH = """
+import sys
+from pathlib import Path
+
+import torch
+
+from ranksrgan.contracts import heaps
+from ranksrgan.srgan.generators.rrdbnet import RRDBNet
+from ranksrgan.srgan.generators.srresnet import SRResNet
+from ranksrgan.srgan.upscaling.upscaler import GeneratorUpscaler
+
+memory, threads, height, width = map(int, sys.argv[2:])
+heaps.keep_for_pictures()
+torch.set_num_threads(threads)
+network = SRResNet() if sys.argv[1] == "srresnet" else RRDBNet(growth=4)
+upscaler = GeneratorUpscaler(network, memory=memory * 2**20)
+
+
+def resident(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+upscaler.upscale(torch.rand(1, 3, 24, 24))  # whatever is needed once
+before = resident("VmRSS")
+for strip in upscaler.upscale_strips(lambda a, b: torch.rand(1, 3, b - a, width), height, width):
+    del strip
+print(resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("network", "memory", "threads", "height", "width", "most"),
+    [
+        ("srresnet", 256, 2, 400, 700, 256 + 307),
+        ("srresnet", 64, 2, 300, 400, 64 + 307),
+        ("rrdbnet", 128, 1, 120, 120, 128 + 64),
+    ],
+)
+def test_a_process_grows_by_its_memory_and_what_heaps_keep(
+    network: str, memory: int, threads: int, height: int, width: int, most: int
+) -> None:
+    """In MiB. What heaps keep is 0.3 GiB at most of several threads' chunks."""
+    arguments = map(str, (memory, threads, height, width))
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH, network, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < most
 
 
 @pytest.mark.cuda

@@ -28,7 +28,8 @@ from ranksrgan.contracts.errors import InvalidCheckpoint, InvalidInput
 
 log = logging.getLogger(__name__)
 
-FORMAT = "ranksrgan-1"
+_OURS = "ranksrgan-"
+FORMAT = f"{_OURS}1"
 
 # Where other projects put the weights inside their files, best first.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
@@ -69,6 +70,11 @@ class Weights:
     options: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What files that are made of this one record of it: its name and ``sha256``."""
+        return {"name": self.path.name, "sha256": self.sha256}
 
 
 def save_weights(
@@ -132,7 +138,8 @@ def load_weights(path: Path) -> Weights:
     """Read ``.safetensors``, or a ``.pth``/``.pt`` state dict of another project.
 
     Raises:
-        InvalidCheckpoint: missing, damaged, unsafe to unpickle, without tensors or not finite.
+        InvalidCheckpoint: missing, damaged, unsafe to unpickle, without tensors, not finite, or of
+            a later format of ours.
     """
     path = Path(path)
     if not path.is_file():
@@ -156,7 +163,7 @@ def weights_in(data: bytes, path: Path) -> Weights:
         path: what to call it.
 
     Raises:
-        InvalidCheckpoint: damaged, or not finite.
+        InvalidCheckpoint: damaged, not finite, or of a later format of ours.
     """
     try:
         tensors = load_safetensors(data)
@@ -170,6 +177,7 @@ def weights_in(data: bytes, path: Path) -> Weights:
 def _checked(
     header: Mapping[str, str], tensors: dict[str, Tensor], path: Path, size: int
 ) -> Weights:
+    _check_format(header, path)
     _check_cost(tensors, path, size)
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
@@ -183,6 +191,17 @@ def _checked(
         about=_json_object(header, "about", path),
         sha256=hash_tensors(tensors),
     )
+
+
+def _check_format(header: Mapping[str, str], path: Path) -> None:
+    """Refuse what a later version has written: its words may mean something else. Files of other
+    projects have formats of their own (``pt``), which say nothing here."""
+    found = header.get("format", FORMAT)
+    if found != FORMAT and found.startswith(_OURS):
+        raise InvalidCheckpoint(
+            f"{path} is of format {found}; this version reads {FORMAT}: update to read it",
+            field=str(path),
+        )
 
 
 def load_into(network: torch.nn.Module, weights: Weights) -> None:

@@ -25,12 +25,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the parsed command line says."""
-    from ranksrgan.srgan.generators.architectures import load_generator
+    from ranksrgan.contracts.checkpoint import load_weights
+    from ranksrgan.srgan.generators.architectures import ARCHITECTURES
+    from ranksrgan.srgan.network_files import network_of
+    from ranksrgan.srgan.shipped import SHIPPED
     from ranksrgan.srgan.upscaling.onnx_export import export_onnx
 
     check_output("-o", args.output, [args.weights])
-    network = load_generator(args.weights)
-    difference = export_onnx(network, args.output)
+    weights = load_weights(SHIPPED.resolve(args.weights))
+    network = network_of(weights, ARCHITECTURES)
+    difference = export_onnx(network, args.output, weights)
     compared = (
         "not compared, since onnxruntime is not installed"
         if difference is None

@@ -107,7 +107,7 @@ def network_of(
             raise InvalidCheckpoint(f"{path}: {error}", field=str(path)) from error
         if network is None:
             continue
-        if weights.options and weights.options != network.options:
+        if weights.options and not _equal(weights.options, network.options):
             raise InvalidCheckpoint(
                 f"{path} says that its options are {weights.options}; its tensors are those of "
                 f"{network}",
@@ -125,3 +125,8 @@ def network_of(
         f"{list_keys(weights.tensors)}",
         field=str(path),
     )
+
+
+def _equal(said: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether options are the same as JSON, in which 4 is not 4.0, nor 1 true."""
+    return said == own and all(type(value) is type(own[name]) for name, value in said.items())

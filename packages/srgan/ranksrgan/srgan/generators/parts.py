@@ -179,6 +179,7 @@ class Run:
         result = None
         for box, y in self._chunks(part, x, have, wanted):
             if box == wanted:
+                self._free.clear()  # a map of its own needs none of them, nor will the next ones
                 return y.to(x.dtype)
             if result is None:
                 shape = (1, part.channels, wanted.height, wanted.width)

@@ -2,25 +2,29 @@
 
 The model takes ``images``, (N, 3, H, W) float32 RGB in [0, 1] of any N, H and W, and makes
 ``enlarged``, (N, 3, scale * H, scale * W), which is not clamped. There are no tiles in it: a large
-image takes memory like the whole network's.
+image takes memory like the whole network's. Its description says that, and its metadata what it is
+and of which weights; where it was made it does not say, and the same weights make the same bytes.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ranksrgan.contracts import atomic
-from ranksrgan.contracts.errors import InternalError, NotSupported
+from ranksrgan.contracts.checkpoint import Weights
+from ranksrgan.contracts.errors import InternalError, InvalidInput, NotSupported
+from ranksrgan.contracts.outputs import check_output
 from ranksrgan.srgan.generators.generator import Generator
 from ranksrgan.srgan.upscaling.precision import probe_image
 
@@ -33,26 +37,32 @@ _TOLERANCE = 1e-4
 _TALKATIVE = ("onnx_ir", "onnxscript", "torch.onnx")
 
 
-def export_onnx(network: Generator, path: Path) -> float | None:
+def export_onnx(network: Generator, path: Path, weights: Weights | None = None) -> float | None:
     """Write a generator as an ONNX model, and see that it makes the same pictures.
 
     Args:
         network: on the CPU; is set to evaluation.
-        path: of the model; it appears there whole or not at all.
+        path: of the model, ending in ``.onnx``; it appears there whole or not at all.
+        weights: that the network was read from, for the model's metadata.
 
     Returns:
         The largest difference from torch on images of three sizes, one of them a batch; None if
         onnxruntime is not installed and nothing could be compared.
 
     Raises:
+        InvalidInput: ``path`` ends in something else, is a folder, or lies where nothing can be
+            written.
         NotSupported: onnx or onnxscript are not installed.
         InternalError: the model makes other pictures; no file is left.
     """
+    if path.suffix != ".onnx":
+        raise InvalidInput(f"{path}: an ONNX model ends in .onnx", field=str(path))
+    check_output("path", path, [])
     for needed in ("onnx", "onnxscript"):
         _package(needed)
     network = network.eval().requires_grad_(False)
     sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
-    with torch.no_grad(), _errors_alone(), tempfile.TemporaryDirectory() as folder:
+    with torch.no_grad(), _errors_alone():
         program = torch.onnx.export(
             network,
             (probe_image(16).expand(2, -1, -1, -1)[..., :12].contiguous(),),
@@ -65,9 +75,10 @@ def export_onnx(network: Generator, path: Path) -> float | None:
         )
         if program is None:
             raise InternalError(f"torch exports nothing of {network.architecture}")
-        model = Path(folder) / "model.onnx"
-        program.save(str(model), external_data=False)
-        written = model.read_bytes()
+        model: Any = program.model_proto
+    _forget(model)
+    _describe(model, network, weights)
+    written = model.SerializeToString()
     try:
         runtime = _package("onnxruntime")
     except NotSupported:
@@ -81,6 +92,40 @@ def export_onnx(network: Generator, path: Path) -> float | None:
             )
     atomic.write_bytes(path, written)
     return difference
+
+
+def _forget(message: Any) -> None:
+    """Take out what the exporter notes in each part of a model: the lines of code that it comes
+    from, by the names of the files on this machine."""
+    for field in ("doc_string", "metadata_props"):
+        if field in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(field)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else [value]:
+                _forget(part)
+
+
+def _describe(model: Any, network: Generator, weights: Weights | None) -> None:
+    """Say in a model what it makes, and of what it was made."""
+    scale = network.scale
+    model.doc_string = (
+        f"Enlarges RGB images {scale} times: images, (N, 3, H, W) float32 in [0, 1], to enlarged, "
+        f"(N, 3, {scale} H, {scale} W), which is not clamped."
+    )
+    said = {
+        "architecture": network.architecture,
+        "options": json.dumps(network.options),
+        "scale": str(scale),
+    }
+    if weights is not None:
+        said |= {
+            "weights": weights.path.name,
+            "sha256": weights.sha256,
+            "about": json.dumps(weights.about),
+        }
+    for key, value in said.items():
+        model.metadata_props.add(key=key, value=value)
 
 
 @contextmanager
