@@ -19,7 +19,9 @@ from tests.contracts.conftest import Catalog, Contrast, StartServer
 from tests.contracts.watcher import PATIENCE, Watcher
 
 PIXEL = image_pb2.Image(tensor=image_pb2.Tensor(dtype=1, shape=[3, 1, 1], data=b"abc"))
-PLACE = image_pb2.SharedTensor(segment="s", offset=2**31, dtype=1, shape=[3, 1, 1])
+PLACE = image_pb2.SharedTensor(
+    segment="ranksrgan-0123456789abcdef", offset=2**31, dtype=1, shape=[3, 1024, 1024]
+)
 SERVICE = "/ranksrgan.contracts.v1.ScoringService/"
 
 
@@ -33,9 +35,13 @@ def test_a_request_has_so_many_images() -> None:
 
 
 def test_as_many_images_as_there_may_be_have_fewer_fields_than_there_may_be() -> None:
-    pairs = [PIXEL] * MAX_IMAGES
+    pairs = [image_pb2.Image(shared=PLACE)] * MAX_IMAGES
     request = scoring_pb2.ScoreGradientRequest(
-        scorer="x", images=pairs, references=pairs, gradients=[PLACE] * MAX_IMAGES
+        scorer="x",
+        images=pairs,
+        references=pairs,
+        gradients=[PLACE] * MAX_IMAGES,
+        parameters_hash="ab" * 32,
     )
     data = request.SerializeToString()
     assert not has_more_fields(data, request.DESCRIPTOR, well_formed.MOST_FIELDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 from google.protobuf import struct_pb2
@@ -26,17 +27,17 @@ def listed(number: int) -> struct_pb2.Struct:
 @pytest.mark.parametrize(
     ("message", "fields"),
     [
-        (scoring_pb2.ScoreRequest(scorer="niqe", images=[PIXEL] * 3), 1 + 3 * 8),
+        (scoring_pb2.ScoreRequest(scorer="niqe", images=[PIXEL] * 3), 1 + 3 * 5),
         (scoring_pb2.ScoreRequest(images=[image_pb2.Image()] * 7), 7),
         (scoring_pb2.ScoreRequest(scorer="x" * 100), 1),
-        (scoring_pb2.ScoreRequest(images=[LONG]), 3 + 100),
+        (scoring_pb2.ScoreRequest(images=[LONG]), 3 + 100 // 8),
         (ranker_training_pb2.TrainRankerRequest(config=listed(9)), 1 + 4 + 9 * 2),
         (
             open_inference_pb2.ModelInferRequest(
                 inputs=[{"shape": [1], "contents": {"fp32_contents": [1, 2, 3]}}],
                 raw_input_contents=[b""] * 3,
             ),
-            1 + 2 + 2 + 3,
+            1 + 1 + 2 + 3,
         ),
     ],
 )
@@ -67,7 +68,23 @@ def test_what_stands_before_a_damage_counts(behind: bytes) -> None:
     assert not has_more_fields(within, kind, 62)
 
 
-def test_random_bytes_are_counted_to_their_end() -> None:
+def test_a_message_in_front_of_a_damaged_one_counts() -> None:
+    """The parser makes it before it comes to the damage."""
+    large = b"\x12" + bytes([100]) + EMPTY * 50
+    kind = scoring_pb2.ScoreRequest.DESCRIPTOR
+    assert has_more_fields(large + b"\x12\x0b" + b"\xff" * 11, kind, 50)
+
+
+def test_random_bytes_have_no_more_fields_than_they_have_room_for() -> None:
     draw = random.Random(0)
-    for _ in range(200):
-        has_more_fields(draw.randbytes(300), scoring_pb2.ScoreRequest.DESCRIPTOR, 20)
+    for size in range(0, 300, 3):
+        data = draw.randbytes(size)
+        assert not has_more_fields(data, scoring_pb2.ScoreRequest.DESCRIPTOR, size)
+
+
+@pytest.mark.parametrize("before", [b"", b"\xa0\x06", b"\xa2\x06", b"\x12"])
+def test_a_number_without_end_is_no_work(before: bytes) -> None:
+    data = before + b"\xff" * 2**22
+    began = time.monotonic()
+    assert not has_more_fields(data, scoring_pb2.ScoreRequest.DESCRIPTOR, 2**17)
+    assert time.monotonic() - began < 1  # it took an hour

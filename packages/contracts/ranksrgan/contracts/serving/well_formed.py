@@ -24,8 +24,8 @@ from ranksrgan.contracts.wire.fields import has_more_fields
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
-#: Of a request, those of the messages in it included; as many images as one may have, and as many
-#: references, have fewer.
+#: Of a request, those of the messages in it included; as many images as one may have, as many
+#: references and places for gradients have fewer.
 MOST_FIELDS = 2**17
 
 

@@ -14,8 +14,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 # Wire types; what stands in a group counts as what is around it.
 _VARINT, _EIGHT_BYTES, _LENGTH, _GROUP, _GROUP_END, _FOUR_BYTES = range(6)
-# Numbers that take one byte on the wire, and eight in memory.
+# Numbers that take one byte on the wire, and eight in memory: as much as a field are so many.
 _WIDE = (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64)
+_WIDE_OF_A_FIELD = 8
+# Bytes of the longest number that there is.
+_LONGEST = 10
 
 
 class _Known(NamedTuple):
@@ -26,10 +29,11 @@ class _Known(NamedTuple):
 
 
 def has_more_fields(data: bytes, kind: Descriptor, most: int) -> bool:
-    """Whether a message has over ``most`` fields, those of the messages in it and each of several
-    whole numbers included.
+    """Whether a message has over ``most`` fields, those of the messages in it included, and one for
+    each eight of several whole numbers.
 
-    Takes time for so many at most. What is damaged counts as far as it can be read.
+    Takes time for so many at most. Of a message that is damaged counts what stands before that, as
+    the parser would read it.
 
     Args:
         data: the message, serialized.
@@ -45,17 +49,17 @@ def has_more_fields(data: bytes, kind: Descriptor, most: int) -> bool:
         known = _known(message)
         while at < end and left >= 0:
             left -= 1
-            tag, at = _varint(data, at)
+            tag, at = _varint(data, at, end)
             number, wire_type = tag >> 3, tag & 7
             if wire_type == _LENGTH:
-                size, at = _varint(data, at)
+                size, at = _varint(data, at, end)
                 if number in known.messages:
                     inside.append((at, min(at + size, end), known.messages[number]))
                 elif number in known.wide:
-                    left -= size
+                    left -= min(size, end - at) // _WIDE_OF_A_FIELD
                 at += size
             elif wire_type == _VARINT:
-                _, at = _varint(data, at)
+                _, at = _varint(data, at, end)
             elif wire_type == _EIGHT_BYTES:
                 at += 8
             elif wire_type == _FOUR_BYTES:
@@ -65,17 +69,15 @@ def has_more_fields(data: bytes, kind: Descriptor, most: int) -> bool:
     return left < 0
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where the next one is; behind the end where it is cut off."""
-    value = shift = 0
-    while at < len(data):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
+def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """A number, and where the next one is; ``end`` where it is cut off, or longer than any is."""
+    value = 0
+    for place in range(at, min(at + _LONGEST, end)):
+        byte = data[place]
+        value |= (byte & 0x7F) << 7 * (place - at)
         if byte < 0x80:
-            break
-        shift += 7
-    return value, at
+            return value, place + 1
+    return value, end
 
 
 @cache
