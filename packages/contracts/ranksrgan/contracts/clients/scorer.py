@@ -60,7 +60,8 @@ class RemoteScorer:
     def score(self, images: Tensor, references: Tensor | None = None) -> Tensor:
         """See `Scorer.score`.
 
-        A single image that no message of the server's holds goes in chunks.
+        A single image that no message of the server's holds goes in chunks. A call has 4096 images
+        at most (LimitExceeded).
         """
         wanted = images.requires_grad and torch.is_grad_enabled()
         if wanted and self._info.differentiable:

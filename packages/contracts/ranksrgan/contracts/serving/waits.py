@@ -201,7 +201,7 @@ class Waits:
             least: seconds that it may take whoever else comes.
             client: see `number_of`.
         """
-        late = DeadlineExceeded(f"the answer was not read for {within:g} s")
+        late = DeadlineExceeded(f"the answer was not read within {within:.3g} s")
         known = CALLER.get().still_known
         now = time.monotonic()
         wait = _Wait(context, now, now + within, late, False, known, crowd, held, least, client)

@@ -232,12 +232,14 @@ class _RayWork:
 
     def __init__(self, plan: _Plan, folder: str) -> None:
         os.chdir(folder)
-        self._work = plan.open()
+        self._plan = plan
+        self._work: SourceWork | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         (name,) = batch["item"]
         error = b""
-        try:
+        try:  # what is raised here alone comes back as it is
+            self._work = self._work or self._plan.open()
             self._work(str(name))
         except Exception as raised:
             raised.add_note(traceback.format_exc())
