@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import struct
 import time
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage
 from ranksrgan.contracts.images import decode_image
@@ -48,6 +50,16 @@ def test_greys_of_a_palette_are_one_channel_if_they_are_their_own_numbers() -> N
     assert np.array_equal(picture.colour, INDICES[..., None])
     turned = decode_image(bmp(5, 3, RUNS_8, RLE8, GREYS[::-1]))
     assert np.array_equal(turned.colour, np.repeat(255 - INDICES[..., None], 3, axis=2))
+
+
+def test_black_and_white_are_one_channel_as_without_runs() -> None:
+    """Pillow's name of it is another than that of 256 greys."""
+    runs = b"\4\1" + NEXT_ROW + b"\2\0\2\1" + END
+    picture = decode_image(bmp(4, 2, runs, RLE8, [(0, 0, 0), (255, 255, 255)]))
+    assert np.array_equal(picture.colour[..., 0], [[0, 0, 255, 255], [255] * 4])
+    plain = io.BytesIO()
+    PillowImage.fromarray(picture.colour[..., 0] > 0).save(plain, "BMP")
+    assert np.array_equal(decode_image(plain.getvalue()).colour, picture.colour)
 
 
 def test_what_no_run_tells_costs_no_more_than_its_pixels() -> None:

@@ -39,4 +39,4 @@ def decode_runs(data: bytes, image: PillowImage.Image, name: str) -> Picture:
     if pixels.ndim == 3:
         return Picture(np.ascontiguousarray(pixels[..., ::-1]))
     grey = pixels[..., None]
-    return Picture(grey if image.mode == "L" else grey.repeat(3, axis=2))
+    return Picture(grey if image.mode in ("1", "L") else grey.repeat(3, axis=2))
