@@ -63,6 +63,7 @@ def test_pipal_is_read_as_it_is_unpacked(pipal: Path) -> None:
     assert (source.info.metric, source.info.higher_is_better) == ("mos", True)
     # All pairs of the versions of a reference: 15 each.
     assert (source.info.contents, source.info.pairs) == (4, 4 * 15)
+    assert source.info.widest == {"mos": 152.5}
     first = next(iter(source.contents()))
     assert first.levels == ("00_00", "00_01", "01_00", "01_01", "02_00", "02_01")
     assert first.scores.tolist() == [1399, 1490.5, 1429.5, 1521, 1460, 1551.5]

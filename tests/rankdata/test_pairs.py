@@ -175,11 +175,12 @@ def test_info_says_what_a_batch_could_not_hold(write_dataset: Callable[..., Path
     dataset = RankDataset.open(write_dataset(scores))
     info = FolderPairSource(PairDataset(dataset)).info
     assert (info.one_size, info.infinite) == (True, {"niqe": "high"})
+    assert info.widest == {"niqe": math.inf}
     first, second = dataset.contents
     # A content that is a tie is in no batch.
     contents = (first, second._replace(width=6, scores=(1.0, 1.0)))
     info = FolderPairSource(PairDataset(replace(dataset, contents=contents))).info
-    assert (info.one_size, info.infinite) == (True, {})
+    assert (info.one_size, info.infinite, info.widest) == (True, {}, {"niqe": 1.0})
     contents = (first, second._replace(width=6, scores=(1.0, 3.0)))
     assert FolderPairSource(PairDataset(replace(dataset, contents=contents))).info.one_size is False
 

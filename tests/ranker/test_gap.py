@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def test_a_gap_that_no_pair_exceeds(
 ) -> None:
     source = source_of([content_of([0, 1.5]), content_of([9, 7, 8.5])])
     config = small.model_copy(update={"min_gap": 2.0, "losses": {"margin": 1.0, "plcc": 1.0}})
-    message = r"min_gap: no two .* by more than 2 in blur, so margin would .*; less than 2 is"
+    message = (
+        r"min_gap: no two .* by more than 2 in blur, so margin would learn nothing of it; "
+        "less than 2 is wanted, or losses without margin"
+    )
     with pytest.raises(InvalidConfig, match=message) as caught:
         train(config, source, None, tmp_path / "run")
     assert caught.value.field == "min_gap"
@@ -57,6 +61,20 @@ def test_contents_are_read_until_one_has_such_a_pair(
     assert read == []
     check_gap(TrainConfig(min_gap=2), source)
     assert len(read) == 2
+
+
+def test_no_content_is_read_where_the_info_tells(
+    source_of: Source, content_of: ContentOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read all of a dataset is too much for what is only asked for."""
+    source = source_of([content_of([0, 1])], further={"ma": True})
+    monkeypatch.setattr(source, "contents", lambda: pytest.fail("a content was read"))
+    monkeypatch.setattr(source, "_info", replace(source.info, widest={"blur": 3.0, "ma": 1.0}))
+    check_gap(TrainConfig(min_gap=2), source)
+    with pytest.raises(InvalidConfig, match=r"by more than 3 in blur, .*; less than 3 is wanted"):
+        check_gap(TrainConfig(min_gap=3), source)
+    with pytest.raises(InvalidConfig, match=r"by more than 2 in ma, .*; less than 1 is wanted"):
+        check_gap(TrainConfig(min_gap=2, further=("ma",)), source)
 
 
 def test_the_accuracy_is_of_the_pairs_that_have_an_order(

@@ -255,7 +255,8 @@ def test_resume_refuses_another_configuration_or_other_data(
     train(small, source, None, tmp_path)
     changed = small.model_copy(update={"lr": 1e-4, "save_every": 1})
     with pytest.raises(
-        InvalidCheckpoint, match=r"lr was 0\.002 and is 0\.0001\. .*--begin-from.*--restart"
+        InvalidCheckpoint,
+        match=r"lr was 0\.002 and is 0\.0001\. .*at a service .* name\. .*--begin-from.*--restart",
     ) as caught:
         train(changed, source, None, tmp_path)
     assert "save_every" not in str(caught.value)

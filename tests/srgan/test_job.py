@@ -26,14 +26,14 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def job(root: Path, config: dict[str, Any]) -> JobContext:
+def job(root: Path, config: dict[str, Any], target: str = "generators/g") -> JobContext:
     folder = JobFolder(root / "operations" / "srgan-000001-00000000")
     folder.path.mkdir(parents=True, exist_ok=True)
     request = {"config": config, "rankers": {}}
     folder.write_request(
         JobRequest(
             kind="TrainGenerator",
-            target="generators/g",
+            target=target,
             request=request,
             request_id="",
             created=0.0,
@@ -45,6 +45,19 @@ def job(root: Path, config: dict[str, Any]) -> JobContext:
 def write_start(root: Path, seed: int) -> None:
     torch.manual_seed(seed)
     save_generator(root / "models" / "start.safetensors", SRResNet(4, 1), {})
+
+
+def test_what_differs_goes_on_as_its_message_says_to_a_client(tmp_path: Path) -> None:
+    """Whose names are of folders; no file in one can be named, and nothing be restarted."""
+    write_waves(tmp_path / "images" / "waves", 2)
+    write_start(tmp_path, 0)
+    work(job(tmp_path, CONFIG))
+    other = {**CONFIG, "optimiser": {"generator_lr": 1e-5}}
+    message = r"another folder \(at a service another name\), .*\(there its name\) as generator\.w"
+    with pytest.raises(InvalidConfig, match=message):
+        work(job(tmp_path, other))
+    weights = {**CONFIG["generator"], "weights": "generators/g"}
+    assert work(job(tmp_path, {**other, "generator": weights}, "generators/next"))["step"] == 2
 
 
 def test_a_training_goes_on_only_from_the_weights_that_it_started_from(tmp_path: Path) -> None:

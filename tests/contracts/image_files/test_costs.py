@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 import zlib
 
 import pytest
@@ -129,6 +130,20 @@ def test_strips_may_not_claim_the_same_bytes_over_and_over() -> None:
     assert 16 * 2**20 + 2**17 < 300 * 2**16
     check_costs(whole.ljust(2**16, b"\0"), "scan.tif")
     check_costs(tiff_of_strips([2**32 - 1] * 999, [2**32 - 1] * 999), "scan.tif")
+
+
+def test_more_lengths_than_strips_are_not_read() -> None:
+    """Of 48 MiB of them, a byte each, 768 MiB were made to look at those of eight strips."""
+    number = 2**24
+    entries = [(256, LONG, 1, 8), (257, LONG, 1, 8), (273, LONG, 8, 8), (279, BYTE, number, 100)]
+    scan = block(b"".join(struct.pack("<HHII", *entry) for entry in entries))
+    scan = scan.ljust(number + 100, b"\xff")
+    tracemalloc.start()
+    try:
+        check_costs(scan, "scan.tif")
+        assert tracemalloc.get_traced_memory()[1] < 2**20  # else 256 MiB
+    finally:
+        tracemalloc.stop()
 
 
 def test_tiles_may_not_be_far_larger_than_their_picture() -> None:

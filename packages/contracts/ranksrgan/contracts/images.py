@@ -25,7 +25,7 @@ from torch import Tensor
 from ranksrgan.contracts import atomic
 from ranksrgan.contracts.errors import ImageTooLarge, InvalidImage, InvalidInput
 from ranksrgan.contracts.image_files import decoder_messages, exif, resolution
-from ranksrgan.contracts.image_files.bmp_runs import decode_runs, has_runs
+from ranksrgan.contracts.image_files.bmp import decode_bmp, is_for_opencv
 from ranksrgan.contracts.image_files.costs import check_costs, check_exif
 from ranksrgan.contracts.image_files.deep import decode_deep
 from ranksrgan.contracts.image_files.encoders import SUFFIXES as SUFFIXES
@@ -149,8 +149,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         check_single(image, data, name)
         if (samples := samples_per_pixel(image)) > 4:  # of which Pillow would read four
             raise wrong_channels(samples, name)
-        if has_runs(image):
-            return replace(decode_runs(data, image, name), metadata=_metadata(image, data))
+        if is_for_opencv(data, image):
+            return replace(decode_bmp(data, image, name), metadata=_metadata(image, data))
         _load(image, name)
         _check_blocks(image, name)
         metadata = _metadata(image, data)

@@ -62,10 +62,12 @@ class RankedInfo:
         further: metrics whose values are there too, by name, with their directions
             (``higher_is_better``).
         one_size: whether all contents that have an order are of one height and width; None if the
-            source does not know. This and the next help to refuse what cannot work, and say nothing
-            of which data it is.
+            source does not know. This and the next two help to refuse what cannot work, and say
+            nothing of which data it is.
         infinite: metrics with infinite values, by name, each with a level that has one (PSNR of the
             original); those that the source knows of.
+        widest: by metric, how far two versions of one content are apart at most, of the contents
+            that have an order; those metrics of which the source knows it without the images.
     """
 
     metric: str
@@ -77,6 +79,7 @@ class RankedInfo:
     further: Mapping[str, bool] = field(default_factory=dict)
     one_size: bool | None = field(default=None, compare=False)
     infinite: Mapping[str, str] = field(default_factory=dict, compare=False)
+    widest: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

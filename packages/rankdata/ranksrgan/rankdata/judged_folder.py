@@ -142,6 +142,7 @@ class JudgedFolder:
             contents=len(self._contents),
             pairs=len(self._orders),
             fingerprint=hashlib.sha256(named.encode()).hexdigest(),
+            widest={"mos": max(map(self._width, self._ordered), default=0.0)},
         )
 
     @property
@@ -195,6 +196,11 @@ class JudgedFolder:
             torch.tensor([one.score for one in of], dtype=torch.float64),
             reference=original[0].float() / 255,
         )
+
+    def _width(self, index: int) -> float:
+        """How far the opinions of a content's versions are apart."""
+        scores = [one.score for one in self._contents[index][1]]
+        return max(scores) - min(scores)
 
     def _check(self, start: int, step: int) -> None:
         check_place(start, step)

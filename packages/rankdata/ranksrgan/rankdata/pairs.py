@@ -157,6 +157,7 @@ class FolderPairSource:
             further={info.name: info.higher_is_better for info in dataset.record.further},
             one_size=len({(c.height, c.width) for c in pairs.ordered_contents}) < 2,
             infinite=dict(_infinite(dataset, pairs.ordered_contents)),
+            widest=_widest(dataset, pairs.ordered_contents),
         )
 
     @property
@@ -210,12 +211,26 @@ class FolderPairSource:
 
 def _infinite(dataset: RankDataset, contents: Iterable[Content]) -> Iterator[tuple[str, str]]:
     """Metrics with infinite values, each with a level of the last content that has one."""
-    names = [dataset.metric.name, *(info.name for info in dataset.record.further)]
     for content in contents:
-        for name, values in zip(names, (content.scores, *content.further), strict=True):
+        for name, values in _values(dataset, content):
             for level, value in zip(content.levels, values, strict=True):
                 if math.isinf(value):
                     yield name, level
+
+
+def _widest(dataset: RankDataset, contents: Iterable[Content]) -> dict[str, float]:
+    """How far two versions of a content are apart at most, by metric; empty without contents."""
+    found: dict[str, float] = {}
+    for content in contents:
+        for name, values in _values(dataset, content):
+            found[name] = max(found.get(name, 0.0), max(values) - min(values))
+    return found
+
+
+def _values(dataset: RankDataset, content: Content) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """What each metric says of the versions of a content."""
+    names = [dataset.metric.name, *(info.name for info in dataset.record.further)]
+    return zip(names, (content.scores, *content.further), strict=True)
 
 
 def open_rank_dataset(folder: str, options: Mapping[str, str]) -> FolderPairSource | JudgedFolder:

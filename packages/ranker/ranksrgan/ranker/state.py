@@ -71,8 +71,9 @@ def read_state(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | No
     if differences:
         raise InvalidCheckpoint(
             f"{path} belongs to another training: {'; '.join(differences)}. Train into another "
-            "folder (--begin-from, or start= of a quality model, begins there with weights of this "
-            "one), or start anew here (--restart)",
+            "folder, at a service under another name. The command train begins there with weights "
+            "of this one (--begin-from, or start= of a quality model), or starts anew here "
+            "(--restart)",
             field=str(path),
         )
     return state

@@ -18,7 +18,8 @@ def with_advice(
     """The error with what may help.
 
     Another learning rate is another training, which the state on disk does not go on with: only
-    its weights can begin one.
+    its weights can begin one. Whoever trains at a service has names for folders, and none for
+    files: the folder's stands for them.
     """
     rates = ["optimiser.generator_lr"]
     weights = [f"its {GENERATOR_FILE} as generator.weights"]
@@ -27,11 +28,11 @@ def with_advice(
         weights.append(f"its {DISCRIMINATOR_FILE} as discriminator.weights")
     cure = f"a lower {' and '.join(rates)}" + (" or run.precision=float32" if bfloat16 else "")
     if training.saved is None:
-        advice = f"No state was saved yet: this folder takes {cure}"
+        advice = f"No state was saved yet: {folder} takes {cure}"
     else:
         advice = (
-            f"{folder} keeps step {training.saved}: go on in another folder, with "
-            f"{', '.join(weights)} and {cure}"
+            f"{folder} keeps step {training.saved}: go on in another folder (at a service under "
+            f"another name), with {', '.join(weights)} (there with its name) and {cure}"
         )
     return TrainingDiverged(f"{error}. {advice}", field=error.field)
 

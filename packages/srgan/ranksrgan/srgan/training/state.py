@@ -276,8 +276,9 @@ class Training:
             if differing:
                 raise InvalidConfig(
                     f"{path} belongs to a training that differs in {'; '.join(differing)}: use "
-                    f"another folder (with this one's {GENERATOR_FILE} as generator.weights, to go "
-                    "on from it), or start this one anew (--restart)",
+                    "another folder (at a service another name), with this one's "
+                    f"{GENERATOR_FILE} (there its name) as generator.weights to go on from it; "
+                    "the command train starts this one anew with --restart",
                     field=differing[0].split(" ")[0].rstrip(":"),
                 )
             if state["step"] > self.config.run.steps:

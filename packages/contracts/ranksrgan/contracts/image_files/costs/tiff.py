@@ -107,16 +107,17 @@ def _in_strips(data: bytes, places: _Field, lengths: _Field) -> int:
     to turn its bits around or to uncompress it, before it looks how little of it makes the pixels.
     """
     size = np.uint64(len(data))
-    starts = np.minimum(_whole_numbers(data, places), size)
-    claimed = np.minimum(_whole_numbers(data, lengths), size)
+    number = min(places.values, lengths.values)  # the rest of the longer one is of none
+    starts = np.minimum(_whole_numbers(data, places, number), size)
+    claimed = np.minimum(_whole_numbers(data, lengths, number), size)
     number = min(len(starts), len(claimed))
     return int(np.minimum(claimed[:number], size - starts[:number]).sum())
 
 
-def _whole_numbers(data: bytes, field: _Field) -> npt.NDArray[np.uint64]:
-    """The values of a field, as far as they are in the file."""
+def _whole_numbers(data: bytes, field: _Field, number: int) -> npt.NDArray[np.uint64]:
+    """The first ``number`` values of a field, as far as they are in the file."""
     kind = np.dtype(_MARKS[data[:4]] + _WHOLE.get(field.kind, "u4"))
-    number = min(field.values, max(len(data) - field.at, 0) // kind.itemsize)
+    number = min(number, max(len(data) - field.at, 0) // kind.itemsize)
     return np.frombuffer(data, kind, number, field.at if number else 0).astype(np.uint64)
 
 
