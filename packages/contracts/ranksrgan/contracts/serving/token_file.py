@@ -2,9 +2,9 @@
 
 It has one line a client, ``NAME SHA256``, the hash in hexadecimal digits; lines that begin with
 ``#`` are comments. A token has 256 random bits, so a plain hash gives nothing away. A client sends
-it as ``authorization: Bearer TOKEN``. A server notices by itself that the file has changed, and ends
-what is open of those who are not in it any more; what is no token file then is said in the log, and
-the tokens stay those they were. A file whose last token was taken out lets nobody in.
+it as ``authorization: Bearer TOKEN``. A server notices by itself that the file has changed, and
+ends what is open of those who are not in it any more; what is no token file then is said in the
+log, and the tokens stay those they were. A file whose last token was taken out lets nobody in.
 """
 
 from __future__ import annotations
