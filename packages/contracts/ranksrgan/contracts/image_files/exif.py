@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-_ORIENTATION = 274
+ORIENTATION = 274
 X_RESOLUTION, Y_RESOLUTION = 282, 283
 _EXIF_DIRECTORY, _GPS_DIRECTORY, _INTEROPERABILITY = 34665, 34853, 40965
 _DIRECTORIES = frozenset({_EXIF_DIRECTORY, _GPS_DIRECTORY, _INTEROPERABILITY})
@@ -26,7 +26,7 @@ _PIXEL_WIDTH, _PIXEL_HEIGHT = 40962, 40963
 # document and image names, camera, resolution, software, dates, people, ratings.
 _DESCRIBING = frozenset(
     {269, 270, 271, 272, 285, 296, 305, 306, 315, 316, 18246, 18249}
-    | {_ORIENTATION, X_RESOLUTION, Y_RESOLUTION}
+    | {ORIENTATION, X_RESOLUTION, Y_RESOLUTION}
     | {33432, _EXIF_DIRECTORY, _GPS_DIRECTORY}
     | set(range(40091, 40096))
 )
@@ -64,7 +64,7 @@ def upright(block: bytes) -> bytes:
     across and down change places where width and height do. A block that cannot
     be read is returned as it is: nobody else reads an orientation from it either.
     """
-    turned = [field for field in read_fields(block) if field.tag == _ORIENTATION]
+    turned = [field for field in read_fields(block) if field.tag == ORIENTATION]
     if not turned or _number(block, turned[0]) == 1:
         return block
     changed = bytearray(block)
@@ -77,7 +77,7 @@ def upright(block: bytes) -> bytes:
 
 def is_on_its_side(block: bytes) -> bool:
     """Whether width and height change places when the orientation is applied."""
-    fields = (field for field in read_fields(block) if field.tag == _ORIENTATION)
+    fields = (field for field in read_fields(block) if field.tag == ORIENTATION)
     return any(5 <= _number(block, field) <= 8 for field in fields)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
+from ranksrgan.contracts.image_files.exif import ORIENTATION
+
 _Kind = TypeVar("_Kind", bound=np.generic)
 
-# Tag of the orientation in EXIF, and what makes each of its values upright.
-_ORIENTATION = 274
+# What makes each value of the orientation upright.
 _UPRIGHT: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -27,5 +28,5 @@ _UPRIGHT: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
 def upright(pixels: npt.NDArray[_Kind], image: PillowImage.Image) -> npt.NDArray[_Kind]:
     """Pixels as the image's orientation wants them; Pillow's own turning writes the EXIF block anew
     and fails where that is odd."""
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    turn = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     return np.ascontiguousarray(pixels if turn is None else turn(pixels))

@@ -7,9 +7,7 @@ and are no more than the server has memory for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,7 +15,7 @@ import grpc
 from ranksrgan.contracts.serving.call_threads import same_threads
 from ranksrgan.contracts.serving.calls import CURRENT
 from ranksrgan.contracts.serving.limits import ServerLimits
-from ranksrgan.contracts.serving.methods import HANDLERS
+from ranksrgan.contracts.serving.surrounding import Surrounding
 from ranksrgan.contracts.serving.waits import Crowd, Waits
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ _LEAST = 1 / 30
 _answered: ContextVar[grpc.ServicerContext | None] = ContextVar("answered", default=None)
 
 
-class Answers(grpc.ServerInterceptor):
+class Answers(Surrounding):
     """Around every call with one answer, of whichever service; what streams send is looked after
     where it is made.
 
@@ -51,25 +49,18 @@ class Answers(grpc.ServerInterceptor):
     """
 
     def __init__(self, limits: ServerLimits, waits: Waits) -> None:
+        super().__init__()
         self._arrival = limits.arrival
         self._waits = waits
         pushed = "too many answers are not read; ask again, and read the answer"
         self._on_their_way = Crowd(_MESSAGES * limits.max_message_bytes, pushed)
-        self._kept = lru_cache(HANDLERS)(self._around)
 
     def left_lying(self, client: str) -> int:
         """How many answers a client has not taken that others take within a moment."""
         return self._waits.number_of(self._on_their_way, client, _SOON)
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = continuation(handler_call_details)
-        if handler is None or handler.response_streaming or handler.response_serializer is None:
-            return handler
-        return self._kept(handler)
+    def _concerns(self, handler: Handler, details: grpc.HandlerCallDetails) -> bool:
+        return not handler.response_streaming and handler.response_serializer is not None
 
     def _around(self, handler: Handler) -> Handler:
         behaviour: Any = handler.unary_unary or handler.stream_unary

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
-from ranksrgan.contracts.serving.methods import HANDLERS, service_of
+from ranksrgan.contracts.serving.methods import service_of
+from ranksrgan.contracts.serving.surrounding import Surrounding
 from ranksrgan.contracts.wire import request_segments
 from ranksrgan.contracts.wire.request_segments import RequestSegments, SegmentCache
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
-class SharedTensors(grpc.ServerInterceptor):
+class SharedTensors(Surrounding):
     """Gives each call with one answer that came through a unix socket its `RequestSegments`.
 
     It belongs within what turns errors into statuses.
@@ -27,21 +27,13 @@ class SharedTensors(grpc.ServerInterceptor):
     """
 
     def __init__(self, services: set[str], max_bytes: int) -> None:
+        super().__init__()
         self._services = services
         self._max_bytes = max_bytes
         self._cache = SegmentCache()
-        self._kept = lru_cache(HANDLERS)(self._around)
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = continuation(handler_call_details)
-        service = service_of(handler_call_details.method)
-        if handler is None or handler.unary_unary is None or service not in self._services:
-            return handler
-        return self._kept(handler)
+    def _concerns(self, handler: Handler, details: grpc.HandlerCallDetails) -> bool:
+        return handler.unary_unary is not None and service_of(details.method) in self._services
 
     def _around(self, handler: Handler) -> Handler:
         behaviour = cast(Callable[..., Any], handler.unary_unary)

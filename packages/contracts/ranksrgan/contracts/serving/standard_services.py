@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -24,7 +23,8 @@ from ranksrgan.contracts.errors import (
     RankSRGANError,
 )
 from ranksrgan.contracts.serving.call_threads import InPool
-from ranksrgan.contracts.serving.methods import HANDLERS, service_of
+from ranksrgan.contracts.serving.methods import service_of
+from ranksrgan.contracts.serving.surrounding import Surrounding
 from ranksrgan.contracts.serving.waits import Crowd, Waits
 from ranksrgan.contracts.wire import error_codec
 
@@ -41,7 +41,7 @@ _HEALTH_REQUEST = 5.0
 _REFLECTION_REQUEST = 30.0
 
 
-class StandardServices(grpc.ServerInterceptor):
+class StandardServices(Surrounding):
     """Around the calls of health and reflection: threads, bounds and limits of time.
 
     Args:
@@ -49,23 +49,15 @@ class StandardServices(grpc.ServerInterceptor):
     """
 
     def __init__(self, waits: Waits) -> None:
+        super().__init__()
         self._waits = waits
         self._pool = ThreadPoolExecutor(_HEALTH_THREADS, "health")
         pushed = "too many requests of health are on their way; try again in a moment"
         self._coming = Crowd(_HEALTH_WAITS, pushed)
         self._reflections = threading.Semaphore(REFLECTIONS)
-        self._kept = lru_cache(HANDLERS)(self._around)
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Any],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        handler = continuation(handler_call_details)
-        service = service_of(handler_call_details.method)
-        if handler is None or service not in (health.SERVICE_NAME, reflection.SERVICE_NAME):
-            return handler
-        return self._kept(handler)
+    def _concerns(self, handler: Any, details: grpc.HandlerCallDetails) -> bool:
+        return service_of(details.method) in (health.SERVICE_NAME, reflection.SERVICE_NAME)
 
     def _around(self, handler: Any) -> Any:
         read, write = handler.request_deserializer, handler.response_serializer

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.protobuf.descriptor import Descriptor
@@ -17,7 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from ranksrgan.contracts.errors import InvalidInput, LimitExceeded
-from ranksrgan.contracts.serving.methods import HANDLERS
+from ranksrgan.contracts.serving.surrounding import Surrounding
 from ranksrgan.contracts.wire import error_codec
 from ranksrgan.contracts.wire.fields import has_more_fields
 
@@ -29,28 +28,18 @@ if TYPE_CHECKING:
 MOST_FIELDS = 2**17
 
 
-class WellFormed(grpc.ServerInterceptor):
+class WellFormed(Surrounding):
     """Around every call, of whichever service: bytes that cannot be read end in INVALID_ARGUMENT,
     and those of too many fields in RESOURCE_EXHAUSTED.
 
     The first of the interceptors, so that such a call takes no place.
     """
 
-    def __init__(self) -> None:
-        self._kept = lru_cache(HANDLERS)(self._around)
-
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = continuation(handler_call_details)
-        return None if handler is None else self._kept(handler)
+    def _concerns(self, handler: Handler, details: grpc.HandlerCallDetails) -> bool:
+        return handler.request_deserializer is not None
 
     def _around(self, handler: Handler) -> Handler:
-        if handler.request_deserializer is None:
-            return handler
-        read = _reading(handler.request_deserializer)
+        read = _reading(cast(Callable[[bytes], Any], handler.request_deserializer))
         write = handler.response_serializer
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(_one(handler.unary_unary), read, write)
@@ -108,10 +97,8 @@ def _many(behaviour: Callable[..., Any]) -> Callable[..., Any]:
     def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         try:
             return behaviour(_readable(requests), context)
-        except (
-            InvalidInput,
-            LimitExceeded,
-        ) as error:  # of a service whose errors nobody else looks after
+        except (InvalidInput, LimitExceeded) as error:
+            # Of a service whose errors nobody else looks after.
             return _refuse(error, context)
 
     return answer
